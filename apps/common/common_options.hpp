@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "bilevel/core/device.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace bilevel_app {
+
+/// Options that mean the same in every command.
+struct CommonOptions {
+  std::string device = "auto";
+  int threads = 0;  ///< 0: the device's choice
+  std::string precision = "double";
+  std::uint64_t seed = 0;
+  std::string config;
+  bool quiet = false, verbose = false, json = false;
+};
+
+/// Adds --device, --threads, --precision, --config, --quiet, --verbose, --json and, where random numbers are used, --seed.
+void add_common_options(CLI::App& command, CommonOptions& options, bool random);
+
+/// Sets what the file of --config says and the command line does not: lines "name = value" with the names of the long
+/// options, optionally below [command]. Throws IoError for a file that cannot be read, ConfigError naming the file and
+/// an unknown or ill-typed option.
+void apply_config_file(CLI::App& command, const std::string& path);
+
+/// Throws ConfigError for values outside their range and for precisions this version does not have.
+void validate(const CommonOptions& options);
+
+/// Opens --device with --threads. Throws ConfigError for threads on a GPU, DeviceError as Device::open does.
+bilevel::Device open_device(const CommonOptions& options);
+
+/// "bilevel 0.1.0", the back ends built in and the device found, one per line.
+std::string version_text();
+
+}  // namespace bilevel_app

@@ -1,0 +1,202 @@
+#include "apps/common/image_data.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "apps/common/noise.hpp"
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app {
+
+namespace fs = std::filesystem;
+using bilevel::ConfigError;
+using bilevel::HostImage;
+using bilevel::IoError;
+
+namespace {
+
+std::string extent(int height, int width) { return std::to_string(width) + " x " + std::to_string(height) + " pixels"; }
+
+HostImage read_luma(const fs::path& path) { return bilevel::to_luma(bilevel::read_image(path)); }
+
+void require_crop_fits(const fs::path& path, const HostImage& image, int crop) {
+  if (image.height < crop || image.width < crop)
+    throw IoError(path.string(), "the image of " + extent(image.height, image.width) + " is smaller than the crop of " +
+                                     extent(crop, crop) + "; use a smaller --crop or larger images.");
+}
+
+void append_crop(const HostImage& image, int row, int column, int size, std::vector<double>& out) {
+  for (int i = 0; i < size; ++i) {
+    const double* line = image.pixels.data() + static_cast<std::size_t>(row + i) * image.width + column;
+    out.insert(out.end(), line, line + size);
+  }
+}
+
+struct Corner {
+  int row, column;
+};
+
+/// Corners of the grid of non-overlapping crops through the centre crop, which comes first; the others are shuffled
+/// (Fisher-Yates with numbers of stream `file`).
+std::vector<Corner> crop_corners(int height, int width, int size, std::uint64_t seed, std::uint32_t file) {
+  const int row = (height - size) / 2, column = (width - size) / 2;
+  std::vector<Corner> corners{{row, column}};
+  for (int r = row % size; r + size <= height; r += size)
+    for (int c = column % size; c + size <= width; c += size)
+      if (r != row || c != column) corners.push_back({r, c});
+  const CounterRandom random(seed, Purpose::crops, file);
+  for (std::size_t k = corners.size() - 1; k > 1; --k) std::swap(corners[k], corners[1 + random.bits(k) % k]);
+  return corners;
+}
+
+using FilePair = std::pair<fs::path, fs::path>;
+
+/// How many crops each file gives: one each, and more in turn when there are fewer files than images.
+std::vector<int> distribute(const std::vector<int>& capacity, int images) {
+  std::vector<int> taken(capacity.size(), 0);
+  for (int left = images; left > 0;) {
+    const int before = left;
+    for (std::size_t f = 0; f < capacity.size() && left > 0; ++f)
+      if (taken[f] < capacity[f]) ++taken[f], --left;
+    if (left == before) break;
+  }
+  return taken;
+}
+
+HostImage read_noisy(const fs::path& path, const fs::path& clean_path, const HostImage& clean) {
+  HostImage noisy = read_luma(path);
+  if (noisy.height != clean.height || noisy.width != clean.width)
+    throw IoError(path.string(), "the noisy image has " + extent(noisy.height, noisy.width) + ", but its clean partner " +
+                                     clean_path.string() + " has " + extent(clean.height, clean.width) + ".");
+  return noisy;
+}
+
+bilevel::DataFingerprint make_fingerprint(const ImageBatch& batch, const std::vector<std::string>& files) {
+  bilevel::DataFingerprint f;
+  f.files = files;
+  f.images = batch.images;
+  f.height = f.width = batch.size;
+  f.pixels = bilevel::fingerprint(batch.noisy, bilevel::fingerprint(batch.clean));
+  if (!batch.mask.empty()) f.pixels = bilevel::fingerprint(batch.mask, f.pixels);
+  return f;
+}
+
+/// Crops of one file, clean and noisy.
+void take_crops(const FilePair& files, const HostImage& clean, const std::vector<Corner>& corners, int count,
+                const DataOptions& o, ImageBatch& batch) {
+  HostImage given;
+  if (!files.second.empty()) given = read_noisy(files.second, files.first, clean);
+  for (int k = 0; k < count; ++k) {
+    const auto [row, column] = corners[static_cast<std::size_t>(k)];
+    append_crop(clean, row, column, o.crop, batch.clean);
+    append_crop(files.second.empty() ? clean : given, row, column, o.crop, batch.noisy);
+    if (files.second.empty()) {
+      const auto image = std::span(batch.noisy).last(batch.pixels());
+      add_noise(image, o.sigma, o.seed, static_cast<std::uint32_t>(batch.images));
+    }
+    std::string name = files.first.filename().string();
+    if (count > 1) name += " @" + std::to_string(column) + "," + std::to_string(row);
+    batch.names.push_back(name);
+    ++batch.images;
+  }
+}
+
+}  // namespace
+
+void validate(const DataOptions& o) {
+  if (o.data.empty()) throw ConfigError("--data PATH is missing: name a folder of images, or image files.");
+  if (!std::isfinite(o.sigma) || o.sigma < 0)
+    throw ConfigError("--sigma " + bilevel::option_text(o.sigma) +
+                      ": the standard deviation of the noise is a number >= 0 (intensities being 0 to 1).");
+  if (o.images < 1) throw ConfigError("--images " + std::to_string(o.images) + ": use at least 1.");
+  if (o.crop < 2 || o.crop > 1 << 15)
+    throw ConfigError("--crop " + std::to_string(o.crop) + ": the size of the crops is 2 to 32768 pixels.");
+}
+
+std::vector<fs::path> list_all(const std::vector<std::string>& paths) {
+  std::vector<fs::path> files;
+  for (const std::string& path : paths) {
+    const auto found = bilevel::list_images(path);
+    files.insert(files.end(), found.begin(), found.end());
+  }
+  return files;
+}
+
+std::vector<FilePair> paired_files(const DataOptions& o) {
+  const auto clean = list_all(o.data);
+  std::vector<FilePair> pairs;
+  if (o.noisy.empty()) {
+    for (const fs::path& path : clean) pairs.emplace_back(path, fs::path());
+    return pairs;
+  }
+  const auto noisy = list_all(o.noisy);
+  if (noisy.size() != clean.size())
+    throw ConfigError("--noisy holds " + std::to_string(noisy.size()) + " images and --data " +
+                      std::to_string(clean.size()) + "; every clean image needs one noisy partner (paired in sorted order).");
+  for (std::size_t k = 0; k < clean.size(); ++k) pairs.emplace_back(clean[k], noisy[k]);
+  return pairs;
+}
+
+ImageBatch load_crops(const DataOptions& o) {
+  auto pairs = paired_files(o);
+  if (pairs.size() > static_cast<std::size_t>(o.images)) pairs.resize(static_cast<std::size_t>(o.images));
+  ImageBatch batch;
+  batch.size = o.crop;
+  if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop);
+  const bool several = pairs.size() < static_cast<std::size_t>(o.images);
+  std::vector<int> taken(pairs.size(), 1);
+  if (several) {
+    std::vector<int> capacity;
+    for (const FilePair& pair : pairs) {
+      const HostImage image = read_luma(pair.first);
+      require_crop_fits(pair.first, image, o.crop);
+      capacity.push_back(static_cast<int>(crop_corners(image.height, image.width, o.crop, 0, 0).size()));
+    }
+    const int available = std::accumulate(capacity.begin(), capacity.end(), 0);
+    if (available < o.images)
+      throw ConfigError("--images " + std::to_string(o.images) + ": " + std::to_string(pairs.size()) + " file(s) hold only " +
+                        std::to_string(available) + " non-overlapping crops of " + extent(o.crop, o.crop) +
+                        "; use a smaller --images or --crop, or more files.");
+    taken = distribute(capacity, o.images);
+    batch.notes.push_back(std::to_string(pairs.size()) + " file(s) for " + std::to_string(o.images) +
+                          " images: up to " + std::to_string(taken.front()) +
+                          " non-overlapping crops are taken from each.");
+  }
+  std::vector<std::string> files;
+  for (std::size_t f = 0; f < pairs.size(); ++f) {
+    const HostImage clean = read_luma(pairs[f].first);
+    require_crop_fits(pairs[f].first, clean, o.crop);
+    const auto corners = crop_corners(clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
+    take_crops(pairs[f], clean, corners, taken[f], o, batch);
+    files.push_back(pairs[f].first.filename().string());
+  }
+  if (!batch.mask.empty())
+    for (std::size_t k = 0; k < batch.noisy.size(); ++k) batch.noisy[k] *= batch.mask[k % batch.pixels()];
+  batch.fingerprint = make_fingerprint(batch, files);
+  return batch;
+}
+
+ImagePair load_pair(const FilePair& files, const DataOptions& o, std::uint32_t index) {
+  ImagePair pair{files.first.filename().string(), read_luma(files.first), {}};
+  if (files.second.empty()) {
+    pair.noisy = pair.clean;
+    add_noise(pair.noisy.pixels, o.sigma, o.seed, index);
+  } else {
+    pair.noisy = read_noisy(files.second, files.first, pair.clean);
+  }
+  return pair;
+}
+
+std::vector<double> load_mask(const std::string& path, int height, int width) {
+  HostImage image = read_luma(path);
+  if (image.height != height || image.width != width)
+    throw IoError(path, "the mask has " + extent(image.height, image.width) + ", but the images have " +
+                            extent(height, width) + ".");
+  for (double& v : image.pixels) v = v > 0.5 ? 1.0 : 0.0;
+  if (std::all_of(image.pixels.begin(), image.pixels.end(), [](double v) { return v == 0; }))
+    throw IoError(path, "the mask has no intensity above 0.5, so no pixel would be measured.");
+  return std::move(image.pixels);
+}
+
+}  // namespace bilevel_app

@@ -1,0 +1,172 @@
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <set>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/text.hpp"
+#include "apps/denoise/options.hpp"
+#include "apps/denoise/reconstruct.hpp"
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::denoise {
+
+namespace fs = std::filesystem;
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct Job {
+  fs::path input, output;
+};
+
+bool image_extension(const fs::path& path) {
+  static const std::set<std::string> known{".png", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".npy"};
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return known.count(extension) > 0;
+}
+
+/// Pairs inputs with outputs and makes the output folder. Throws ConfigError for outputs that would collide or replace
+/// an input.
+std::vector<Job> plan(const ApplyOptions& o) {
+  const auto inputs = list_all(o.input);
+  const fs::path output(o.output);
+  std::error_code error;
+  const bool folder = fs::is_directory(output, error) || !output.has_filename() || !image_extension(output);
+  if (!folder && inputs.size() > 1)
+    throw ConfigError("--output " + o.output + " is one file, but there are " + std::to_string(inputs.size()) +
+                      " inputs; name a folder.");
+  if (folder && inputs.size() == 1 && output.has_extension() && !fs::is_directory(output, error) && output.has_filename())
+    throw IoError(o.output, "the extension is none of .png, .pgm, .ppm, .pnm, .tif, .tiff and .npy.");
+  std::vector<Job> jobs;
+  std::set<fs::path> seen;
+  for (const fs::path& input : inputs) {
+    const fs::path target = folder ? output / input.filename() : output;
+    if (!seen.insert(target).second)
+      throw ConfigError("two inputs are called " + input.filename().string() + "; denoise them into different folders.");
+    if (fs::exists(target, error) && fs::equivalent(target, input, error))
+      throw ConfigError("--output would replace the input " + input.string() + "; choose another file or folder.");
+    jobs.push_back({input, target});
+  }
+  if (folder) {
+    fs::create_directories(output, error);
+    if (error) throw IoError(o.output, "the folder of --output cannot be made (" + error.message() + ").");
+  }
+  return jobs;
+}
+
+int output_bits(const ApplyOptions& o, const Job& job) {
+  std::string extension = job.output.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const bool tiff = extension == ".tif" || extension == ".tiff";
+  if (extension == ".npy") return 8;  // always float64
+  if (o.bits == 32 && !tiff) throw ConfigError("--bits 32 is for TIFF, not for " + job.output.string() + ".");
+  if (o.bits != 0) return o.bits;
+  const int bits = source_bits(job.input);
+  return bits == 32 && !tiff ? 16 : bits;
+}
+
+/// Channels are reconstructed one after the other, each in place of its data.
+std::vector<Reconstruction> denoise(Context& context, const ApplyOptions& o, const DenoiseModel& model,
+                                    const std::vector<double>& mask, HostImage& image) {
+  const std::size_t pixels = static_cast<std::size_t>(image.height) * image.width;
+  std::vector<Reconstruction> results;
+  for (int c = 0; c < image.channels; ++c) {
+    std::vector<double> channel;
+    const auto begin = image.pixels.begin() + static_cast<std::ptrdiff_t>(c * pixels);
+    if (image.channels == 1) {
+      channel = std::move(image.pixels);
+    } else {
+      channel.assign(begin, begin + static_cast<std::ptrdiff_t>(pixels));
+    }
+    results.push_back(reconstruct(context, model, o.common.precision, o.solver, o.tolerance, image.height, image.width,
+                                  mask, channel));
+    if (image.channels == 1) {
+      image.pixels = std::move(channel);
+    } else {
+      std::copy(channel.begin(), channel.end(), begin);
+    }
+    if (results.back().status == SolveStatus::decided || results.back().status == SolveStatus::failed) break;
+  }
+  return results;
+}
+
+struct Total {
+  double distance = 0;
+  SolveStatus status = SolveStatus::converged;
+  Work work;
+  std::string message;
+};
+
+/// The worst certificate and status of the channels.
+Total total(const std::vector<Reconstruction>& channels) {
+  Total t;
+  for (const Reconstruction& r : channels) {
+    t.distance = std::max(t.distance, r.distance);
+    t.work += r.work;
+    if (r.status < t.status) continue;
+    t.status = r.status;
+    t.message = r.message;
+  }
+  return t;
+}
+
+Json to_json(const Job& job, const HostImage& image, const Total& t, int bits) {
+  return {{"input", job.input.string()},
+          {"output", job.output.string()},
+          {"width", image.width},
+          {"height", image.height},
+          {"channels", image.channels},
+          {"bits", job.output.extension() == ".npy" ? 64 : bits},
+          {"certified_rms", t.distance},
+          {"status", status_name(t.status)},
+          {"operators", t.work.total()}};
+}
+
+}  // namespace
+
+int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
+  const DenoiseModel model = read_model(o.model);
+  const Device device = open_device(o.common);
+  const std::vector<Job> jobs = plan(o);
+  Json results = Json::array();
+  int code = exit_ok;
+  for (const Job& job : jobs) {
+    const int bits = output_bits(o, job);
+    HostImage image = read_image(job.input);
+    if (image.alpha_dropped && !o.common.quiet)
+      err << "bilevel-denoise: " << job.input.string() << ": the alpha channel is left out of the result.\n";
+    if (o.luma) image = to_luma(image);
+    const auto mask = o.mask.empty() ? std::vector<double>() : load_mask(o.mask, image.height, image.width);
+    std::vector<Reconstruction> channels;
+    {
+      Context context(device);
+      channels = denoise(context, o, model, mask, image);
+    }
+    const Total t = total(channels);
+    if (t.status == SolveStatus::decided) {
+      err << "bilevel-denoise: interrupted; " << job.output.string() << " was not written.\n";
+      return exit_interrupted;
+    }
+    if (t.status != SolveStatus::converged) {
+      err << "bilevel-denoise: " << sentence(job.input.string() + ": " + t.message) << '\n';
+      code = exit_numerical;
+    }
+    if (t.status == SolveStatus::failed) continue;
+    write_image(job.output, image, {bits});
+    if (o.common.json) results.push_back(to_json(job, image, t, bits));
+    if (!o.common.json && !o.common.quiet)
+      out << job.output.string() << ": " << status_name(t.status)
+          << format(", certified RMS distance to the minimiser %.2e (asked for %.2e), %llu operator applications\n",
+                    t.distance, o.tolerance, static_cast<unsigned long long>(t.work.total()))
+          << std::flush;
+  }
+  if (o.common.json)
+    out << Json{{"model", o.model}, {"tolerance", o.tolerance}, {"images", results}}.dump(
+               2, ' ', false, Json::error_handler_t::replace)
+        << '\n';
+  return code;
+}
+
+}  // namespace bilevel_app::denoise

@@ -1,0 +1,139 @@
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/text.hpp"
+#include "apps/denoise/options.hpp"
+#include "apps/denoise/reconstruct.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/io/quality.hpp"
+
+namespace bilevel_app::denoise {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct Row {
+  std::string name, size;
+  double psnr_noisy = 0, psnr = 0, ssim_noisy = 0, ssim = 0, distance = 0;
+};
+
+/// The centre crop of size x size pixels.
+HostImage centre(const HostImage& image, int size, const std::string& path) {
+  if (image.height < size || image.width < size)
+    throw IoError(path, format("the image of %d x %d pixels is smaller than --crop %d.", image.width, image.height, size));
+  HostImage crop{1, size, size, {}};
+  const int row = (image.height - size) / 2, column = (image.width - size) / 2;
+  for (int i = 0; i < size; ++i) {
+    const double* line = image.pixels.data() + static_cast<std::size_t>(row + i) * image.width + column;
+    crop.pixels.insert(crop.pixels.end(), line, line + size);
+  }
+  return crop;
+}
+
+/// The noise level of --sigma, or that of the training run. Throws ConfigError when neither is known.
+double noise_level(const EvaluateOptions& o, const DenoiseModel& model) {
+  if (o.sigma) return *o.sigma;
+  for (const auto& [name, value] : model.training)
+    if (name == "sigma") {
+      if (const auto* number = std::get_if<double>(&value)) return *number;
+      if (const auto* integer = std::get_if<std::int64_t>(&value)) return static_cast<double>(*integer);
+    }
+  throw ConfigError("--sigma is missing: " + o.model + " was learned from given noisy images and names no noise level.");
+}
+
+std::string json_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+std::string report(const EvaluateOptions& o, const DenoiseModel& model, const std::vector<Row>& rows, const Row& mean) {
+  if (o.common.json) {
+    Json images = Json::array();
+    const auto numbers = [](const Row& r) {
+      return Json{{"psnr_noisy", r.psnr_noisy}, {"psnr", r.psnr}, {"ssim_noisy", r.ssim_noisy}, {"ssim", r.ssim}};
+    };
+    for (const Row& r : rows) {
+      Json image{{"name", r.name}, {"size", r.size}, {"certified_rms", r.distance}};
+      image.update(numbers(r));
+      images.push_back(image);
+    }
+    Json json{{"model", o.model}, {"type", model_type(model.options)}, {"tolerance", o.tolerance}};
+    json["sigma"] = o.data.noisy.empty() ? Json(o.data.sigma) : Json(nullptr);
+    json["images"] = images;
+    json["mean"] = numbers(mean);
+    return json_text(json);
+  }
+  std::vector<std::vector<std::string>> cells{
+      {"image", "size", "PSNR noisy", "denoised", "gain", "SSIM noisy", "denoised"}};
+  const auto add = [&cells](const Row& r) {
+    cells.push_back({r.name, r.size, format("%.2f", r.psnr_noisy), format("%.2f", r.psnr),
+                     format("%+.2f", r.psnr - r.psnr_noisy), format("%.4f", r.ssim_noisy), format("%.4f", r.ssim)});
+  };
+  for (const Row& r : rows) add(r);
+  add(mean);
+  const std::string noise = o.data.noisy.empty() ? format("noise of standard deviation %g, seed %llu", o.data.sigma,
+                                                          static_cast<unsigned long long>(o.data.seed))
+                                                 : std::string("given noisy images");
+  return table(cells) + "PSNR in dB; " + noise + "; luma.\n";
+}
+
+}  // namespace
+
+int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err) {
+  EvaluateOptions o = given;
+  const DenoiseModel model = read_model(o.model);
+  if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
+  const Device device = open_device(o.common);
+  auto files = paired_files(o.data);
+  if (o.data.images > 0) {
+    if (files.size() < static_cast<std::size_t>(o.data.images))
+      throw ConfigError("--images " + std::to_string(o.data.images) + ": --data holds only " +
+                        std::to_string(files.size()) + " images.");
+    files.resize(static_cast<std::size_t>(o.data.images));
+  }
+  std::vector<Row> rows;
+  Row mean{"mean", "", 0, 0, 0, 0, 0};
+  int code = exit_ok;
+  for (std::size_t k = 0; k < files.size(); ++k) {
+    ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k));
+    if (o.data.crop > 0) {
+      pair.clean = centre(pair.clean, o.data.crop, files[k].first.string());
+      pair.noisy = centre(pair.noisy, o.data.crop, files[k].first.string());
+    }
+    const int height = pair.clean.height, width = pair.clean.width;
+    const auto mask = o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width);
+    for (std::size_t p = 0; p < mask.size(); ++p) pair.noisy.pixels[p] *= mask[p];
+    Row r{pair.name, format("%dx%d", width, height), 0, 0, 0, 0, 0};
+    r.psnr_noisy = psnr(pair.noisy.pixels, pair.clean.pixels);
+    r.ssim_noisy = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
+    Context context(device);
+    const Reconstruction result = reconstruct(context, model, o.common.precision, o.solver, o.tolerance, height, width,
+                                              mask, pair.noisy.pixels);
+    if (result.status == SolveStatus::decided) {
+      err << "bilevel-denoise: interrupted; nothing was written.\n";
+      return exit_interrupted;
+    }
+    if (result.status != SolveStatus::converged) {
+      err << "bilevel-denoise: " << sentence(files[k].first.string() + ": " + result.message) << '\n';
+      code = exit_numerical;
+      if (result.status == SolveStatus::failed) continue;
+    }
+    r.psnr = psnr(pair.noisy.pixels, pair.clean.pixels);
+    r.ssim = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
+    r.distance = result.distance;
+    rows.push_back(r);
+    if (o.common.verbose) err << "bilevel-denoise: " << k + 1 << " of " << files.size() << " images\n" << std::flush;
+  }
+  const auto average = [&rows](double Row::* member) {
+    double sum = 0;
+    for (const Row& r : rows) sum += r.*member;
+    return rows.empty() ? std::nan("") : sum / static_cast<double>(rows.size());
+  };
+  for (double Row::* member : {&Row::psnr_noisy, &Row::psnr, &Row::ssim_noisy, &Row::ssim})
+    mean.*member = average(member);
+  out << report(o, model, rows, mean);
+  return code;
+}
+
+}  // namespace bilevel_app::denoise

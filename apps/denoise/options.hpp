@@ -1,0 +1,78 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "apps/common/common_options.hpp"
+#include "apps/common/image_data.hpp"
+#include "bilevel/learn/upper_optimiser.hpp"
+
+namespace bilevel_app::denoise {
+
+/// The model before learning.
+struct ModelOptions {
+  std::string type = "tv";
+  std::string potential = "charbonnier";
+  bool xi_inside_alpha = false;
+  std::vector<std::string> learn = {"alpha", "nu"};
+  std::vector<std::string> init;  ///< NAME=VALUE
+
+  bilevel::TvOptions tv() const;
+  /// Throws ConfigError for unknown names and values outside the bounds.
+  bilevel::Parameters parameters() const;
+};
+
+struct TrainOptions {
+  CommonOptions common;
+  DataOptions data;
+  ModelOptions model;
+  std::string out;
+  bool resume = false, log10 = false;
+  std::string algorithm = "maid", scaling = "gauss-newton";
+  double condition_penalty = 0;
+  bilevel::UpperOptions upper;
+};
+
+struct ApplyOptions {
+  CommonOptions common;
+  std::string model, output, mask, solver = "newton";
+  std::vector<std::string> input;
+  double tolerance = 1e-3;  ///< certified root-mean-square distance to the minimiser, per pixel
+  bool luma = false;
+  int bits = 0;  ///< 0: as the input
+};
+
+struct EvaluateOptions {
+  CommonOptions common;
+  DataOptions data;
+  std::optional<double> sigma;  ///< empty: that of the model
+  std::string model, solver = "newton";
+  double tolerance = 1e-3;
+};
+
+struct CheckOptions {
+  CommonOptions common;
+  DataOptions data;
+  std::string model;  ///< file; empty: `untrained`
+  ModelOptions untrained;
+};
+
+/// One command; a text is printed as it is (help, version).
+struct Options {
+  std::variant<std::string, TrainOptions, ApplyOptions, EvaluateOptions, CheckOptions> command;
+};
+
+/// Reads the command line and the file of --config. Throws ConfigError (or IoError for that file) with one sentence.
+Options parse(int argc, const char* const* argv);
+
+/// Runs the command and returns its exit code; results go to `out`, notes and progress to `err`.
+int run(const Options& options, std::ostream& out, std::ostream& err);
+
+int train(const TrainOptions& options, std::ostream& out, std::ostream& err);
+int apply(const ApplyOptions& options, std::ostream& out, std::ostream& err);
+int evaluate(const EvaluateOptions& options, std::ostream& out, std::ostream& err);
+int check(const CheckOptions& options, std::ostream& out, std::ostream& err);
+
+}  // namespace bilevel_app::denoise

@@ -1,0 +1,64 @@
+#include "apps/denoise/reconstruct.hpp"
+
+#include <cmath>
+
+#include "apps/common/interrupt.hpp"
+#include "bilevel/solve/minimiser.hpp"
+
+namespace bilevel_app::denoise {
+
+using namespace bilevel;
+
+namespace {
+
+/// The values in another precision; the source is released.
+template <class To, class From>
+std::vector<To> converted(std::vector<From>&& values) {
+  if constexpr (std::is_same_v<To, From>) {
+    return std::move(values);
+  } else {
+    std::vector<To> result(values.begin(), values.end());
+    std::vector<From>().swap(values);
+    return result;
+  }
+}
+
+template <class T>
+Reconstruction solve(Context& context, const DenoiseModel& model, const std::string& solver, double tolerance,
+                     const Shape& shape, std::span<const double> mask, std::vector<double>& pixels) {
+  Tensor<T> y(context, shape), x(context, shape);
+  {
+    if (!mask.empty())
+      for (std::size_t k = 0; k < pixels.size(); ++k) pixels[k] *= mask[k];
+    const std::vector<T> values = converted<T>(std::move(pixels));
+    y.upload(context, values);
+    context.synchronise();
+  }
+  pixels = std::vector<double>();
+  bilevel::copy<T>(context, y.view(), x.view());
+
+  std::vector<Segment> fixed = model.parameters;
+  for (Segment& s : fixed) s.learned = false;
+  TvEnergy<T> energy(context, y.view(), Parameters(fixed), model.options, mask);
+  energy.bind({});
+  const double root = std::sqrt(static_cast<double>(shape.image()));
+  SolveRequest<T> request;
+  request.tolerance = tolerance * root;
+  request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
+  const SolveReport report = make_minimiser<T>(solver)->minimise(context, energy, request, x.view());
+  y = Tensor<T>();
+  pixels = converted<double>(download<T>(context, x));
+  return {report.certificate.at(0) / root, report.status, report.work, report.message};
+}
+
+}  // namespace
+
+Reconstruction reconstruct(Context& context, const DenoiseModel& model, const std::string& precision,
+                           const std::string& solver, double tolerance, int height, int width,
+                           std::span<const double> mask, std::vector<double>& pixels) {
+  const Shape shape{1, 1, height, width};
+  if (precision == "float") return solve<float>(context, model, solver, tolerance, shape, mask, pixels);
+  return solve<double>(context, model, solver, tolerance, shape, mask, pixels);
+}
+
+}  // namespace bilevel_app::denoise

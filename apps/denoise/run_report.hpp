@@ -1,0 +1,39 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/denoise/options.hpp"
+#include "apps/denoise/run_folder.hpp"
+
+namespace bilevel_app::denoise {
+
+/// Mean PSNR (dB) and SSIM over the training images.
+struct Quality {
+  double psnr_noisy = 0, psnr = 0, ssim_noisy = 0, ssim = 0;
+};
+
+/// `reconstructions`: [images, size, size]; empty gives the noisy side only.
+Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reconstructions);
+
+/// Options that decide the result of a run: kept in the model, compared when a run is resumed.
+std::vector<bilevel::NamedOption> deciding_options(const TrainOptions& options);
+
+/// images/: clean_K, noisy_K, reconstructed_K and strip_K (side by side) of up to four training crops, as PNG.
+void write_samples(const RunFolder& folder, const ImageBatch& batch, const std::vector<double>& reconstructions);
+
+/// convergence.svg: loss enclosure and accuracies against operator applications, from log.jsonl.
+void write_convergence_plot(const RunFolder& folder);
+
+/// Writes summary.json and returns its content.
+nlohmann::ordered_json write_summary(const RunFolder& folder, const TrainOptions& options, const bilevel::Device& device,
+                                     const ImageBatch& batch, const bilevel::Parameters& parameters,
+                                     const bilevel::UpperReport& report, const Quality& quality, bool reconstructed,
+                                     int resumed_from);
+
+/// A few lines for people.
+std::string summary_text(const TrainOptions& options, const bilevel::Parameters& parameters,
+                         const bilevel::UpperReport& report, const Quality& quality, bool reconstructed);
+
+}  // namespace bilevel_app::denoise

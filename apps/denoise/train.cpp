@@ -1,0 +1,155 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/interrupt.hpp"
+#include "apps/denoise/options.hpp"
+#include "apps/denoise/run_folder.hpp"
+#include "apps/denoise/run_report.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/observe/checkpoint.hpp"
+#include "bilevel/observe/console_progress.hpp"
+#include "bilevel/observe/jsonl_log.hpp"
+
+namespace bilevel_app::denoise {
+
+using namespace bilevel;
+
+namespace {
+
+/// What the run gives back to the host.
+struct Outcome {
+  UpperReport report;
+  std::vector<double> reconstructions;
+};
+
+template <class T>
+std::vector<T> in_precision(const std::vector<double>& values) {
+  return {values.begin(), values.end()};
+}
+
+template <class T>
+Outcome optimise(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch, Context& context,
+                 Observer& observer, const UpperState* state) {
+  const Shape shape{batch.images, 1, batch.size, batch.size};
+  const Tensor<T> truth(context, shape, in_precision<T>(batch.clean));
+  const Tensor<T> noisy(context, shape, in_precision<T>(batch.noisy));
+  const TvOptions tv = o.model.tv();
+  auto energy = std::make_unique<TvEnergy<T>>(context, noisy.view(), parameters, tv, batch.mask);
+  Penalty penalty;
+  if (o.condition_penalty > 0)
+    penalty = tv_condition_penalty(parameters, tv, shape, !batch.mask.empty(), o.condition_penalty);
+  const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
+  const auto optimiser = make_maid<T>(o.upper);
+  Outcome outcome{optimiser->run(context, problem, parameters.initial(), observer, state), {}};
+  if (const View<const T> x = optimiser->reconstructions()) {
+    const std::vector<T> values = download<T>(context, x);
+    outcome.reconstructions.assign(values.begin(), values.end());
+    const auto finite = [](double v) { return std::isfinite(v); };
+    if (!std::all_of(outcome.reconstructions.begin(), outcome.reconstructions.end(), finite))
+      outcome.reconstructions.clear();
+  }
+  return outcome;
+}
+
+DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
+                           const std::vector<double>& theta) {
+  DenoiseModel model;
+  model.options = o.model.tv();
+  model.parameters = parameters.segments();
+  for (Segment& s : model.parameters) s.initial = std::clamp(parameters.value(s.name, theta), s.lower, s.upper);
+  model.training = deciding_options(o);
+  model.data = batch.fingerprint;
+  return model;
+}
+
+int exit_code(const TrainOptions& o, UpperStatus status) {
+  switch (status) {
+    case UpperStatus::accuracy_limit: return o.upper.schedule.fixed_accuracy ? exit_ok : exit_numerical;
+    case UpperStatus::line_search_failed:
+    case UpperStatus::failed: return exit_numerical;
+    case UpperStatus::interrupted: return exit_interrupted;
+    default: return exit_ok;
+  }
+}
+
+std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& batch) {
+  std::vector<NamedOption> identity = deciding_options(o);
+  identity.emplace_back("data (fingerprint)", fingerprint_text(batch.fingerprint.pixels));
+  return identity;
+}
+
+/// Writes everything but the log and the checkpoints, and tells the user.
+int conclude(const TrainOptions& o, const RunFolder& folder, const Device& device, const ImageBatch& batch,
+             const Parameters& parameters, const Outcome& outcome, int resumed_from, bool checkpointed,
+             std::ostream& out, std::ostream& err) {
+  const UpperReport& report = outcome.report;
+  const bool reconstructed = !outcome.reconstructions.empty();
+  const Quality quality = measure_quality(batch, outcome.reconstructions);
+  if (report.status != UpperStatus::failed)
+    write_model(folder / "model.json", learned_model(o, parameters, batch, report.theta));
+  const auto summary =
+      write_summary(folder, o, device, batch, parameters, report, quality, reconstructed, resumed_from);
+  write_convergence_plot(folder);
+  if (reconstructed) write_samples(folder, batch, outcome.reconstructions);
+
+  if (o.common.json) {
+    out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+  } else if (!o.common.quiet) {
+    out << upper_status_name(report.status) << ": " << sentence(report.message) << '\n'
+        << summary_text(o, parameters, report, quality, reconstructed) << "run    " << folder.path().string() << '\n';
+  }
+  const int code = exit_code(o, report.status);
+  if (code == exit_interrupted) {
+    err << "bilevel-denoise: interrupted; "
+        << (checkpointed ? "the last finished iteration is saved" : "no iteration was finished yet")
+        << ", go on with the same command and --resume.\n";
+  } else if (code != exit_ok) {
+    err << "bilevel-denoise: " << sentence(report.message) << '\n';
+  }
+  return code;
+}
+
+}  // namespace
+
+int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
+  const Device device = open_device(o.common);
+  RunFolder folder(o.out, o.resume);
+  const ImageBatch batch = load_crops(o.data);
+  const Parameters parameters = o.model.parameters();
+  const auto note = [&](const std::string& text) {
+    if (!o.common.quiet) err << "bilevel-denoise: " << sentence(text) << '\n';
+  };
+  for (const std::string& text : batch.notes) note(text);
+
+  const std::vector<NamedOption> identity = identity_of(o, batch);
+  std::optional<Checkpoint::Loaded> saved;
+  if (o.resume) {
+    saved = Checkpoint::load_latest(folder / "checkpoint", identity);
+    if (!saved) note("--resume: no iteration was saved yet in " + o.out + ", so the run begins at the start");
+    if (saved && !saved->note.empty()) note(saved->note);
+  }
+  const UpperState* state = saved ? &saved->state : nullptr;
+
+  Context context(device);
+  JsonlLog log(folder / "log.jsonl", parameters, state ? state->iteration : -1);
+  Checkpoint checkpoint(folder / "checkpoint", identity);
+  const bool terminal = &err == &std::cerr && isatty(STDERR_FILENO) != 0 && !o.common.quiet;
+  ConsoleProgress progress(err, terminal, {o.upper.max_iterations, o.upper.time_limit, o.upper.budget},
+                           o.common.verbose);
+  InterruptObserver interrupt;
+  ObserverList observers({&log, &checkpoint, &progress, &interrupt});
+
+  const Outcome outcome = o.common.precision == "float"
+                              ? optimise<float>(o, parameters, batch, context, observers, state)
+                              : optimise<double>(o, parameters, batch, context, observers, state);
+  folder.keep();
+  return conclude(o, folder, device, batch, parameters, outcome, state ? state->iteration : -1,
+                  state != nullptr || checkpoint.last() >= 0, out, err);
+}
+
+}  // namespace bilevel_app::denoise

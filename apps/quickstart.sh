@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Learns a denoiser from a few photographs and tries it on others; see --help.
+set -euo pipefail
+
+usage() {
+  cat <<'EOF'
+Usage: bash apps/quickstart.sh [--data DIR] [--out DIR] [--fast] [--no-install]
+  Installs what is missing to build bilevel (Debian packages), builds bilevel-denoise into build/, fetches eight
+  photographs from the Debian package python3-skimage, learns the parameters of a total-variation denoiser from five
+  of them, and shows how well it does on the three it has not seen.
+  --data DIR    your own images: a folder with subfolders train/ and test/, or one folder, every third image of which
+                is kept for the test (PNG, PGM, PPM, TIFF or .npy)
+  --out DIR     where the run, tables and images go (default build/quickstart)
+  --fast        fewer and smaller images: half a minute, a rougher result
+  --no-install  install nothing
+EOF
+}
+fail() { echo "quickstart: $1" >&2; exit "${2:-1}"; }
+
+data='' out='' fast=0 install=1
+while (($# > 0)); do
+  case $1 in
+    --data) (($# > 1)) || fail "--data needs a folder (see --help)." 2; data=$(realpath -m -- "$2"); shift ;;
+    --out) (($# > 1)) || fail "--out needs a folder (see --help)." 2; out=$(realpath -m -- "$2"); shift ;;
+    --fast) fast=1 ;;
+    --no-install) install=0 ;;
+    -h | --help) usage; exit 0 ;;
+    *) fail "unknown option $1 (see --help)." 2 ;;
+  esac
+  shift
+done
+cd "$(dirname "$0")/.."
+[[ -z $data || -d $data ]] || fail "--data $data is not a folder." 3
+out=${out:-$PWD/build/quickstart}
+
+# Images that image readers of bilevel know, sorted.
+images_in() { find -L "$1" -maxdepth 1 -type f -iregex '.*\.\(png\|pgm\|ppm\|pnm\|tif\|tiff\|npy\)' ! -name '.*' | sort -V; }
+
+# link_into FOLDER FILE...: fills FOLDER with links to the files.
+link_into() {
+  local folder=$1
+  shift
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  ln -s -- "$@" "$folder/"
+}
+
+build() {
+  if ((install)); then
+    bash cmake/install-packages.sh cmake g++ ninja-build pkg-config libpng-dev libtiff-dev nlohmann-json3-dev libcli11-dev
+  fi
+  command -v cmake >/dev/null || fail "cmake is missing; leave out --no-install, or install it."
+  local options=() log=build/quickstart-build.log
+  mkdir -p build
+  if [[ ! -f build/CMakeCache.txt ]]; then
+    options=(-DCMAKE_BUILD_TYPE=Release -DBILEVEL_TESTS=OFF)
+    if command -v ninja >/dev/null; then options+=(-G Ninja); fi
+  fi
+  echo "Building bilevel-denoise (a few minutes the first time; log in $log) ..."
+  if ! { cmake -S . -B build "${options[@]}" && cmake --build build --target bilevel-denoise -j "$(nproc)"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    fail "the build failed; the whole log is in $log. If build/ is left from something else, remove it and try again."
+  fi
+}
+
+names_train=(astronaut coffee brick grass cell)
+names_test=(camera chelsea gravel)
+
+# Sets the array found to the eight photographs below the folder $1; fails when one is not there.
+find_photographs() {
+  local name file
+  found=()
+  for name in "${names_train[@]}" "${names_test[@]}"; do
+    file=$1/usr/lib/python3/dist-packages/skimage/data/$name.png
+    [[ -s $file ]] || return 1
+    found+=("$file")
+  done
+}
+
+fetch_photographs() {
+  local place=$PWD/build/photographs root package
+  for root in / "$place/unpacked"; do
+    if find_photographs "${root%/}"; then
+      link_into "$place/train" "${found[@]:0:5}"
+      link_into "$place/test" "${found[@]:5}"
+      return
+    fi
+  done
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    fail "this system has no apt-get to fetch photographs with; pass a folder of your own images: --data DIR" 3
+  fi
+  echo "Fetching photographs (Debian package python3-skimage, 20 MB, unpacked into build/photographs, not installed) ..."
+  rm -rf "$place/unpacked" "$place/download"
+  mkdir -p "$place/download"
+  download() { (cd "$place/download" && apt-get -q -o APT::Sandbox::User="$(id -un)" download python3-skimage) >"$place/download.log" 2>&1; }
+  if ! download && ! { ((install)) && refresh_lists && download; }; then
+    tail -n 3 "$place/download.log" >&2
+    fail "the photographs could not be fetched (is there a network?); pass a folder of your own images: --data DIR" 3
+  fi
+  package=$(find "$place/download" -name '*.deb' | head -n 1)
+  dpkg -x "$package" "$place/unpacked"
+  rm -rf "$place/download"
+  find_photographs "$place/unpacked" ||
+    fail "this version of python3-skimage holds other photographs; pass a folder of your own images: --data DIR" 3
+  link_into "$place/train" "${found[@]:0:5}"
+  link_into "$place/test" "${found[@]:5}"
+}
+
+refresh_lists() {
+  if (($(id -u) == 0)); then apt-get -q update >/dev/null 2>&1; else sudo apt-get -q update >/dev/null 2>&1; fi
+}
+
+# Sets train and test_folder from --data, or from the photographs.
+choose_data() {
+  if [[ -z $data ]]; then
+    fetch_photographs
+    train=build/photographs/train test_folder=build/photographs/test
+    return
+  fi
+  if [[ -d $data/train && -d $data/test ]]; then
+    train=$data/train test_folder=$data/test
+    return
+  fi
+  local all=() train_files=() test_files=() i
+  mapfile -t all < <(images_in "$data")
+  ((${#all[@]} >= 2)) ||
+    fail "--data $data holds ${#all[@]} images; give at least two (PNG, PGM, PPM, TIFF or .npy), or subfolders train/ and test/." 3
+  for i in "${!all[@]}"; do
+    if ((i % 3 == 1)); then test_files+=("${all[i]}"); else train_files+=("${all[i]}"); fi
+  done
+  train=$out/split/train test_folder=$out/split/test
+  link_into "$train" "${train_files[@]}"
+  link_into "$test_folder" "${test_files[@]}"
+}
+
+build
+mkdir -p "$out"
+choose_data
+denoise=build/apps/bilevel-denoise
+run=$out/run
+
+# A run of an earlier quickstart is replaced; any other folder is left alone.
+if [[ -e $run ]]; then
+  if [[ -f $run/log.jsonl || -f $run/model.json || -d $run/checkpoint ]] || [[ -z $(ls -A "$run") ]]; then
+    rm -rf "$run"
+  else
+    fail "$run exists and is no run of bilevel-denoise; choose another folder with --out DIR." 2
+  fi
+fi
+size=(--images 25 --crop 96)
+if ((fast)); then size=(--images 8 --crop 64 --max-iterations 15); fi
+
+echo
+echo "Learning the parameters of an anisotropic total-variation denoiser (noise level 0.1) ..."
+"$denoise" train --data "$train" --model tv-aniso --sigma 0.1 "${size[@]}" --out "$run"
+echo
+echo "On photographs that were not used for learning:"
+"$denoise" evaluate --model "$run/model.json" --data "$test_folder" --sigma 0.1 | tee "$out/evaluation.txt"
+
+first=$(images_in "$test_folder" | head -n 1)
+[[ -n $first ]] || fail "$test_folder holds no image." 3
+name=$(basename "${first%.*}")
+echo
+"$denoise" apply --model "$run/model.json" --input "$first" --output "$out/$name-denoised.png"
+echo
+echo "Model:        $run/model.json"
+echo "Log, curves:  $run/log.jsonl  $run/convergence.svg"
+echo "Samples:      $run/images/  (clean, noisy, reconstructed)"
+echo "Table:        $out/evaluation.txt"
+echo "Denoised:     $out/$name-denoised.png  (from $first)"

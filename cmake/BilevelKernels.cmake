@@ -1,0 +1,22 @@
+# One object library per instruction set, all from the files of kernels/. Each defines the namespace
+# bilevel::kernels::BILEVEL_BACKEND. Contraction is off, so that every variant computes the same bits.
+set(BILEVEL_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -fvisibility=hidden
+  -fvisibility-inlines-hidden -fno-semantic-interposition)
+set(BILEVEL_KERNEL_BACKENDS baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND BILEVEL_KERNEL_BACKENDS avx2 avx512)
+endif()
+set(BILEVEL_KERNEL_FLAGS_baseline "")
+set(BILEVEL_KERNEL_FLAGS_avx2 -march=x86-64-v3)
+set(BILEVEL_KERNEL_FLAGS_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+
+# bilevel_add_kernels(<back end> <compiler option>...)
+function(bilevel_add_kernels backend)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cpp ${PROJECT_SOURCE_DIR}/kernels/overrides/cpu/*.cpp)
+  add_library(bilevel_kernels_${backend} OBJECT ${sources})
+  target_include_directories(bilevel_kernels_${backend} PRIVATE
+    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/include)
+  target_compile_definitions(bilevel_kernels_${backend} PRIVATE BILEVEL_BACKEND=${backend} bilevel_EXPORTS)
+  target_compile_options(bilevel_kernels_${backend} PRIVATE ${BILEVEL_KERNEL_FLAGS} ${ARGN})
+  target_link_libraries(bilevel_kernels_${backend} PRIVATE bilevel_warnings OpenMP::OpenMP_CXX)
+endfunction()

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "bilevel/core/export.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+enum class DeviceKind { cpu, cuda };
+
+/// Where work runs. A shared handle: copies name the same device.
+class BILEVEL_API Device {
+ public:
+  /// "auto", "cpu", "cpu:THREADS", "cuda", "cuda:INDEX". "cpu-guarded[:THREADS]" is the CPU with device memory that is
+  /// inaccessible outside kernels, for tests. The environment variable BILEVEL_CPU_ISA (baseline, avx2, avx512) forces
+  /// an instruction set. Throws ConfigError for an unknown name, DeviceError for a device that is not there.
+  static Device open(std::string_view name);
+
+  DeviceKind kind() const;
+  const std::string& name() const;             ///< as opened, e.g. "cpu:2"
+  const std::string& instruction_set() const;  ///< "baseline", "avx2", "avx512"
+  int threads() const;
+  bool guarded() const;
+  std::size_t memory() const;  ///< bytes in all
+
+  struct Impl;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  explicit Device(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bilevel/core/active.hpp"
+#include "bilevel/core/tensor.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// A copy to the host under way. wait() blocks until it has arrived (one host synchronisation) and may be called once.
+class BILEVEL_API Fetch {
+ public:
+  explicit Fetch(std::vector<double> values) : values_(std::move(values)) {}
+  std::vector<double> wait(Context& context);
+
+ private:
+  std::vector<double> values_;
+};
+
+/// One double per image on the device: norms, step lengths, certificates.
+using Scalars = View<double>;
+
+/// Starts an asynchronous copy of per-image doubles to the host.
+BILEVEL_API Fetch fetch(Context& context, View<const double> scalars);
+
+/// The set of unfinished images of a batch: a mask that kernels clear, and the list of what is left.
+class BILEVEL_API ActiveSet {
+ public:
+  /// All `n` images active. Scratch comes from `frame`.
+  ActiveSet(Context& context, Frame& frame, int n);
+
+  Active active() const { return {mask_.device_data(), index_.device_data(), count_}; }
+  std::uint8_t* mask() { return mask_.device_data(); }
+  int count() const { return count_; }  ///< as of the last refresh
+
+  /// Activates every image / the images of `other` (enqueues only).
+  void reset(Context& context);
+  void assign(Context& context, const ActiveSet& other);
+  /// Compacts the list by the mask and returns how many are left (one host synchronisation).
+  int refresh(Context& context);
+
+ private:
+  View<std::uint8_t> mask_;
+  View<std::int32_t> index_;
+  View<double> left_;
+  int n_, count_;
+};
+
+}  // namespace v0
+}  // namespace bilevel

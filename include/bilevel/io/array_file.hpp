@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "bilevel/core/export.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// A dense array in C order (last index fastest). An empty shape is a single number.
+struct Array {
+  std::vector<std::size_t> shape;
+  std::vector<double> values;
+};
+
+/// Reads a NumPy `.npy` file, format 1.0, 2.0 or 3.0, of bool, i1..i8, u1..u8, f2, f4 or f8 in either byte
+/// order; Fortran order is turned into C order. Values are taken as they are, NaN included; 64-bit integers
+/// beyond 2^53 are rounded to the nearest double.
+/// Throws IoError, also when the file holds fewer or more bytes than its header says.
+/// Format: NumPy enhancement proposal 1 and numpy.lib.format.
+BILEVEL_API Array read_npy(const std::filesystem::path& path);
+
+/// Writes `values` (C order, extent product of `shape`) as `.npy` format 1.0 of f8 or f4, atomically
+/// (see write_file_atomically). Throws ShapeError when shape and values disagree, IoError on failure.
+BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+                           std::span<const double> values);
+BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+                           std::span<const float> values);
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "bilevel/model/tv_energy.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// An option as a file keeps it, for people and for comparing runs.
+using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
+using NamedOption = std::pair<std::string, OptionValue>;
+
+/// The value as JSON writes it, text without quotes: true, 25, 0.1, maid.
+BILEVEL_API std::string option_text(const OptionValue& value);
+
+/// 64-bit FNV-1a over 8-byte little-endian words (the last one padded with zeros) and the length; `start`
+/// chains calls. Finds accidents, not attacks. Source: Fowler, Noll, Vo; www.isthe.com/chongo/tech/comp/fnv.
+BILEVEL_API std::uint64_t fingerprint(std::span<const std::byte> bytes,
+                                      std::uint64_t start = 0xcbf29ce484222325u);
+BILEVEL_API std::uint64_t fingerprint(std::span<const double> values,
+                                      std::uint64_t start = 0xcbf29ce484222325u);
+/// 16 hexadecimal digits.
+BILEVEL_API std::string fingerprint_text(std::uint64_t value);
+
+/// Which data a model was learned from.
+struct DataFingerprint {
+  std::vector<std::string> files;  ///< names without folders, in the order used
+  int images = 0, height = 0, width = 0;
+  std::uint64_t pixels = 0;  ///< fingerprint of the clean, then the noisy images
+  bool operator==(const DataFingerprint&) const = default;
+};
+
+/// A learned denoiser: what `apply` and `evaluate` need. `initial` of a segment holds its learned value.
+struct DenoiseModel {
+  TvOptions options;
+  std::vector<Segment> parameters;
+  std::vector<NamedOption> training;  ///< the options of the training run
+  DataFingerprint data;
+  std::string library_version;  ///< of the library that wrote the file; set by read_model
+
+  /// Value of a parameter. Throws ConfigError for an unknown name.
+  double value(const std::string& name) const;
+};
+
+/// "tv" for isotropic, "tv-aniso" for anisotropic smoothed total variation.
+BILEVEL_API const char* model_type(const TvOptions& options);
+BILEVEL_API const char* potential_name(TvPotential potential);
+/// Throws ConfigError for a name other than charbonnier, huber_c2.
+BILEVEL_API TvPotential potential_from(const std::string& name);
+
+/// Reads a model.json. Throws IoError naming the file and the key: no JSON, another format or version,
+/// unknown model, a missing key, a value that is not finite or outside its bounds.
+BILEVEL_API DenoiseModel read_model(const std::filesystem::path& path);
+
+/// Writes a model.json atomically. The bytes depend on the model and the library version only.
+/// Throws ConfigError for a model that read_model would refuse, IoError when writing fails.
+BILEVEL_API void write_model(const std::filesystem::path& path, const DenoiseModel& model);
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "bilevel/model/energy.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// Measured numbers of one image that its hypergradient error bound is made of. b = grad g(x~) = (x~ - x_true)/N.
+struct BoundInputs {
+  double mu = 1;
+  double loss_lipschitz = 1;     ///< L_g = 1/N
+  double hessian_lipschitz = 0;  ///< L_H
+  double epsilon = 0;            ///< >= |x~ - xhat|
+  double residual = 0;           ///< R >= |A~ q - b|
+  double norm_b = 0;
+  double norm_q = 0;
+  std::vector<double> norm_mixed;       ///< |B~_j|
+  std::vector<double> mixed_lipschitz;  ///< L_B,j
+  DirectionalBound q;                   ///< with v empty
+  double residual_rounding = 0;         ///< rounding of the computed b - A~ q, in norm
+
+  /// Adjoint columns A~ v_j = B~_j; empty unless solved for.
+  std::vector<double> norm_v;
+  std::vector<double> residual_v;  ///< rho_j >= |B~_j - A~ v_j|
+  std::vector<DirectionalBound> v;
+};
+
+/// Bounds on the error of z_j = -(B~^T q)_j per entry of theta. `columns` bounds the corrected
+/// z_j = -(B~^T q)_j - <v_j, b - A~ q>, whose error is of second order in the residuals.
+struct ErrorBound {
+  double theorem = 0;      ///< omega_T
+  double adjoint = 0;      ///< omega_Q
+  double directional = 0;  ///< omega_DL
+  double columns = 0;      ///< omega_ADJ, infinite without columns
+  std::vector<double> directional_entries;
+  std::vector<double> column_entries;
+};
+
+/// mathematics.md section 6.1: T (Salehi et al. 2024, theorem 2.1), Q, DL and ADJ with the residual term cancelled by
+/// the correction of z: with s_j = B~_j - A~ v_j and rho = (R + L_g eps + |dA q|)/mu >= |q^ - q|,
+///   |e_j| <= |v_j| L_g eps + |v_j^T dA q| + |dA v_j| rho + |s_j| rho + |dB_j^T q| + L_B,j eps rho.
+BILEVEL_API ErrorBound error_bound(const BoundInputs& in);
+
+}  // namespace v0
+}  // namespace bilevel

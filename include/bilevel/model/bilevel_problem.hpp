@@ -1,0 +1,53 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bilevel/model/energy.hpp"
+#include "bilevel/model/parameters.hpp"
+#include "bilevel/model/tv_energy.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// J(theta); adds its gradient to `gradient` (entries of theta).
+using Penalty = std::function<double(std::span<const double> theta, std::span<double> gradient)>;
+
+/// beta (L/mu)^2 for smoothed TV on images of the given shape: keeps the lower level well conditioned. `masked`: the
+/// sampling operator is not the identity. Source: Ehrhardt and Roberts 2021, section 4.
+BILEVEL_API Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& options, const Shape& shape,
+                                         bool masked, double beta);
+
+/// min over theta of f(theta) = 1/(2N) sum_i |xhat_i(theta) - x_i|^2 + J(theta), xhat_i = argmin Phi_i(., theta).
+template <class T>
+class BILEVEL_API BilevelProblem {
+ public:
+  /// `truth` has the shape of the energy's unknown. Throws ShapeError otherwise, ConfigError when theta's length differs
+  /// from the energy's.
+  BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters, Penalty penalty = {});
+
+  Energy<T>& energy() const { return *energy_; }
+  View<const T> truth() const { return truth_; }
+  const Parameters& parameters() const { return parameters_; }
+  int images() const { return truth_.shape().n; }
+  double penalty(std::span<const double> theta, std::span<double> gradient) const;
+
+ private:
+  std::unique_ptr<Energy<T>> energy_;
+  View<const T> truth_;
+  Parameters parameters_;
+  Penalty penalty_;
+};
+
+/// Enclosure of f from distances r_i = |x_i - x_i_true| and certificates epsilon_i >= |x_i - xhat_i|:
+/// sum (r_i -+ epsilon_i)_+^2 / (2N) + penalty (exact for least squares, mathematics.md section 6.1).
+struct LossEnclosure {
+  double lower = 0, value = 0, upper = 0;
+};
+BILEVEL_API LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
+                                       double penalty);
+
+}  // namespace v0
+}  // namespace bilevel

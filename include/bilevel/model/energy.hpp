@@ -1,0 +1,98 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "bilevel/core/scalars.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// Constants valid for all x: mu-strong convexity, L-smoothness, Lipschitz constants of the Hessian (L_H) and of the
+/// columns of the mixed derivative (L_B), see mathematics.md sections 1 and 4.
+struct Curvature {
+  double mu = 0;
+  double lipschitz = 0;
+  double hessian_lipschitz = 0;
+  std::vector<double> mixed_lipschitz;  ///< one per entry of theta
+};
+
+/// Bounds valid on the ball of radius epsilon around x, per image.
+struct LocalCurvature {
+  double lipschitz = 0;
+  double hessian_lipschitz = 0;
+};
+
+/// Per-image results of value_and_gradient.
+struct GradientSums {
+  Scalars value;     ///< Phi_i
+  Scalars norm2;     ///< |grad Phi_i|^2
+  Scalars rounding;  ///< bound on the norm of the rounding error of the computed gradient
+};
+
+/// Bounds on what changes between x~ and any point within epsilon of it (mathematics.md section 6.1, DL and ADJ).
+struct DirectionalBound {
+  double hessian_q = 0;          ///< |(A - A~) q|
+  double hessian_v = 0;          ///< |(A - A~) v|
+  double hessian_vq = 0;         ///< |v^T (A - A~) q|
+  std::vector<double> mixed_q;   ///< |(B - B~)_j^T q| per entry of theta
+  std::vector<double> rounding;  ///< rounding of the computed (B~^T q)_j
+};
+
+/// A batch of strongly convex lower-level energies Phi_i(x, theta), one per image, bound to its data.
+/// Every function that takes a Context only enqueues: it neither allocates nor synchronises.
+/// A is the Hessian in x, B the mixed derivative with respect to theta. T is float or double.
+template <class T>
+class BILEVEL_API Energy {
+ public:
+  virtual ~Energy();
+
+  virtual Shape shape() const = 0;              ///< of x: [N,1,H,W]
+  virtual std::size_t parameters() const = 0;   ///< entries of theta
+  /// Sets theta. Throws ConfigError when a value is outside the model's domain.
+  virtual void bind(std::span<const double> theta) = 0;
+  virtual Curvature curvature() const = 0;
+
+  virtual void value_and_gradient(Context&, const Active&, View<const T> x, View<T> gradient,
+                                  const GradientSums&) const = 0;
+
+  /// Image-sized arrays that hold a linearisation, and single-precision arrays of its dual field.
+  virtual int weight_arrays() const = 0;
+  virtual int dual_arrays() const = 0;
+  /// Weights of the Hessian at x, or of the primal-dual Newton matrix when `dual` is given, with the inverse of the
+  /// diagonal. `weights` has weight_arrays() times N images.
+  virtual void linearise(Context&, const Active&, View<const T> x, View<const float> dual, View<T> weights,
+                         View<T> inverse_diagonal) const = 0;
+  /// product = A p and inner_i = <p_i, A p_i>.
+  virtual void hessian_product(Context&, const Active&, View<const T> weights, View<const T> p, View<T> product,
+                               Scalars inner) const = 0;
+  virtual void start_dual(Context&, const Active&, View<const T> x, View<float> dual) const = 0;
+  /// The dual field after the step x + step_i d, from the field at x.
+  virtual void update_dual(Context&, const Active&, View<const T> x, View<const T> d, Scalars step,
+                           View<float> dual) const = 0;
+
+  /// Per-image sums from which mixed() forms B^T q on the host: mixed_sums() rows of N doubles.
+  virtual int mixed_sums() const = 0;
+  virtual void mixed_adjoint(Context&, const Active&, View<const T> x, View<const T> q, View<double> sums) const = 0;
+  /// (B^T q) per image, [N][p].
+  virtual std::vector<double> mixed(std::span<const double> sums) const = 0;
+  /// out = B direction and its squared norm per image.
+  virtual void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction, View<T> out,
+                             Scalars norm2) const = 0;
+
+  /// Per-image sums of the directional bounds: bound_sums() rows of N doubles. v may be empty.
+  virtual int bound_sums() const = 0;
+  virtual void directional_sums(Context&, const Active&, View<const T> x, View<const T> q, View<const T> v,
+                                Scalars epsilon, View<double> sums) const = 0;
+  /// The bounds of one image; norms are those of q and v.
+  virtual DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
+                                       double norm_v) const = 0;
+
+  /// Rows of N doubles for local(): local_sums().
+  virtual int local_sums() const = 0;
+  virtual void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon, View<double> sums) const = 0;
+  virtual LocalCurvature local(std::span<const double> sums, int image) const = 0;
+};
+
+}  // namespace v0
+}  // namespace bilevel

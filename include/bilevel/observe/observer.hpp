@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bilevel/solve/report.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// One upper iteration. Losses enclose f(theta): loss_lower <= f <= loss_upper. Work is cumulative.
+struct IterationRecord {
+  int iteration = 0;
+  std::vector<double> theta;
+  double loss = 0, loss_lower = 0, loss_upper = 0;
+  double gradient_norm = 0;  ///< |z|
+  double error_bound = 0;    ///< omega
+  double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
+  double epsilon = 0, delta = 0, step = 0;
+  int backtracks = 0;
+  double psnr = 0;  ///< mean over the training images, dB
+  Work work;
+  double seconds = 0;
+  std::string status;
+};
+
+enum class UpperStatus {
+  stationary,       ///< |z| + omega <= tolerance, certified
+  accuracy_limit,   ///< rounding (or a fixed accuracy) forbids a smaller certified gradient
+  line_search_failed,
+  max_iterations,
+  time_limit,
+  budget,
+  interrupted,  ///< an observer asked to stop
+  failed        ///< a lower-level or linear solve failed
+};
+BILEVEL_API const char* upper_status_name(UpperStatus status);
+
+struct UpperReport {
+  UpperStatus status = UpperStatus::max_iterations;
+  std::string message;  ///< one sentence with the numbers
+  std::vector<double> theta;
+  IterationRecord last;  ///< values at theta
+};
+
+/// What a run needs to go on with the same bits. `arrays` are flat: x [N,1,H,W], then q and the columns.
+struct UpperState {
+  std::vector<double> theta;
+  double epsilon = 0, delta = 0, step = 0;
+  int iteration = 0;
+  Work work;
+  double seconds = 0;
+  bool has_columns = false;
+  std::vector<double> previous_theta, previous_z;
+  double previous_omega = 0, last_step = 0;
+  std::vector<std::uint8_t> x, adjoints;  ///< raw elements of T in host byte order
+};
+
+/// Sees what a run does and may stop it.
+class BILEVEL_API Observer {
+ public:
+  virtual ~Observer();
+  /// After every accepted upper iteration, before the state is asked for. False stops the run.
+  virtual bool iteration(const IterationRecord& record);
+  /// Whether state() wants the state after this iteration (copying it costs a download).
+  virtual bool wants_state(const IterationRecord& record);
+  virtual void state(const UpperState& state);
+  /// Between lower-level solves, often; false stops the run as soon as possible (the iteration is lost).
+  virtual bool alive();
+  virtual void finished(const UpperReport& report);
+};
+
+/// Hands every event to several observers in order.
+class BILEVEL_API ObserverList final : public Observer {
+ public:
+  explicit ObserverList(std::vector<Observer*> observers) : observers_(std::move(observers)) {}
+  bool iteration(const IterationRecord& record) override;
+  bool wants_state(const IterationRecord& record) override;
+  void state(const UpperState& state) override;
+  bool alive() override;
+  void finished(const UpperReport& report) override;
+
+ private:
+  std::vector<Observer*> observers_;
+};
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,522 @@
+// Smoothed total variation on [N,1,H,W] with forward differences and zero last difference (mathematics.md sections
+// 2 and 3). Each body visits a tile with a halo of one pixel: a flux field f on the tile and its upper and left
+// neighbours, then (K^T f)(r,c) = -f_x(r,c) + f_x(r,c-1) - f_y(r,c) + f_y(r-1,c) with f zero outside the image.
+
+#include "kernels/launch.hpp"
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+namespace {
+
+constexpr int pitch = HostBlock::tile_columns + 2;
+constexpr int halo_size = (HostBlock::tile_rows + 2) * pitch;
+
+/// Flux field of a tile: entries (r,c) for r, c >= -1.
+template <class T>
+struct Flux {
+  T* x;
+  T* y;
+  int row0, column0;  // first row and column inside the image: -1, or 0 at its upper and left border
+
+  template <class Block>
+  BILEVEL_HD Flux(Block& block, const Tile& t)
+      : x(block.template scratch<T>(halo_size) + pitch + 1),
+        y(block.template scratch<T>(halo_size) + pitch + 1),
+        row0(t.row > 0 ? -1 : 0),
+        column0(t.column > 0 ? -1 : 0) {
+    T* fx = x;
+    T* fy = y;
+    if (row0 == 0) block.for_each(-1, 0, -1, t.columns, [=](int r, int c) { fy[r * pitch + c] = T(0); });
+    if (column0 == 0) block.for_each(-1, t.rows, -1, 0, [=](int r, int c) { fx[r * pitch + c] = T(0); });
+  }
+};
+
+template <class T>
+BILEVEL_HD inline T adjoint(const T* fx, const T* fy, int r, int c) {
+  const int e = r * pitch + c;
+  return (fx[e - 1] - fx[e]) + (fy[e - pitch] - fy[e]);
+}
+
+/// Loads v with its halo; returns the address of pixel (0,0) of the tile.
+template <class T, class Block>
+BILEVEL_HD inline const T* load(Block& block, const TvModel& m, const T* v, const Tile& t) {
+  T* buffer = block.template scratch<T>(halo_size);
+  load_halo(block, v + static_cast<long long>(t.image) * m.height * m.width, m.height, m.width, t, buffer, pitch);
+  return buffer + pitch + 1;
+}
+
+template <class T>
+BILEVEL_HD inline T dx(const T* v, int e) {
+  return v[e + 1] - v[e];
+}
+template <class T>
+BILEVEL_HD inline T dy(const T* v, int e) {
+  return v[e + pitch] - v[e];
+}
+
+/// Address of pixel (0,0) of the tile inside a batch of images.
+template <class T>
+BILEVEL_HD inline T* at(T* batch, const TvModel& m, const Tile& t) {
+  return batch ? batch + (static_cast<long long>(t.image) * m.height + t.row) * m.width + t.column : nullptr;
+}
+/// The same inside one image shared by the batch.
+template <class T>
+BILEVEL_HD inline T* at_shared(T* image, const TvModel& m, const Tile& t) {
+  return image ? image + static_cast<long long>(t.row) * m.width + t.column : nullptr;
+}
+
+/// rho summed, |psi|^2 summed and flux alpha psi of one pixel.
+template <class T, template <class> class Rho, bool isotropic>
+struct EnergyFlux {
+  Rho<T> rho;
+  T alpha;
+  const T* x;
+  T* fx;
+  T* fy;
+
+  BILEVEL_HD Sums<2> operator()(int r, int c) const {
+    const int e = r * pitch + c;
+    const T zx = dx(x, e), zy = dy(x, e);
+    T value, wx, wy;
+    if constexpr (isotropic) {
+      rho.value_weight(zx * zx + zy * zy, value, wx);
+      wy = wx;
+    } else {
+      T value_y;
+      rho.value_weight(zx * zx, value, wx);
+      rho.value_weight(zy * zy, value_y, wy);
+      value += value_y;
+    }
+    const T px = wx * zx, py = wy * zy;
+    fx[e] = alpha * px;
+    fy[e] = alpha * py;
+    return {{static_cast<double>(value), static_cast<double>(px * px + py * py)}};
+  }
+};
+
+template <class T, template <class> class Rho, bool isotropic>
+struct Energy {
+  static constexpr int sums = 5, maxima = 0;
+  TvEnergyArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+    const T* x = load(block, a.model, a.x, t);
+    Flux<T> f(block, t);
+    const EnergyFlux<T, Rho, isotropic> flux{Rho<T>(a.model.nu), T(a.model.alpha), x, f.x, f.y};
+    block.for_each(f.row0, 0, f.column0, t.columns, [=](int r, int c) { flux(r, c); });
+    double field[2] = {};
+    block.template reduce<2>(0, t.rows, f.column0, t.columns, flux, field);
+
+    const int width = a.model.width;
+    const T* y = at(a.y, a.model, t);
+    const T* s = at_shared(a.sampling, a.model, t);
+    T* gradient = at(a.gradient, a.model, t);
+    const T xi = T(a.model.xi);
+    const T *fx = f.x, *fy = f.y;
+    const auto out = [=](int r, int c, T d) -> Sums<3> {
+      const T v = x[r * pitch + c];
+      const T g = d + xi * v + adjoint(fx, fy, r, c);
+      gradient[r * width + c] = g;
+      return {{double(d) * d, double(v) * v, double(g) * g}};
+    };
+    double point[3] = {};
+    if (s)
+      block.template reduce<3>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) { return out(r, c, s[r * width + c] * (x[r * pitch + c] - y[r * width + c])); }, point);
+    else
+      block.template reduce<3>(
+          0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, x[r * pitch + c] - y[r * width + c]); }, point);
+    for (int k = 0; k < 2; ++k) partial[k] = field[k];
+    for (int k = 0; k < 3; ++k) partial[2 + k] = point[k];
+  }
+
+  /// Phi, |grad|^2, and u (3|S(x-y)| + 3 xi|x| + 13 alpha |K| |psi|) with |K|^2 <= 8.
+  BILEVEL_HD void finish(int image, const double* total) const {
+    const TvModel& m = a.model;
+    a.value[image] = 0.5 * total[2] + m.alpha * total[0] + 0.5 * m.xi * total[3];
+    a.norm2[image] = total[4];
+    a.rounding[image] = a.unit * (3 * std::sqrt(total[2]) + 3 * m.xi * std::sqrt(total[3]) +
+                                  13 * m.alpha * 2.8284271247461903 * std::sqrt(total[1]));
+  }
+};
+
+/// M = alpha (w I - kappa/2 (z zeta^T + zeta z^T)), zeta = psi for the exact Hessian. Rows of K that vanish at the right
+/// and lower border have weight zero, so that they also leave the diagonal.
+template <class T, template <class> class Rho, bool isotropic>
+struct Linearise {
+  static constexpr int sums = 0, maxima = 0;
+  TvLineariseArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+    const TvModel& m = a.model;
+    const T* x = load(block, m, a.x, t);
+    Flux<T> f(block, t);  // m11 in x, m22 in y
+    T* cross = block.template scratch<T>(halo_size) + pitch + 1;
+    const Rho<T> rho(m.nu);
+    const T alpha = T(m.alpha);
+    const float* dual_x = at(a.dual_x, m, t);
+    const float* dual_y = at(a.dual_y, m, t);
+    const int width = m.width, last_column = m.width - 1 - t.column, last_row = m.height - 1 - t.row;
+    T *fx = f.x, *fy = f.y;
+    const auto weights = [=](int r, int c, T zx, T zy, auto dual) {
+      const int e = r * pitch + c;
+      const T in_x = c < last_column ? alpha : T(0), in_y = r < last_row ? alpha : T(0);
+      T w, kappa, w_y, kappa_y;
+      if constexpr (isotropic) {
+        rho.hessian(zx * zx + zy * zy, w, kappa);
+        const T px = dual ? T(dual_x[r * width + c]) : w * zx, py = dual ? T(dual_y[r * width + c]) : w * zy;
+        fx[e] = in_x * (w - kappa * zx * px);
+        fy[e] = in_y * (w - kappa * zy * py);
+        cross[e] = in_x * (in_y > T(0) ? T(-0.5) * kappa * (zx * py + zy * px) : T(0));
+      } else {
+        rho.hessian(zx * zx, w, kappa);
+        rho.hessian(zy * zy, w_y, kappa_y);
+        const T px = dual ? T(dual_x[r * width + c]) : w * zx, py = dual ? T(dual_y[r * width + c]) : w_y * zy;
+        fx[e] = in_x * (w - kappa * zx * px);
+        fy[e] = in_y * (w_y - kappa_y * zy * py);
+      }
+    };
+    if (dual_x)
+      block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
+        weights(r, c, dx(x, r * pitch + c), dy(x, r * pitch + c), std::true_type{});
+      });
+    else
+      block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
+        weights(r, c, dx(x, r * pitch + c), dy(x, r * pitch + c), std::false_type{});
+      });
+    store(block, t, fx, fy, cross);
+  }
+
+ private:
+  template <class Block>
+  BILEVEL_HD void store(Block& block, const Tile& t, const T* fx, const T* fy, const T* cross) const {
+    const TvModel& m = a.model;
+    T* m11 = at(a.m11, m, t);
+    T* m22 = at(a.m22, m, t);
+    T* m12 = at(a.m12, m, t);
+    T* inverse = at(a.inverse_diagonal, m, t);
+    const T* s = at_shared(a.sampling, m, t);
+    const T xi = T(m.xi);
+    const int width = m.width;
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      const int e = r * pitch + c, o = r * width + c;
+      m11[o] = fx[e];
+      m22[o] = fy[e];
+      T diagonal = xi + ((fx[e] + fx[e - 1]) + (fy[e] + fy[e - pitch]));
+      if constexpr (isotropic) {
+        m12[o] = cross[e];
+        diagonal += T(2) * cross[e];
+      }
+      inverse[o] = diagonal;
+    });
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      const int o = r * width + c;
+      inverse[o] = T(1) / (inverse[o] + (s ? s[o] : T(1)));
+    });
+  }
+};
+
+template <class T, bool isotropic>
+struct Hessian {
+  static constexpr int sums = 1, maxima = 0;
+  TvHessianArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+    const TvModel& m = a.model;
+    const T* p = load(block, m, a.p, t);
+    Flux<T> f(block, t);
+    const T* m11 = at(a.m11, m, t);
+    const T* m22 = at(a.m22, m, t);
+    const T* m12 = at(a.m12, m, t);
+    const int width = m.width;
+    T *fx = f.x, *fy = f.y;
+    block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
+      const int e = r * pitch + c, o = r * width + c;
+      const T px = dx(p, e), py = dy(p, e);
+      if constexpr (isotropic) {
+        fx[e] = m11[o] * px + m12[o] * py;
+        fy[e] = m12[o] * px + m22[o] * py;
+      } else {
+        fx[e] = m11[o] * px;
+        fy[e] = m22[o] * py;
+      }
+    });
+    T* product = at(a.product, m, t);
+    const T* s = at_shared(a.sampling, m, t);
+    const T xi = T(m.xi);
+    const auto out = [=](int r, int c, T weight) -> Sums<1> {
+      const T v = p[r * pitch + c];
+      const T g = weight * v + adjoint<T>(fx, fy, r, c);
+      product[r * width + c] = g;
+      return {{double(v) * g}};
+    };
+    if (s)
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, s[r * width + c] + xi); }, partial);
+    else
+      block.template reduce<1>(0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, T(1) + xi); }, partial);
+  }
+  BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
+};
+
+template <class T, template <class> class Rho, bool isotropic>
+struct Dual {
+  static constexpr int sums = 0, maxima = 0;
+  TvDualArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+    const TvModel& m = a.model;
+    const T* x = load(block, m, a.x, t);
+    const T* d = a.d ? load(block, m, a.d, t) : x;
+    const T step = a.d ? T(a.step[t.image]) : T(0);
+    const Rho<T> rho(m.nu);
+    float* zeta_x = at(a.dual_x, m, t);
+    float* zeta_y = at(a.dual_y, m, t);
+    const int width = m.width;
+    const bool start = a.d == nullptr;
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      const int e = r * pitch + c, o = r * width + c;
+      const T zx = dx(x, e), zy = dy(x, e), ex = step * dx(d, e), ey = step * dy(d, e);
+      const T old_x = start ? T(0) : T(zeta_x[o]), old_y = start ? T(0) : T(zeta_y[o]);
+      T w, kappa, w_y, kappa_y, nx, ny;
+      if constexpr (isotropic) {
+        rho.hessian(zx * zx + zy * zy, w, kappa);
+        const T bend = kappa * (zx * ex + zy * ey);
+        nx = w * (zx + ex) - bend * old_x;
+        ny = w * (zy + ey) - bend * old_y;
+        const T length = std::sqrt(nx * nx + ny * ny);
+        const T scale = T(1) / maximum(length, T(1));
+        nx *= scale;
+        ny *= scale;
+      } else {
+        rho.hessian(zx * zx, w, kappa);
+        rho.hessian(zy * zy, w_y, kappa_y);
+        nx = w * (zx + ex) - kappa * zx * ex * old_x;
+        ny = w_y * (zy + ey) - kappa_y * zy * ey * old_y;
+        nx = minimum(maximum(nx, T(-1)), T(1));
+        ny = minimum(maximum(ny, T(-1)), T(1));
+      }
+      zeta_x[o] = static_cast<float>(nx);
+      zeta_y[o] = static_cast<float>(ny);
+    });
+  }
+};
+
+template <class T, template <class> class Rho, bool isotropic>
+struct MixedAdjoint {
+  static constexpr int sums = 3, maxima = 0;
+  TvMixedAdjointArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+    const T* x = load(block, a.model, a.x, t);
+    const T* q = load(block, a.model, a.q, t);
+    const Rho<T> rho(a.model.nu);
+    block.template reduce<3>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) -> Sums<3> {
+          const int e = r * pitch + c;
+          const T zx = dx(x, e), zy = dy(x, e), ux = zx * dx(q, e), uy = zy * dy(q, e);
+          T w, w_nu, w_y, w_nu_y;
+          if constexpr (isotropic) {
+            rho.weight_nu(zx * zx + zy * zy, w, w_nu);
+            w_y = w;
+            w_nu_y = w_nu;
+          } else {
+            rho.weight_nu(zx * zx, w, w_nu);
+            rho.weight_nu(zy * zy, w_y, w_nu_y);
+          }
+          return {{double(w * ux + w_y * uy), double(w_nu * ux + w_nu_y * uy), double(x[e]) * q[e]}};
+        },
+        partial);
+  }
+  BILEVEL_HD void finish(int image, const double* total) const {
+    a.weight[image] = total[0];
+    a.smoothing[image] = total[1];
+    a.ridge[image] = total[2];
+  }
+};
+
+template <class T, template <class> class Rho, bool isotropic>
+struct MixedForward {
+  static constexpr int sums = 1, maxima = 0;
+  TvMixedForwardArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+    const T* x = load(block, a.model, a.x, t);
+    Flux<T> f(block, t);
+    const Rho<T> rho(a.model.nu);
+    const T weight = T(a.weight), smoothing = T(a.smoothing), ridge = T(a.ridge);
+    T *fx = f.x, *fy = f.y;
+    block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
+      const int e = r * pitch + c;
+      const T zx = dx(x, e), zy = dy(x, e);
+      T w, w_nu;
+      rho.weight_nu(isotropic ? zx * zx + zy * zy : zx * zx, w, w_nu);
+      fx[e] = (weight * w + smoothing * w_nu) * zx;
+      if constexpr (!isotropic) rho.weight_nu(zy * zy, w, w_nu);
+      fy[e] = (weight * w + smoothing * w_nu) * zy;
+    });
+    T* out = at(a.out, a.model, t);
+    const int width = a.model.width;
+    block.template reduce<1>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) -> Sums<1> {
+          const T g = ridge * x[r * pitch + c] + adjoint<T>(fx, fy, r, c);
+          out[r * width + c] = g;
+          return {{double(g) * g}};
+        },
+        partial);
+  }
+  BILEVEL_HD void finish(int image, const double* total) const { a.norm2[image] = total[0]; }
+};
+
+/// Per component (anisotropic) or per pixel: squared moduli of z, Kq, Kv.
+template <class T, bool isotropic, class F>
+BILEVEL_HD inline void components(const T* x, const T* q, const T* v, int e, F f) {
+  const T zx = dx(x, e), zy = dy(x, e), gx = dx(q, e), gy = dy(q, e), hx = dx(v, e), hy = dy(v, e);
+  if constexpr (isotropic) {
+    f(zx * zx + zy * zy, gx * gx + gy * gy, hx * hx + hy * hy);
+  } else {
+    f(zx * zx, gx * gx, hx * hx);
+    f(zy * zy, gy * gy, hy * hy);
+  }
+}
+
+template <class T, template <class> class Rho, bool isotropic>
+struct Bound {
+  static constexpr int sums = tv_bound_sums, maxima = 2;
+  TvBoundArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+    const TvModel& m = a.model;
+    const T* x = load(block, m, a.x, t);
+    const T* q = load(block, m, a.q, t);
+    const T* v = a.v ? load(block, m, a.v, t) : q;
+    const Rho<T> rho(m.nu);
+    const T delta = T(a.row_bound * a.epsilon[t.image] / m.nu);
+    const bool one_component = !isotropic || m.height == 1;
+    double s[6] = {};
+    block.template reduce<6>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) -> Sums<6> {
+          Sums<6> sum = {};
+          components<T, isotropic>(x, q, v, r * pitch + c, [&](T z2, T g2, T h2) {
+            T k, l;
+            rho.profile(z2, delta, one_component, k, l);
+            const double g = std::sqrt(g2), h = std::sqrt(h2), kd = k, ld = l;
+            sum.v[0] += ld * g * (ld * g);
+            sum.v[1] += g;
+            sum.v[2] += kd * h * g * (kd * h * g);
+            sum.v[3] += ld * h * g;
+            sum.v[4] += ld * h * (ld * h);
+            sum.v[5] += h;
+          });
+          return sum;
+        },
+        s);
+    for (int k = 0; k < 6; ++k) partial[k] = s[k];
+    for (int which = 0; which < 2; ++which)
+      block.maximum(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) {
+            double largest = 0;
+            components<T, isotropic>(x, which == 0 ? q : v, v, r * pitch + c, [&](T z2, T g2, T) {
+              T k, l;
+              rho.profile(z2, delta, one_component, k, l);
+              largest = maximum(largest, double(k) * std::sqrt(double(g2)));
+            });
+            return largest;
+          },
+          partial[6 + which]);
+  }
+  BILEVEL_HD void finish(int image, const double* total) const {
+    for (int k = 0; k < sums; ++k) a.out[k * a.n + image] = total[k];
+  }
+};
+
+template <class T, template <class> class Rho, bool isotropic>
+struct Local {
+  static constexpr int sums = 2, maxima = 2;
+  TvLocalArgs<T> a;
+
+  template <class Block>
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+    const TvModel& m = a.model;
+    const T* x = load(block, m, a.x, t);
+    Flux<T> f(block, t);  // a per component
+    const Rho<T> rho(m.nu);
+    const T delta = T(a.row_bound * a.epsilon[t.image] / m.nu);
+    const bool one_component = !isotropic || m.height == 1;
+    T *fx = f.x, *fy = f.y;
+    const bool two_rows = isotropic && m.height > 1;
+    block.maximum(
+        f.row0, t.rows, f.column0, t.columns,
+        [=](int r, int c) {
+          const int e = r * pitch + c;
+          const T zx = dx(x, e), zy = dy(x, e);
+          T k, k_y, l;
+          rho.profile(isotropic ? zx * zx + zy * zy : zx * zx, delta, one_component, k, l);
+          fx[e] = l;
+          k_y = k;
+          if constexpr (!isotropic) rho.profile(zy * zy, delta, true, k_y, l);
+          fy[e] = (isotropic && !two_rows) ? T(0) : l;
+          return double(maximum(k, k_y));
+        },
+        partial[1]);
+    block.maximum(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) {
+          const int e = r * pitch + c;
+          return 2 * (double(fx[e]) + fx[e - 1] + fy[e] + fy[e - pitch]);
+        },
+        partial[0]);
+  }
+  BILEVEL_HD void finish(int image, const double* total) const {
+    a.row_sum[image] = total[0];
+    a.profile[image] = total[1];
+  }
+};
+
+/// Picks the body for the model's potential and isotropy.
+template <class T, template <class, template <class> class, bool> class Body, class Args>
+void dispatch(const Stream& stream, const Args& a) {
+  const auto run = [&](auto body) { launch_tiles(stream, a.active, a.model.height, a.model.width, body); };
+  const bool huber = a.model.potential == Potential::huber_c2;
+  if (a.model.isotropic)
+    huber ? run(Body<T, HuberC2, true>{a}) : run(Body<T, Charbonnier, true>{a});
+  else
+    huber ? run(Body<T, HuberC2, false>{a}) : run(Body<T, Charbonnier, false>{a});
+}
+
+template <class T>
+void hessian(const Stream& stream, const TvHessianArgs<T>& a) {
+  if (a.model.isotropic)
+    launch_tiles(stream, a.active, a.model.height, a.model.width, Hessian<T, true>{a});
+  else
+    launch_tiles(stream, a.active, a.model.height, a.model.width, Hessian<T, false>{a});
+}
+
+}  // namespace
+
+template <class T>
+void fill_tv(Table<T>& table) {
+  table.tv_energy = dispatch<T, Energy, TvEnergyArgs<T>>;
+  table.tv_linearise = dispatch<T, Linearise, TvLineariseArgs<T>>;
+  table.tv_hessian = hessian<T>;
+  table.tv_dual = dispatch<T, Dual, TvDualArgs<T>>;
+  table.tv_mixed_adjoint = dispatch<T, MixedAdjoint, TvMixedAdjointArgs<T>>;
+  table.tv_mixed_forward = dispatch<T, MixedForward, TvMixedForwardArgs<T>>;
+  table.tv_bound = dispatch<T, Bound, TvBoundArgs<T>>;
+  table.tv_local = dispatch<T, Local, TvLocalArgs<T>>;
+}
+template void fill_tv(Table<float>&);
+template void fill_tv(Table<double>&);
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND

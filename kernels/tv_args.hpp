@@ -1,0 +1,128 @@
+#pragma once
+
+// Arguments of the smoothed total variation kernels.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "bilevel/core/active.hpp"
+
+namespace bilevel::kernels {
+
+enum class Potential : int { charbonnier = 0, huber_c2 = 1 };
+
+/// alpha R_nu(x) + xi/2 |x|^2 on height x width images with Neumann differences. `isotropic` also for 1-D signals.
+struct TvModel {
+  int height = 0, width = 0;
+  Potential potential = Potential::charbonnier;
+  bool isotropic = true;
+  double alpha = 0, nu = 1, xi = 0;
+};
+
+/// Phi = 1/2 |S(x-y)|^2 + alpha R_nu(x) + xi/2 |x|^2; S null means the identity, else a 0/1 image shared by the batch.
+template <class T>
+struct TvEnergyArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  const T* y;
+  const T* sampling;
+  T* gradient;
+  double* value;      // Phi_i
+  double* norm2;      // |grad Phi_i|^2
+  double* rounding;   // bound on the norm of the gradient's rounding error (mathematics.md section 6.3)
+  double unit;        // unit roundoff of T
+};
+
+/// Per-pixel weights M (alpha included) of the Hessian K^T M K, or of the primal-dual matrix when `dual` is given.
+template <class T>
+struct TvLineariseArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  const T* sampling;
+  const float* dual_x;  // null: the exact Hessian
+  const float* dual_y;
+  T* m11;
+  T* m22;
+  T* m12;  // null when anisotropic
+  T* inverse_diagonal;
+};
+
+template <class T>
+struct TvHessianArgs {
+  TvModel model;
+  Active active;
+  const T* m11;
+  const T* m22;
+  const T* m12;
+  const T* sampling;
+  const T* p;
+  T* product;
+  double* inner;  // <p, A p> per image
+};
+
+/// zeta <- projection of w (z + t Kd) - kappa <z, t Kd> zeta to the unit ball; without d: zeta <- psi(z).
+template <class T>
+struct TvDualArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  const T* d;
+  const double* step;
+  float* dual_x;
+  float* dual_y;
+};
+
+/// sums[0] = sum w <z,Kq>, sums[1] = sum w_nu <z,Kq>, sums[2] = <x,q>: three arrays of one double per image.
+template <class T>
+struct TvMixedAdjointArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  const T* q;
+  double* weight;
+  double* smoothing;
+  double* ridge;
+};
+
+/// out = K^T (weight w + smoothing w_nu) z + ridge x, and its squared norm.
+template <class T>
+struct TvMixedForwardArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  double weight, smoothing, ridge;
+  T* out;
+  double* norm2;
+};
+
+/// Sums of the directional error bounds (mathematics.md section 6.1, DL and ADJ) with g = |Kq|, h = |Kv| per pixel
+/// (per component when anisotropic) and the profiles K, a over the ball of radius epsilon_i. v may be null.
+inline constexpr int tv_bound_sums = 8;
+template <class T>
+struct TvBoundArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  const T* q;
+  const T* v;
+  const double* epsilon;
+  double row_bound;  // r_K
+  double* out;       // [8][n]: |a g|^2, sum g, |K h g|^2, sum a h g, |a h|^2, sum h, max K g, max K h
+  int n;
+};
+
+/// Local constants on the ball of radius epsilon_i: max over pixels of the row sums of |K|^T diag(a) |K|, and of K.
+template <class T>
+struct TvLocalArgs {
+  TvModel model;
+  Active active;
+  const T* x;
+  const double* epsilon;
+  double row_bound;
+  double* row_sum;
+  double* profile;
+};
+
+}  // namespace bilevel::kernels

@@ -1,0 +1,93 @@
+#include "bilevel/core/tensor.hpp"
+
+#include <utility>
+
+#include "bilevel/core/error.hpp"
+#include "device/backend.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+std::string Shape::str() const {
+  return "[" + std::to_string(n) + "," + std::to_string(c) + "," + std::to_string(h) + "," + std::to_string(w) + "]";
+}
+
+void require_same(const Shape& a, const Shape& b, const char* what) {
+  if (a != b) throw ShapeError(std::string(what) + ": shapes " + a.str() + " and " + b.str() + " differ.");
+}
+
+template <class T>
+Tensor<T>::Tensor(Context& context, Shape shape) : context_(&context), shape_(shape) {
+  if (shape.n < 0 || shape.c < 0 || shape.h < 0 || shape.w < 0)
+    throw ShapeError("a tensor cannot have the shape " + shape.str() + ": sizes must not be negative.");
+  data_ = reinterpret_cast<T*>(context.impl().allocate(shape.count() * sizeof(T)));
+}
+template <class T>
+Tensor<T>::Tensor(Context& context, Shape shape, std::span<const T> values) : Tensor(context, shape) {
+  this->upload(context, values);
+}
+template <class T>
+Tensor<T>::~Tensor() {
+  if (data_) context_->impl().release(data_, shape_.count() * sizeof(T));
+}
+template <class T>
+Tensor<T>::Tensor(Tensor&& other) noexcept
+    : context_(other.context_), data_(std::exchange(other.data_, nullptr)), shape_(other.shape_) {}
+template <class T>
+Tensor<T>& Tensor<T>::operator=(Tensor&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(data_, other.data_);
+  std::swap(shape_, other.shape_);
+  return *this;
+}
+template <class T>
+void Tensor<T>::upload(Context& context, std::span<const T> values) {
+  bilevel::upload<T>(context, values, view());
+}
+
+template <class T>
+std::vector<T> download(Context& context, View<const T> view) {
+  std::vector<T> values(view.shape().count());
+  auto& impl = context.impl();
+  impl.backend->download(values.data(), view.device_data(), values.size() * sizeof(T));
+  impl.counters.bytes_downloaded += values.size() * sizeof(T);
+  context.synchronise();
+  return values;
+}
+
+template <class T>
+void upload(Context& context, std::span<const T> values, View<T> target) {
+  if (values.size() != target.shape().count())
+    throw ShapeError("upload of " + std::to_string(values.size()) + " values to an array of shape " +
+                     target.shape().str() + ": the counts must agree.");
+  auto& impl = context.impl();
+  impl.backend->upload(target.device_data(), values.data(), values.size() * sizeof(T));
+  impl.counters.bytes_uploaded += values.size() * sizeof(T);
+}
+
+template <class T>
+void copy(Context& context, View<const T> source, View<T> target) {
+  require_same(source.shape(), target.shape(), "copy");
+  context.impl().backend->copy(target.device_data(), source.device_data(), source.shape().count() * sizeof(T));
+}
+
+template <class T>
+void fill(Context& context, View<T> target, T value) {
+  kernel_table<T>(context).fill(stream_of(context), target.device_data(), target.shape().count(), value);
+}
+
+#define BILEVEL_INSTANTIATE(T)                                                       \
+  template class BILEVEL_API Tensor<T>;                                              \
+  template BILEVEL_API std::vector<T> download<T>(Context&, View<const T>);          \
+  template BILEVEL_API void upload<T>(Context&, std::span<const T>, View<T>);        \
+  template BILEVEL_API void copy<T>(Context&, View<const T>, View<T>);
+BILEVEL_INSTANTIATE(float)
+BILEVEL_INSTANTIATE(double)
+BILEVEL_INSTANTIATE(std::int32_t)
+BILEVEL_INSTANTIATE(std::uint8_t)
+#undef BILEVEL_INSTANTIATE
+template BILEVEL_API void fill<float>(Context&, View<float>, float);
+template BILEVEL_API void fill<double>(Context&, View<double>, double);
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,102 @@
+#include "bilevel/io/atomic_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <string>
+#include <system_error>
+
+#include "bilevel/core/error.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
+  throw IoError(path.string(), what + " (" + std::generic_category().message(error) + ")");
+}
+
+/// 0, or the error number of the first write or close that failed. Closes `file` in any case.
+int write_all_and_close(int file, std::string_view bytes) {
+  int error = 0;
+  std::size_t done = 0;
+  while (error == 0 && done < bytes.size()) {
+    const ssize_t count = ::write(file, bytes.data() + done, bytes.size() - done);
+    if (count > 0) {
+      done += static_cast<std::size_t>(count);
+    } else if (count == 0) {
+      error = ENOSPC;
+    } else if (errno != EINTR) {
+      error = errno;
+    }
+  }
+  // After EINTR Linux has closed the descriptor already.
+  if (::close(file) != 0 && errno != EINTR && error == 0) error = errno;
+  return error;
+}
+
+void write_in_place(const fs::path& path, std::string_view bytes) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (file < 0) fail(path, "cannot be opened for writing", errno);
+  if (const int error = write_all_and_close(file, bytes)) fail(path, "writing failed", error);
+}
+
+/// Opens a new file ".<name>.<process>-<number>.tmp" in the folder of `target`.
+int open_temporary(const fs::path& target, fs::path& temporary) {
+  static std::atomic<unsigned> counter{0};
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    // Long names are cut so that the added text does not exceed the system's limit of 255 bytes.
+    const std::string stem = target.filename().string().substr(0, 200);
+    temporary = target.parent_path() /
+                ("." + stem + "." + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp");
+    const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0 || errno != EEXIST) return file;
+  }
+  errno = EEXIST;
+  return -1;
+}
+
+/// The file a chain of symbolic links ends at, which need not exist.
+fs::path resolve_links(const fs::path& path) {
+  fs::path target = path;
+  std::error_code error;
+  for (int depth = 0; fs::is_symlink(fs::symlink_status(target, error)); ++depth) {
+    if (depth == 40) fail(path, "cannot be written", ELOOP);
+    const fs::path link = fs::read_symlink(target, error);
+    if (error) fail(path, "cannot be written", error.value());
+    target = link.is_absolute() ? link : target.parent_path() / link;
+  }
+  return target;
+}
+
+}  // namespace
+
+void write_file_atomically(const fs::path& path, std::string_view bytes) {
+  if (!path.has_filename()) fail(path, "is no file name", EINVAL);
+  const fs::path target = resolve_links(path);
+  struct stat status {};
+  const bool exists = ::stat(target.c_str(), &status) == 0;
+  if (exists && S_ISDIR(status.st_mode)) fail(path, "cannot be written", EISDIR);
+  if (exists && !S_ISREG(status.st_mode)) return write_in_place(path, bytes);
+  if (exists && ::access(target.c_str(), W_OK) != 0) fail(path, "cannot be written", errno);
+
+  fs::path temporary;
+  const int file = open_temporary(target, temporary);
+  if (file < 0) fail(path, "cannot be written", errno);
+  // The mode is a courtesy: some file systems have none, and the content is what counts.
+  if (exists) static_cast<void>(::fchmod(file, status.st_mode & 07777) == 0);
+  int error = write_all_and_close(file, bytes);
+  if (error == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
+  if (error != 0) {
+    ::unlink(temporary.c_str());
+    fail(path, "writing failed and nothing was changed", error);
+  }
+}
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bilevel/io/image_file.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace io_detail {
+
+/// Decoders of whole files in memory; `name` is used in messages. All throw IoError.
+HostImage decode_png(const std::string& name, const std::string& bytes);
+HostImage decode_pnm(const std::string& name, const std::string& bytes);
+HostImage decode_tiff(const std::string& name, const std::string& bytes);
+HostImage decode_npy_image(const std::string& name, const std::string& bytes);
+
+/// Encoders; the image is consistent and finite. They throw ConfigError for `bits`, IoError otherwise.
+std::string encode_png(const std::string& name, const HostImage& image, int bits);
+std::string encode_pnm(const std::string& name, const HostImage& image, int bits);
+std::string encode_tiff(const std::string& name, const HostImage& image, int bits);
+
+/// Throws IoError unless 1 <= height, width and height * width <= 2^31.
+void check_extents(const std::string& name, std::uint64_t height, std::uint64_t width);
+
+/// An image of zeros. Throws IoError when it does not fit in memory.
+HostImage make_image(const std::string& name, int channels, std::uint64_t height, std::uint64_t width);
+
+/// "row r, column c" for messages, counted from 0.
+std::string position(std::uint64_t row, std::uint64_t column);
+
+/// Nearest integer to `value` * `largest` after clamping to [0, 1].
+inline std::uint32_t quantise(double value, std::uint32_t largest) {
+  const double clamped = value > 0.0 ? (value < 1.0 ? value : 1.0) : 0.0;
+  return static_cast<std::uint32_t>(std::floor(clamped * largest + 0.5));
+}
+
+}  // namespace io_detail
+}  // namespace v0
+}  // namespace bilevel

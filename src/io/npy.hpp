@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "bilevel/io/array_file.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace io_detail {
+
+/// An array with the type its file stored: kind 'b', 'i', 'u' or 'f' and bytes per value.
+struct TypedArray {
+  char kind = 'f';
+  int size = 8;
+  Array array;
+};
+
+/// Decodes the bytes of a `.npy` file; `name` is used in messages. Throws IoError.
+TypedArray decode_npy(const std::string& name, const std::string& bytes);
+
+}  // namespace io_detail
+}  // namespace v0
+}  // namespace bilevel

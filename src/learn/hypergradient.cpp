@@ -1,0 +1,348 @@
+#include "bilevel/learn/hypergradient.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "bilevel/core/error.hpp"
+#include "device/backend.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace {
+
+double norm_of(std::span<const double> v) {
+  double sum = 0;
+  for (double e : v) sum += e * e;
+  return std::sqrt(sum);
+}
+
+/// What the accuracies of the solves contribute: the bound with epsilon and everything it drives set to zero.
+ErrorBound without_epsilon(BoundInputs in) {
+  in.epsilon = 0;
+  const auto still = [](DirectionalBound& d) {
+    d.hessian_q = d.hessian_v = d.hessian_vq = 0;
+    std::fill(d.mixed_q.begin(), d.mixed_q.end(), 0);
+  };
+  still(in.q);
+  for (DirectionalBound& d : in.v) still(d);
+  return error_bound(in);
+}
+
+}  // namespace
+
+template <class T>
+struct ImplicitHypergradient<T>::Impl {
+  const BilevelProblem<T>& problem;
+  std::unique_ptr<LinearSolver<T>> solver;
+  Shape shape;
+  std::size_t p;
+  Tensor<T> q;
+  std::vector<Tensor<T>> v;
+  bool warm = false, has_columns = false;
+};
+
+namespace {
+
+/// One computation at fixed x: scratch, host numbers per image.
+template <class T>
+class Evaluation {
+ public:
+  Evaluation(Context& context, const BilevelProblem<T>& problem, const LinearSolver<T>& solver, View<const T> x,
+             std::span<const double> epsilon, const HypergradientRequest& request, Frame& frame)
+      : context_(context),
+        energy_(problem.energy()),
+        solver_(solver),
+        shape_(energy_.shape()),
+        n_(static_cast<std::size_t>(shape_.n)),
+        p_(energy_.parameters()),
+        x_(x),
+        epsilon_(epsilon),
+        request_(request),
+        active_(context, frame, shape_.n),
+        weights_(frame.view<T>({shape_.n * energy_.weight_arrays(), shape_.c, shape_.h, shape_.w})),
+        inverse_(frame.view<T>(shape_)),
+        b_(frame.view<T>(shape_)),
+        work_(frame.view<T>(shape_)),
+        residual_(frame.view<T>(shape_)),
+        dots_(frame.view<double>({3, shape_.n, 1, 1})),
+        mixed_(frame.view<double>({energy_.mixed_sums(), shape_.n, 1, 1})),
+        bounds_(frame.view<double>({energy_.bound_sums(), shape_.n, 1, 1})),
+        device_epsilon_(frame.view<double>({shape_.n, 1, 1, 1})),
+        inputs_(n_) {
+    energy_.linearise(context_, active_.active(), x_, {}, weights_, inverse_);
+    // b = (x - x_true) / N
+    const double scale = 1.0 / static_cast<double>(n_);
+    kernel_table<T>(context_).combine(
+        stream_of(context_), {active_.active(), shape_.image(), x_.device_data(), problem.truth().device_data(), scale,
+                              -scale, nullptr, nullptr, b_.device_data()});
+    upload<double>(context_, epsilon_, device_epsilon_);
+    count_other(1);
+    const Curvature c = energy_.curvature();
+    lipschitz_ = c.lipschitz;
+    for (std::size_t i = 0; i < n_; ++i) {
+      BoundInputs& in = inputs_[i];
+      in.mu = c.mu;
+      in.loss_lipschitz = scale;
+      in.hessian_lipschitz = c.hessian_lipschitz;
+      in.epsilon = epsilon_[i];
+      in.mixed_lipschitz = c.mixed_lipschitz;
+      in.norm_mixed.resize(p_);
+    }
+  }
+
+  /// A q = b; returns (B^T q) per image [N][p] and fills the bound's inputs.
+  std::vector<double> solve(View<T> q, bool warm) {
+    LinearRequest request;
+    request.tolerance = request_.delta / static_cast<double>(n_);
+    request.warm_start = warm;
+    absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, b_, q), residuals);
+    energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
+    dot(b_, b_, 0);
+    dot(q, q, 1);
+    energy_.directional_sums(context_, active_.active(), x_, q, {}, device_epsilon_, bounds_);
+    count_other(2);
+    const std::vector<double> sums = fetch(context_, mixed_).wait(context_);
+    const std::vector<double> norms = fetch(context_, dots_).wait(context_);
+    const std::vector<double> bounds = fetch(context_, bounds_).wait(context_);
+    const double unit = std::numeric_limits<T>::epsilon() / 2;
+    for (std::size_t i = 0; i < n_; ++i) {
+      BoundInputs& in = inputs_[i];
+      in.residual = residuals[i];
+      in.norm_b = std::sqrt(norms[i]);
+      in.norm_q = std::sqrt(norms[n_ + i]);
+      in.residual_rounding = unit * (20 * lipschitz_ * in.norm_q + 4 * in.norm_b);
+      in.q = energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, 0);
+    }
+    for (std::size_t j = 0; j < p_; ++j) {
+      column(j);
+      const std::vector<double> column_norms = fetch(context_, row(dots_, 0)).wait(context_);
+      for (std::size_t i = 0; i < n_; ++i) inputs_[i].norm_mixed[j] = std::sqrt(column_norms[i]) * (1 + 1e-6);
+    }
+    return energy_.mixed(sums);
+  }
+
+  /// A v_j = B_j for all j; returns <v_j, b - A q> per image [N][p] and the Gauss-Newton matrix.
+  std::vector<double> solve_columns(View<T> q, std::vector<Tensor<T>>& v, bool warm, std::vector<double>& gauss_newton) {
+    energy_.hessian_product(context_, active_.active(), weights_, q, work_, row(dots_, 2));
+    work.hessian_products += n_;
+    kernel_table<T>(context_).combine(stream_of(context_),
+                                      {active_.active(), shape_.image(), b_.device_data(), work_.device_data(), 1, -1,
+                                       nullptr, nullptr, residual_.device_data()});
+    std::vector<double> correction(n_ * p_), tolerance(n_);
+    for (std::size_t j = 0; j < p_; ++j) {
+      column(j);
+      for (std::size_t i = 0; i < n_; ++i)
+        tolerance[i] = std::max(request_.column_tolerance * inputs_[i].norm_mixed[j], 1e-300);
+      LinearRequest request;
+      request.per_image = tolerance;
+      request.warm_start = warm;
+      std::vector<double> rho;
+      absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v[j].view()), rho);
+      dot(v[j].view(), residual_, 0);
+      dot(v[j].view(), v[j].view(), 1);
+      energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(), device_epsilon_, bounds_);
+      count_other(1);
+      const std::vector<double> products = fetch(context_, dots_).wait(context_);
+      const std::vector<double> bounds = fetch(context_, bounds_).wait(context_);
+      for (std::size_t i = 0; i < n_; ++i) {
+        BoundInputs& in = inputs_[i];
+        correction[i * p_ + j] = products[i];
+        in.norm_v.push_back(std::sqrt(products[n_ + i]) * (1 + 1e-6));
+        in.residual_v.push_back(rho[i]);
+        in.v.push_back(energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, in.norm_v.back()));
+      }
+    }
+    gram(v, gauss_newton);
+    return correction;
+  }
+
+  const std::vector<BoundInputs>& inputs() const { return inputs_; }
+  Work work;
+  SolveStatus status = SolveStatus::converged;
+  std::string message;
+  std::vector<double> residuals;
+
+ private:
+  void count_other(std::uint64_t passes) { work.other += passes * n_; }
+  static View<double> row(View<double> rows, int k) {
+    const Shape s = rows.shape();
+    return {rows.device_data() + static_cast<std::size_t>(k) * s.c, {s.c, 1, 1, 1}};
+  }
+  void dot(View<const T> a, View<const T> b, int k) {
+    kernel_table<T>(context_).dot(stream_of(context_), {active_.active(), shape_.image(), a.device_data(),
+                                                        b.device_data(), false, row(dots_, k).device_data()});
+  }
+  /// B e_j into `work`, its squared norm into the first row.
+  void column(std::size_t j) {
+    std::vector<double> unit(p_, 0);
+    unit[j] = 1;
+    energy_.mixed_forward(context_, active_.active(), x_, unit, work_, row(dots_, 0));
+    count_other(1);
+  }
+  void absorb(const SolveReport& report, std::vector<double>& certificate) {
+    work += report.work;
+    certificate = report.certificate;
+    if (report.status > status) {
+      status = report.status;
+      message = report.message;
+    }
+  }
+  /// sum_i V_i^T V_i / N
+  void gram(const std::vector<Tensor<T>>& v, std::vector<double>& matrix) {
+    matrix.assign(p_ * p_, 0);
+    for (std::size_t j = 0; j < p_; ++j)
+      for (std::size_t l = 0; l <= j; ++l) {
+        dot(v[j].view(), v[l].view(), 0);
+        double sum = 0;
+        for (double e : fetch(context_, row(dots_, 0)).wait(context_)) sum += e;
+        matrix[j * p_ + l] = matrix[l * p_ + j] = sum / static_cast<double>(n_);
+      }
+  }
+
+  Context& context_;
+  Energy<T>& energy_;
+  const LinearSolver<T>& solver_;
+  Shape shape_;
+  std::size_t n_, p_;
+  View<const T> x_;
+  std::span<const double> epsilon_;
+  const HypergradientRequest& request_;
+  double lipschitz_ = 1;
+  ActiveSet active_;
+  View<T> weights_, inverse_, b_, work_, residual_;
+  View<double> dots_, mixed_, bounds_, device_epsilon_;
+  std::vector<BoundInputs> inputs_;
+};
+
+/// Sums the images' hypergradients and bounds, each by its best form. `correction` may be empty.
+void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mixed, std::span<const double> correction,
+              std::span<const double> penalty_gradient, HypergradientResult& r) {
+  const std::size_t n = inputs.size(), p = penalty_gradient.size();
+  r.z.assign(penalty_gradient.begin(), penalty_gradient.end());
+  r.entry_bound.assign(p, 0);
+  std::vector<double> solves(p, 0), rounding(p, 0);
+  r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns = 0;
+  r.corrected = !correction.empty();
+  for (std::size_t i = 0; i < n; ++i) {
+    const ErrorBound bound = error_bound(inputs[i]), still = without_epsilon(inputs[i]);
+    r.omega_theorem += bound.theorem;
+    r.omega_adjoint += bound.adjoint;
+    r.omega_directional += bound.directional;
+    r.omega_columns += bound.columns;
+    const double plain = std::min({bound.theorem, bound.adjoint, bound.directional});
+    const bool columns = bound.columns <= plain;
+    const bool entries = columns || bound.directional <= plain;
+    for (std::size_t j = 0; j < p; ++j) {
+      r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);
+      r.entry_bound[j] += columns ? bound.column_entries[j] : (entries ? bound.directional_entries[j] : plain);
+      solves[j] += columns ? still.column_entries[j] : still.directional_entries[j];
+      rounding[j] += inputs[i].q.rounding[j] + (columns ? inputs[i].norm_v[j] * inputs[i].residual_rounding : 0);
+    }
+  }
+  // Adding up the images and the penalty in double.
+  for (std::size_t j = 0; j < p; ++j)
+    r.entry_bound[j] += 1e-15 * (std::abs(r.z[j]) + std::abs(penalty_gradient[j])) * static_cast<double>(n + 2);
+  r.omega = norm_of(r.entry_bound);
+  r.rounding = norm_of(rounding);
+  r.part_delta = std::min(norm_of(solves), r.omega);
+  r.part_epsilon = r.omega - r.part_delta;
+}
+
+}  // namespace
+
+template <class T>
+ImplicitHypergradient<T>::ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
+                                                const std::string& solver)
+    : impl_(new Impl{problem, make_linear_solver<T>(solver), problem.energy().shape(), problem.parameters().size(), {}, {}}) {
+  impl_->q = Tensor<T>(context, impl_->shape);
+  if (impl_->p <= max_columns)
+    for (std::size_t j = 0; j < impl_->p; ++j) impl_->v.emplace_back(context, impl_->shape);
+}
+
+template <class T>
+ImplicitHypergradient<T>::~ImplicitHypergradient() = default;
+
+template <class T>
+HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::span<const double> theta, View<const T> x,
+                                                      std::span<const double> epsilon,
+                                                      const HypergradientRequest& request) {
+  Impl& m = *impl_;
+  require_same(m.shape, x.shape(), "hypergradient (energy and point)");
+  if (epsilon.size() != static_cast<std::size_t>(m.shape.n))
+    throw ShapeError(std::to_string(epsilon.size()) + " certificates were given for " + std::to_string(m.shape.n) +
+                     " images.");
+  if (!(request.delta > 0) || !(request.column_tolerance > 0))
+    throw ConfigError("the accuracies of a hypergradient must be positive.");
+  Frame frame(context);
+  Evaluation<T> evaluation(context, m.problem, *m.solver, x, epsilon, request, frame);
+  std::vector<double> penalty_gradient(m.p, 0);
+  m.problem.penalty(theta, penalty_gradient);
+
+  HypergradientResult result;
+  const std::vector<double> mixed = evaluation.solve(m.q.view(), m.warm);
+  m.warm = true;
+  assemble(evaluation.inputs(), mixed, {}, penalty_gradient, result);
+  const bool enough = request.sufficient >= 0 && result.omega <= request.sufficient * norm_of(result.z);
+  if (!enough && request.columns && !m.v.empty()) {
+    const std::vector<double> correction =
+        evaluation.solve_columns(m.q.view(), m.v, m.has_columns, result.gauss_newton);
+    m.has_columns = true;
+    assemble(evaluation.inputs(), mixed, correction, penalty_gradient, result);
+  }
+  result.work = evaluation.work;
+  result.status = evaluation.status;
+  result.message = evaluation.message;
+  result.residual = evaluation.residuals;
+  return result;
+}
+
+template <class T>
+bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x, std::span<const double> direction,
+                                       View<T> x0) const {
+  const Impl& m = *impl_;
+  if (!m.has_columns) return false;
+  Frame frame(context);
+  ActiveSet active(context, frame, m.shape.n);
+  for (std::size_t j = 0; j < m.p; ++j) {
+    const T* from = j == 0 ? x.device_data() : x0.device_data();
+    kernel_table<T>(context).combine(
+        stream_of(context), {active.active(), m.shape.image(), from, m.v[j].view().device_data(), 1, -direction[j],
+                             nullptr, nullptr, x0.device_data()});
+  }
+  return true;
+}
+
+template <class T>
+std::vector<T> ImplicitHypergradient<T>::save(Context& context) const {
+  std::vector<T> state = download(context, impl_->q);
+  for (const Tensor<T>& v : impl_->v) {
+    const std::vector<T> column = download(context, v);
+    state.insert(state.end(), column.begin(), column.end());
+  }
+  return state;
+}
+
+template <class T>
+void ImplicitHypergradient<T>::restore(Context& context, std::span<const T> state, bool has_columns) {
+  Impl& m = *impl_;
+  const std::size_t batch = m.shape.count();
+  if (state.size() != batch * (1 + m.v.size()))
+    throw ShapeError("the saved adjoint state has " + std::to_string(state.size()) + " values instead of " +
+                     std::to_string(batch * (1 + m.v.size())) + ".");
+  m.q.upload(context, state.subspan(0, batch));
+  for (std::size_t j = 0; j < m.v.size(); ++j) m.v[j].upload(context, state.subspan((1 + j) * batch, batch));
+  m.warm = true;
+  m.has_columns = has_columns;
+}
+
+template <class T>
+bool ImplicitHypergradient<T>::has_columns() const {
+  return impl_->has_columns;
+}
+
+template class BILEVEL_API ImplicitHypergradient<float>;
+template class BILEVEL_API ImplicitHypergradient<double>;
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,395 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "bilevel/core/error.hpp"
+#include "bilevel/learn/hypergradient.hpp"
+#include "bilevel/learn/upper_optimiser.hpp"
+#include "bilevel/solve/minimiser.hpp"
+#include "device/backend.hpp"
+#include "learn/step_direction.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+void UpperOptions::validate() const {
+  schedule.validate();
+  if (max_iterations < 0) throw ConfigError("max-iterations must not be negative.");
+  if (!(time_limit >= 0)) throw ConfigError("time-limit must not be negative.");
+  if (max_lower_iterations < 1) throw ConfigError("the cap of lower-level iterations must be at least 1.");
+}
+
+template <class T>
+UpperOptimiser<T>::~UpperOptimiser() = default;
+template class BILEVEL_API UpperOptimiser<float>;
+template class BILEVEL_API UpperOptimiser<double>;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A theta with its inexact reconstructions and what is known about them.
+template <class T>
+struct Point {
+  std::vector<double> theta;
+  Tensor<T> x;
+  std::vector<double> epsilon, distance;
+  LossEnclosure loss;
+  SolveStatus status = SolveStatus::converged;
+};
+
+/// Thrown inside a run to leave it with a status; never leaves run().
+struct Stop {
+  UpperStatus status;
+  std::string message;
+};
+
+template <class T>
+class MaidRun {
+ public:
+  MaidRun(Context& context, const BilevelProblem<T>& problem, const UpperOptions& options, Observer& observer)
+      : context_(context),
+        problem_(problem),
+        options_(options),
+        observer_(observer),
+        minimiser_(make_minimiser<T>(options.minimiser)),
+        gradient_(context, problem, options.linear_solver),
+        columns_(options.columns && problem.parameters().size() <= ImplicitHypergradient<T>::max_columns),
+        newton_(options.scaling == StepScaling::gauss_newton && columns_),
+        schedule_(options.schedule, newton_ ? 1.0 : options.schedule.step0),
+        current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}, {}},
+        trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}, {}},
+        start_(Clock::now()) {}
+
+  UpperReport run(std::span<const double> theta0, const UpperState* resume, View<const T> first) {
+    UpperReport report;
+    try {
+      resume ? restore(*resume) : begin(theta0, first);
+      while (true) iterate();
+    } catch (const Stop& stop) {
+      report.status = stop.status;
+      report.message = stop.message;
+    }
+    report.theta = current_.theta;
+    report.last = record(upper_status_name(report.status));
+    observer_.finished(report);
+    return report;
+  }
+  Tensor<T> reconstructions() { return std::move(current_.x); }
+
+ private:
+  void begin(std::span<const double> theta0, View<const T> first) {
+    if (theta0.size() != problem_.parameters().size())
+      throw ShapeError("theta has " + std::to_string(theta0.size()) + " entries, the problem " +
+                       std::to_string(problem_.parameters().size()) + ".");
+    current_.theta = problem_.parameters().project(theta0);
+    problem_.energy().bind(current_.theta);
+    copy<T>(context_, first, current_.x.view());
+  }
+
+  /// One step of MAID: an inexact gradient that is certainly a descent direction, then a certified decrease.
+  void iterate() {
+    inexact_gradient();
+    if (iteration_ >= options_.max_iterations)
+      throw Stop{UpperStatus::max_iterations, "The cap of " + std::to_string(iteration_) + " iterations was reached."};
+    line_search();
+    IterationRecord done = record("accepted");
+    done.step = used_step_;
+    done.backtracks = backtracks_;
+    previous_theta_ = current_.theta;
+    previous_z_ = result_.z;
+    previous_omega_ = result_.omega;
+    std::swap(current_, trial_);
+    iteration_ += 1;
+    const bool go_on = observer_.iteration(done);
+    if (observer_.wants_state(done)) observer_.state(save());
+    if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
+  }
+
+  /// Refines (epsilon, delta) until omega is small against z along the step: algorithms.md section 5.
+  void inexact_gradient() {
+    schedule_.start_search();
+    while (true) {
+      solve(current_, schedule_.state().epsilon, {});
+      HypergradientRequest request;
+      request.delta = schedule_.state().delta;
+      request.column_tolerance = std::min(0.05, schedule_.state().delta);
+      request.columns = columns_;
+      request.sufficient = newton_ ? -1 : 1 - schedule_.options().eta;
+      result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
+      work_ += result_.work;
+      if (result_.status == SolveStatus::failed) throw Stop{UpperStatus::failed, result_.message};
+      choose_step();
+      const double stationarity = projected_gradient_norm(problem_.parameters(), current_.theta, result_.z);
+      const bool at_floor = current_.status == SolveStatus::rounding_limited ||
+                            result_.status == SolveStatus::rounding_limited ||
+                            result_.rounding > 0.5 * result_.omega;
+      switch (schedule_.judge_gradient(stationarity, result_.omega, step_.slope, step_.error, at_floor)) {
+        case GradientVerdict::stationary:
+          throw Stop{UpperStatus::stationary, "Stationary: the gradient is certified to be at most " +
+                                                  std::to_string(stationarity + result_.omega) + "."};
+        case GradientVerdict::accuracy_limit:
+          throw Stop{UpperStatus::accuracy_limit,
+                     "No descent direction can be certified at this accuracy; |z| + omega = " +
+                         std::to_string(stationarity + result_.omega) + "."};
+        case GradientVerdict::descend:
+          return;
+        case GradientVerdict::refine:
+          refine_gradient(stationarity);
+      }
+    }
+  }
+
+  void refine_gradient(double stationarity) {
+    const ScheduleOptions& o = schedule_.options();
+    const double descent =
+        step_.slope > 0 && step_.error > 0 ? result_.omega * (1 - o.eta) * step_.slope / step_.error : 0;
+    schedule_.refine(result_.omega, result_.part_epsilon, result_.part_delta,
+                     0.8 * std::max(descent, o.tolerance - stationarity), 0, 0);
+    check_limits();
+  }
+
+  /// Direction of the step at the schedule's step length.
+  void choose_step() {
+    if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() && schedule_.state().backtracks == 0) {
+      const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_, previous_z_,
+                                         previous_omega_);
+      if (bb > 0) schedule_.set_step(std::clamp(bb, 1e-2 * last_step_, 1e2 * last_step_));
+    }
+    make_step();
+  }
+  void make_step() {
+    step_ = newton_ ? gauss_newton_step(problem_.parameters(), current_.theta, result_, schedule_.state().step)
+                    : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
+  }
+
+  /// Backtracks until upper+ <= lower_k - lambda s; refines when the enclosures cannot tell.
+  void line_search() {
+    schedule_.start_search();
+    backtracks_ = 0;
+    while (true) {
+      const TrialVerdict verdict = evaluate_trial();
+      if (verdict == TrialVerdict::accept) break;
+      backtracks_ += 1;
+      switch (schedule_.next_trial(verdict, remaining_gap())) {
+        case SearchVerdict::try_step:
+          break;
+        case SearchVerdict::refine:
+          problem_.energy().bind(current_.theta);
+          solve(current_, schedule_.state().epsilon, {});
+          if (current_.status == SolveStatus::rounding_limited) give_up();
+          break;
+        case SearchVerdict::give_up:
+          give_up();
+      }
+      make_step();
+    }
+    used_step_ = schedule_.state().step;
+    last_step_ = used_step_;
+    schedule_.accept(used_step_);
+    if (newton_) schedule_.set_step(std::min(1.0, schedule_.state().step));
+  }
+
+  [[noreturn]] void give_up() {
+    const bool accuracy = schedule_.options().fixed_accuracy || current_.status == SolveStatus::rounding_limited;
+    throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
+               "No step could be certified to decrease the loss; |z| + omega = " +
+                   std::to_string(step_norm(result_.z) + result_.omega) + "."};
+  }
+
+  /// Solves at theta + d from the predicted reconstructions, only as far as the decision needs.
+  TrialVerdict evaluate_trial() {
+    trial_.theta = step_.theta;
+    try {
+      problem_.energy().bind(trial_.theta);
+    } catch (const ConfigError&) {
+      return TrialVerdict::backtrack;  // outside the model's domain
+    }
+    if (!gradient_.has_columns() || !columns_ ||
+        !gradient_.predict(context_, current_.x.view(), step_.direction, trial_.x.view()))
+      copy<T>(context_, current_.x.view(), trial_.x.view());
+    std::vector<double> ignored(trial_.theta.size(), 0);
+    const double penalty = problem_.penalty(trial_.theta, ignored);
+    TrialVerdict verdict = TrialVerdict::undecided;
+    const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
+      const std::vector<double> r = distances(x);
+      const LossEnclosure loss = enclose_loss(r, certificate, penalty);
+      verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper, step_.slope);
+      return verdict != TrialVerdict::undecided;
+    };
+    solve(trial_, schedule_.state().epsilon, decide);
+    if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
+    return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower, trial_.loss.upper,
+                                 step_.slope);
+  }
+
+  /// By how much the enclosures would have to shrink for the values to decide.
+  double remaining_gap() const {
+    const double decrease = current_.loss.value - options_.schedule.lambda * step_.slope - trial_.loss.value;
+    const double width = (current_.loss.value - current_.loss.lower) + (trial_.loss.upper - trial_.loss.value);
+    return width > 0 ? 0.5 * std::abs(decrease) / width : 0;
+  }
+
+  std::vector<double> distances(View<const T> x) {
+    const Shape shape = x.shape();
+    Frame frame(context_);
+    ActiveSet all(context_, frame, shape.n);
+    const Scalars out = frame.view<double>({shape.n, 1, 1, 1});
+    kernel_table<T>(context_).dot(stream_of(context_),
+                                  {all.active(), shape.image(), x.device_data(), problem_.truth().device_data(), true,
+                                   out.device_data()});
+    std::vector<double> r = fetch(context_, out).wait(context_);
+    for (double& e : r) e = std::sqrt(e);
+    return r;
+  }
+
+  void solve(Point<T>& point, double epsilon,
+             const std::function<bool(Context&, View<const T>, std::span<const double>)>& decided) {
+    check_limits();
+    SolveRequest<T> request;
+    request.tolerance = epsilon;
+    request.max_iterations = options_.max_lower_iterations;
+    request.decided = decided;
+    const SolveReport report = minimiser_->minimise(context_, problem_.energy(), request, point.x.view());
+    work_ += report.work;
+    point.status = report.status;
+    point.epsilon = report.certificate;
+    point.distance = distances(point.x.view());
+    std::vector<double> ignored(point.theta.size(), 0);
+    point.loss = enclose_loss(point.distance, point.epsilon, problem_.penalty(point.theta, ignored));
+    if (report.status == SolveStatus::failed && &point == &current_) throw Stop{UpperStatus::failed, report.message};
+  }
+
+  void check_limits() {
+    if (!observer_.alive()) throw Stop{UpperStatus::interrupted, "The run was interrupted."};
+    if (options_.time_limit > 0 && seconds() > options_.time_limit)
+      throw Stop{UpperStatus::time_limit, "The time limit was reached."};
+    if (options_.budget > 0 && work_.total() >= options_.budget)
+      throw Stop{UpperStatus::budget, "The budget of operator applications was spent."};
+  }
+
+  double seconds() const {
+    return previous_seconds_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
+  IterationRecord record(const char* status) const {
+    IterationRecord r;
+    r.iteration = iteration_;
+    r.theta = current_.theta;
+    r.loss = current_.loss.value;
+    r.loss_lower = current_.loss.lower;
+    r.loss_upper = current_.loss.upper;
+    r.gradient_norm = step_norm(result_.z);
+    r.error_bound = result_.omega;
+    r.omega_theorem = result_.omega_theorem;
+    r.omega_adjoint = result_.omega_adjoint;
+    r.omega_directional = result_.omega_directional;
+    r.omega_columns = result_.omega_columns;
+    r.epsilon = schedule_.state().epsilon;
+    r.delta = schedule_.state().delta;
+    r.step = schedule_.state().step;
+    const double pixels = static_cast<double>(problem_.energy().shape().image());
+    for (double d : current_.distance)
+      r.psnr -= 10 * std::log10(d * d / pixels) / static_cast<double>(current_.distance.size());
+    r.work = work_;
+    r.seconds = seconds();
+    r.status = status;
+    return r;
+  }
+
+  UpperState save() {
+    UpperState s;
+    s.theta = current_.theta;
+    s.epsilon = schedule_.state().epsilon;
+    s.delta = schedule_.state().delta;
+    s.step = schedule_.state().step;
+    s.iteration = iteration_;
+    s.work = work_;
+    s.seconds = seconds();
+    s.has_columns = gradient_.has_columns();
+    s.previous_theta = previous_theta_;
+    s.previous_z = previous_z_;
+    s.previous_omega = previous_omega_;
+    s.last_step = last_step_;
+    const auto raw = [](const std::vector<T>& values) {
+      std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
+      std::memcpy(bytes.data(), values.data(), bytes.size());
+      return bytes;
+    };
+    s.x = raw(download(context_, current_.x));
+    s.adjoints = raw(gradient_.save(context_));
+    return s;
+  }
+
+  void restore(const UpperState& s) {
+    const auto values = [](const std::vector<std::uint8_t>& bytes) {
+      std::vector<T> v(bytes.size() / sizeof(T));
+      std::memcpy(v.data(), bytes.data(), v.size() * sizeof(T));
+      return v;
+    };
+    current_.theta = s.theta;
+    problem_.energy().bind(current_.theta);
+    current_.x.upload(context_, values(s.x));
+    gradient_.restore(context_, values(s.adjoints), s.has_columns);
+    schedule_ = AccuracySchedule(options_.schedule, {s.epsilon, s.delta, s.step});
+    iteration_ = s.iteration;
+    work_ = s.work;
+    previous_seconds_ = s.seconds;
+    previous_theta_ = s.previous_theta;
+    previous_z_ = s.previous_z;
+    previous_omega_ = s.previous_omega;
+    last_step_ = s.last_step;
+  }
+
+  Context& context_;
+  const BilevelProblem<T>& problem_;
+  const UpperOptions& options_;
+  Observer& observer_;
+  std::unique_ptr<Minimiser<T>> minimiser_;
+  ImplicitHypergradient<T> gradient_;
+  bool columns_, newton_;
+  AccuracySchedule schedule_;
+  Point<T> current_, trial_;
+  HypergradientResult result_;
+  Step step_;
+  std::vector<double> previous_theta_, previous_z_;
+  double previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;
+  int iteration_ = 0, backtracks_ = 0;
+  Work work_;
+  Clock::time_point start_;
+};
+
+template <class T>
+class Maid final : public UpperOptimiser<T> {
+ public:
+  explicit Maid(const UpperOptions& options) : options_(options) { options_.validate(); }
+  const char* name() const override { return options_.schedule.fixed_accuracy ? "fixed" : "maid"; }
+
+  UpperReport run(Context& context, const BilevelProblem<T>& problem, std::span<const double> theta0,
+                  View<const T> first, Observer& observer, const UpperState* resume) override {
+    require_same(problem.energy().shape(), first.shape(), "start of the lower level");
+    MaidRun<T> run(context, problem, options_, observer);
+    UpperReport report = run.run(theta0, resume, first);
+    reconstructions_ = run.reconstructions();
+    return report;
+  }
+  View<const T> reconstructions() const override { return reconstructions_.view(); }
+
+ private:
+  UpperOptions options_;
+  Tensor<T> reconstructions_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& options) {
+  return std::make_unique<Maid<T>>(options);
+}
+template BILEVEL_API std::unique_ptr<UpperOptimiser<float>> make_maid(const UpperOptions&);
+template BILEVEL_API std::unique_ptr<UpperOptimiser<double>> make_maid(const UpperOptions&);
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,113 @@
+#include "learn/step_direction.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bilevel {
+inline namespace v0 {
+namespace {
+
+constexpr double damping = 1e-3;
+
+double inner(std::span<const double> a, std::span<const double> b) {
+  double sum = 0;
+  for (std::size_t j = 0; j < a.size(); ++j) sum += a[j] * b[j];
+  return sum;
+}
+
+/// Projects, measures the direction and what the gradient's error can change along it.
+Step finish(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& r,
+            std::span<const double> target) {
+  Step step;
+  step.theta = parameters.project(target);
+  step.direction.resize(theta.size());
+  double entries = 0;
+  for (std::size_t j = 0; j < theta.size(); ++j) {
+    step.direction[j] = step.theta[j] - theta[j];
+    entries += r.entry_bound[j] * std::abs(step.direction[j]);
+  }
+  step.error = std::min(entries, r.omega * step_norm(step.direction));
+  return step;
+}
+
+/// Solves the symmetric positive definite system of the free entries in place (Cholesky); false when it breaks down.
+bool cholesky_solve(std::vector<double>& a, std::vector<double>& b) {
+  const std::size_t n = b.size();
+  for (std::size_t j = 0; j < n; ++j) {
+    for (std::size_t i = j; i < n; ++i) {
+      double sum = a[i * n + j];
+      for (std::size_t k = 0; k < j; ++k) sum -= a[i * n + k] * a[j * n + k];
+      if (i == j && !(sum > 0)) return false;
+      a[i * n + j] = i == j ? std::sqrt(sum) : sum / a[j * n + j];
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t k = 0; k < i; ++k) b[i] -= a[i * n + k] * b[k];
+    b[i] /= a[i * n + i];
+  }
+  for (std::size_t i = n; i-- > 0;) {
+    for (std::size_t k = i + 1; k < n; ++k) b[i] -= a[k * n + i] * b[k];
+    b[i] /= a[i * n + i];
+  }
+  return true;
+}
+
+}  // namespace
+
+double step_norm(std::span<const double> v) { return std::sqrt(inner(v, v)); }
+
+double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta, std::span<const double> z) {
+  std::vector<double> moved(theta.begin(), theta.end());
+  for (std::size_t j = 0; j < moved.size(); ++j) moved[j] -= z[j];
+  moved = parameters.project(moved);
+  for (std::size_t j = 0; j < moved.size(); ++j) moved[j] -= theta[j];
+  return step_norm(moved);
+}
+
+Step gradient_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& r,
+                   double a) {
+  std::vector<double> target(theta.begin(), theta.end());
+  for (std::size_t j = 0; j < target.size(); ++j) target[j] -= a * r.z[j];
+  Step step = finish(parameters, theta, r, target);
+  step.slope = inner(step.direction, step.direction) / a;
+  return step;
+}
+
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& r,
+                       double a) {
+  const std::size_t p = theta.size();
+  if (r.gauss_newton.size() != p * p) return gradient_step(parameters, theta, r, a);
+  const std::vector<double> low = parameters.lower(), high = parameters.upper();
+  std::vector<std::size_t> free;
+  for (std::size_t j = 0; j < p; ++j)
+    if (!(theta[j] <= low[j] && r.z[j] > 0) && !(theta[j] >= high[j] && r.z[j] < 0)) free.push_back(j);
+  const std::size_t n = free.size();
+  std::vector<double> matrix(n * n), rhs(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    rhs[i] = r.z[free[i]];
+    for (std::size_t k = 0; k < n; ++k)
+      matrix[i * n + k] = r.gauss_newton[free[i] * p + free[k]] * (i == k ? 1 + damping : 1);
+  }
+  if (n == 0 || !cholesky_solve(matrix, rhs)) return gradient_step(parameters, theta, r, a);
+  std::vector<double> target(theta.begin(), theta.end());
+  for (std::size_t i = 0; i < n; ++i) target[free[i]] -= a * std::clamp(rhs[i], -2.0, 2.0);
+  Step step = finish(parameters, theta, r, target);
+  step.slope = -inner(r.z, step.direction);
+  if (!(step.slope > 0)) return gradient_step(parameters, theta, r, a);
+  return step;
+}
+
+double barzilai_borwein(std::span<const double> theta, std::span<const double> z, double omega,
+                        std::span<const double> previous_theta, std::span<const double> previous_z,
+                        double previous_omega) {
+  std::vector<double> s(theta.begin(), theta.end()), y(z.begin(), z.end());
+  for (std::size_t j = 0; j < s.size(); ++j) {
+    s[j] -= previous_theta[j];
+    y[j] -= previous_z[j];
+  }
+  const double sy = inner(s, y);
+  return sy > (omega + previous_omega) * step_norm(s) ? inner(s, s) / sy : 0;
+}
+
+}  // namespace v0
+}  // namespace bilevel

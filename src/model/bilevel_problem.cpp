@@ -1,0 +1,67 @@
+#include "bilevel/model/bilevel_problem.hpp"
+
+#include <algorithm>
+
+#include "bilevel/core/error.hpp"
+#include "model/tv_constants.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& options, const Shape& shape, bool masked,
+                             double beta) {
+  if (!(beta >= 0)) throw ConfigError("the condition penalty must not be negative.");
+  return [=](std::span<const double> theta, std::span<double> gradient) {
+    const TvValues v{parameters.value("alpha", theta), parameters.value("nu", theta), parameters.value("xi", theta)};
+    const TvConstants c = tv_constants(options, shape, masked, v);
+    const double kappa = c.lipschitz / c.mu, smooth = c.curvature * c.norm2;
+    // L = 1 + r + alpha smooth(nu), mu = [S = I] + r, r = xi or alpha xi; smooth is proportional to 1/nu.
+    const bool inside = options.xi_inside_alpha;
+    const double ridge[3] = {inside ? v.xi : 0, 0, inside ? v.alpha : 1};
+    const double steep[3] = {smooth, -v.alpha * smooth / v.nu, 0};
+    const char* names[3] = {"alpha", "nu", "xi"};
+    for (int k = 0; k < 3; ++k) {
+      const int entry = parameters.entry(names[k]);
+      if (entry < 0) continue;
+      const auto j = static_cast<std::size_t>(entry);
+      const double slope = transform_slope(parameters.learned(j).transform, theta[j]);
+      const double d_kappa = (ridge[k] + steep[k] - kappa * ridge[k]) / c.mu;
+      gradient[j] += beta * 2 * kappa * d_kappa * slope;
+    }
+    return beta * kappa * kappa;
+  };
+}
+
+template <class T>
+BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters,
+                                  Penalty penalty)
+    : energy_(std::move(energy)), truth_(truth), parameters_(std::move(parameters)), penalty_(std::move(penalty)) {
+  require_same(energy_->shape(), truth.shape(), "bilevel problem (unknown and true images)");
+  if (energy_->parameters() != parameters_.size())
+    throw ConfigError("the energy has " + std::to_string(energy_->parameters()) + " learned parameters, the layout " +
+                      std::to_string(parameters_.size()) + ".");
+  if (parameters_.size() == 0) throw ConfigError("no parameter is to be learned; name at least one.");
+}
+
+template <class T>
+double BilevelProblem<T>::penalty(std::span<const double> theta, std::span<double> gradient) const {
+  return penalty_ ? penalty_(theta, gradient) : 0;
+}
+
+LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon, double penalty) {
+  LossEnclosure sum;
+  for (std::size_t i = 0; i < distance.size(); ++i) {
+    const double r = distance[i], e = epsilon[i], low = std::max(r - e, 0.0);
+    sum.lower += low * low;
+    sum.value += r * r;
+    sum.upper += (r + e) * (r + e);
+  }
+  const double scale = 0.5 / static_cast<double>(distance.size());
+  return {scale * sum.lower + penalty, scale * sum.value + penalty, scale * sum.upper + penalty};
+}
+
+template class BILEVEL_API BilevelProblem<float>;
+template class BILEVEL_API BilevelProblem<double>;
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,110 @@
+#include "bilevel/model/parameters.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "bilevel/core/error.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+double to_value(Transform transform, double theta) {
+  switch (transform) {
+    case Transform::exp: return std::exp(theta);
+    case Transform::log10: return std::pow(10.0, theta);
+    case Transform::identity: break;
+  }
+  return theta;
+}
+
+double to_theta(Transform transform, double value) {
+  switch (transform) {
+    case Transform::exp: return std::log(value);
+    case Transform::log10: return std::log10(value);
+    case Transform::identity: break;
+  }
+  return value;
+}
+
+double transform_slope(Transform transform, double theta) {
+  switch (transform) {
+    case Transform::exp: return std::exp(theta);
+    case Transform::log10: return std::log(10.0) * std::pow(10.0, theta);
+    case Transform::identity: break;
+  }
+  return 1;
+}
+
+const char* transform_name(Transform transform) {
+  switch (transform) {
+    case Transform::exp: return "exp";
+    case Transform::log10: return "log10";
+    case Transform::identity: break;
+  }
+  return "identity";
+}
+
+Transform transform_from(const std::string& name) {
+  for (Transform t : {Transform::identity, Transform::exp, Transform::log10})
+    if (name == transform_name(t)) return t;
+  throw ConfigError("transform '" + name + "': unknown; use identity, exp or log10.");
+}
+
+Parameters::Parameters(std::vector<Segment> segments) : segments_(std::move(segments)) {
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    const Segment& s = segments_[i];
+    for (std::size_t j = 0; j < i; ++j)
+      if (segments_[j].name == s.name) throw ConfigError("parameter '" + s.name + "' is given twice.");
+    if (!std::isfinite(s.initial) || s.initial < s.lower || s.initial > s.upper)
+      throw ConfigError("parameter '" + s.name + "' = " + std::to_string(s.initial) +
+                        " must be a finite number between " + std::to_string(s.lower) + " and " +
+                        std::to_string(s.upper) + ".");
+    if (!s.learned) continue;
+    if (s.transform != Transform::identity && !(s.lower > 0))
+      throw ConfigError("parameter '" + s.name + "' is learned on a logarithmic scale and needs a positive lower bound.");
+    learned_.push_back(i);
+  }
+}
+
+std::vector<double> Parameters::initial() const {
+  std::vector<double> theta;
+  for (std::size_t i : learned_) theta.push_back(to_theta(segments_[i].transform, segments_[i].initial));
+  return theta;
+}
+std::vector<double> Parameters::lower() const {
+  std::vector<double> theta;
+  for (std::size_t i : learned_) theta.push_back(to_theta(segments_[i].transform, segments_[i].lower));
+  return theta;
+}
+std::vector<double> Parameters::upper() const {
+  std::vector<double> theta;
+  for (std::size_t i : learned_) theta.push_back(to_theta(segments_[i].transform, segments_[i].upper));
+  return theta;
+}
+
+std::vector<double> Parameters::project(std::span<const double> theta) const {
+  const std::vector<double> low = lower(), high = upper();
+  std::vector<double> projected(theta.begin(), theta.end());
+  for (std::size_t j = 0; j < projected.size(); ++j) projected[j] = std::clamp(projected[j], low[j], high[j]);
+  return projected;
+}
+
+std::size_t Parameters::find(const std::string& name) const {
+  for (std::size_t i = 0; i < segments_.size(); ++i)
+    if (segments_[i].name == name) return i;
+  throw ConfigError("the model has no parameter '" + name + "'.");
+}
+
+int Parameters::entry(const std::string& name) const {
+  const auto it = std::find(learned_.begin(), learned_.end(), find(name));
+  return it == learned_.end() ? -1 : static_cast<int>(it - learned_.begin());
+}
+
+double Parameters::value(const std::string& name, std::span<const double> theta) const {
+  const int j = entry(name);
+  const Segment& s = segments_[find(name)];
+  return j < 0 ? s.initial : to_value(s.transform, theta[static_cast<std::size_t>(j)]);
+}
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,310 @@
+#include "bilevel/model/tv_energy.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "bilevel/core/error.hpp"
+#include "device/backend.hpp"
+#include "model/tv_constants.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+Parameters tv_parameters() {
+  return Parameters({{"alpha", Transform::exp, 0.05, 1e-8, 1e3, true},
+                     {"nu", Transform::exp, 0.01, 1e-6, 1e2, true},
+                     {"xi", Transform::exp, 1e-3, 1e-10, 1e2, false}});
+}
+
+template <class T>
+Energy<T>::~Energy() = default;
+template class BILEVEL_API Energy<float>;
+template class BILEVEL_API Energy<double>;
+
+template <class T>
+struct TvEnergy<T>::Impl {
+  Parameters parameters;
+  TvOptions options;
+  Shape shape;
+  View<const T> y;
+  Tensor<T> sampling;
+  bool masked = false;
+  TvValues value;            // alpha, nu, xi
+  std::array<double, 3> slope{};  // d value / d theta entry, for alpha, nu, xi
+  std::array<int, 3> entry{};     // entry of theta, or -1
+
+  kernels::TvModel model() const {
+    return {shape.h,     shape.w,  static_cast<kernels::Potential>(options.potential), options.isotropic || shape.h == 1,
+            value.alpha, value.nu, value.ridge(options)};
+  }
+  TvConstants constants() const { return tv_constants(options, shape, masked, value); }
+  const T* sampling_data() const { return masked ? sampling.view().device_data() : nullptr; }
+};
+
+namespace {
+
+constexpr std::array<const char*, 3> names = {"alpha", "nu", "xi"};
+
+template <class T>
+const T* data(View<const T> v) {
+  return v.device_data();
+}
+
+}  // namespace
+
+template <class T>
+TvEnergy<T>::TvEnergy(Context& context, View<const T> y, const Parameters& parameters, const TvOptions& options,
+                      std::span<const double> sampling)
+    : impl_(new Impl{parameters, options, y.shape(), y, {}, false, {}, {}, {}}) {
+  const Shape& s = impl_->shape;
+  if (s.c != 1 || s.n < 1 || s.h < 1 || s.w < 1)
+    throw ShapeError("smoothed total variation works on images [N,1,H,W], not on " + s.str() + ".");
+  if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+    throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
+  if (!sampling.empty()) {
+    if (sampling.size() != s.image())
+      throw ShapeError("the sampling image has " + std::to_string(sampling.size()) + " pixels, the data " + s.str() +
+                       ".");
+    std::vector<T> mask(sampling.size());
+    for (std::size_t p = 0; p < mask.size(); ++p) {
+      if (sampling[p] != 0 && sampling[p] != 1) throw ConfigError("the sampling image must hold only 0 and 1.");
+      mask[p] = static_cast<T>(sampling[p]);
+      impl_->masked = impl_->masked || sampling[p] == 0;
+    }
+    impl_->sampling = Tensor<T>(context, {1, 1, s.h, s.w}, mask);
+  }
+  bind(parameters.initial());
+}
+
+template <class T>
+TvEnergy<T>::~TvEnergy() = default;
+
+template <class T>
+Shape TvEnergy<T>::shape() const {
+  return impl_->shape;
+}
+template <class T>
+std::size_t TvEnergy<T>::parameters() const {
+  return impl_->parameters.size();
+}
+
+template <class T>
+void TvEnergy<T>::bind(std::span<const double> theta) {
+  const Parameters& p = impl_->parameters;
+  if (theta.size() != p.size())
+    throw ShapeError("theta has " + std::to_string(theta.size()) + " entries, the model " + std::to_string(p.size()) +
+                     ".");
+  std::array<double, 3> value{};
+  for (std::size_t k = 0; k < 3; ++k) {
+    value[k] = p.value(names[k], theta);
+    impl_->entry[k] = p.entry(names[k]);
+    const auto j = static_cast<std::size_t>(impl_->entry[k]);
+    impl_->slope[k] = impl_->entry[k] < 0 ? 0 : transform_slope(p.learned(j).transform, theta[j]);
+    const bool zero_allowed = k != 1;
+    if (!std::isfinite(value[k]) || value[k] < 0 || (value[k] == 0 && !zero_allowed))
+      throw ConfigError(std::string("parameter '") + names[k] + "' = " + std::to_string(value[k]) +
+                        " is outside the model's domain: it must be positive and finite.");
+  }
+  impl_->value = {value[0], value[1], value[2]};
+  const TvConstants c = impl_->constants();
+  if (!(c.mu > 0) || !std::isfinite(c.lipschitz) || !std::isfinite(c.hessian_lipschitz))
+    throw ConfigError("alpha " + std::to_string(value[0]) + ", nu " + std::to_string(value[1]) + ", xi " +
+                      std::to_string(value[2]) + " do not give a strongly convex energy with finite constants.");
+}
+
+template <class T>
+Curvature TvEnergy<T>::curvature() const {
+  const TvConstants c = impl_->constants();
+  Curvature out{c.mu, c.lipschitz, c.hessian_lipschitz, std::vector<double>(parameters(), 0)};
+  for (std::size_t k = 0; k < 3; ++k)
+    if (impl_->entry[k] >= 0)
+      out.mixed_lipschitz[static_cast<std::size_t>(impl_->entry[k])] = c.mixed_lipschitz[k] * impl_->slope[k];
+  return out;
+}
+
+template <class T>
+void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x, View<T> gradient,
+                                     const GradientSums& sums) const {
+  kernel_table<T>(context).tv_energy(
+      stream_of(context),
+      {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(), gradient.device_data(),
+       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(),
+       static_cast<double>(std::numeric_limits<T>::epsilon()) / 2});
+}
+
+template <class T>
+int TvEnergy<T>::weight_arrays() const {
+  return impl_->model().isotropic ? 3 : 2;
+}
+template <class T>
+int TvEnergy<T>::dual_arrays() const {
+  return 2;
+}
+
+namespace {
+/// The k-th batch of an array that holds several.
+template <class T>
+T* part(View<T> v, const Shape& shape, int k) {
+  return v ? v.device_data() + static_cast<std::size_t>(k) * shape.count() : nullptr;
+}
+}  // namespace
+
+template <class T>
+void TvEnergy<T>::linearise(Context& context, const Active& active, View<const T> x, View<const float> dual,
+                            View<T> weights, View<T> inverse_diagonal) const {
+  const Shape& s = impl_->shape;
+  const kernels::TvModel m = impl_->model();
+  kernel_table<T>(context).tv_linearise(
+      stream_of(context),
+      {m, active, data(x), impl_->sampling_data(), part(dual, s, 0), part(dual, s, 1), part(weights, s, 0),
+       part(weights, s, 1), m.isotropic ? part(weights, s, 2) : nullptr, inverse_diagonal.device_data()});
+}
+
+template <class T>
+void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights, View<const T> p,
+                                  View<T> product, Scalars inner) const {
+  const Shape& s = impl_->shape;
+  const kernels::TvModel m = impl_->model();
+  kernel_table<T>(context).tv_hessian(
+      stream_of(context),
+      {m, active, part(weights, s, 0), part(weights, s, 1), m.isotropic ? part(weights, s, 2) : nullptr,
+       impl_->sampling_data(), data(p), product.device_data(), inner.device_data()});
+}
+
+template <class T>
+void TvEnergy<T>::start_dual(Context& context, const Active& active, View<const T> x, View<float> dual) const {
+  kernel_table<T>(context).tv_dual(stream_of(context), {impl_->model(), active, data(x), nullptr, nullptr,
+                                                        part(dual, impl_->shape, 0), part(dual, impl_->shape, 1)});
+}
+
+template <class T>
+void TvEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d, Scalars step,
+                              View<float> dual) const {
+  kernel_table<T>(context).tv_dual(stream_of(context),
+                                   {impl_->model(), active, data(x), data(d), step.device_data(),
+                                    part(dual, impl_->shape, 0), part(dual, impl_->shape, 1)});
+}
+
+template <class T>
+int TvEnergy<T>::mixed_sums() const {
+  return 3;
+}
+
+template <class T>
+void TvEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<const T> x, View<const T> q,
+                                View<double> sums) const {
+  double* out = sums.device_data();
+  const int n = impl_->shape.n;
+  kernel_table<T>(context).tv_mixed_adjoint(
+      stream_of(context), {impl_->model(), active, data(x), data(q), out, out + n, out + 2 * n});
+}
+
+/// B_alpha^T q = S_w (+ xi <x,q> inside alpha), B_nu^T q = alpha/nu S_nu, B_xi^T q = <x,q> (alpha <x,q> inside).
+template <class T>
+std::vector<double> TvEnergy<T>::mixed(std::span<const double> sums) const {
+  const auto n = static_cast<std::size_t>(impl_->shape.n);
+  const std::size_t p = parameters();
+  const TvValues& v = impl_->value;
+  const bool inside = impl_->options.xi_inside_alpha;
+  std::vector<double> out(n * p);
+  for (std::size_t i = 0; i < n; ++i) {
+    const double weight = sums[i], smoothing = sums[n + i], ridge = sums[2 * n + i];
+    const std::array<double, 3> column = {weight + (inside ? v.xi * ridge : 0), v.alpha / v.nu * smoothing,
+                                          (inside ? v.alpha : 1) * ridge};
+    for (std::size_t k = 0; k < 3; ++k)
+      if (impl_->entry[k] >= 0) out[i * p + static_cast<std::size_t>(impl_->entry[k])] = impl_->slope[k] * column[k];
+  }
+  return out;
+}
+
+template <class T>
+void TvEnergy<T>::mixed_forward(Context& context, const Active& active, View<const T> x,
+                                std::span<const double> direction, View<T> out, Scalars norm2) const {
+  std::array<double, 3> d{};
+  for (std::size_t k = 0; k < 3; ++k)
+    if (impl_->entry[k] >= 0) d[k] = impl_->slope[k] * direction[static_cast<std::size_t>(impl_->entry[k])];
+  const TvValues& v = impl_->value;
+  const bool inside = impl_->options.xi_inside_alpha;
+  kernel_table<T>(context).tv_mixed_forward(
+      stream_of(context), {impl_->model(), active, data(x), d[0], v.alpha / v.nu * d[1],
+                           inside ? v.xi * d[0] + v.alpha * d[2] : d[2], out.device_data(), norm2.device_data()});
+}
+
+template <class T>
+int TvEnergy<T>::bound_sums() const {
+  return kernels::tv_bound_sums;
+}
+
+template <class T>
+void TvEnergy<T>::directional_sums(Context& context, const Active& active, View<const T> x, View<const T> q,
+                                   View<const T> v, Scalars epsilon, View<double> sums) const {
+  kernel_table<T>(context).tv_bound(
+      stream_of(context), {impl_->model(), active, data(x), data(q), v ? data(v) : nullptr, epsilon.device_data(),
+                           impl_->constants().row_norm, sums.device_data(), impl_->shape.n});
+}
+
+template <class T>
+DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int image, double epsilon, double norm_q,
+                                          double norm_v) const {
+  const auto n = static_cast<std::size_t>(impl_->shape.n);
+  std::array<double, kernels::tv_bound_sums> s{};
+  for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + static_cast<std::size_t>(image)];
+  const TvConstants c = impl_->constants();
+  const double unit = std::numeric_limits<T>::epsilon() / 2;
+  const TvDirectional d = tv_directional(c, impl_->options, impl_->value, s, epsilon, norm_q, norm_v, unit);
+  DirectionalBound out{d.hessian_q, d.hessian_v, d.hessian_vq, std::vector<double>(parameters()),
+                       std::vector<double>(parameters())};
+  for (std::size_t k = 0; k < 3; ++k) {
+    if (impl_->entry[k] < 0) continue;
+    const auto j = static_cast<std::size_t>(impl_->entry[k]);
+    out.mixed_q[j] = d.mixed_q[k] * impl_->slope[k];
+    out.rounding[j] = d.rounding[k] * impl_->slope[k];
+  }
+  return out;
+}
+
+template <class T>
+int TvEnergy<T>::local_sums() const {
+  return 2;
+}
+
+template <class T>
+void TvEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
+                                View<double> sums) const {
+  double* out = sums.device_data();
+  kernel_table<T>(context).tv_local(stream_of(context),
+                                    {impl_->model(), active, data(x), epsilon.device_data(),
+                                     impl_->constants().row_norm, out, out + impl_->shape.n});
+}
+
+template <class T>
+LocalCurvature TvEnergy<T>::local(std::span<const double> sums, int image) const {
+  const auto n = static_cast<std::size_t>(impl_->shape.n);
+  const auto i = static_cast<std::size_t>(image);
+  const TvConstants c = impl_->constants();
+  const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  const TvValues& v = impl_->value;
+  return {std::min(c.lipschitz, 1 + v.ridge(impl_->options) + v.alpha * sums[i] * slack),
+          std::min(c.hessian_lipschitz, v.alpha / (v.nu * v.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
+}
+
+template <class T>
+double TvEnergy<T>::alpha() const {
+  return impl_->value.alpha;
+}
+template <class T>
+double TvEnergy<T>::nu() const {
+  return impl_->value.nu;
+}
+template <class T>
+double TvEnergy<T>::xi() const {
+  return impl_->value.xi;
+}
+
+template class BILEVEL_API TvEnergy<float>;
+template class BILEVEL_API TvEnergy<double>;
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,227 @@
+#include "bilevel/observe/checkpoint.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "bilevel/core/error.hpp"
+#include "bilevel/io/atomic_file.hpp"
+#include "io/file_bytes.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+constexpr int kFormatVersion = 1;
+constexpr std::size_t kKept = 2;
+
+std::string folder_name(int iteration) {
+  std::string digits = std::to_string(iteration);
+  return std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
+}
+
+/// Iteration of a checkpoint's folder name, -1 for other names.
+int iteration_of(const std::string& name) {
+  if (name.size() < 6 || name.size() > 9 || name.find_first_not_of("0123456789") != std::string::npos) return -1;
+  return std::atoi(name.c_str());
+}
+
+/// Newest first.
+std::vector<int> saved_iterations(const fs::path& folder) {
+  std::vector<int> found;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (const int k = iteration_of(at->path().filename().string()); k >= 0) found.push_back(k);
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+/// JSON has no infinities; they become texts.
+Json number(double value) {
+  if (std::isfinite(value)) return value;
+  return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+}
+
+double number_from(const Json& json) {
+  if (json.is_number()) return json.get<double>();
+  const auto text = json.get<std::string>();
+  if (text == "inf") return std::numeric_limits<double>::infinity();
+  if (text == "-inf") return -std::numeric_limits<double>::infinity();
+  if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  throw Error("'" + text + "' is no number");
+}
+
+Json numbers(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double v : values) list.push_back(number(v));
+  return list;
+}
+
+std::vector<double> numbers_from(const Json& json) {
+  std::vector<double> values;
+  for (const Json& v : json) values.push_back(number_from(v));
+  return values;
+}
+
+std::uint64_t checksum(const std::vector<std::uint8_t>& bytes) { return fingerprint(std::as_bytes(std::span(bytes))); }
+std::uint64_t checksum(const std::string& text) { return fingerprint(std::as_bytes(std::span(text))); }
+
+Json array_json(const char* file, const std::vector<std::uint8_t>& bytes) {
+  return {{"file", file}, {"bytes", bytes.size()}, {"checksum", fingerprint_text(checksum(bytes))}};
+}
+
+std::string state_text(const UpperState& s, const std::vector<NamedOption>& identity) {
+  Json json{{"format", "bilevel-checkpoint"}, {"format_version", kFormatVersion}};
+  json["identity"] = Json::object();
+  for (const auto& [name, value] : identity) json["identity"][name] = option_text(value);
+  json["iteration"] = s.iteration;
+  json["theta"] = numbers(s.theta);
+  json["epsilon"] = number(s.epsilon);
+  json["delta"] = number(s.delta);
+  json["step"] = number(s.step);
+  json["work"] = {
+      {"gradients", s.work.gradients}, {"hessian_products", s.work.hessian_products}, {"other", s.work.other}};
+  json["seconds"] = number(s.seconds);
+  json["has_columns"] = s.has_columns;
+  json["previous_theta"] = numbers(s.previous_theta);
+  json["previous_z"] = numbers(s.previous_z);
+  json["previous_omega"] = number(s.previous_omega);
+  json["x"] = array_json("x.bin", s.x);
+  json["adjoints"] = array_json("adjoints.bin", s.adjoints);
+  json["checksum"] = fingerprint_text(checksum(json.dump()));
+  return json.dump(1) + "\n";
+}
+
+std::vector<std::uint8_t> read_array(const fs::path& folder, const Json& json) {
+  const auto size = json.at("bytes").get<std::size_t>();
+  if (size == 0) return {};
+  const fs::path path = folder / json.at("file").get<std::string>();
+  const std::string bytes = io_detail::read_file(path);
+  if (bytes.size() != size) throw Error(path.filename().string() + " has another size");
+  std::vector<std::uint8_t> values(bytes.begin(), bytes.end());
+  if (fingerprint_text(checksum(values)) != json.at("checksum").get<std::string>())
+    throw Error(path.filename().string() + " has another checksum");
+  return values;
+}
+
+void require_identity(const fs::path& folder, const Json& saved, const std::vector<NamedOption>& identity) {
+  const std::string remedy = "; resume with the same options and data, or start a new run in another folder.";
+  const std::string run = folder.parent_path().empty() ? "." : folder.parent_path().string();
+  for (const auto& [name, value] : identity) {
+    const auto found = saved.find(name);
+    const std::string before = found == saved.end() ? "not set" : found->get<std::string>();
+    if (before != option_text(value))
+      throw ConfigError("the run in " + run + " cannot be resumed: its " + name + " is " + before + ", not " +
+                        option_text(value) + remedy);
+  }
+  for (const auto& [name, value] : saved.items())
+    if (std::none_of(identity.begin(), identity.end(), [&](const NamedOption& o) { return o.first == name; }))
+      throw ConfigError("the run in " + run + " cannot be resumed: its " + name + " is " + value.get<std::string>() +
+                        ", which is not set now" + remedy);
+}
+
+/// Throws ConfigError for another identity, anything else for a damaged checkpoint.
+UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity) {
+  Json json = Json::parse(io_detail::read_file(folder / "state.json"));
+  const auto sum = json.at("checksum").get<std::string>();
+  json.erase("checksum");
+  if (fingerprint_text(checksum(json.dump())) != sum) throw Error("state.json has another checksum");
+  if (json.at("format_version").get<int>() != kFormatVersion) throw Error("state.json has another format version");
+  require_identity(folder.parent_path(), json.at("identity"), identity);
+  UpperState s;
+  s.iteration = json.at("iteration").get<int>();
+  s.theta = numbers_from(json.at("theta"));
+  s.epsilon = number_from(json.at("epsilon"));
+  s.delta = number_from(json.at("delta"));
+  s.step = number_from(json.at("step"));
+  s.work = {json.at("work").at("gradients").get<std::uint64_t>(),
+            json.at("work").at("hessian_products").get<std::uint64_t>(),
+            json.at("work").at("other").get<std::uint64_t>()};
+  s.seconds = number_from(json.at("seconds"));
+  s.has_columns = json.at("has_columns").get<bool>();
+  s.previous_theta = numbers_from(json.at("previous_theta"));
+  s.previous_z = numbers_from(json.at("previous_z"));
+  s.previous_omega = number_from(json.at("previous_omega"));
+  s.x = read_array(folder, json.at("x"));
+  s.adjoints = read_array(folder, json.at("adjoints"));
+  return s;
+}
+
+void remove_quietly(const fs::path& path) {
+  std::error_code ignored;
+  fs::remove_all(path, ignored);
+}
+
+std::string_view as_text(const std::vector<std::uint8_t>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(fs::path folder, std::vector<NamedOption> identity)
+    : folder_(std::move(folder)), identity_(std::move(identity)) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) throw IoError(folder_.string(), "cannot be made (" + error.message() + ").");
+  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with('.') && name.ends_with(".tmp")) remove_quietly(at->path());
+  }
+}
+
+bool Checkpoint::wants_state(const IterationRecord&) { return true; }
+
+void Checkpoint::state(const UpperState& state) {
+  const fs::path target = folder_ / folder_name(state.iteration);
+  const fs::path temporary = folder_ / ("." + folder_name(state.iteration) + ".tmp");
+  remove_quietly(temporary);
+  std::error_code error;
+  try {
+    fs::create_directories(temporary, error);
+    if (error) throw IoError(temporary.string(), "cannot be made (" + error.message() + ").");
+    write_file_atomically(temporary / "x.bin", as_text(state.x));
+    write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints));
+    write_file_atomically(temporary / "state.json", state_text(state, identity_));
+    remove_quietly(target);
+    fs::rename(temporary, target, error);
+    if (error) throw IoError(target.string(), "cannot be made (" + error.message() + ").");
+  } catch (...) {
+    remove_quietly(temporary);
+    throw;
+  }
+  last_ = state.iteration;
+  std::size_t kept = 0;
+  for (const int k : saved_iterations(folder_))
+    if (k > state.iteration || ++kept > kKept) remove_quietly(folder_ / folder_name(k));
+}
+
+std::optional<Checkpoint::Loaded> Checkpoint::load_latest(const fs::path& folder,
+                                                          const std::vector<NamedOption>& identity) {
+  std::string damaged;
+  for (const int k : saved_iterations(folder)) {
+    const fs::path path = folder / folder_name(k);
+    try {
+      Loaded loaded{load(path, identity), ""};
+      if (!damaged.empty())
+        loaded.note = "checkpoint " + path.string() + " is used because a newer one is damaged: " + damaged + ".";
+      return loaded;
+    } catch (const ConfigError&) {
+      throw;
+    } catch (const Json::exception&) {
+      damaged += (damaged.empty() ? "" : "; ") + path.string() + " (state.json is incomplete)";
+    } catch (const std::exception& error) {
+      damaged += (damaged.empty() ? "" : "; ") + path.string() + " (" + error.what() + ")";
+    }
+  }
+  if (!damaged.empty())
+    throw IoError(folder.string(), "no checkpoint can be used: " + damaged + "; start a new run in another folder.");
+  return std::nullopt;
+}
+
+}  // namespace v0
+}  // namespace bilevel

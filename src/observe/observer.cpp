@@ -1,0 +1,54 @@
+#include "bilevel/observe/observer.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+Observer::~Observer() = default;
+bool Observer::iteration(const IterationRecord&) { return true; }
+bool Observer::wants_state(const IterationRecord&) { return false; }
+void Observer::state(const UpperState&) {}
+bool Observer::alive() { return true; }
+void Observer::finished(const UpperReport&) {}
+
+bool ObserverList::iteration(const IterationRecord& record) {
+  bool go_on = true;
+  for (Observer* o : observers_) go_on &= o->iteration(record);
+  return go_on;
+}
+
+bool ObserverList::wants_state(const IterationRecord& record) {
+  bool wanted = false;
+  for (Observer* o : observers_) wanted |= o->wants_state(record);
+  return wanted;
+}
+
+void ObserverList::state(const UpperState& state) {
+  for (Observer* o : observers_) o->state(state);
+}
+
+bool ObserverList::alive() {
+  bool go_on = true;
+  for (Observer* o : observers_) go_on &= o->alive();
+  return go_on;
+}
+
+void ObserverList::finished(const UpperReport& report) {
+  for (Observer* o : observers_) o->finished(report);
+}
+
+const char* upper_status_name(UpperStatus status) {
+  switch (status) {
+    case UpperStatus::stationary: return "stationary";
+    case UpperStatus::accuracy_limit: return "accuracy_limit";
+    case UpperStatus::line_search_failed: return "line_search_failed";
+    case UpperStatus::max_iterations: return "max_iterations";
+    case UpperStatus::time_limit: return "time_limit";
+    case UpperStatus::budget: return "budget";
+    case UpperStatus::interrupted: return "interrupted";
+    case UpperStatus::failed: return "failed";
+  }
+  return "unknown";
+}
+
+}  // namespace v0
+}  // namespace bilevel

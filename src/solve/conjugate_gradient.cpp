@@ -1,0 +1,199 @@
+#include "solve/conjugate_gradient.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "device/backend.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+CgScalars::CgScalars(Frame& frame, int n)
+    : rz(frame.view<double>({n, 1, 1, 1})),
+      rr(frame.view<double>({n, 1, 1, 1})),
+      pap(frame.view<double>({n, 1, 1, 1})),
+      beta(frame.view<double>({n, 1, 1, 1})),
+      target(frame.view<double>({n, 1, 1, 1})),
+      slope(frame.view<double>({n, 1, 1, 1})),
+      iterations(frame.view<double>({n, 1, 1, 1})),
+      failed(frame.view<std::uint8_t>({n, 1, 1, 1})) {}
+
+namespace {
+
+kernels::CgState state_of(const CgScalars& s, ActiveSet& active, int cap) {
+  return {s.rz.device_data(),         s.rr.device_data(), s.pap.device_data(),    s.beta.device_data(),
+          s.target.device_data(),     s.slope.device_data(), s.iterations.device_data(), active.mask(),
+          s.failed.device_data(),     static_cast<double>(cap)};
+}
+
+}  // namespace
+
+template <class T>
+void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active, const CgStart<T>& start,
+                            const CgVectors<T>& v, const CgScalars& s, int cap, int check_every) {
+  const kernels::Table<T>& k = kernel_table<T>(context);
+  const kernels::Stream& stream = stream_of(context);
+  const std::size_t size = hessian.energy->shape().image();
+  const T* inverse = v.inverse_diagonal ? v.inverse_diagonal.device_data() : nullptr;
+  const kernels::CgState state = state_of(s, active, cap);
+  fill<double>(context, s.iterations, 0);
+  fill<double>(context, s.slope, 0);
+
+  // r = b - A x, p = z = D^{-1} r
+  k.cg_start(stream, {active.active(), size, start.source ? start.source.device_data() : nullptr, start.sign, inverse,
+                      start.zero, v.x.device_data(), v.r.device_data(), v.p.device_data(), state});
+  for (int iteration = 0; iteration < cap; ++iteration) {
+    if (iteration % check_every == 0 && active.refresh(context) == 0) return;
+    // <p, A p>
+    hessian.energy->hessian_product(context, active.active(), hessian.weights, v.p, v.product, s.pap);
+    // a = <r,z> / <p,Ap>;  x += a p;  r -= a A p;  beta = <r+,z+> / <r,z>
+    k.cg_update(stream, {active.active(), size, v.p.device_data(), v.product.device_data(), inverse, v.x.device_data(),
+                         v.r.device_data(), state});
+    // p = z + beta p
+    k.cg_direction(stream, {active.active(), size, v.r.device_data(), inverse, v.p.device_data(),
+                            s.beta.device_data()});
+  }
+  active.refresh(context);
+}
+
+namespace {
+
+/// Per-image progress of a solve with residual replacement, on the host.
+struct Progress {
+  std::vector<double> tolerance, residual, best, iterations;
+  std::vector<int> stalls;
+  std::vector<SolveStatus> status;
+  std::vector<std::uint8_t> open;
+
+  explicit Progress(std::size_t n, const LinearRequest& request)
+      : tolerance(n, request.tolerance),
+        residual(n, std::numeric_limits<double>::infinity()),
+        best(n, std::numeric_limits<double>::infinity()),
+        iterations(n, 0),
+        stalls(n, 0),
+        status(n, SolveStatus::iteration_cap),
+        open(n, 1) {
+    if (!request.per_image.empty()) tolerance.assign(request.per_image.begin(), request.per_image.end());
+  }
+
+  /// Takes the recomputed residuals; returns whether any image goes on.
+  bool judge(std::span<const double> norms, double unit, double lipschitz, int cap) {
+    const std::size_t n = tolerance.size();
+    bool any = false;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!open[i]) continue;
+      const double rr = norms[i], qq = norms[n + i], bb = norms[2 * n + i];
+      // Rounding of b - A q: at most u (20 L |q| + 4 |b|).
+      const double floor = unit * (20 * lipschitz * std::sqrt(qq) + 4 * std::sqrt(bb));
+      residual[i] = std::sqrt(rr) * (1 + 1e-6) + floor;
+      if (!std::isfinite(rr)) {
+        residual[i] = std::numeric_limits<double>::infinity();
+        close(i, SolveStatus::failed);
+      } else if (residual[i] <= tolerance[i]) {
+        close(i, SolveStatus::converged);
+      } else if (floor > tolerance[i] && std::sqrt(rr) <= floor) {
+        close(i, SolveStatus::rounding_limited);
+      } else if (iterations[i] >= cap) {
+        close(i, SolveStatus::iteration_cap);
+      } else {
+        stalls[i] = residual[i] > 0.5 * best[i] ? stalls[i] + 1 : 0;
+        if (stalls[i] >= 2)
+          close(i, SolveStatus::rounding_limited);
+        else
+          any = true;
+      }
+      best[i] = std::min(best[i], residual[i]);
+    }
+    return any;
+  }
+  void close(std::size_t i, SolveStatus s) {
+    status[i] = s;
+    open[i] = 0;
+  }
+};
+
+SolveReport report_of(const Progress& p, Work work, const char* name) {
+  SolveReport report;
+  report.image_status = p.status;
+  report.certificate = p.residual;
+  report.iterations = p.iterations;
+  report.work = work;
+  report.status = *std::max_element(p.status.begin(), p.status.end());
+  const double worst = *std::max_element(p.residual.begin(), p.residual.end());
+  report.message = std::string(name) + ": " + status_name(report.status) + ", largest residual " +
+                   std::to_string(worst) + ".";
+  return report;
+}
+
+}  // namespace
+
+template <class T>
+SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& hessian, const LinearRequest& request,
+                                        View<const T> b, View<T> q) const {
+  const Shape shape = hessian.energy->shape();
+  require_same(shape, b.shape(), "right-hand side");
+  require_same(shape, q.shape(), "solution");
+  request.validate(shape.n);
+  const auto n = static_cast<std::size_t>(shape.n);
+  const kernels::Table<T>& k = kernel_table<T>(context);
+  const kernels::Stream& stream = stream_of(context);
+  const double unit = std::numeric_limits<T>::epsilon() / 2, lipschitz = hessian.energy->curvature().lipschitz;
+  // Rounding makes the recurrence drift from the true residual: replaced every 50 iterations in single precision.
+  const int run = sizeof(T) == 4 ? 50 : 500;
+
+  Frame frame(context);
+  ActiveSet active(context, frame, shape.n);
+  const CgScalars scalars(frame, shape.n);
+  const View<double> norms = frame.view<double>({3, shape.n, 1, 1});
+  const View<std::uint8_t> open = frame.view<std::uint8_t>({shape.n, 1, 1, 1});
+  const View<T> r = frame.view<T>(shape), p = frame.view<T>(shape), product = frame.view<T>(shape);
+  const CgVectors<T> vectors{q, r, p, product, jacobi_ ? View<const T>(hessian.inverse_diagonal) : View<const T>()};
+
+  Progress progress(n, request);
+  Work work;
+  std::vector<double> targets(n);
+  for (std::size_t i = 0; i < n; ++i) targets[i] = 0.9 * progress.tolerance[i];
+  upload<double>(context, targets, scalars.target);
+  fill<T>(context, product, T(0));
+  if (!request.warm_start) fill<T>(context, q, T(0));
+
+  bool first = !request.warm_start;
+  while (true) {
+    // r = b - A q with its norms
+    upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), open.shape()));
+    active.refresh(context);
+    if (!first) {
+      hessian.energy->hessian_product(context, active.active(), hessian.weights, q, product, scalars.pap);
+      work.hessian_products += static_cast<std::uint64_t>(active.count());
+    }
+    first = false;
+    double* out = norms.device_data();
+    k.residual(stream, {active.active(), shape.image(), b.device_data(), product.device_data(), q.device_data(),
+                        r.device_data(), out, out + n, out + 2 * n});
+    const std::vector<double> values = fetch(context, norms).wait(context);
+    if (!progress.judge(values, unit, lipschitz, request.max_iterations)) break;
+    upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), open.shape()));
+    active.refresh(context);
+    run_conjugate_gradient<T>(context, hessian, active, {{}, 1, false}, vectors, scalars,
+                              std::min(run, request.max_iterations), request.check_every);
+    const std::vector<double> done = fetch(context, scalars.iterations).wait(context);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!progress.open[i]) continue;
+      progress.iterations[i] += done[i];
+      work.hessian_products += static_cast<std::uint64_t>(done[i]);
+    }
+  }
+  return report_of(progress, work, name());
+}
+
+template void run_conjugate_gradient(Context&, const HessianAt<float>&, ActiveSet&, const CgStart<float>&,
+                                     const CgVectors<float>&, const CgScalars&, int, int);
+template void run_conjugate_gradient(Context&, const HessianAt<double>&, ActiveSet&, const CgStart<double>&,
+                                     const CgVectors<double>&, const CgScalars&, int, int);
+template class ConjugateGradient<float>;
+template class ConjugateGradient<double>;
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,143 @@
+#include "solve/newton.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "device/backend.hpp"
+#include "solve/conjugate_gradient.hpp"
+#include "solve/solve_support.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace {
+
+constexpr double largest_forcing = 0.1;
+constexpr int backtrack_cap = 40;
+
+/// One solve: its vectors and per-image numbers.
+template <class T>
+class NewtonRun {
+ public:
+  NewtonRun(Context& context, const Energy<T>& energy, const SolveRequest<T>& request, View<T> x, Frame& frame)
+      : context_(context),
+        energy_(energy),
+        request_(request),
+        shape_(energy.shape()),
+        mu_(energy.curvature().mu),
+        x_(x),
+        state_(context, frame, shape_.n, request),
+        trial_(state_.new_sums(frame)),
+        cg_(frame, shape_.n),
+        step_(frame.view<double>({shape_.n, 1, 1, 1})),
+        backtracks_(frame.view<double>({shape_.n, 1, 1, 1})),
+        norm2_first_(frame.view<double>({shape_.n, 1, 1, 1})),
+        inner_(context, frame, shape_.n),
+        dual_(frame.view<float>(times(energy.dual_arrays()))),
+        weights_(frame.view<T>(times(energy.weight_arrays()))),
+        inverse_diagonal_(frame.view<T>(shape_)),
+        d_(frame.view<T>(shape_)),
+        g_(frame.view<T>(shape_)),
+        p_(frame.view<T>(shape_)),
+        product_(frame.view<T>(shape_)) {}
+
+  SolveReport run() {
+    energy_.value_and_gradient(context_, state_.active.active(), x_, g_, state_.sums);
+    work_.gradients += static_cast<std::uint64_t>(shape_.n);
+    energy_.start_dual(context_, state_.active.active(), x_, dual_);
+    for (int k = 0;; ++k) {
+      // |x - xhat| <= |grad| / mu
+      if (state_.certify(context_, mu_) == 0) break;
+      if (const auto stop = state_.interrupted(context_, x_, work_, k)) return finish(*stop);
+      direction(k == 0);
+      line_search();
+      advance();
+    }
+    return finish(SolveStatus::converged);
+  }
+
+ private:
+  Shape times(int k) const { return {shape_.n * k, shape_.c, shape_.h, shape_.w}; }
+
+  /// K^T M K d = -grad by conjugate gradients to eta_k |grad|.
+  void direction(bool first) {
+    const Active active = state_.active.active();
+    energy_.linearise(context_, active, x_, dual_, weights_, inverse_diagonal_);
+    work_.other += static_cast<std::uint64_t>(active.count);
+    context_.impl().scalar_table().newton_begin(
+        stream_of(context_), {active, state_.sums.norm2.device_data(), state_.tolerance.device_data(), mu_,
+                              largest_forcing, first, norm2_first_.device_data(), cg_.target.device_data()});
+    inner_.assign(context_, state_.active);
+    run_conjugate_gradient<T>(context_, {&energy_, weights_, inverse_diagonal_}, inner_, {g_, -1, true},
+                              {d_, g_, p_, product_, inverse_diagonal_}, cg_, 10000, request_.check_every);
+    work_.hessian_products += state_.sum(context_, cg_.iterations);
+  }
+
+  /// Armijo from the unit step: trial point in p, its gradient in `product`.
+  void line_search() {
+    fill<double>(context_, step_, 1);
+    fill<double>(context_, backtracks_, 0);
+    inner_.assign(context_, state_.active);
+    while (inner_.count() > 0) {
+      const Active searching = inner_.active();
+      kernel_table<T>(context_).combine(
+          stream_of(context_), {searching, shape_.image(), x_.device_data(), d_.device_data(), 1, 1, nullptr,
+                                step_.device_data(), p_.device_data()});
+      energy_.value_and_gradient(context_, searching, p_, product_, trial_);
+      work_.gradients += static_cast<std::uint64_t>(searching.count);
+      context_.impl().scalar_table().newton_decide(
+          stream_of(context_),
+          {searching, state_.sums.value.device_data(), state_.sums.norm2.device_data(),
+           state_.sums.rounding.device_data(), trial_.value.device_data(), trial_.norm2.device_data(),
+           trial_.rounding.device_data(), cg_.slope.device_data(),
+           std::max(1e-13, 8.0 * static_cast<double>(std::numeric_limits<T>::epsilon())), step_.device_data(),
+           backtracks_.device_data(), backtrack_cap, inner_.mask(), state_.active.mask(),
+           state_.status.device_data()});
+      inner_.refresh(context_);
+    }
+  }
+
+  /// zeta, x and grad at the accepted step; images without one keep theirs.
+  void advance() {
+    const Active active = state_.active.active();
+    energy_.update_dual(context_, active, x_, d_, step_, dual_);
+    kernel_table<T>(context_).combine(stream_of(context_),
+                                      {active, shape_.image(), x_.device_data(), d_.device_data(), 1, 1, nullptr,
+                                       step_.device_data(), x_.device_data()});
+    std::swap(g_, product_);
+  }
+
+  SolveReport finish(SolveStatus unfinished) { return state_.report(context_, work_, "newton", unfinished); }
+
+  Context& context_;
+  const Energy<T>& energy_;
+  const SolveRequest<T>& request_;
+  Shape shape_;
+  double mu_;
+  View<T> x_;
+  LowerState<T> state_;
+  GradientSums trial_;
+  CgScalars cg_;
+  Scalars step_, backtracks_, norm2_first_;
+  ActiveSet inner_;
+  View<float> dual_;
+  View<T> weights_, inverse_diagonal_, d_, g_, p_, product_;
+  Work work_;
+};
+
+}  // namespace
+
+template <class T>
+SolveReport Newton<T>::minimise(Context& context, const Energy<T>& energy, const SolveRequest<T>& request,
+                                View<T> x) const {
+  require_same(energy.shape(), x.shape(), "newton (energy and start)");
+  request.validate(energy.shape().n);
+  Frame frame(context);
+  return NewtonRun<T>(context, energy, request, x, frame).run();
+}
+
+template class Newton<float>;
+template class Newton<double>;
+
+}  // namespace v0
+}  // namespace bilevel
