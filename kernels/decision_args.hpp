@@ -75,6 +75,7 @@ struct StallArgs {
   Active active;
   bool joint;
   int n;
+  const double* norm2;
   double* best;
   double* reference;  // `best` of the window before
   const double* rounding;

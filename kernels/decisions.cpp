@@ -111,14 +111,15 @@ void progress(const Stream& stream, const ProgressArgs& a) {
 
 void stall(const Stream& stream, const StallArgs& a) {
   const LaunchScope scope(stream);
-  double best = 0, reference = 0, level2 = 0;  // of the batch
+  double best = 0, reference = 0, norm2 = 0, level2 = 0;  // of the batch
   bool switched = false;
   for (int i = 0; i < a.n; ++i) {
     if (!a.mask[i]) continue;
     const double level = a.rounding[i] + a.noise * std::sqrt(a.point2[i]);
-    const bool halved = a.best[i] <= 0.25 * a.reference[i], bottom = std::sqrt(a.best[i]) <= level;
+    const bool halved = a.best[i] <= 0.25 * a.reference[i], bottom = std::sqrt(a.norm2[i]) <= level;
     best += a.best[i];
     reference += a.reference[i];
+    norm2 += a.norm2[i];
     level2 += level * level;
     a.reference[i] = a.best[i];
     a.best[i] = HUGE_VAL;
@@ -137,7 +138,7 @@ void stall(const Stream& stream, const StallArgs& a) {
   if (!a.joint || switched || !(best > 0.25 * reference)) return;
   for (int i = 0; i < a.n; ++i) {
     if (!a.mask[i]) continue;
-    a.status[i] = status_of(best <= level2 ? ImageStatus::rounding_limited : ImageStatus::failed);
+    a.status[i] = status_of(norm2 <= level2 ? ImageStatus::rounding_limited : ImageStatus::failed);
     a.mask[i] = 0;
   }
 }

@@ -47,6 +47,11 @@ struct Charbonnier {
     w = T(1) / std::sqrt(r2 + nu2);
     w_nu = -nu2 * w * w * w;
   }
+  /// Smallest eigenvalue of the Hessian at modulus r: radial, nu^2 / s^3.
+  BILEVEL_HD T softest(T r) const {
+    const T w = T(1) / std::sqrt(r * r + nu2);
+    return nu2 * w * w * w;
+  }
   /// K: largest of 3t(1+t^2)^{-5/2} (t <= 1/sqrt 2 or one component), 2/sqrt 3 (1+t^2)^{-1} (beyond) over
   /// [t - delta, t + delta], both rising to t = 1/2 and falling after; a = (1 + (t - delta)_+^2)^{-1/2} / nu.
   BILEVEL_HD void profile(T r2, T delta, bool one_component, T& k, T& a) const {
@@ -85,6 +90,7 @@ struct HuberC2 {
     w = inside ? inv * (T(2) - tau) : T(1) / maximum(r, nu);
     w_nu = inside ? T(2) * inv * (tau - T(1)) : T(0);
   }
+  BILEVEL_HD T softest(T r) const { return maximum(T(2) * inv * (T(1) - r * inv), T(0)); }
   BILEVEL_HD void profile(T r2, T delta, bool, T& k, T& a) const {
     const T tau = maximum(std::sqrt(r2) * inv * below_one<T> - delta, T(0));
     const T outside = T(1) / maximum(tau, T(1));

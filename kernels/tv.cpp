@@ -388,10 +388,41 @@ BILEVEL_HD inline void components(const T* x, const T* q, const T* v, int e, F f
   }
 }
 
+/// Radius D >= |(Ke)_p|: at most r_K epsilon, and alpha m D^2 <= energy with m the smallest curvature within D, which
+/// shrinks D at each turn because a smaller ball has a larger m.
+template <class T, class Rho>
+BILEVEL_HD inline T pixel_radius(const Rho& rho, T r, T largest, T budget, T alpha) {
+  T radius = largest;
+  for (int turn = 0; turn < 4; ++turn) {
+    const T stiff = alpha * rho.softest(r + radius);
+    const T next = std::sqrt(budget / maximum(stiff, T(1e-30))) * (T(2) - below_one<T>);
+    radius = minimum(radius, next);
+  }
+  return radius;
+}
+
 template <class T, template <class> class Rho, bool isotropic>
 struct Bound {
-  static constexpr int sums = tv_bound_sums, maxima = 2;
+  static constexpr int sums = tv_bound_sums, maxima = tv_bound_maxima, added = sums - maxima;
   TvBoundArgs<T> a;
+
+  struct Terms {
+    double k, a, w;  // profiles and weight
+  };
+  struct Ball {
+    Rho<T> rho;
+    T nu, alpha, radius, energy;
+    double floor, stiffness;
+    bool one_component;
+
+    BILEVEL_HD Terms operator()(T z2) const {
+      const T r = std::sqrt(z2);
+      const T d = pixel_radius(rho, r, radius, energy, alpha);
+      T k, l;
+      rho.profile(z2, d / nu, one_component, k, l);
+      return {double(k), double(l), floor + stiffness * rho.softest(r + d)};
+    }
+  };
 
   template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
@@ -399,42 +430,47 @@ struct Bound {
     const T* x = load(block, m, a.x, t);
     const T* q = load(block, m, a.q, t);
     const T* v = a.v ? load(block, m, a.v, t) : q;
-    const Rho<T> rho(m.nu);
-    const T delta = T(a.row_bound * a.epsilon[t.image] / m.nu);
-    const bool one_component = !isotropic || m.height == 1;
-    double s[6] = {};
-    block.template reduce<6>(
+    // <e, A e> <= |grad| |e| along the segment, hence alpha m |Ke|^2 <= energy = max over |e| <= eps of
+    // |grad| |e| - mu |e|^2.
+    const double eps = a.epsilon[t.image], gradient = a.gradient[t.image];
+    const double energy =
+        gradient <= 2 * a.mu * eps ? gradient * gradient / (4 * a.mu) : (gradient - a.mu * eps) * eps;
+    const double stiffness = m.alpha * (energy * 4 > a.mu * eps * eps ? eps * eps / energy : 4 / a.mu);
+    const Ball ball{Rho<T>(m.nu), T(m.nu),         T(m.alpha),      T(a.row_bound * eps),
+                    T(energy),    0.5 / a.norm2,   0.5 * stiffness, !isotropic || m.height == 1};
+    double s[added] = {};
+    block.template reduce<added>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<6> {
-          Sums<6> sum = {};
+        [=](int r, int c) -> Sums<added> {
+          Sums<added> sum = {};
           components<T, isotropic>(x, q, v, r * pitch + c, [&](T z2, T g2, T h2) {
-            T k, l;
-            rho.profile(z2, delta, one_component, k, l);
-            const double g = std::sqrt(g2), h = std::sqrt(h2), kd = k, ld = l;
-            sum.v[0] += ld * g * (ld * g);
+            const Terms b = ball(z2);
+            const double g = std::sqrt(double(g2)), h = std::sqrt(double(h2)), khg = b.k * h * g, ag = b.a * g;
+            sum.v[0] += ag * ag;
             sum.v[1] += g;
-            sum.v[2] += kd * h * g * (kd * h * g);
-            sum.v[3] += ld * h * g;
-            sum.v[4] += ld * h * (ld * h);
-            sum.v[5] += h;
+            sum.v[2] += khg * khg;
+            sum.v[3] += ag * h;
+            sum.v[4] += b.a * h * (b.a * h);
+            sum.v[5] += khg * khg / b.w;
+            sum.v[6] += ag * ag / b.w;
           });
           return sum;
         },
         s);
-    for (int k = 0; k < 6; ++k) partial[k] = s[k];
-    for (int which = 0; which < 2; ++which)
+    for (int k = 0; k < added; ++k) partial[k] = s[k];
+    for (int which = 0; which < maxima; ++which)
       block.maximum(
           0, t.rows, 0, t.columns,
           [=](int r, int c) {
             double largest = 0;
-            components<T, isotropic>(x, which == 0 ? q : v, v, r * pitch + c, [&](T z2, T g2, T) {
-              T k, l;
-              rho.profile(z2, delta, one_component, k, l);
-              largest = maximum(largest, double(k) * std::sqrt(double(g2)));
+            components<T, isotropic>(x, q, v, r * pitch + c, [&](T z2, T g2, T h2) {
+              const Terms b = ball(z2);
+              const double top = which == 4 ? b.a : b.k * std::sqrt(double(which % 2 == 0 ? g2 : h2));
+              largest = maximum(largest, which >= 2 ? top / b.w : top);
             });
             return largest;
           },
-          partial[6 + which]);
+          partial[added + which]);
   }
   BILEVEL_HD void finish(int image, const double* total) const {
     for (int k = 0; k < sums; ++k) a.out[k * a.n + image] = total[k];

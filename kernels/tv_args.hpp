@@ -97,9 +97,11 @@ struct TvMixedForwardArgs {
   double* norm2;
 };
 
-/// Sums of the directional error bounds (mathematics.md section 6.1, DL and ADJ) with g = |Kq|, h = |Kv| per pixel
-/// (per component when anisotropic) and the profiles K, a over the ball of radius epsilon_i. v may be null.
-inline constexpr int tv_bound_sums = 8;
+/// Sums of the directional error bounds (src/model/tv_constants.hpp derives them) with g = |Kq|, h = |Kv| per pixel (per
+/// component when anisotropic), profiles K, a and smallest curvature m over |z' - z| <= D_p, and weights
+/// W = 1/(2|K|^2) + stiffness m / 2, so that sum W |Ke|^2 <= epsilon^2. v may be null.
+inline constexpr int tv_bound_sums = 12;
+inline constexpr int tv_bound_maxima = 5;
 template <class T>
 struct TvBoundArgs {
   TvModel model;
@@ -107,9 +109,13 @@ struct TvBoundArgs {
   const T* x;
   const T* q;
   const T* v;
-  const double* epsilon;
-  double row_bound;  // r_K
-  double* out;       // [8][n]: |a g|^2, sum g, |K h g|^2, sum a h g, |a h|^2, sum h, max K g, max K h
+  const double* epsilon;   // |e| <= epsilon
+  const double* gradient;  // |grad Phi(x)|
+  double mu;
+  double row_bound;  // r_K: |(Ke)_p| <= r_K epsilon
+  double norm2;      // |K|^2
+  double* out;  // [12][n]: |a g|^2, sum g, |K h g|^2, sum a h g, |a h|^2, sum (K h g)^2/W, sum (a g)^2/W;
+                // maxima of K g, K h, K g/W, K h/W, a/W
   int n;
 };
 

@@ -39,10 +39,10 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
-  add(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma", "PATH...")
+  add(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma", "PATH")
       ->group(group);
   add(app, "--noisy", o.noisy, "given noisy images, paired with the clean ones in sorted order, instead of added noise",
-      "PATH...")
+      "PATH")
       ->group(group);
   add(app, "--mask", o.mask,
       std::string("image whose pixels above 0.5 are measured, the others are filled in; of ") +
@@ -128,7 +128,7 @@ void add_accuracy(CLI::App& app, double& tolerance, std::string& solver) {
 void add_apply(CLI::App& app, ApplyOptions& o) {
   add_model_file(app, o.model);
   const char* group = "Images";
-  add(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE...")->group(group);
+  add(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE")->group(group);
   add(app, "--output", o.output, "image file, or a folder for several inputs (names are kept)", "IMAGE|DIR")
       ->group(group);
   app.add_flag("--luma", o.luma, "denoise the luma and write a grey image [each channel by itself]")->group(group);
@@ -208,7 +208,7 @@ void finish(TrainOptions& o) {
   o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";
   o.upper.scaling =
       o.scaling == "none" ? bilevel::StepScaling::none : bilevel::StepScaling::gauss_newton;
-  o.upper.validate();
+  static_cast<void>(bilevel::make_maid<double>(o.upper));  // checks the numbers of the algorithm
 }
 
 void finish(ApplyOptions& o) {
@@ -242,6 +242,12 @@ void finish(CheckOptions& o) {
   if (o.common.precision != "double")
     throw ConfigError("--precision " + o.common.precision + ": check compares with differences, which needs double.");
   static_cast<void>(o.untrained.parameters());
+}
+
+/// Without the double empty lines that CLI11 leaves between groups.
+std::string tidy(std::string text) {
+  for (std::size_t at; (at = text.find("\n\n\n")) != std::string::npos;) text.erase(at, 1);
+  return text;
 }
 
 /// Options of the model that a model file fixes may not stand beside --model.
@@ -320,7 +326,7 @@ Options parse(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
-    return {chosen.empty() ? app.help() : chosen.front()->help("bilevel-denoise")};
+    return {tidy(chosen.empty() ? app.help() : chosen.front()->help("bilevel-denoise"))};
   } catch (const CLI::ParseError& error) {
     throw ConfigError(std::string(error.what()) + " (see bilevel-denoise --help).");
   }

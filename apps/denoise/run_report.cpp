@@ -149,17 +149,16 @@ void write_convergence_plot(const RunFolder& folder) {
                                        "delta",      "error_bound", "gradient_norm"};
   const Curves c = read_log(folder / "log.jsonl", names);
   const auto series = [&c](const char* label, std::size_t k) { return Series{label, c.work, c.values[k]}; };
-  const Axis work{"operator applications"};
-  const Panel loss{"Loss and its certified enclosure",
-                   work,
-                   {"loss"},
-                   {series("upper end", 2), series("loss", 1), series("lower end", 0)}};
-  const Panel accuracy{"Gradient of the loss and accuracies",
-                       work,
-                       {"", true},
-                       {series("|z|", 6), series("omega: bound on its error", 5),
-                        series("epsilon: reconstructions", 3), series("delta: linear systems", 4)}};
-  write_file_atomically(folder / "convergence.svg", svg_plot({loss, accuracy}));
+  std::vector<Panel> panels(2);
+  for (Panel& panel : panels) panel.x.label = "operator applications";
+  panels[0].title = "Loss and its certified enclosure";
+  panels[0].y.label = "loss";
+  panels[0].series = {series("upper end", 2), series("loss", 1), series("lower end", 0)};
+  panels[1].title = "Gradient of the loss and accuracies";
+  panels[1].y.logarithmic = true;
+  panels[1].series = {series("|z|", 6), series("omega: bound on its error", 5), series("epsilon: reconstructions", 3),
+                      series("delta: linear systems", 4)};
+  write_file_atomically(folder / "convergence.svg", svg_plot(panels));
 }
 
 Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device& device, const ImageBatch& batch,

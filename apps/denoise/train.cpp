@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -45,7 +46,7 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
     penalty = tv_condition_penalty(parameters, tv, shape, !batch.mask.empty(), o.condition_penalty);
   const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
   const auto optimiser = make_maid<T>(o.upper);
-  Outcome outcome{optimiser->run(context, problem, parameters.initial(), observer, state), {}};
+  Outcome outcome{optimiser->run(context, problem, parameters.initial(), noisy.view(), observer, state), {}};
   if (const View<const T> x = optimiser->reconstructions()) {
     const std::vector<T> values = download<T>(context, x);
     outcome.reconstructions.assign(values.begin(), values.end());
@@ -100,7 +101,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
   if (o.common.json) {
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
   } else if (!o.common.quiet) {
-    out << upper_status_name(report.status) << ": " << sentence(report.message) << '\n'
+    out << sentence(report.message) << '\n'
         << summary_text(o, parameters, report, quality, reconstructed) << "run    " << folder.path().string() << '\n';
   }
   const int code = exit_code(o, report.status);
@@ -136,7 +137,7 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const UpperState* state = saved ? &saved->state : nullptr;
 
   Context context(device);
-  JsonlLog log(folder / "log.jsonl", parameters, state ? state->iteration : -1);
+  JsonlLog log(folder / "log.jsonl", parameters, state ? state->iteration : 0);
   Checkpoint checkpoint(folder / "checkpoint", identity);
   const bool terminal = &err == &std::cerr && isatty(STDERR_FILENO) != 0 && !o.common.quiet;
   ConsoleProgress progress(err, terminal, {o.upper.max_iterations, o.upper.time_limit, o.upper.budget},

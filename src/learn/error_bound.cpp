@@ -27,16 +27,19 @@ ErrorBound error_bound(const BoundInputs& in) {
                     eps +
                 norm_mixed / mu * in.residual + mixed_lipschitz * lg / mu * eps * eps;
 
-  // rho >= |q^ - q|
-  const double plain = std::min(in.hessian_lipschitz * eps * in.norm_q, in.q.hessian_q);
-  const double rho = (in.residual + lg * eps + plain) / mu;
-  out.adjoint = norm_mixed * rho + mixed_lipschitz * eps * (in.norm_q + rho);
+  // rho >= |q^ - q| for Q, from the Lipschitz constant alone, and with the directional bounds: the 2-norm and the
+  // energy norm of f = q^ - q.
+  const double first = in.residual + lg * eps;
+  const double rho_q = (first + in.hessian_lipschitz * eps * in.norm_q) / mu;
+  const double rho = (first + in.q.hessian_q) / mu, phi = (first + in.q.energy_q) / mu;
+  out.adjoint = norm_mixed * rho_q + mixed_lipschitz * eps * (in.norm_q + rho_q);
 
   double rounding = 0;
+  std::vector<double> mixed_f(p);  // >= |f^T (B^ - B~)_j|
   out.directional_entries.resize(p);
   for (std::size_t j = 0; j < p; ++j) {
-    out.directional_entries[j] =
-        in.norm_mixed[j] * rho + in.q.mixed_q[j] + in.mixed_lipschitz[j] * eps * rho + in.q.rounding[j];
+    mixed_f[j] = std::min(in.mixed_lipschitz[j] * eps * rho, in.q.energy_mixed[j] * phi);
+    out.directional_entries[j] = in.norm_mixed[j] * rho + in.q.mixed_q[j] + mixed_f[j] + in.q.rounding[j];
     rounding += in.q.rounding[j] * in.q.rounding[j];
   }
   out.directional = norm(out.directional_entries);
@@ -47,9 +50,9 @@ ErrorBound error_bound(const BoundInputs& in) {
   if (in.norm_v.size() != p) return out;
   out.column_entries.resize(p);
   for (std::size_t j = 0; j < p; ++j)
-    out.column_entries[j] = in.norm_v[j] * lg * eps + in.v[j].hessian_vq + in.v[j].hessian_v * rho +
-                            in.residual_v[j] * rho + in.q.mixed_q[j] + in.mixed_lipschitz[j] * eps * rho +
-                            in.q.rounding[j] + in.norm_v[j] * in.residual_rounding;
+    out.column_entries[j] = in.norm_v[j] * lg * eps + in.v[j].hessian_vq +
+                            std::min(in.v[j].hessian_v * rho, in.v[j].energy_v * phi) + in.residual_v[j] * rho +
+                            in.q.mixed_q[j] + mixed_f[j] + in.q.rounding[j] + in.norm_v[j] * in.residual_rounding;
   out.columns = norm(out.column_entries);
   return out;
 }

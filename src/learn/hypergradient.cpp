@@ -21,8 +21,9 @@ double norm_of(std::span<const double> v) {
 ErrorBound without_epsilon(BoundInputs in) {
   in.epsilon = 0;
   const auto still = [](DirectionalBound& d) {
-    d.hessian_q = d.hessian_v = d.hessian_vq = 0;
+    d.hessian_q = d.energy_q = d.hessian_v = d.energy_v = d.hessian_vq = 0;
     std::fill(d.mixed_q.begin(), d.mixed_q.end(), 0);
+    std::fill(d.energy_mixed.begin(), d.energy_mixed.end(), 0);
   };
   still(in.q);
   for (DirectionalBound& d : in.v) still(d);
@@ -57,7 +58,7 @@ class Evaluation {
         n_(static_cast<std::size_t>(shape_.n)),
         p_(energy_.parameters()),
         x_(x),
-        epsilon_(epsilon),
+        epsilon_(epsilon.begin(), epsilon.end()),
         request_(request),
         active_(context, frame, shape_.n),
         weights_(frame.view<T>({shape_.n * energy_.weight_arrays(), shape_.c, shape_.h, shape_.w})),
@@ -69,6 +70,7 @@ class Evaluation {
         mixed_(frame.view<double>({energy_.mixed_sums(), shape_.n, 1, 1})),
         bounds_(frame.view<double>({energy_.bound_sums(), shape_.n, 1, 1})),
         device_epsilon_(frame.view<double>({shape_.n, 1, 1, 1})),
+        device_gradient_(frame.view<double>({shape_.n, 1, 1, 1})),
         inputs_(n_) {
     energy_.linearise(context_, active_.active(), x_, {}, weights_, inverse_);
     // b = (x - x_true) / N
@@ -76,10 +78,10 @@ class Evaluation {
     kernel_table<T>(context_).combine(
         stream_of(context_), {active_.active(), shape_.image(), x_.device_data(), problem.truth().device_data(), scale,
                               -scale, nullptr, nullptr, b_.device_data()});
-    upload<double>(context_, epsilon_, device_epsilon_);
     count_other(1);
     const Curvature c = energy_.curvature();
     lipschitz_ = c.lipschitz;
+    measure_ball(c.mu);
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
       in.mu = c.mu;
@@ -100,7 +102,7 @@ class Evaluation {
     energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
     dot(b_, b_, 0);
     dot(q, q, 1);
-    energy_.directional_sums(context_, active_.active(), x_, q, {}, device_epsilon_, bounds_);
+    energy_.directional_sums(context_, active_.active(), x_, q, {}, {device_epsilon_, device_gradient_}, bounds_);
     count_other(2);
     const std::vector<double> sums = fetch(context_, mixed_).wait(context_);
     const std::vector<double> norms = fetch(context_, dots_).wait(context_);
@@ -141,7 +143,8 @@ class Evaluation {
       absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v[j].view()), rho);
       dot(v[j].view(), residual_, 0);
       dot(v[j].view(), v[j].view(), 1);
-      energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(), device_epsilon_, bounds_);
+      energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(), {device_epsilon_, device_gradient_},
+                               bounds_);
       count_other(1);
       const std::vector<double> products = fetch(context_, dots_).wait(context_);
       const std::vector<double> bounds = fetch(context_, bounds_).wait(context_);
@@ -164,6 +167,20 @@ class Evaluation {
   std::vector<double> residuals;
 
  private:
+  /// |grad Phi(x)| with its rounding, which also certifies epsilon <= |grad| / mu.
+  void measure_ball(double mu) {
+    energy_.value_and_gradient(context_, active_.active(), x_, work_, {row(dots_, 0), row(dots_, 1), row(dots_, 2)});
+    work.gradients += n_;
+    const std::vector<double> sums = fetch(context_, dots_).wait(context_);
+    std::vector<double> gradient(n_);
+    for (std::size_t i = 0; i < n_; ++i) {
+      gradient[i] = std::sqrt(sums[n_ + i]) * (1 + 1e-6) + sums[2 * n_ + i];
+      epsilon_[i] = std::min(epsilon_[i], gradient[i] / mu);
+    }
+    upload<double>(context_, gradient, device_gradient_);
+    upload<double>(context_, epsilon_, device_epsilon_);
+  }
+
   void count_other(std::uint64_t passes) { work.other += passes * n_; }
   static View<double> row(View<double> rows, int k) {
     const Shape s = rows.shape();
@@ -206,12 +223,12 @@ class Evaluation {
   Shape shape_;
   std::size_t n_, p_;
   View<const T> x_;
-  std::span<const double> epsilon_;
+  std::vector<double> epsilon_;
   const HypergradientRequest& request_;
   double lipschitz_ = 1;
   ActiveSet active_;
   View<T> weights_, inverse_, b_, work_, residual_;
-  View<double> dots_, mixed_, bounds_, device_epsilon_;
+  View<double> dots_, mixed_, bounds_, device_epsilon_, device_gradient_;
   std::vector<BoundInputs> inputs_;
 };
 

@@ -281,6 +281,7 @@ class MaidRun {
     r.loss = current_.loss.value;
     r.loss_lower = current_.loss.lower;
     r.loss_upper = current_.loss.upper;
+    r.gradient = result_.z;
     r.gradient_norm = step_norm(result_.z);
     r.error_bound = result_.omega;
     r.omega_theorem = result_.omega_theorem;

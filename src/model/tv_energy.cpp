@@ -239,10 +239,12 @@ int TvEnergy<T>::bound_sums() const {
 
 template <class T>
 void TvEnergy<T>::directional_sums(Context& context, const Active& active, View<const T> x, View<const T> q,
-                                   View<const T> v, Scalars epsilon, View<double> sums) const {
+                                   View<const T> v, const BallInputs& ball, View<double> sums) const {
+  const TvConstants c = impl_->constants();
   kernel_table<T>(context).tv_bound(
-      stream_of(context), {impl_->model(), active, data(x), data(q), v ? data(v) : nullptr, epsilon.device_data(),
-                           impl_->constants().row_norm, sums.device_data(), impl_->shape.n});
+      stream_of(context),
+      {impl_->model(), active, data(x), data(q), v ? data(v) : nullptr, ball.epsilon.device_data(),
+       ball.gradient.device_data(), c.mu, c.row_norm, c.norm2, sums.device_data(), impl_->shape.n});
 }
 
 template <class T>
@@ -251,15 +253,23 @@ DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int imag
   const auto n = static_cast<std::size_t>(impl_->shape.n);
   std::array<double, kernels::tv_bound_sums> s{};
   for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + static_cast<std::size_t>(image)];
-  const TvConstants c = impl_->constants();
   const double unit = std::numeric_limits<T>::epsilon() / 2;
-  const TvDirectional d = tv_directional(c, impl_->options, impl_->value, s, epsilon, norm_q, norm_v, unit);
-  DirectionalBound out{d.hessian_q, d.hessian_v, d.hessian_vq, std::vector<double>(parameters()),
-                       std::vector<double>(parameters())};
+  const TvDirectional d =
+      tv_directional(impl_->constants(), impl_->options, impl_->value, s, epsilon, norm_q, norm_v, unit);
+  DirectionalBound out;
+  out.hessian_q = d.hessian_q;
+  out.energy_q = d.energy_q;
+  out.hessian_v = d.hessian_v;
+  out.energy_v = d.energy_v;
+  out.hessian_vq = d.hessian_vq;
+  out.mixed_q.resize(parameters());
+  out.energy_mixed.resize(parameters());
+  out.rounding.resize(parameters());
   for (std::size_t k = 0; k < 3; ++k) {
     if (impl_->entry[k] < 0) continue;
     const auto j = static_cast<std::size_t>(impl_->entry[k]);
     out.mixed_q[j] = d.mixed_q[k] * impl_->slope[k];
+    out.energy_mixed[j] = d.energy_mixed[k] * impl_->slope[k];
     out.rounding[j] = d.rounding[k] * impl_->slope[k];
   }
   return out;

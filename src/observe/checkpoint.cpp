@@ -91,6 +91,7 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["previous_theta"] = numbers(s.previous_theta);
   json["previous_z"] = numbers(s.previous_z);
   json["previous_omega"] = number(s.previous_omega);
+  json["last_step"] = number(s.last_step);
   json["x"] = array_json("x.bin", s.x);
   json["adjoints"] = array_json("adjoints.bin", s.adjoints);
   json["checksum"] = fingerprint_text(checksum(json.dump()));
@@ -147,6 +148,7 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   s.previous_theta = numbers_from(json.at("previous_theta"));
   s.previous_z = numbers_from(json.at("previous_z"));
   s.previous_omega = number_from(json.at("previous_omega"));
+  s.last_step = number_from(json.at("last_step"));
   s.x = read_array(folder, json.at("x"));
   s.adjoints = read_array(folder, json.at("adjoints"));
   return s;

@@ -46,9 +46,9 @@ double ConsoleProgress::seconds_left(const IterationRecord& record) const {
   const auto limit = [&left](double candidate) {
     if (candidate >= 0 && std::isfinite(candidate) && (left < 0 || candidate < left)) left = candidate;
   };
-  const int iterations = record.iteration - first_iteration_;
+  const int done = record.iteration + 1, iterations = done - first_iteration_;
   if (limits_.max_iterations > 0 && iterations > 0)
-    limit(std::max(0, limits_.max_iterations - record.iteration) * seconds / iterations);
+    limit(std::max(0, limits_.max_iterations - done) * seconds / iterations);
   if (limits_.time_limit > 0) limit(std::max(0.0, limits_.time_limit - record.seconds));
   const std::uint64_t work = record.work.total();
   if (limits_.budget > 0 && work > first_work_) {
@@ -83,8 +83,8 @@ void ConsoleProgress::rewrite(const std::string& text) {
 
 bool ConsoleProgress::iteration(const IterationRecord& record) {
   const bool first = !started_;
-  if (first && record.iteration > 1) {  // a resumed run: its pace is that of this process
-    first_iteration_ = record.iteration;
+  if (first && record.iteration > 0) {  // a resumed run: its pace is that of this process
+    first_iteration_ = record.iteration + 1;
     first_seconds_ = record.seconds;
     first_work_ = record.work.total();
   }

@@ -23,8 +23,8 @@ using Json = nlohmann::ordered_json;
   throw IoError(path.string(), std::string(what) + " (" + std::generic_category().message(error) + ").");
 }
 
-/// The leading complete lines of iterations up to `keep`.
-std::string kept_lines(const std::string& text, int keep) {
+/// The leading complete lines of iterations below `next`.
+std::string kept_lines(const std::string& text, int next) {
   std::size_t end = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t stop = text.find('\n', at);
@@ -32,7 +32,7 @@ std::string kept_lines(const std::string& text, int keep) {
     const Json line = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
                                   text.begin() + static_cast<std::ptrdiff_t>(stop), nullptr, false);
     if (!line.is_object() || !line.contains("iteration") || !line["iteration"].is_number_integer()) break;
-    if (line["iteration"].get<int>() > keep) break;
+    if (line["iteration"].get<int>() >= next) break;
     at = end = stop + 1;
   }
   return text.substr(0, end);
@@ -69,12 +69,12 @@ Json record_json(const IterationRecord& r, const Parameters& parameters) {
 
 }  // namespace
 
-JsonlLog::JsonlLog(std::filesystem::path path, Parameters parameters, int keep)
+JsonlLog::JsonlLog(std::filesystem::path path, Parameters parameters, int next)
     : path_(std::move(path)), parameters_(std::move(parameters)) {
   std::error_code ignored;
-  if (keep >= 0 && std::filesystem::exists(path_, ignored) && std::filesystem::file_size(path_, ignored) > 0)
-    write_file_atomically(path_, kept_lines(io_detail::read_file(path_), keep));
-  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (keep < 0 ? O_TRUNC : 0), 0666);
+  if (next > 0 && std::filesystem::exists(path_, ignored) && std::filesystem::file_size(path_, ignored) > 0)
+    write_file_atomically(path_, kept_lines(io_detail::read_file(path_), next));
+  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (next == 0 ? O_TRUNC : 0), 0666);
   if (file_ < 0) fail(path_, "cannot be opened for writing", errno);
 }
 
@@ -83,6 +83,15 @@ JsonlLog::~JsonlLog() {
 }
 
 bool JsonlLog::iteration(const IterationRecord& record) {
+  append(record);
+  return true;
+}
+
+void JsonlLog::finished(const UpperReport& report) {
+  if (!report.last.theta.empty()) append(report.last);
+}
+
+void JsonlLog::append(const IterationRecord& record) {
   const std::string text = record_json(record, parameters_).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   struct stat before {};
   const bool known = ::fstat(file_, &before) == 0;
@@ -97,7 +106,6 @@ bool JsonlLog::iteration(const IterationRecord& record) {
       fail(path_, "the log cannot be written", error);
     }
   }
-  return true;
 }
 
 }  // namespace v0

@@ -76,9 +76,10 @@ class FirstOrderLoop {
     if (k % window_ != 0) return;
     kernel_table<T>(context_).dot(
         stream, {active(), size(), x.device_data(), x.device_data(), false, point2_.device_data()});
-    kernel.stall(stream, {active(), request.joint, state.images, best_.device_data(),
-                          reference_.device_data(), state.sums.rounding.device_data(), point2_.device_data(),
-                          noise_, guard ? guard.device_data() : nullptr, status, state.active.mask()});
+    kernel.stall(stream,
+                 {active(), request.joint, state.images, state.sums.norm2.device_data(), best_.device_data(),
+                  reference_.device_data(), state.sums.rounding.device_data(), point2_.device_data(), noise_,
+                  guard ? guard.device_data() : nullptr, status, state.active.mask()});
   }
 
   double mu_, noise_;

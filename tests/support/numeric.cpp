@@ -46,6 +46,7 @@ double taylor_slope(const std::vector<double>& t, const std::vector<double>& err
   if (floor == 0 && !sorted.empty()) {
     auto at = std::min_element(sorted.begin(), sorted.end(),
                                [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (at != sorted.begin()) --at;
     for (; at != sorted.end(); ++at) floor = std::max(floor, at->second);
   }
   for (const auto& [step, value] : sorted) {

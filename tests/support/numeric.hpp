@@ -17,9 +17,9 @@ double max_relative_difference(const std::vector<double>& a, const std::vector<d
 double relative_difference(double a, double b);
 
 /// Slope of log error(t) over log t by least squares over the points above 30 times the rounding floor.
-/// `floor` is the size of the rounding errors if the caller knows it. Without it, the points below the t of
-/// the smallest error count as rounding; the floor is the largest error among these and the smallest error.
-/// NaN (which no comparison accepts) for fewer than three points.
+/// `floor` is the size of the rounding errors if the caller knows it. Without it, it is the largest error
+/// from the point before the smallest error down to the smallest t. NaN (which no comparison accepts) for
+/// fewer than three points.
 double taylor_slope(const std::vector<double>& t, const std::vector<double>& error, double floor = 0);
 /// The same for error(t) sampled at `points` log-spaced values of t in [t_min, t_max].
 double taylor_slope(const std::function<double(double)>& error, double t_max, double t_min, int points = 13,

@@ -30,13 +30,23 @@ struct GradientSums {
   Scalars rounding;  ///< bound on the norm of the rounding error of the computed gradient
 };
 
-/// Bounds on what changes between x~ and any point within epsilon of it (mathematics.md section 6.1, DL and ADJ).
+/// Bounds on what changes between x~ and xhat = x~ + e, |e| <= epsilon, for directions q, v and f = q^ - q
+/// (mathematics.md section 6.1, DL and ADJ, sharpened by the energy of e and f, see src/model/tv_constants.hpp).
 struct DirectionalBound {
-  double hessian_q = 0;          ///< |(A - A~) q|
-  double hessian_v = 0;          ///< |(A - A~) v|
+  double hessian_q = 0;          ///< mu |f| grows by at most this through (A - A~) q
+  double energy_q = 0;           ///< the same for mu times the energy norm of f
+  double hessian_v = 0;          ///< |f^T (A - A~) v| <= hessian_v |f|
+  double energy_v = 0;           ///< and <= energy_v times the energy norm of f
   double hessian_vq = 0;         ///< |v^T (A - A~) q|
   std::vector<double> mixed_q;   ///< |(B - B~)_j^T q| per entry of theta
+  std::vector<double> energy_mixed;  ///< |f^T (B - B~)_j| <= energy_mixed_j times the energy norm of f
   std::vector<double> rounding;  ///< rounding of the computed (B~^T q)_j
+};
+
+/// Per-image measurements that directional bounds start from.
+struct BallInputs {
+  Scalars epsilon;   ///< |xhat - x~| <= epsilon
+  Scalars gradient;  ///< |grad Phi(x~)|, rounding included
 };
 
 /// A batch of strongly convex lower-level energies Phi_i(x, theta), one per image, bound to its data.
@@ -83,7 +93,7 @@ class BILEVEL_API Energy {
   /// Per-image sums of the directional bounds: bound_sums() rows of N doubles. v may be empty.
   virtual int bound_sums() const = 0;
   virtual void directional_sums(Context&, const Active&, View<const T> x, View<const T> q, View<const T> v,
-                                Scalars epsilon, View<double> sums) const = 0;
+                                const BallInputs& ball, View<double> sums) const = 0;
   /// The bounds of one image; norms are those of q and v.
   virtual DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                        double norm_v) const = 0;

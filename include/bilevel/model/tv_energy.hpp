@@ -56,8 +56,8 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction, View<T> out,
                      Scalars norm2) const override;
   int bound_sums() const override;
-  void directional_sums(Context&, const Active&, View<const T> x, View<const T> q, View<const T> v, Scalars epsilon,
-                        View<double> sums) const override;
+  void directional_sums(Context&, const Active&, View<const T> x, View<const T> q, View<const T> v,
+                        const BallInputs& ball, View<double> sums) const override;
   DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                double norm_v) const override;
   int local_sums() const override;

@@ -8,23 +8,27 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// One line of JSON per upper iteration, complete in the file when iteration() returns: iteration, loss, loss_lower,
+/// One line of JSON per upper iteration, and one at the end for the last point, complete in the file when the call
+/// returns: iteration, loss, loss_lower,
 /// loss_upper, gradient_norm, error_bound, epsilon, delta, step, backtracks, lower_gradients, hessian_products,
 /// other_operators (cumulative), seconds, status, theta (values by name), and where finite psnr, omega_theorem,
 /// omega_adjoint, omega_directional, omega_columns. Numbers that are not finite are null.
 class BILEVEL_API JsonlLog final : public Observer {
  public:
-  /// Begins the file anew, or with `keep` >= 0 cuts it to the complete lines of iterations up to `keep`.
-  /// Throws IoError.
-  JsonlLog(std::filesystem::path path, Parameters parameters, int keep = -1);
+  /// Cuts the file to the complete lines of iterations below `next` (0: begins it anew), the iteration that a resumed
+  /// run does next. Throws IoError.
+  JsonlLog(std::filesystem::path path, Parameters parameters, int next = 0);
   ~JsonlLog() override;
   JsonlLog(const JsonlLog&) = delete;
   JsonlLog& operator=(const JsonlLog&) = delete;
 
   /// Throws IoError when the line cannot be written (full disk); no part of it stays in the file.
   bool iteration(const IterationRecord& record) override;
+  void finished(const UpperReport& report) override;
 
  private:
+  void append(const IterationRecord& record);
+
   std::filesystem::path path_;
   Parameters parameters_;
   int file_ = -1;

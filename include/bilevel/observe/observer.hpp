@@ -15,7 +15,8 @@ struct IterationRecord {
   int iteration = 0;
   std::vector<double> theta;
   double loss = 0, loss_lower = 0, loss_upper = 0;
-  double gradient_norm = 0;  ///< |z|
+  std::vector<double> gradient;  ///< z
+  double gradient_norm = 0;      ///< |z|
   double error_bound = 0;    ///< omega
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   double epsilon = 0, delta = 0, step = 0;

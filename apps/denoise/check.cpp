@@ -1,0 +1,298 @@
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/interrupt.hpp"
+#include "apps/common/noise.hpp"
+#include "apps/common/text.hpp"
+#include "apps/denoise/options.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/learn/hypergradient.hpp"
+#include "bilevel/solve/minimiser.hpp"
+
+namespace bilevel_app::denoise {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+using Vector = std::vector<double>;
+
+namespace {
+
+struct Verdict {
+  std::string what;
+  double measured = 0, limit = 0;
+  bool passed() const { return measured <= limit; }
+};
+
+double dot(const Vector& a, const Vector& b) {
+  double sum = 0;
+  for (std::size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
+  return sum;
+}
+double norm(const Vector& a) { return std::sqrt(dot(a, a)); }
+Vector plus(Vector a, double t, const Vector& b) {
+  for (std::size_t k = 0; k < a.size(); ++k) a[k] += t * b[k];
+  return a;
+}
+/// |(a - b)/(2t) - c|
+double difference_error(const Vector& a, const Vector& b, double t, const Vector& c) {
+  double sum = 0;
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    const double e = (a[k] - b[k]) / (2 * t) - c[k];
+    sum += e * e;
+  }
+  return std::sqrt(sum);
+}
+
+/// The lower level and its derivatives as functions of host arrays.
+class Laboratory {
+ public:
+  Laboratory(Context& context, const ImageBatch& batch, const Parameters& parameters, const TvOptions& tv)
+      : context_(context),
+        shape_{batch.images, 1, batch.size, batch.size},
+        truth_(context, shape_, batch.clean),
+        noisy_(context, shape_, batch.noisy),
+        x_(context, shape_),
+        problem_(std::make_unique<TvEnergy<double>>(context, noisy_.view(), parameters, tv, batch.mask), truth_.view(),
+                 parameters) {}
+
+  const BilevelProblem<double>& problem() const { return problem_; }
+  Energy<double>& energy() const { return problem_.energy(); }
+  const Shape& shape() const { return shape_; }
+
+  struct Evaluated {
+    double value = 0;
+    Vector gradient;
+  };
+  /// sum_i Phi_i and the gradients.
+  Evaluated evaluate(const Vector& theta, const Vector& x) {
+    const Scratch s(*this, theta, x);
+    Frame frame(context_);
+    const View<double> gradient = frame.view<double>(shape_);
+    const GradientSums sums{scalars(frame), scalars(frame), scalars(frame)};
+    energy().value_and_gradient(context_, s.active.active(), x_.view(), gradient, sums);
+    Evaluated result;
+    for (const double v : fetch(context_, sums.value).wait(context_)) result.value += v;
+    result.gradient = download(context_, gradient);
+    return result;
+  }
+  Vector hessian_product(const Vector& theta, const Vector& x, const Vector& d) {
+    const Scratch s(*this, theta, x);
+    Frame frame(context_);
+    const View<double> weights =
+        frame.view<double>({shape_.n * energy().weight_arrays(), shape_.c, shape_.h, shape_.w});
+    const View<double> inverse = frame.view<double>(shape_), product = frame.view<double>(shape_);
+    const Tensor<double> direction(context_, shape_, d);
+    energy().linearise(context_, s.active.active(), x_.view(), {}, weights, inverse);
+    energy().hessian_product(context_, s.active.active(), weights, direction.view(), product, scalars(frame));
+    return download(context_, product);
+  }
+  /// B direction.
+  Vector mixed(const Vector& theta, const Vector& x, const Vector& direction) {
+    const Scratch s(*this, theta, x);
+    Frame frame(context_);
+    const View<double> product = frame.view<double>(shape_);
+    energy().mixed_forward(context_, s.active.active(), x_.view(), direction, product, scalars(frame));
+    return download(context_, product);
+  }
+  /// B^T q, summed over the images.
+  Vector mixed_adjoint(const Vector& theta, const Vector& x, const Vector& q) {
+    const Scratch s(*this, theta, x);
+    Frame frame(context_);
+    const View<double> sums = frame.view<double>({energy().mixed_sums(), shape_.n, 1, 1});
+    const Tensor<double> field(context_, shape_, q);
+    energy().mixed_adjoint(context_, s.active.active(), x_.view(), field.view(), sums);
+    const Vector per_image = energy().mixed(fetch(context_, sums).wait(context_));
+    Vector sum(theta.size(), 0.0);
+    for (std::size_t k = 0; k < per_image.size(); ++k) sum[k % theta.size()] += per_image[k];
+    return sum;
+  }
+
+  struct Solved {
+    Vector x, certificate;
+  };
+  /// Reconstructions with certificates, from the noisy images.
+  Solved solve(const Vector& theta, double tolerance) {
+    energy().bind(theta);
+    copy<double>(context_, View<const double>(noisy_.view()), x_.view());
+    SolveRequest<double> request;
+    request.tolerance = tolerance;
+    const SolveReport report = make_minimiser<double>()->minimise(context_, energy(), request, x_.view());
+    if (report.status == SolveStatus::failed) throw Error(report.message);
+    return {download(context_, x_), report.certificate};
+  }
+  /// z and its bound at solved reconstructions.
+  HypergradientResult hypergradient(const Vector& theta, const Solved& at, double delta) {
+    energy().bind(theta);
+    x_.upload(context_, at.x);
+    ImplicitHypergradient<double> gradient(context_, problem_);
+    HypergradientRequest request;
+    request.delta = delta;
+    request.column_tolerance = delta;
+    HypergradientResult result = gradient.compute(context_, theta, x_.view(), at.certificate, request);
+    if (result.status == SolveStatus::failed) throw Error(result.message);
+    return result;
+  }
+
+ private:
+  /// Binds theta, uploads x, activates every image.
+  struct Scratch {
+    Scratch(Laboratory& lab, const Vector& theta, const Vector& x)
+        : frame(lab.context_), active(lab.context_, frame, lab.shape_.n) {
+      lab.energy().bind(theta);
+      lab.x_.upload(lab.context_, x);
+    }
+    Frame frame;
+    ActiveSet active;
+  };
+  Scalars scalars(Frame& frame) const { return frame.view<double>({shape_.n, 1, 1, 1}); }
+
+  Context& context_;
+  Shape shape_;
+  Tensor<double> truth_, noisy_, x_;
+  BilevelProblem<double> problem_;
+};
+
+/// The smallest value over steps of central differences: large steps are inexact, small ones lose digits.
+double best_step(std::initializer_list<double> steps, const std::function<double(double)>& error) {
+  double best = std::numeric_limits<double>::infinity();
+  for (const double t : steps) {
+    const double e = error(t);
+    if (e < best) best = e;
+  }
+  return best;
+}
+
+std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, const Vector& x, const Vector& d) {
+  const auto at = lab.evaluate(theta, x);
+  const double slope = dot(at.gradient, d);
+  const double scale = std::max(std::abs(slope), norm(at.gradient) * norm(d) / std::sqrt(static_cast<double>(d.size())));
+  std::vector<Verdict> list;
+  list.push_back({"gradient against differences of the energy", best_step({1e-3, 1e-4, 1e-5, 1e-6}, [&](double t) {
+                    const double up = lab.evaluate(theta, plus(x, t, d)).value;
+                    const double down = lab.evaluate(theta, plus(x, -t, d)).value;
+                    return std::abs((up - down) / (2 * t) - slope) / scale;
+                  }),
+                  1e-6});
+  const Vector product = lab.hessian_product(theta, x, d);
+  list.push_back({"Hessian product against differences of the gradient", best_step({1e-4, 1e-5, 1e-6}, [&](double t) {
+                    return difference_error(lab.evaluate(theta, plus(x, t, d)).gradient,
+                                            lab.evaluate(theta, plus(x, -t, d)).gradient, t, product) /
+                           norm(product);
+                  }),
+                  1e-5});
+  const Vector adjoint = lab.mixed_adjoint(theta, x, d);
+  for (std::size_t j = 0; j < theta.size(); ++j) {
+    Vector unit(theta.size(), 0.0);
+    unit[j] = 1;
+    const std::string name = lab.problem().parameters().learned(j).name;
+    const Vector column = lab.mixed(theta, x, unit);
+    list.push_back({"mixed derivative of " + name + " against differences in it",
+                    best_step({1e-3, 1e-4, 1e-5}, [&](double t) {
+                      return difference_error(lab.evaluate(plus(theta, t, unit), x).gradient,
+                                              lab.evaluate(plus(theta, -t, unit), x).gradient, t, column) /
+                             norm(column);
+                    }),
+                    1e-6});
+    list.push_back({"adjoint of the mixed derivative of " + name, std::abs(adjoint[j] - dot(column, d)) / (norm(column) * norm(d)),
+                    1e-12});
+  }
+  return list;
+}
+
+/// f(theta) from tight reconstructions.
+double loss(Laboratory& lab, const Vector& theta, const Vector& truth, double tolerance) {
+  const Vector x = lab.solve(theta, tolerance).x;
+  const double distance = norm(plus(x, -1, truth));
+  return 0.5 * distance * distance / lab.shape().n;
+}
+
+std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, const Vector& truth) {
+  constexpr double tight = 1e-9, loose = 0.1;
+  const auto exact = lab.solve(theta, tight);
+  const HypergradientResult reference = lab.hypergradient(theta, exact, tight);
+  std::vector<Verdict> list;
+  const double scale = norm(reference.z);
+  for (std::size_t j = 0; j < theta.size(); ++j) {
+    Vector unit(theta.size(), 0.0);
+    unit[j] = 1;
+    list.push_back({"hypergradient of " + lab.problem().parameters().learned(j).name + " against differences of the loss",
+                    best_step({1e-2, 1e-3, 1e-4}, [&](double t) {
+                      const double up = loss(lab, plus(theta, t, unit), truth, tight);
+                      const double down = loss(lab, plus(theta, -t, unit), truth, tight);
+                      return std::abs((up - down) / (2 * t) - reference.z[j]) / scale;
+                    }),
+                    1e-5});
+  }
+  const auto rough = lab.solve(theta, loose);
+  const std::size_t pixels = lab.shape().image();
+  Verdict worst{"distance to a tight solve against its certificate", 0, 1};
+  for (std::size_t i = 0; i < rough.certificate.size(); ++i) {
+    double sum = 0;
+    for (std::size_t k = i * pixels; k < (i + 1) * pixels; ++k) sum += (rough.x[k] - exact.x[k]) * (rough.x[k] - exact.x[k]);
+    worst.measured = std::max(worst.measured, std::sqrt(sum) / (rough.certificate[i] + exact.certificate[i]));
+  }
+  list.push_back(worst);
+  const HypergradientResult inexact = lab.hypergradient(theta, rough, loose);
+  list.push_back({"error of an inexact hypergradient against its bound",
+                  norm(plus(inexact.z, -1, reference.z)) / (inexact.omega + reference.omega), 1});
+  return list;
+}
+
+}  // namespace
+
+int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
+  const Device device = open_device(o.common);
+  Parameters parameters = o.untrained.parameters();
+  TvOptions tv = o.untrained.tv();
+  if (!o.model.empty()) {
+    const DenoiseModel model = read_model(o.model);
+    std::vector<Segment> segments = model.parameters;
+    for (Segment& s : segments) s.learned = s.initial > 0 && s.lower > 0;
+    parameters = Parameters(segments);
+    tv = model.options;
+  }
+  const ImageBatch batch = load_crops(o.data);
+  if (!o.common.quiet)
+    for (const std::string& text : batch.notes) err << "bilevel-denoise: " << sentence(text) << '\n';
+
+  Context context(device);
+  Laboratory lab(context, batch, parameters, tv);
+  const Vector theta = parameters.initial();
+  Vector direction(batch.noisy.size(), 0.0);
+  const CounterRandom random(o.common.seed, Purpose::directions, 0);
+  for (std::size_t k = 0; k < direction.size(); ++k) direction[k] = random.normal_pair(k / 2)[k % 2];
+  std::vector<Verdict> list = check_derivatives(lab, theta, batch.noisy, direction);
+  if (!interrupted()) {
+    const std::vector<Verdict> more = check_certificates(lab, theta, batch.clean);
+    list.insert(list.end(), more.begin(), more.end());
+  }
+  if (interrupted()) {
+    err << "bilevel-denoise: interrupted; nothing was written.\n";
+    return exit_interrupted;
+  }
+
+  const auto failed = std::count_if(list.begin(), list.end(), [](const Verdict& v) { return !v.passed(); });
+  if (o.common.json) {
+    Json checks = Json::array();
+    for (const Verdict& v : list)
+      checks.push_back({{"check", v.what}, {"measured", v.measured}, {"limit", v.limit}, {"passed", v.passed()}});
+    out << Json{{"checks", checks}, {"failed", failed}}.dump(2) << '\n';
+  } else {
+    std::vector<std::vector<std::string>> rows{{"check", "measured", "limit", ""}};
+    for (const Verdict& v : list)
+      rows.push_back({v.what, format("%.2e", v.measured), format("%.0e", v.limit), v.passed() ? "PASS" : "FAIL"});
+    out << table(rows)
+        << format("Relative errors, and ratios of error to bound; %d image(s) of %d x %d pixels, seed %llu.\n",
+                  batch.images, batch.size, batch.size, static_cast<unsigned long long>(o.common.seed));
+  }
+  if (failed == 0) return exit_ok;
+  err << "bilevel-denoise: " << failed << " of " << list.size() << " checks failed; the table has the numbers.\n";
+  return exit_numerical;
+}
+
+}  // namespace bilevel_app::denoise

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <vector>
+
+#include "bilevel/model/energy.hpp"
+#include "bilevel/solve/report.hpp"
+
+namespace bilevel::testing_support {
+
+/// Forwards to an energy and counts: calls, and applications to images that are active. For devices whose
+/// memory the host can read.
+template <class T>
+class CountingEnergy final : public Energy<T> {
+ public:
+  explicit CountingEnergy(Energy<T>& inner) : inner_(inner) {}
+
+  mutable Work work;                            ///< applications to active images
+  mutable Work calls;                           ///< launches
+  mutable std::uint64_t dual_updates = 0;       ///< applications of update_dual
+  mutable std::vector<std::uint64_t> products;  ///< Hessian products per image
+
+  Shape shape() const override { return inner_.shape(); }
+  std::size_t parameters() const override { return inner_.parameters(); }
+  void bind(std::span<const double> theta) override { inner_.bind(theta); }
+  Curvature curvature() const override { return inner_.curvature(); }
+  void value_and_gradient(Context& c, const Active& a, View<const T> x, View<T> g,
+                          const GradientSums& s) const override {
+    work.gradients += count(a);
+    calls.gradients += 1;
+    inner_.value_and_gradient(c, a, x, g, s);
+  }
+  int weight_arrays() const override { return inner_.weight_arrays(); }
+  int dual_arrays() const override { return inner_.dual_arrays(); }
+  void linearise(Context& c, const Active& a, View<const T> x, View<const float> dual, View<T> w,
+                 View<T> d) const override {
+    work.other += count(a);
+    calls.other += 1;
+    inner_.linearise(c, a, x, dual, w, d);
+  }
+  void hessian_product(Context& c, const Active& a, View<const T> w, View<const T> p, View<T> out,
+                       Scalars inner) const override {
+    products.resize(static_cast<std::size_t>(shape().n));
+    for (int k = 0; k < a.count; ++k)
+      if (!a.mask || a.mask[a.index[k]]) products[static_cast<std::size_t>(a.index[k])] += 1;
+    work.hessian_products += count(a);
+    calls.hessian_products += 1;
+    inner_.hessian_product(c, a, w, p, out, inner);
+  }
+  void start_dual(Context& c, const Active& a, View<const T> x, View<float> dual) const override {
+    inner_.start_dual(c, a, x, dual);
+  }
+  void update_dual(Context& c, const Active& a, View<const T> x, View<const T> d, Scalars step,
+                   View<float> dual) const override {
+    dual_updates += count(a);
+    inner_.update_dual(c, a, x, d, step, dual);
+  }
+  int mixed_sums() const override { return inner_.mixed_sums(); }
+  void mixed_adjoint(Context& c, const Active& a, View<const T> x, View<const T> q,
+                     View<double> sums) const override {
+    work.other += count(a);
+    inner_.mixed_adjoint(c, a, x, q, sums);
+  }
+  std::vector<double> mixed(std::span<const double> sums) const override { return inner_.mixed(sums); }
+  void mixed_forward(Context& c, const Active& a, View<const T> x, std::span<const double> direction,
+                     View<T> out, Scalars norm2) const override {
+    work.other += count(a);
+    inner_.mixed_forward(c, a, x, direction, out, norm2);
+  }
+  int bound_sums() const override { return inner_.bound_sums(); }
+  void directional_sums(Context& c, const Active& a, View<const T> x, View<const T> q, View<const T> v,
+                        const BallInputs& ball, View<double> sums) const override {
+    work.other += count(a);
+    inner_.directional_sums(c, a, x, q, v, ball, sums);
+  }
+  DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
+                               double norm_v) const override {
+    return inner_.directional(sums, image, epsilon, norm_q, norm_v);
+  }
+  int local_sums() const override { return inner_.local_sums(); }
+  void enqueue_local(Context& c, const Active& a, View<const T> x, Scalars epsilon,
+                     View<double> sums) const override {
+    inner_.enqueue_local(c, a, x, epsilon, sums);
+  }
+  LocalCurvature local(std::span<const double> sums, int image) const override {
+    return inner_.local(sums, image);
+  }
+
+ private:
+  static std::uint64_t count(const Active& a) {
+    std::uint64_t active = 0;
+    for (int k = 0; k < a.count; ++k)
+      if (!a.mask || a.mask[a.index[k]]) active += 1;
+    return active;
+  }
+  Energy<T>& inner_;
+};
+
+}  // namespace bilevel::testing_support
