@@ -6,6 +6,7 @@
 
 #include "bench_support.hpp"
 #include "bilevel/learn/hypergradient.hpp"
+#include "bilevel/solve/minimiser.hpp"
 
 namespace {
 

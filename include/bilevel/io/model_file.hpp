@@ -39,7 +39,7 @@ struct DataFingerprint {
 };
 
 /// A learned denoiser: what `apply` and `evaluate` need. `initial` of a segment holds its learned value.
-struct DenoiseModel {
+struct BILEVEL_API DenoiseModel {
   TvOptions options;
   std::vector<Segment> parameters;
   std::vector<NamedOption> training;  ///< the options of the training run
