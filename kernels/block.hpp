@@ -1,8 +1,8 @@
 #pragma once
 
-// Block collectives. A kernel body is written once against this interface and instantiated with HostBlock (g++)
-// or CudaBlock (nvcc): rectangles of a tile are visited by for_each and reduce, each of which ends with a barrier.
-// Control flow between collectives is uniform over the block.
+// Block collectives. A kernel body is written once against this interface and instantiated with HostBlock
+// (g++) or CudaBlock (nvcc): rectangles of a tile are visited by for_each and reduce, each of which ends with
+// a barrier. Control flow between collectives is uniform over the block.
 
 #include "kernels/math.hpp"
 #include "kernels/table.hpp"
@@ -49,8 +49,9 @@ class HostBlock {
     }
   }
 
-  /// Adds f(r, c) over the rectangle into out[0..K), leaving out columns below zero. The order of the additions is
-  /// a function of the rectangle alone: one partial sum per column, then a binary tree over the columns.
+  /// Adds f(r, c) over the rectangle into out[0..K), leaving out columns below zero. The order of the
+  /// additions is a function of the rectangle alone: one partial sum per column, then a binary tree over the
+  /// columns.
   template <int K, class F>
   void reduce(int row0, int row1, int column0, int column1, F f, double (&out)[K]) {
     alignas(64) double acc[K][lanes] = {};
@@ -76,12 +77,16 @@ class HostBlock {
     for (int e = begin; e < begin + count; ++e) f(e);
   }
 
-  /// Adds f(e) over [begin, begin + count) into out[0..K), in the order of reduce with rows of tile_columns elements.
+  /// Adds f(e) over [begin, begin + count) into out[0..K), in the order of reduce with rows of tile_columns
+  /// elements.
   template <int K, class F>
   void reduce_elements(int begin, int count, F f, double (&out)[K]) {
     const int rows = count / tile_columns, rest = count % tile_columns;
-    reduce<K>(0, rows, 0, tile_columns, [=](int r, int c) { return f(begin + r * tile_columns + c); }, out);
-    if (rest > 0) reduce<K>(rows, rows + 1, 0, rest, [=](int r, int c) { return f(begin + r * tile_columns + c); }, out);
+    reduce<K>(
+        0, rows, 0, tile_columns, [=](int r, int c) { return f(begin + r * tile_columns + c); }, out);
+    if (rest > 0)
+      reduce<K>(
+          rows, rows + 1, 0, rest, [=](int r, int c) { return f(begin + r * tile_columns + c); }, out);
   }
 
   /// Largest f(r, c) >= 0 over the rectangle, joined into `out`.
@@ -103,10 +108,11 @@ class HostBlock {
   int used_ = 0;
 };
 
-/// Copies the tile with a halo of one pixel into `buffer` (pitch `pitch`, origin at buffer[pitch + 1]). Pixels outside
-/// the image repeat its edge, which makes every difference across the border zero (Neumann).
+/// Copies the tile with a halo of one pixel into `buffer` (pitch `pitch`, origin at buffer[pitch + 1]).
+/// Pixels outside the image repeat its edge, which makes every difference across the border zero (Neumann).
 template <class T>
-inline void load_halo(HostBlock& block, const T* image, int height, int width, const Tile& t, T* buffer, int pitch) {
+inline void load_halo(HostBlock& block, const T* image, int height, int width, const Tile& t, T* buffer,
+                      int pitch) {
   for (int r = -1; r <= t.rows; ++r) {
     int row = t.row + r;
     row = row < 0 ? 0 : (row >= height ? height - 1 : row);

@@ -29,9 +29,10 @@ struct NewtonBeginArgs {
   const double* norm2;
   const double* tolerance;
   double mu, eta;
-  bool first;        // remembers |grad_0|
+  double share;  // of the tolerance that one image may leave: 1, or 1/sqrt(N) when the tolerance is joint
+  bool first;  // remembers |grad_0|
   double* norm2_first;
-  double* target;    // max(eta_k |grad|, mu tolerance / 2)
+  double* target;  // max(eta_k |grad|, share mu tolerance / 2)
 };
 
 /// Armijo on Phi, or a halved gradient when Phi does not rise beyond rounding.
@@ -44,7 +45,7 @@ struct NewtonDecideArgs {
   const double* trial_norm2;
   const double* trial_rounding;
   const double* slope;
-  double slack;      // relative rounding of Phi
+  double slack;  // relative rounding of Phi
   double* step;
   double* backtracks;
   double cap;
@@ -53,24 +54,24 @@ struct NewtonDecideArgs {
   double* status;
 };
 
-/// Between two iterations of a method with one evaluation per iteration: remembers the smallest gradient and charges the
-/// next evaluation of every active image to the budget.
+/// Between two iterations of a method with one evaluation per iteration: remembers the smallest gradient and
+/// charges the next evaluation of every active image to the budget.
 struct ProgressArgs {
   Active active;
   bool joint;  // one image that failed ends the batch
   int n;
   const double* norm2;
-  double* best;  // smallest |grad|^2 of the window
+  double* best;   // smallest |grad|^2 of the window
   double* spent;  // evaluations of the batch
   double budget;  // 0: none
   double* status;
   std::uint8_t* mask;
 };
 
-/// At the end of a window of iterations: an image (joint: the batch) whose smallest gradient did not halve since the
-/// window before ends, `rounding_limited` at the level rounding + noise |x|, else `failed`. With `guard`, the image is
-/// switched to the safe step instead, and ends when that brings nothing: at once at the rounding level, else after two
-/// windows.
+/// At the end of a window of iterations: an image (joint: the batch) whose smallest gradient did not halve
+/// since the window before ends, `rounding_limited` at the level rounding + noise |x|, else `failed`. With
+/// `guard`, the image is switched to the safe step instead, and ends when that brings nothing: at once at the
+/// rounding level, else after two windows.
 struct StallArgs {
   Active active;
   bool joint;

@@ -47,9 +47,11 @@ void certify(const Stream& stream, const CertifyArgs& a) {
   const double target = a.tolerance[0];
   const bool done = std::sqrt(total) <= target;
   const bool limited = std::sqrt(floor) / a.mu > target && std::sqrt(norm) <= std::sqrt(floor);
-  if (done || limited)
+  const bool hopeless = !(total < HUGE_VAL);
+  if (done || limited || hopeless)
     for (int i = 0; i < a.n; ++i)
-      if (a.mask[i]) stop(i, done ? ImageStatus::converged : ImageStatus::rounding_limited);
+      if (a.mask[i])
+        stop(i, hopeless ? ImageStatus::failed : (done ? ImageStatus::converged : ImageStatus::rounding_limited));
 }
 
 /// Forcing term eta_k = min(eta, sqrt(|grad| / |grad_0|)), never below half the final tolerance.
@@ -58,7 +60,7 @@ void newton_begin(const Stream& stream, const NewtonBeginArgs& a) {
     if (a.first) a.norm2_first[i] = a.norm2[i];
     const double norm = std::sqrt(a.norm2[i]);
     const double forcing = minimum(a.eta, std::sqrt(norm / std::sqrt(a.norm2_first[i])));
-    a.target[i] = maximum(forcing * norm, 0.5 * a.mu * a.tolerance[i]);
+    a.target[i] = maximum(forcing * norm, 0.5 * a.share * a.mu * a.tolerance[i]);
   });
 }
 
@@ -82,7 +84,8 @@ void newton_decide(const Stream& stream, const NewtonDecideArgs& a) {
     a.step[i] *= 0.5;
     if (descent && a.backtracks[i] < a.cap) return;
     // No step: either Phi and its gradient are at the rounding level, or the direction is useless.
-    const bool at_rounding = std::fabs(a.slope[i]) <= 4 * allowed || std::sqrt(a.norm2[i]) <= 16 * a.rounding[i];
+    const bool at_rounding =
+        std::fabs(a.slope[i]) <= 4 * allowed || std::sqrt(a.norm2[i]) <= 16 * a.rounding[i];
     a.status[i] = status_of(at_rounding ? ImageStatus::rounding_limited : ImageStatus::failed);
     a.searching[i] = 0;
     a.active_mask[i] = 0;

@@ -16,7 +16,8 @@ struct Momentum {
   static constexpr int sums = 0, maxima = 0;
   MomentumArgs<T> a;
 
-  /// Heavy ball: x+ = x - s g + m (x - previous). FISTA: previous+ = x - s g, x+ = previous+ + m (previous+ - previous).
+  /// Heavy ball: x+ = x - s g + m (x - previous). FISTA: previous+ = x - s g, x+ = previous+ + m (previous+ -
+  /// previous).
   template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     T* x = image_of(a.x, a.size, t);
@@ -69,7 +70,10 @@ struct CgStart {
       block.for_elements(t.column, t.columns, [=](int e) { p[e] = r[e]; });
     block.template reduce_elements<2>(
         t.column, t.columns,
-        [=](int e) -> Sums<2> { return {{double(r[e]) * r[e], double(r[e]) * p[e]}}; }, partial);
+        [=](int e) -> Sums<2> {
+          return {{double(r[e]) * r[e], double(r[e]) * p[e]}};
+        },
+        partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const {
     const CgState& s = a.state;

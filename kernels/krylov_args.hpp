@@ -9,7 +9,8 @@
 
 namespace bilevel::kernels {
 
-/// x <- x - step g + momentum (x - previous), previous <- old x.  2r... heavy ball; momentum 0 is gradient descent.
+/// x <- x - step g + momentum (x - previous), previous <- old x.  2r... heavy ball; momentum 0 is gradient
+/// descent.
 template <class T>
 struct MomentumArgs {
   Active active;
@@ -30,12 +31,12 @@ struct GuardedArgs {
 
 /// Per-image state of conjugate gradients: arrays of one entry per image on the device.
 struct CgState {
-  double* rz;         // <r, z>
-  double* rr;         // |r|^2 of the recurrence
-  double* pap;        // <p, A p>
+  double* rz;   // <r, z>
+  double* rr;   // |r|^2 of the recurrence
+  double* pap;  // <p, A p>
   double* beta;
-  double* target;     // stop when |r| <= target
-  double* slope;      // accumulates -<b, x>
+  double* target;  // stop when |r| <= target
+  double* slope;   // accumulates -<b, x>
   double* iterations;
   std::uint8_t* mask;
   std::uint8_t* failed;  // <p, A p> <= 0 or not finite
@@ -95,7 +96,8 @@ struct ResidualArgs {
   double* bb;
 };
 
-/// out = a x + b y with per-image factors a = scale_x * (factor_x ? factor_x[i] : 1), likewise b. y may be null.
+/// out = a x + b y with per-image factors a = scale_x * (factor_x ? factor_x[i] : 1), likewise b. y may be
+/// null.
 template <class T>
 struct CombineArgs {
   Active active;

@@ -1,8 +1,8 @@
 #pragma once
 
 // Launchers: every tile of every active image once (launch_tiles), every chunk of every active image once
-// (launch_elements), every image once (launch_images). Sums of a body are added over a fixed partition, so they have
-// the same bits for any number of threads.
+// (launch_elements), every image once (launch_images). Sums of a body are added over a fixed partition, so
+// they have the same bits for any number of threads.
 
 #include <omp.h>
 
@@ -14,11 +14,11 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 inline constexpr long long serial_elements = 16384;
 
 /// A body has `sums` additive results per image (the last `maxima` of them joined by maximum instead),
-/// `operator()(Block&, const Tile&, double* partial) const` and `finish(int image, const double* total) const`, called
-/// once per active image when all its tiles are done.
+/// `operator()(Block&, const Tile&, double* partial) const` and `finish(int image, const double* total)
+/// const`, called once per active image when all its tiles are done.
 template <class Body>
-void launch_grid(const Stream& stream, const Active& active, int height, int width, int tile_rows, int tile_columns,
-                 const Body& body) {
+void launch_grid(const Stream& stream, const Active& active, int height, int width, int tile_rows,
+                 int tile_columns, const Body& body) {
   constexpr int K = Body::sums;
   const long long across = (width + tile_columns - 1) / tile_columns;
   const long long tiles = (height + tile_rows - 1) / tile_rows * across;
@@ -35,7 +35,8 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
       if (!active.mask[image]) continue;
       const int row = static_cast<int>(job % tiles / across) * tile_rows;
       const int column = static_cast<int>(job % tiles % across) * tile_columns;
-      const Tile tile{image, row, column, minimum(height - row, tile_rows), minimum(width - column, tile_columns)};
+      const Tile tile{image, row, column, minimum(height - row, tile_rows),
+                      minimum(width - column, tile_columns)};
       HostBlock block(scratch);
       double partial[K > 0 ? K : 1] = {};
       body(block, tile, partial);
@@ -49,7 +50,8 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
         double total[K] = {};
         const double* p = partials + slot * tiles * K;
         for (long long t = 0; t < tiles; ++t, p += K)
-          for (int k = 0; k < K; ++k) total[k] = k < K - Body::maxima ? total[k] + p[k] : maximum(total[k], p[k]);
+          for (int k = 0; k < K; ++k)
+            total[k] = k < K - Body::maxima ? total[k] + p[k] : maximum(total[k], p[k]);
         body.finish(image, total);
       }
     }

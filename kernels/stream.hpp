@@ -9,7 +9,8 @@
 
 namespace bilevel::kernels {
 
-/// Where and how launches run. `owner` is the context; enter/leave bracket each launch (counting, memory guard).
+/// Where and how launches run. `owner` is the context; enter/leave bracket each launch (counting, memory
+/// guard).
 struct Stream {
   int threads = 1;
   void* owner = nullptr;

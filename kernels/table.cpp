@@ -8,27 +8,30 @@ template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
+template <class T>
+void override_tv(Table<T>& table);
 
 namespace {
 
 template <class T>
-Table<T> filled() {
+Table<T> filled(bool overrides) {
   Table<T> table{};
   fill_tv(table);
   fill_krylov(table);
   fill_lbfgs(table);
+  if (overrides) override_tv(table);
   return table;
 }
 
 }  // namespace
 
-const Table<float>& table_float() {
-  static const Table<float> table = filled<float>();
-  return table;
+const Table<float>& table_float(bool overrides) {
+  static const Table<float> generic = filled<float>(false), tuned = filled<float>(true);
+  return overrides ? tuned : generic;
 }
-const Table<double>& table_double() {
-  static const Table<double> table = filled<double>();
-  return table;
+const Table<double>& table_double(bool overrides) {
+  static const Table<double> generic = filled<double>(false), tuned = filled<double>(true);
+  return overrides ? tuned : generic;
 }
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND

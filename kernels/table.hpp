@@ -1,7 +1,8 @@
 #pragma once
 
-// THE list of kernels. Each back end and instruction set fills one Table<T>; control code reaches kernels only through
-// it. Costs count memory words of T per pixel (r reads, w writes) and are exact for the CUDA and CPU bodies.
+// THE list of kernels. Each back end and instruction set fills one Table<T>; control code reaches kernels
+// only through it. Costs count memory words of T per pixel (r reads, w writes) and are exact for the CUDA and
+// CPU bodies.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +31,7 @@ struct ScalarTable {
 template <class T>
 struct Table {
   // Smoothed total variation. Flops per pixel: isotropic (anisotropic).
-  void (*tv_energy)(const Stream&, const TvEnergyArgs<T>&);               // 2r 1w (3r masked); 30, 1 sqrt, 1 div (2, 2)
+  void (*tv_energy)(const Stream&, const TvEnergyArgs<T>&);  // 2r 1w (3r masked); 30, 1 sqrt, 1 div (2, 2)
   void (*tv_linearise)(const Stream&, const TvLineariseArgs<T>&);         // 1r 4w (1r 3w; + 1r float pair)
   void (*tv_hessian)(const Stream&, const TvHessianArgs<T>&);             // 4r 1w (3r 1w); 17 (13)
   void (*tv_dual)(const Stream&, const TvDualArgs<T>&);                   // 2r, float pair r and w
@@ -40,27 +41,28 @@ struct Table {
   void (*tv_local)(const Stream&, const TvLocalArgs<T>&);                 // 1r
 
   // Vectors and Krylov steps.
-  void (*momentum_step)(const Stream&, const MomentumArgs<T>&);      // 3r 2w
-  void (*fista_step)(const Stream&, const MomentumArgs<T>&);         // 3r 2w: x is the extrapolated point
-  void (*guarded_step)(const Stream&, const GuardedArgs<T>&);        // 3r 2w
-  void (*cg_start)(const Stream&, const CgStartArgs<T>&);            // 2r 3w
-  void (*cg_update)(const Stream&, const CgUpdateArgs<T>&);          // 5r 2w
-  void (*cg_direction)(const Stream&, const CgDirectionArgs<T>&);    // 3r 1w
-  void (*residual)(const Stream&, const ResidualArgs<T>&);           // 3r 1w
-  void (*combine)(const Stream&, const CombineArgs<T>&);             // 2r 1w
-  void (*dot)(const Stream&, const DotArgs<T>&);                     // 2r
-  void (*lbfgs_trial)(const Stream&, const LbfgsTrialArgs<T>&);      // 2r 1w
-  void (*lbfgs_search)(const Stream&, const LbfgsSearchArgs<T>&);    // 2r
-  void (*lbfgs_update)(const Stream&, const LbfgsUpdateArgs<T>&);    // 4r 4w, then 2r per pair
+  void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w
+  void (*fista_step)(const Stream&, const MomentumArgs<T>&);             // 3r 2w: x is the extrapolated point
+  void (*guarded_step)(const Stream&, const GuardedArgs<T>&);            // 3r 2w
+  void (*cg_start)(const Stream&, const CgStartArgs<T>&);                // 2r 3w
+  void (*cg_update)(const Stream&, const CgUpdateArgs<T>&);              // 5r 2w
+  void (*cg_direction)(const Stream&, const CgDirectionArgs<T>&);        // 3r 1w
+  void (*residual)(const Stream&, const ResidualArgs<T>&);               // 3r 1w
+  void (*combine)(const Stream&, const CombineArgs<T>&);                 // 2r 1w
+  void (*dot)(const Stream&, const DotArgs<T>&);                         // 2r
+  void (*lbfgs_trial)(const Stream&, const LbfgsTrialArgs<T>&);          // 2r 1w
+  void (*lbfgs_search)(const Stream&, const LbfgsSearchArgs<T>&);        // 2r
+  void (*lbfgs_update)(const Stream&, const LbfgsUpdateArgs<T>&);        // 4r 4w, then 2r per pair
   void (*lbfgs_direction)(const Stream&, const LbfgsDirectionArgs<T>&);  // 1r 1w, then 2r per pair
-  void (*fill)(const Stream&, T* target, std::size_t size, T value);  // 1w
+  void (*fill)(const Stream&, T* target, std::size_t size, T value);     // 1w
 };
 
-#define BILEVEL_DECLARE_BACKEND(name)     \
-  namespace name {                        \
-  const Table<float>& table_float();      \
-  const Table<double>& table_double();    \
-  const ScalarTable& table_scalar();      \
+/// `overrides`: with the hand-tuned versions of kernels/overrides in place of the generic bodies.
+#define BILEVEL_DECLARE_BACKEND(name)                \
+  namespace name {                                   \
+  const Table<float>& table_float(bool overrides);   \
+  const Table<double>& table_double(bool overrides); \
+  const ScalarTable& table_scalar();                 \
   }
 BILEVEL_DECLARE_BACKEND(baseline)
 BILEVEL_DECLARE_BACKEND(avx2)

@@ -1,8 +1,10 @@
-// Smoothed total variation on [N,1,H,W] with forward differences and zero last difference (mathematics.md sections
-// 2 and 3). Each body visits a tile with a halo of one pixel: a flux field f on the tile and its upper and left
-// neighbours, then (K^T f)(r,c) = -f_x(r,c) + f_x(r,c-1) - f_y(r,c) + f_y(r-1,c) with f zero outside the image.
+// Smoothed total variation on [N,1,H,W] with forward differences and zero last difference (mathematics.md
+// sections 2 and 3). Each body visits a tile with a halo of one pixel: a flux field f on the tile and its
+// upper and left neighbours, then (K^T f)(r,c) = -f_x(r,c) + f_x(r,c-1) - f_y(r,c) + f_y(r-1,c) with f zero
+// outside the image.
 
 #include "kernels/launch.hpp"
+#include "kernels/tv_pixel.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
@@ -40,7 +42,8 @@ BILEVEL_HD inline T adjoint(const T* fx, const T* fy, int r, int c) {
 template <class T, class Block>
 BILEVEL_HD inline const T* load(Block& block, const TvModel& m, const T* v, const Tile& t) {
   T* buffer = block.template scratch<T>(halo_size);
-  load_halo(block, v + static_cast<long long>(t.image) * m.height * m.width, m.height, m.width, t, buffer, pitch);
+  load_halo(block, v + static_cast<long long>(t.image) * m.height * m.width, m.height, m.width, t, buffer,
+            pitch);
   return buffer + pitch + 1;
 }
 
@@ -64,35 +67,6 @@ BILEVEL_HD inline T* at_shared(T* image, const TvModel& m, const Tile& t) {
   return image ? image + static_cast<long long>(t.row) * m.width + t.column : nullptr;
 }
 
-/// rho summed, |psi|^2 summed and flux alpha psi of one pixel.
-template <class T, template <class> class Rho, bool isotropic>
-struct EnergyFlux {
-  Rho<T> rho;
-  T alpha;
-  const T* x;
-  T* fx;
-  T* fy;
-
-  BILEVEL_HD Sums<2> operator()(int r, int c) const {
-    const int e = r * pitch + c;
-    const T zx = dx(x, e), zy = dy(x, e);
-    T value, wx, wy;
-    if constexpr (isotropic) {
-      rho.value_weight(zx * zx + zy * zy, value, wx);
-      wy = wx;
-    } else {
-      T value_y;
-      rho.value_weight(zx * zx, value, wx);
-      rho.value_weight(zy * zy, value_y, wy);
-      value += value_y;
-    }
-    const T px = wx * zx, py = wy * zy;
-    fx[e] = alpha * px;
-    fy[e] = alpha * py;
-    return {{static_cast<double>(value), static_cast<double>(px * px + py * py)}};
-  }
-};
-
 template <class T, template <class> class Rho, bool isotropic>
 struct Energy {
   static constexpr int sums = 5, maxima = 0;
@@ -102,7 +76,12 @@ struct Energy {
   BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
     const T* x = load(block, a.model, a.x, t);
     Flux<T> f(block, t);
-    const EnergyFlux<T, Rho, isotropic> flux{Rho<T>(a.model.nu), T(a.model.alpha), x, f.x, f.y};
+    const EnergyPixel<T, Rho, isotropic> pixel{Rho<T>(a.model.nu), T(a.model.alpha)};
+    T *fx = f.x, *fy = f.y;
+    const auto flux = [=](int r, int c) -> Sums<2> {
+      const int e = r * pitch + c;
+      return pixel(dx(x, e), dy(x, e), fx[e], fy[e]);
+    };
     block.for_each(f.row0, 0, f.column0, t.columns, [=](int r, int c) { flux(r, c); });
     double field[2] = {};
     block.template reduce<2>(0, t.rows, f.column0, t.columns, flux, field);
@@ -112,10 +91,9 @@ struct Energy {
     const T* s = at_shared(a.sampling, a.model, t);
     T* gradient = at(a.gradient, a.model, t);
     const T xi = T(a.model.xi);
-    const T *fx = f.x, *fy = f.y;
     const auto out = [=](int r, int c, T d) -> Sums<3> {
       const T v = x[r * pitch + c];
-      const T g = d + xi * v + adjoint(fx, fy, r, c);
+      const T g = d + xi * v + adjoint<T>(fx, fy, r, c);
       gradient[r * width + c] = g;
       return {{double(d) * d, double(v) * v, double(g) * g}};
     };
@@ -123,26 +101,21 @@ struct Energy {
     if (s)
       block.template reduce<3>(
           0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, s[r * width + c] * (x[r * pitch + c] - y[r * width + c])); }, point);
+          [=](int r, int c) { return out(r, c, s[r * width + c] * (x[r * pitch + c] - y[r * width + c])); },
+          point);
     else
       block.template reduce<3>(
-          0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, x[r * pitch + c] - y[r * width + c]); }, point);
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) { return out(r, c, x[r * pitch + c] - y[r * width + c]); }, point);
     for (int k = 0; k < 2; ++k) partial[k] = field[k];
     for (int k = 0; k < 3; ++k) partial[2 + k] = point[k];
   }
 
-  /// Phi, |grad|^2, and u (3|S(x-y)| + 3 xi|x| + 13 alpha |K| |psi|) with |K|^2 <= 8.
-  BILEVEL_HD void finish(int image, const double* total) const {
-    const TvModel& m = a.model;
-    a.value[image] = 0.5 * total[2] + m.alpha * total[0] + 0.5 * m.xi * total[3];
-    a.norm2[image] = total[4];
-    a.rounding[image] = a.unit * (3 * std::sqrt(total[2]) + 3 * m.xi * std::sqrt(total[3]) +
-                                  13 * m.alpha * 2.8284271247461903 * std::sqrt(total[1]));
-  }
+  BILEVEL_HD void finish(int image, const double* total) const { finish_energy(a, image, total); }
 };
 
-/// M = alpha (w I - kappa/2 (z zeta^T + zeta z^T)), zeta = psi for the exact Hessian. Rows of K that vanish at the right
-/// and lower border have weight zero, so that they also leave the diagonal.
+/// M = alpha (w I - kappa/2 (z zeta^T + zeta z^T)), zeta = psi for the exact Hessian. Rows of K that vanish
+/// at the right and lower border have weight zero, so that they also leave the diagonal.
 template <class T, template <class> class Rho, bool isotropic>
 struct Linearise {
   static constexpr int sums = 0, maxima = 0;
@@ -173,7 +146,8 @@ struct Linearise {
       } else {
         rho.hessian(zx * zx, w, kappa);
         rho.hessian(zy * zy, w_y, kappa_y);
-        const T px = dual ? T(dual_x[r * width + c]) : w * zx, py = dual ? T(dual_y[r * width + c]) : w_y * zy;
+        const T px = dual ? T(dual_x[r * width + c]) : w * zx,
+                py = dual ? T(dual_y[r * width + c]) : w_y * zy;
         fx[e] = in_x * (w - kappa * zx * px);
         fy[e] = in_y * (w_y - kappa_y * zy * py);
       }
@@ -235,14 +209,7 @@ struct Hessian {
     T *fx = f.x, *fy = f.y;
     block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
       const int e = r * pitch + c, o = r * width + c;
-      const T px = dx(p, e), py = dy(p, e);
-      if constexpr (isotropic) {
-        fx[e] = m11[o] * px + m12[o] * py;
-        fy[e] = m12[o] * px + m22[o] * py;
-      } else {
-        fx[e] = m11[o] * px;
-        fy[e] = m22[o] * py;
-      }
+      hessian_flux<T, isotropic>(m11[o], m22[o], isotropic ? m12[o] : T(0), dx(p, e), dy(p, e), fx[e], fy[e]);
     });
     T* product = at(a.product, m, t);
     const T* s = at_shared(a.sampling, m, t);
@@ -257,7 +224,8 @@ struct Hessian {
       block.template reduce<1>(
           0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, s[r * width + c] + xi); }, partial);
     else
-      block.template reduce<1>(0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, T(1) + xi); }, partial);
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, T(1) + xi); }, partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
 };
@@ -388,8 +356,8 @@ BILEVEL_HD inline void components(const T* x, const T* q, const T* v, int e, F f
   }
 }
 
-/// Radius D >= |(Ke)_p|: at most r_K epsilon, and alpha m D^2 <= energy with m the smallest curvature within D, which
-/// shrinks D at each turn because a smaller ball has a larger m.
+/// Radius D >= |(Ke)_p|: at most r_K epsilon, and alpha m D^2 <= energy with m the smallest curvature within
+/// D, which shrinks D at each turn because a smaller ball has a larger m.
 template <class T, class Rho>
 BILEVEL_HD inline T pixel_radius(const Rho& rho, T r, T largest, T budget, T alpha) {
   T radius = largest;
@@ -436,8 +404,8 @@ struct Bound {
     const double energy =
         gradient <= 2 * a.mu * eps ? gradient * gradient / (4 * a.mu) : (gradient - a.mu * eps) * eps;
     const double stiffness = m.alpha * (energy * 4 > a.mu * eps * eps ? eps * eps / energy : 4 / a.mu);
-    const Ball ball{Rho<T>(m.nu), T(m.nu),         T(m.alpha),      T(a.row_bound * eps),
-                    T(energy),    0.5 / a.norm2,   0.5 * stiffness, !isotropic || m.height == 1};
+    const Ball ball{Rho<T>(m.nu), T(m.nu),       T(m.alpha),      T(a.row_bound * eps),
+                    T(energy),    0.5 / a.norm2, 0.5 * stiffness, !isotropic || m.height == 1};
     double s[added] = {};
     block.template reduce<added>(
         0, t.rows, 0, t.columns,
@@ -445,7 +413,8 @@ struct Bound {
           Sums<added> sum = {};
           components<T, isotropic>(x, q, v, r * pitch + c, [&](T z2, T g2, T h2) {
             const Terms b = ball(z2);
-            const double g = std::sqrt(double(g2)), h = std::sqrt(double(h2)), khg = b.k * h * g, ag = b.a * g;
+            const double g = std::sqrt(double(g2)), h = std::sqrt(double(h2)), khg = b.k * h * g,
+                         ag = b.a * g;
             sum.v[0] += ag * ag;
             sum.v[1] += g;
             sum.v[2] += khg * khg;

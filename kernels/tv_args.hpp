@@ -11,7 +11,8 @@ namespace bilevel::kernels {
 
 enum class Potential : int { charbonnier = 0, huber_c2 = 1 };
 
-/// alpha R_nu(x) + xi/2 |x|^2 on height x width images with Neumann differences. `isotropic` also for 1-D signals.
+/// alpha R_nu(x) + xi/2 |x|^2 on height x width images with Neumann differences. `isotropic` also for 1-D
+/// signals.
 struct TvModel {
   int height = 0, width = 0;
   Potential potential = Potential::charbonnier;
@@ -19,7 +20,8 @@ struct TvModel {
   double alpha = 0, nu = 1, xi = 0;
 };
 
-/// Phi = 1/2 |S(x-y)|^2 + alpha R_nu(x) + xi/2 |x|^2; S null means the identity, else a 0/1 image shared by the batch.
+/// Phi = 1/2 |S(x-y)|^2 + alpha R_nu(x) + xi/2 |x|^2; S null means the identity, else a 0/1 image shared by
+/// the batch.
 template <class T>
 struct TvEnergyArgs {
   TvModel model;
@@ -28,13 +30,14 @@ struct TvEnergyArgs {
   const T* y;
   const T* sampling;
   T* gradient;
-  double* value;      // Phi_i
-  double* norm2;      // |grad Phi_i|^2
-  double* rounding;   // bound on the norm of the gradient's rounding error (mathematics.md section 6.3)
-  double unit;        // unit roundoff of T
+  double* value;     // Phi_i
+  double* norm2;     // |grad Phi_i|^2
+  double* rounding;  // bound on the norm of the gradient's rounding error (mathematics.md section 6.3)
+  double unit;       // unit roundoff of T
 };
 
-/// Per-pixel weights M (alpha included) of the Hessian K^T M K, or of the primal-dual matrix when `dual` is given.
+/// Per-pixel weights M (alpha included) of the Hessian K^T M K, or of the primal-dual matrix when `dual` is
+/// given.
 template <class T>
 struct TvLineariseArgs {
   TvModel model;
@@ -97,9 +100,9 @@ struct TvMixedForwardArgs {
   double* norm2;
 };
 
-/// Sums of the directional error bounds (src/model/tv_constants.hpp derives them) with g = |Kq|, h = |Kv| per pixel (per
-/// component when anisotropic), profiles K, a and smallest curvature m over |z' - z| <= D_p, and weights
-/// W = 1/(2|K|^2) + stiffness m / 2, so that sum W |Ke|^2 <= epsilon^2. v may be null.
+/// Sums of the directional error bounds (src/model/tv_constants.hpp derives them) with g = |Kq|, h = |Kv| per
+/// pixel (per component when anisotropic), profiles K, a and smallest curvature m over |z' - z| <= D_p, and
+/// weights W = 1/(2|K|^2) + stiffness m / 2, so that sum W |Ke|^2 <= epsilon^2. v may be null.
 inline constexpr int tv_bound_sums = 12;
 inline constexpr int tv_bound_maxima = 5;
 template <class T>
@@ -119,7 +122,8 @@ struct TvBoundArgs {
   int n;
 };
 
-/// Local constants on the ball of radius epsilon_i: max over pixels of the row sums of |K|^T diag(a) |K|, and of K.
+/// Local constants on the ball of radius epsilon_i: max over pixels of the row sums of |K|^T diag(a) |K|, and
+/// of K.
 template <class T>
 struct TvLocalArgs {
   TvModel model;

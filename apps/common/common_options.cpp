@@ -13,17 +13,26 @@ using bilevel::Device;
 
 void add_common_options(CLI::App& command, CommonOptions& options, bool random) {
   const char* group = "Options of every command";
-  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N [auto]")->group(group)->type_name("NAME");
+  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N [auto]")
+      ->group(group)
+      ->type_name("NAME");
   command.add_option("--threads", options.threads, "threads of the CPU [all]")->group(group)->type_name("N");
-  command.add_option("--precision", options.precision, "double or float [double]")->group(group)->type_name("NAME");
+  command.add_option("--precision", options.precision, "double or float [double]")
+      ->group(group)
+      ->type_name("NAME");
   if (random)
-    command.add_option("--seed", options.seed, "seed of the random numbers [0]")->group(group)->type_name("N");
-  command.add_option("--config", options.config, "file of lines 'name = value' with the names of the long options; "
-                                                 "the command line wins")
+    command.add_option("--seed", options.seed, "seed of the random numbers [0]")
+        ->group(group)
+        ->type_name("N");
+  command
+      .add_option("--config", options.config,
+                  "file of lines 'name = value' with the names of the long options; "
+                  "the command line wins")
       ->group(group)
       ->type_name("FILE");
   command.add_flag("--quiet", options.quiet, "errors only")->group(group);
-  command.add_flag("--verbose", options.verbose, "more about the progress, on the error stream")->group(group);
+  command.add_flag("--verbose", options.verbose, "more about the progress, on the error stream")
+      ->group(group);
   command.add_flag("--json", options.json, "the result as JSON on the standard output")->group(group);
 }
 
@@ -39,14 +48,15 @@ void apply_config_file(CLI::App& command, const std::string& path) {
   if (file.bad()) throw bilevel::IoError(path, "the configuration file cannot be read.");
   for (const CLI::ConfigItem& item : items) {
     if (item.name == "++" || item.name == "--") continue;  // section marks
-    if (!item.parents.empty() && item.parents.front() != "default" && item.parents.front() != command.get_name()) {
-      throw ConfigError("configuration file " + path + ": section [" + item.parents.front() + "] is not for '" +
-                        command.get_name() + "'.");
+    if (!item.parents.empty() && item.parents.front() != "default" &&
+        item.parents.front() != command.get_name()) {
+      throw ConfigError("configuration file " + path + ": section [" + item.parents.front() +
+                        "] is not for '" + command.get_name() + "'.");
     }
     CLI::Option* option = command.get_option_no_throw("--" + item.name);
     if (option == nullptr || item.name == "config" || item.name == "help" || item.name == "version")
-      throw ConfigError("configuration file " + path + ": '" + item.name + "' is no option of '" + command.get_name() +
-                        "' (see --help).");
+      throw ConfigError("configuration file " + path + ": '" + item.name + "' is no option of '" +
+                        command.get_name() + "' (see --help).");
     if (option->count() > 0) continue;
     try {
       if (option->get_items_expected_max() == 0) {
@@ -65,18 +75,22 @@ void apply_config_file(CLI::App& command, const std::string& path) {
 void validate(const CommonOptions& o) {
   if (o.threads < 0 || o.threads > 1024)
     throw ConfigError("--threads " + std::to_string(o.threads) + ": use 1 to 1024, or leave it out for all.");
+  if (o.seed < 0) throw ConfigError("--seed " + std::to_string(o.seed) + ": use a number >= 0.");
   if (o.precision == "mixed")
-    throw ConfigError("--precision mixed: not available for tv in this version; use double (certified to 1e-12) or float.");
+    throw ConfigError(
+        "--precision mixed: not available for tv in this version; use double (certified to 1e-12) or float.");
   if (o.precision != "double" && o.precision != "float")
     throw ConfigError("--precision " + o.precision + ": unknown; use double or float.");
-  if (o.quiet && o.verbose) throw ConfigError("--quiet and --verbose contradict each other; give one of them.");
+  if (o.quiet && o.verbose)
+    throw ConfigError("--quiet and --verbose contradict each other; give one of them.");
 }
 
 Device open_device(const CommonOptions& o) {
   if (o.threads == 0) return Device::open(o.device);
   const std::string threads = std::to_string(o.threads);
   if (o.device.find(':') != std::string::npos && o.device.rfind("cuda", 0) != 0)
-    throw ConfigError("--device " + o.device + " names the threads already; leave out --threads " + threads + ".");
+    throw ConfigError("--device " + o.device + " names the threads already; leave out --threads " + threads +
+                      ".");
   if (o.device == "auto") {
     const Device found = Device::open("auto");
     if (found.kind() == bilevel::DeviceKind::cpu) return Device::open("cpu:" + threads);
@@ -85,7 +99,8 @@ Device open_device(const CommonOptions& o) {
   } else {
     static_cast<void>(Device::open(o.device));
   }
-  throw ConfigError("--threads " + threads + ": the device is a GPU, which has no threads to set; use --device cpu.");
+  throw ConfigError("--threads " + threads +
+                    ": the device is a GPU, which has no threads to set; use --device cpu.");
 }
 
 std::string version_text() {

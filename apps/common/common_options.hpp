@@ -16,17 +16,18 @@ struct CommonOptions {
   std::string device = "auto";
   int threads = 0;  ///< 0: the device's choice
   std::string precision = "double";
-  std::uint64_t seed = 0;
+  std::int64_t seed = 0;
   std::string config;
   bool quiet = false, verbose = false, json = false;
 };
 
-/// Adds --device, --threads, --precision, --config, --quiet, --verbose, --json and, where random numbers are used, --seed.
+/// Adds --device, --threads, --precision, --config, --quiet, --verbose, --json and, where random numbers are
+/// used, --seed.
 void add_common_options(CLI::App& command, CommonOptions& options, bool random);
 
-/// Sets what the file of --config says and the command line does not: lines "name = value" with the names of the long
-/// options, optionally below [command]. Throws IoError for a file that cannot be read, ConfigError naming the file and
-/// an unknown or ill-typed option.
+/// Sets what the file of --config says and the command line does not: lines "name = value" with the names of
+/// the long options, optionally below [command]. Throws IoError for a file that cannot be read, ConfigError
+/// naming the file and an unknown or ill-typed option.
 void apply_config_file(CLI::App& command, const std::string& path);
 
 /// Throws ConfigError for values outside their range and for precisions this version does not have.

@@ -17,9 +17,11 @@ std::string sentence(std::string text) {
   return text;
 }
 
-int guarded(const std::string& program, std::ostream& out, std::ostream& err, const std::function<int()>& body) {
+int guarded(const std::string& program, std::ostream& out, std::ostream& err,
+            const std::function<int()>& body) {
 #ifdef SIGXFSZ
-  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit becomes a failed write instead of the end of the process
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file size limit becomes a failed write instead of the end of the process
 #endif
   const auto fail = [&](const std::string& what, int code) {
     err << program << ": " << sentence(what) << '\n' << std::flush;

@@ -16,14 +16,17 @@ using bilevel::IoError;
 
 namespace {
 
-std::string extent(int height, int width) { return std::to_string(width) + " x " + std::to_string(height) + " pixels"; }
+std::string extent(int height, int width) {
+  return std::to_string(width) + " x " + std::to_string(height) + " pixels";
+}
 
 HostImage read_luma(const fs::path& path) { return bilevel::to_luma(bilevel::read_image(path)); }
 
 void require_crop_fits(const fs::path& path, const HostImage& image, int crop) {
   if (image.height < crop || image.width < crop)
-    throw IoError(path.string(), "the image of " + extent(image.height, image.width) + " is smaller than the crop of " +
-                                     extent(crop, crop) + "; use a smaller --crop or larger images.");
+    throw IoError(path.string(), "the image of " + extent(image.height, image.width) +
+                                     " is smaller than the crop of " + extent(crop, crop) +
+                                     "; use a smaller --crop or larger images.");
 }
 
 void append_crop(const HostImage& image, int row, int column, int size, std::vector<double>& out) {
@@ -37,8 +40,8 @@ struct Corner {
   int row, column;
 };
 
-/// Corners of the grid of non-overlapping crops through the centre crop, which comes first; the others are shuffled
-/// (Fisher-Yates with numbers of stream `file`).
+/// Corners of the grid of non-overlapping crops through the centre crop, which comes first; the others are
+/// shuffled (Fisher-Yates with numbers of stream `file`).
 std::vector<Corner> crop_corners(int height, int width, int size, std::uint64_t seed, std::uint32_t file) {
   const int row = (height - size) / 2, column = (width - size) / 2;
   std::vector<Corner> corners{{row, column}};
@@ -67,8 +70,9 @@ std::vector<int> distribute(const std::vector<int>& capacity, int images) {
 HostImage read_noisy(const fs::path& path, const fs::path& clean_path, const HostImage& clean) {
   HostImage noisy = read_luma(path);
   if (noisy.height != clean.height || noisy.width != clean.width)
-    throw IoError(path.string(), "the noisy image has " + extent(noisy.height, noisy.width) + ", but its clean partner " +
-                                     clean_path.string() + " has " + extent(clean.height, clean.width) + ".");
+    throw IoError(path.string(), "the noisy image has " + extent(noisy.height, noisy.width) +
+                                     ", but its clean partner " + clean_path.string() + " has " +
+                                     extent(clean.height, clean.width) + ".");
   return noisy;
 }
 
@@ -133,7 +137,8 @@ std::vector<FilePair> paired_files(const DataOptions& o) {
   const auto noisy = list_all(o.noisy);
   if (noisy.size() != clean.size())
     throw ConfigError("--noisy holds " + std::to_string(noisy.size()) + " images and --data " +
-                      std::to_string(clean.size()) + "; every clean image needs one noisy partner (paired in sorted order).");
+                      std::to_string(clean.size()) +
+                      "; every clean image needs one noisy partner (paired in sorted order).");
   for (std::size_t k = 0; k < clean.size(); ++k) pairs.emplace_back(clean[k], noisy[k]);
   return pairs;
 }
@@ -155,9 +160,9 @@ ImageBatch load_crops(const DataOptions& o) {
     }
     const int available = std::accumulate(capacity.begin(), capacity.end(), 0);
     if (available < o.images)
-      throw ConfigError("--images " + std::to_string(o.images) + ": " + std::to_string(pairs.size()) + " file(s) hold only " +
-                        std::to_string(available) + " non-overlapping crops of " + extent(o.crop, o.crop) +
-                        "; use a smaller --images or --crop, or more files.");
+      throw ConfigError("--images " + std::to_string(o.images) + ": " + std::to_string(pairs.size()) +
+                        " file(s) hold only " + std::to_string(available) + " non-overlapping crops of " +
+                        extent(o.crop, o.crop) + "; use a smaller --images or --crop, or more files.");
     taken = distribute(capacity, o.images);
     batch.notes.push_back(std::to_string(pairs.size()) + " file(s) for " + std::to_string(o.images) +
                           " images: up to " + std::to_string(taken.front()) +
@@ -167,7 +172,8 @@ ImageBatch load_crops(const DataOptions& o) {
   for (std::size_t f = 0; f < pairs.size(); ++f) {
     const HostImage clean = read_luma(pairs[f].first);
     require_crop_fits(pairs[f].first, clean, o.crop);
-    const auto corners = crop_corners(clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
+    const auto corners =
+        crop_corners(clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
     take_crops(pairs[f], clean, corners, taken[f], o, batch);
     files.push_back(pairs[f].first.filename().string());
   }

@@ -30,21 +30,26 @@ void validate(const DataOptions& options);
 struct ImageBatch {
   int images = 0, size = 0;
   std::vector<double> clean, noisy, mask;  ///< mask: [size, size], or empty
-  std::vector<std::string> names;          ///< per image: file, with the crop's corner when there are several of a file
-  std::vector<std::string> notes;          ///< sentences the user should read
+  std::vector<std::string>
+      names;  ///< per image: file, with the crop's corner when there are several of a file
+  std::vector<std::string> notes;  ///< sentences the user should read
   bilevel::DataFingerprint fingerprint;
 
   std::size_t pixels() const { return static_cast<std::size_t>(size) * size; }
-  std::span<const double> clean_image(int k) const { return std::span(clean).subspan(k * pixels(), pixels()); }
-  std::span<const double> noisy_image(int k) const { return std::span(noisy).subspan(k * pixels(), pixels()); }
+  std::span<const double> clean_image(int k) const {
+    return std::span(clean).subspan(k * pixels(), pixels());
+  }
+  std::span<const double> noisy_image(int k) const {
+    return std::span(noisy).subspan(k * pixels(), pixels());
+  }
 };
 
 /// The files of several folders and files, in the order given, folders sorted. Throws IoError.
 std::vector<std::filesystem::path> list_all(const std::vector<std::string>& paths);
 
-/// Luma crops: the centre crop of each of the first `images` files; with fewer files, further crops of the grid through
-/// the centre crop, in an order drawn from the seed. Throws IoError for files that cannot be read or are smaller than
-/// the crop, ConfigError when the files hold too few crops or --noisy does not fit.
+/// Luma crops: the centre crop of each of the first `images` files; with fewer files, further crops of the
+/// grid through the centre crop, in an order drawn from the seed. Throws IoError for files that cannot be
+/// read or are smaller than the crop, ConfigError when the files hold too few crops or --noisy does not fit.
 ImageBatch load_crops(const DataOptions& options);
 
 /// One whole luma image and its noisy version; noise of stream `index`.
@@ -54,10 +59,11 @@ struct ImagePair {
 };
 /// Files of --data with their partners in --noisy (empty without). Throws ConfigError when the counts differ.
 std::vector<std::pair<std::filesystem::path, std::filesystem::path>> paired_files(const DataOptions& options);
-ImagePair load_pair(const std::pair<std::filesystem::path, std::filesystem::path>& files, const DataOptions& options,
-                    std::uint32_t index);
+ImagePair load_pair(const std::pair<std::filesystem::path, std::filesystem::path>& files,
+                    const DataOptions& options, std::uint32_t index);
 
-/// A 0/1 image of the given size: one where the file's intensity exceeds 0.5. Throws IoError for another size.
+/// A 0/1 image of the given size: one where the file's intensity exceeds 0.5. Throws IoError for another
+/// size.
 std::vector<double> load_mask(const std::string& path, int height, int width);
 
 /// Bits per sample that keep what the file at `path` distinguishes: 8, 16 or 32 (float).

@@ -18,7 +18,8 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> c, std::arr
 }
 
 std::array<std::uint32_t, 4> CounterRandom::block(std::uint64_t index) const {
-  return philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), stream_, purpose_}, key_);
+  return philox4x32(
+      {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), stream_, purpose_}, key_);
 }
 
 std::uint64_t CounterRandom::bits(std::uint64_t index) const {
@@ -33,7 +34,8 @@ std::array<double, 2> CounterRandom::normal_pair(std::uint64_t index) const {
   };
   const double radius = std::sqrt(-2.0 * std::log(uniform(b[0], b[1])));
   const double angle = 2.0 * std::numbers::pi * uniform(b[2], b[3]);
-  return {static_cast<float>(radius * std::cos(angle)), static_cast<float>(radius * std::sin(angle))};
+  const auto rounded = [](double z) { return std::nearbyint(z * 0x1p24) * 0x1p-24; };
+  return {rounded(radius * std::cos(angle)), rounded(radius * std::sin(angle))};
 }
 
 void add_noise(std::span<double> pixels, double sigma, std::uint64_t seed, std::uint32_t stream) {

@@ -8,7 +8,8 @@ namespace bilevel_app {
 
 /// Philox4x32-10: 128 random bits for a counter and a key.
 /// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key);
 
 /// What a stream of numbers is used for: different purposes never share numbers.
 enum class Purpose : std::uint32_t { noise = 0, crops = 1, directions = 2 };
@@ -22,8 +23,8 @@ class CounterRandom {
         stream_(stream) {}
 
   std::uint64_t bits(std::uint64_t index) const;
-  /// Standard normal numbers 2 index and 2 index + 1: Box-Muller from two 53-bit uniforms, rounded to single precision
-  /// so that differences in the last bit between mathematical libraries vanish.
+  /// Standard normal numbers 2 index and 2 index + 1: Box-Muller from two 53-bit uniforms, rounded to
+  /// multiples of 2^-24 so that differences in the last bit between mathematical libraries vanish.
   std::array<double, 2> normal_pair(std::uint64_t index) const;
 
  private:

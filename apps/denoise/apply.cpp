@@ -27,26 +27,29 @@ bool image_extension(const fs::path& path) {
   return known.count(extension) > 0;
 }
 
-/// Pairs inputs with outputs and makes the output folder. Throws ConfigError for outputs that would collide or replace
-/// an input.
+/// Pairs inputs with outputs and makes the output folder. Throws ConfigError for outputs that would collide
+/// or replace an input.
 std::vector<Job> plan(const ApplyOptions& o) {
   const auto inputs = list_all(o.input);
   const fs::path output(o.output);
   std::error_code error;
   const bool folder = fs::is_directory(output, error) || !output.has_filename() || !image_extension(output);
   if (!folder && inputs.size() > 1)
-    throw ConfigError("--output " + o.output + " is one file, but there are " + std::to_string(inputs.size()) +
-                      " inputs; name a folder.");
-  if (folder && inputs.size() == 1 && output.has_extension() && !fs::is_directory(output, error) && output.has_filename())
+    throw ConfigError("--output " + o.output + " is one file, but there are " +
+                      std::to_string(inputs.size()) + " inputs; name a folder.");
+  if (folder && inputs.size() == 1 && output.has_extension() && !fs::is_directory(output, error) &&
+      output.has_filename())
     throw IoError(o.output, "the extension is none of .png, .pgm, .ppm, .pnm, .tif, .tiff and .npy.");
   std::vector<Job> jobs;
   std::set<fs::path> seen;
   for (const fs::path& input : inputs) {
     const fs::path target = folder ? output / input.filename() : output;
     if (!seen.insert(target).second)
-      throw ConfigError("two inputs are called " + input.filename().string() + "; denoise them into different folders.");
+      throw ConfigError("two inputs are called " + input.filename().string() +
+                        "; denoise them into different folders.");
     if (fs::exists(target, error) && fs::equivalent(target, input, error))
-      throw ConfigError("--output would replace the input " + input.string() + "; choose another file or folder.");
+      throw ConfigError("--output would replace the input " + input.string() +
+                        "; choose another file or folder.");
     jobs.push_back({input, target});
   }
   if (folder) {
@@ -80,8 +83,8 @@ std::vector<Reconstruction> denoise(Context& context, const ApplyOptions& o, con
     } else {
       channel.assign(begin, begin + static_cast<std::ptrdiff_t>(pixels));
     }
-    results.push_back(reconstruct(context, model, o.common.precision, o.solver, o.tolerance, image.height, image.width,
-                                  mask, channel));
+    results.push_back(reconstruct(context, model, o.common.precision, o.solver, o.tolerance, image.height,
+                                  image.width, mask, channel));
     if (image.channels == 1) {
       image.pixels = std::move(channel);
     } else {
@@ -113,14 +116,10 @@ Total total(const std::vector<Reconstruction>& channels) {
 }
 
 Json to_json(const Job& job, const HostImage& image, const Total& t, int bits) {
-  return {{"input", job.input.string()},
-          {"output", job.output.string()},
-          {"width", image.width},
-          {"height", image.height},
-          {"channels", image.channels},
-          {"bits", job.output.extension() == ".npy" ? 64 : bits},
-          {"certified_rms", t.distance},
-          {"status", status_name(t.status)},
+  return {{"input", job.input.string()}, {"output", job.output.string()},
+          {"width", image.width},        {"height", image.height},
+          {"channels", image.channels},  {"bits", job.output.extension() == ".npy" ? 64 : bits},
+          {"certified_rms", t.distance}, {"status", status_name(t.status)},
           {"operators", t.work.total()}};
 }
 
@@ -158,8 +157,10 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
     if (o.common.json) results.push_back(to_json(job, image, t, bits));
     if (!o.common.json && !o.common.quiet)
       out << job.output.string() << ": " << status_name(t.status)
-          << format(", certified RMS distance to the minimiser %.2e (asked for %.2e), %llu operator applications\n",
-                    t.distance, o.tolerance, static_cast<unsigned long long>(t.work.total()))
+          << format(
+                 ", certified RMS distance to the minimiser %.2e (asked for %.2e), %llu operator "
+                 "applications\n",
+                 t.distance, o.tolerance, static_cast<unsigned long long>(t.work.total()))
           << std::flush;
   }
   if (o.common.json)

@@ -57,8 +57,8 @@ class Laboratory {
         truth_(context, shape_, batch.clean),
         noisy_(context, shape_, batch.noisy),
         x_(context, shape_),
-        problem_(std::make_unique<TvEnergy<double>>(context, noisy_.view(), parameters, tv, batch.mask), truth_.view(),
-                 parameters) {}
+        problem_(std::make_unique<TvEnergy<double>>(context, noisy_.view(), parameters, tv, batch.mask),
+                 truth_.view(), parameters) {}
 
   const BilevelProblem<double>& problem() const { return problem_; }
   Energy<double>& energy() const { return problem_.energy(); }
@@ -167,23 +167,31 @@ double best_step(std::initializer_list<double> steps, const std::function<double
   return best;
 }
 
-std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, const Vector& x, const Vector& d) {
+std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, const Vector& x,
+                                       const Vector& d) {
+  const double nu = lab.problem().parameters().value("nu", theta);  // the scale on which the gradient bends
   const auto at = lab.evaluate(theta, x);
   const double slope = dot(at.gradient, d);
-  const double scale = std::max(std::abs(slope), norm(at.gradient) * norm(d) / std::sqrt(static_cast<double>(d.size())));
+  const double scale =
+      std::max(std::abs(slope), norm(at.gradient) * norm(d) / std::sqrt(static_cast<double>(d.size())));
   std::vector<Verdict> list;
-  list.push_back({"gradient against differences of the energy", best_step({1e-3, 1e-4, 1e-5, 1e-6}, [&](double t) {
-                    const double up = lab.evaluate(theta, plus(x, t, d)).value;
-                    const double down = lab.evaluate(theta, plus(x, -t, d)).value;
-                    return std::abs((up - down) / (2 * t) - slope) / scale;
-                  }),
+  list.push_back({"gradient against differences of the energy",
+                  best_step({1e-1 * nu, 1e-2 * nu, 1e-3 * nu},
+                            [&](double t) {
+                              const double up = lab.evaluate(theta, plus(x, t, d)).value;
+                              const double down = lab.evaluate(theta, plus(x, -t, d)).value;
+                              return std::abs((up - down) / (2 * t) - slope) / scale;
+                            }),
                   1e-6});
   const Vector product = lab.hessian_product(theta, x, d);
-  list.push_back({"Hessian product against differences of the gradient", best_step({1e-4, 1e-5, 1e-6}, [&](double t) {
-                    return difference_error(lab.evaluate(theta, plus(x, t, d)).gradient,
-                                            lab.evaluate(theta, plus(x, -t, d)).gradient, t, product) /
-                           norm(product);
-                  }),
+  list.push_back({"Hessian product against differences of the gradient",
+                  best_step({1e-2 * nu, 1e-3 * nu, 1e-4 * nu},
+                            [&](double t) {
+                              return difference_error(lab.evaluate(theta, plus(x, t, d)).gradient,
+                                                      lab.evaluate(theta, plus(x, -t, d)).gradient, t,
+                                                      product) /
+                                     norm(product);
+                            }),
                   1e-5});
   const Vector adjoint = lab.mixed_adjoint(theta, x, d);
   for (std::size_t j = 0; j < theta.size(); ++j) {
@@ -192,14 +200,16 @@ std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, con
     const std::string name = lab.problem().parameters().learned(j).name;
     const Vector column = lab.mixed(theta, x, unit);
     list.push_back({"mixed derivative of " + name + " against differences in it",
-                    best_step({1e-3, 1e-4, 1e-5}, [&](double t) {
-                      return difference_error(lab.evaluate(plus(theta, t, unit), x).gradient,
-                                              lab.evaluate(plus(theta, -t, unit), x).gradient, t, column) /
-                             norm(column);
-                    }),
+                    best_step({1e-3, 1e-4, 1e-5},
+                              [&](double t) {
+                                return difference_error(lab.evaluate(plus(theta, t, unit), x).gradient,
+                                                        lab.evaluate(plus(theta, -t, unit), x).gradient, t,
+                                                        column) /
+                                       norm(column);
+                              }),
                     1e-6});
-    list.push_back({"adjoint of the mixed derivative of " + name, std::abs(adjoint[j] - dot(column, d)) / (norm(column) * norm(d)),
-                    1e-12});
+    list.push_back({"adjoint of the mixed derivative of " + name,
+                    std::abs(adjoint[j] - dot(column, d)) / (norm(column) * norm(d)), 1e-12});
   }
   return list;
 }
@@ -220,12 +230,14 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
   for (std::size_t j = 0; j < theta.size(); ++j) {
     Vector unit(theta.size(), 0.0);
     unit[j] = 1;
-    list.push_back({"hypergradient of " + lab.problem().parameters().learned(j).name + " against differences of the loss",
-                    best_step({1e-2, 1e-3, 1e-4}, [&](double t) {
-                      const double up = loss(lab, plus(theta, t, unit), truth, tight);
-                      const double down = loss(lab, plus(theta, -t, unit), truth, tight);
-                      return std::abs((up - down) / (2 * t) - reference.z[j]) / scale;
-                    }),
+    list.push_back({"hypergradient of " + lab.problem().parameters().learned(j).name +
+                        " against differences of the loss",
+                    best_step({1e-2, 1e-3, 1e-4},
+                              [&](double t) {
+                                const double up = loss(lab, plus(theta, t, unit), truth, tight);
+                                const double down = loss(lab, plus(theta, -t, unit), truth, tight);
+                                return std::abs((up - down) / (2 * t) - reference.z[j]) / scale;
+                              }),
                     1e-5});
   }
   const auto rough = lab.solve(theta, loose);
@@ -233,7 +245,8 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
   Verdict worst{"distance to a tight solve against its certificate", 0, 1};
   for (std::size_t i = 0; i < rough.certificate.size(); ++i) {
     double sum = 0;
-    for (std::size_t k = i * pixels; k < (i + 1) * pixels; ++k) sum += (rough.x[k] - exact.x[k]) * (rough.x[k] - exact.x[k]);
+    for (std::size_t k = i * pixels; k < (i + 1) * pixels; ++k)
+      sum += (rough.x[k] - exact.x[k]) * (rough.x[k] - exact.x[k]);
     worst.measured = std::max(worst.measured, std::sqrt(sum) / (rough.certificate[i] + exact.certificate[i]));
   }
   list.push_back(worst);
@@ -280,18 +293,22 @@ int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
   if (o.common.json) {
     Json checks = Json::array();
     for (const Verdict& v : list)
-      checks.push_back({{"check", v.what}, {"measured", v.measured}, {"limit", v.limit}, {"passed", v.passed()}});
+      checks.push_back(
+          {{"check", v.what}, {"measured", v.measured}, {"limit", v.limit}, {"passed", v.passed()}});
     out << Json{{"checks", checks}, {"failed", failed}}.dump(2) << '\n';
   } else {
     std::vector<std::vector<std::string>> rows{{"check", "measured", "limit", ""}};
     for (const Verdict& v : list)
-      rows.push_back({v.what, format("%.2e", v.measured), format("%.0e", v.limit), v.passed() ? "PASS" : "FAIL"});
+      rows.push_back(
+          {v.what, format("%.2e", v.measured), format("%.0e", v.limit), v.passed() ? "PASS" : "FAIL"});
     out << table(rows)
-        << format("Relative errors, and ratios of error to bound; %d image(s) of %d x %d pixels, seed %llu.\n",
-                  batch.images, batch.size, batch.size, static_cast<unsigned long long>(o.common.seed));
+        << format(
+               "Relative errors, and ratios of error to bound; %d image(s) of %d x %d pixels, seed %llu.\n",
+               batch.images, batch.size, batch.size, static_cast<unsigned long long>(o.common.seed));
   }
   if (failed == 0) return exit_ok;
-  err << "bilevel-denoise: " << failed << " of " << list.size() << " checks failed; the table has the numbers.\n";
+  err << "bilevel-denoise: " << failed << " of " << list.size()
+      << " checks failed; the table has the numbers.\n";
   return exit_numerical;
 }
 

@@ -24,7 +24,8 @@ struct Row {
 /// The centre crop of size x size pixels.
 HostImage centre(const HostImage& image, int size, const std::string& path) {
   if (image.height < size || image.width < size)
-    throw IoError(path, format("the image of %d x %d pixels is smaller than --crop %d.", image.width, image.height, size));
+    throw IoError(path, format("the image of %d x %d pixels is smaller than --crop %d.", image.width,
+                               image.height, size));
   HostImage crop{1, size, size, {}};
   const int row = (image.height - size) / 2, column = (image.width - size) / 2;
   for (int i = 0; i < size; ++i) {
@@ -42,16 +43,21 @@ double noise_level(const EvaluateOptions& o, const DenoiseModel& model) {
       if (const auto* number = std::get_if<double>(&value)) return *number;
       if (const auto* integer = std::get_if<std::int64_t>(&value)) return static_cast<double>(*integer);
     }
-  throw ConfigError("--sigma is missing: " + o.model + " was learned from given noisy images and names no noise level.");
+  throw ConfigError("--sigma is missing: " + o.model +
+                    " was learned from given noisy images and names no noise level.");
 }
 
-std::string json_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string json_text(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
-std::string report(const EvaluateOptions& o, const DenoiseModel& model, const std::vector<Row>& rows, const Row& mean) {
+std::string report(const EvaluateOptions& o, const DenoiseModel& model, const std::vector<Row>& rows,
+                   const Row& mean) {
   if (o.common.json) {
     Json images = Json::array();
     const auto numbers = [](const Row& r) {
-      return Json{{"psnr_noisy", r.psnr_noisy}, {"psnr", r.psnr}, {"ssim_noisy", r.ssim_noisy}, {"ssim", r.ssim}};
+      return Json{
+          {"psnr_noisy", r.psnr_noisy}, {"psnr", r.psnr}, {"ssim_noisy", r.ssim_noisy}, {"ssim", r.ssim}};
     };
     for (const Row& r : rows) {
       Json image{{"name", r.name}, {"size", r.size}, {"certified_rms", r.distance}};
@@ -68,13 +74,15 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
       {"image", "size", "PSNR noisy", "denoised", "gain", "SSIM noisy", "denoised"}};
   const auto add = [&cells](const Row& r) {
     cells.push_back({r.name, r.size, format("%.2f", r.psnr_noisy), format("%.2f", r.psnr),
-                     format("%+.2f", r.psnr - r.psnr_noisy), format("%.4f", r.ssim_noisy), format("%.4f", r.ssim)});
+                     format("%+.2f", r.psnr - r.psnr_noisy), format("%.4f", r.ssim_noisy),
+                     format("%.4f", r.ssim)});
   };
   for (const Row& r : rows) add(r);
   add(mean);
-  const std::string noise = o.data.noisy.empty() ? format("noise of standard deviation %g, seed %llu", o.data.sigma,
-                                                          static_cast<unsigned long long>(o.data.seed))
-                                                 : std::string("given noisy images");
+  const std::string noise = o.data.noisy.empty()
+                                ? format("noise of standard deviation %g, seed %llu", o.data.sigma,
+                                         static_cast<unsigned long long>(o.data.seed))
+                                : std::string("given noisy images");
   return table(cells) + "PSNR in dB; " + noise + "; luma.\n";
 }
 
@@ -108,8 +116,8 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     r.psnr_noisy = psnr(pair.noisy.pixels, pair.clean.pixels);
     r.ssim_noisy = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
     Context context(device);
-    const Reconstruction result = reconstruct(context, model, o.common.precision, o.solver, o.tolerance, height, width,
-                                              mask, pair.noisy.pixels);
+    const Reconstruction result = reconstruct(context, model, o.common.precision, o.solver, o.tolerance,
+                                              height, width, mask, pair.noisy.pixels);
     if (result.status == SolveStatus::decided) {
       err << "bilevel-denoise: interrupted; nothing was written.\n";
       return exit_interrupted;
@@ -123,14 +131,15 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     r.ssim = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
     r.distance = result.distance;
     rows.push_back(r);
-    if (o.common.verbose) err << "bilevel-denoise: " << k + 1 << " of " << files.size() << " images\n" << std::flush;
+    if (o.common.verbose)
+      err << "bilevel-denoise: " << k + 1 << " of " << files.size() << " images\n" << std::flush;
   }
-  const auto average = [&rows](double Row::* member) {
+  const auto average = [&rows](double Row::*member) {
     double sum = 0;
     for (const Row& r : rows) sum += r.*member;
     return rows.empty() ? std::nan("") : sum / static_cast<double>(rows.size());
   };
-  for (double Row::* member : {&Row::psnr_noisy, &Row::psnr, &Row::ssim_noisy, &Row::ssim})
+  for (double Row::*member : {&Row::psnr_noisy, &Row::psnr, &Row::ssim_noisy, &Row::ssim})
     mean.*member = average(member);
   out << report(o, model, rows, mean);
   return code;

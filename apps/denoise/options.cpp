@@ -23,15 +23,19 @@ CLI::Option* add(CLI::App& app, const std::string& name, T& value, const std::st
 
 void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) {
   const char* group = "Model";
-  add(app, type_option, o.type, "tv (isotropic) or tv-aniso (anisotropic smoothed total variation) [tv]", "NAME")
+  add(app, type_option, o.type, "tv (isotropic) or tv-aniso (anisotropic smoothed total variation) [tv]",
+      "NAME")
       ->group(group);
   add(app, "--potential", o.potential, "charbonnier or huber_c2 [charbonnier]", "NAME")->group(group);
-  app.add_flag("--xi-inside-alpha", o.xi_inside_alpha, "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2")
+  app.add_flag("--xi-inside-alpha", o.xi_inside_alpha,
+               "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2")
       ->group(group);
-  add(app, "--learn", o.learn, "parameters to learn, of alpha, nu, xi; the others stay fixed [alpha,nu]", "NAMES")
+  add(app, "--learn", o.learn, "parameters to learn, of alpha, nu, xi; the others stay fixed [alpha,nu]",
+      "NAMES")
       ->delimiter(',')
       ->group(group);
-  add(app, "--init", o.init, "first value of a parameter, repeatable [alpha=0.05 nu=0.01 xi=0.001]", "NAME=VALUE")
+  add(app, "--init", o.init, "first value of a parameter, repeatable [alpha=0.05 nu=0.01 xi=0.001]",
+      "NAME=VALUE")
       ->expected(1)
       ->take_all()
       ->group(group);
@@ -39,10 +43,11 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
-  add(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma", "PATH")
-      ->group(group);
-  add(app, "--noisy", o.noisy, "given noisy images, paired with the clean ones in sorted order, instead of added noise",
+  add(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma",
       "PATH")
+      ->group(group);
+  add(app, "--noisy", o.noisy,
+      "given noisy images, paired with the clean ones in sorted order, instead of added noise", "PATH")
       ->group(group);
   add(app, "--mask", o.mask,
       std::string("image whose pixels above 0.5 are measured, the others are filled in; of ") +
@@ -53,8 +58,8 @@ void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
 
 void add_crop_options(CLI::App& app, DataOptions& o) {
   const std::string images = std::to_string(o.images), crop = std::to_string(o.crop);
-  add(app, "--images", o.images, "number of crops: one of each file, more of each when the files are fewer [" + images + "]",
-      "N")
+  add(app, "--images", o.images,
+      "number of crops: one of each file, more of each when the files are fewer [" + images + "]", "N")
       ->group("Data");
   add(app, "--crop", o.crop, "size of the square crops, pixels [" + crop + "]", "N")->group("Data");
 }
@@ -65,7 +70,8 @@ void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   const auto number = [&](const char* name, auto& value, const std::string& text) {
     add(app, name, value, text + " [" + option_text(static_cast<double>(value)) + "]")->group(group);
   };
-  add(app, "--algorithm", o.algorithm, "maid (adaptive accuracies) or fixed (fixed accuracies) [maid]", "NAME")
+  add(app, "--algorithm", o.algorithm, "maid (adaptive accuracies) or fixed (fixed accuracies) [maid]",
+      "NAME")
       ->group(group);
   number("--tolerance", s.tolerance, "stop when the certified norm of the gradient of the loss is below");
   number("--epsilon0", s.epsilon0, "first accuracy of the reconstructions, Euclidean distance");
@@ -77,8 +83,10 @@ void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   number("--nu-up", s.nu_up, "factor of the accuracies after an accepted step");
   number("--eta", s.eta, "descent: error of the gradient at most (1 - eta) of its norm");
   number("--lambda", s.lambda, "sufficient decrease, below eta");
-  add(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")->group(group);
-  add(app, "--scaling", o.scaling, "none (plain gradient steps) or gauss-newton [gauss-newton]", "NAME")->group(group);
+  add(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")
+      ->group(group);
+  add(app, "--scaling", o.scaling, "none (plain gradient steps) or gauss-newton [gauss-newton]", "NAME")
+      ->group(group);
   add(app, "--solver", o.upper.minimiser,
       "lower level: newton, fista, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
       ->group(group);
@@ -96,21 +104,24 @@ void add_train(CLI::App& app, TrainOptions& o) {
   add_crop_options(app, o.data);
   add_model_options(app, o.model, "--model");
   const char* group = "Run";
-  add(app, "--out", o.out, "folder of the run: model.json, log.jsonl, summary.json, images/, convergence.svg, checkpoint/",
+  add(app, "--out", o.out,
+      "folder of the run: model.json, log.jsonl, summary.json, images/, convergence.svg, checkpoint/",
       "RUN_DIR")
       ->group(group);
   app.add_flag("--resume", o.resume, "go on with the run in --out, with the same bits as without the break")
       ->group(group);
   add(app, "--max-iterations", o.upper.max_iterations, "upper iterations at most [200]", "K")->group(group);
   add(app, "--time-limit", o.upper.time_limit, "stop after this time [none]", "SECONDS")->group(group);
-  add(app, "--budget", o.upper.budget, "stop after this work, in operator applications to one image [none]", "N")
+  add(app, "--budget", o.budget, "stop after this work, in operator applications to one image [none]", "N")
       ->group(group);
   app.add_flag("--log10", o.log10, "also show the parameters as log10")->group(group);
   add_algorithm_options(app, o);
   add_common_options(app, o.common, true);
   app.footer(
-      "Example:\n  bilevel-denoise train --data photos/ --model tv-aniso --sigma 0.1 --images 25 --crop 96 --out run\n"
-      "Stopping: Ctrl-C keeps the last finished iteration (exit code 130); go on with the same command and --resume.");
+      "Example:\n  bilevel-denoise train --data photos/ --model tv-aniso --sigma 0.1 --images 25 --crop 96 "
+      "--out run\n"
+      "Stopping: Ctrl-C keeps the last finished iteration (exit code 130); go on with the same command and "
+      "--resume.");
 }
 
 void add_model_file(CLI::App& app, std::string& model) {
@@ -119,7 +130,8 @@ void add_model_file(CLI::App& app, std::string& model) {
 
 void add_accuracy(CLI::App& app, double& tolerance, std::string& solver) {
   add(app, "--tolerance", tolerance,
-      "certified distance to the exact minimiser, root mean square per pixel, intensities being 0 to 1 [0.001]")
+      "certified distance to the exact minimiser, root mean square per pixel, intensities being 0 to 1 "
+      "[0.001]")
       ->group("Accuracy");
   add(app, "--solver", solver, "newton, fista, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
       ->group("Accuracy");
@@ -131,13 +143,16 @@ void add_apply(CLI::App& app, ApplyOptions& o) {
   add(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE")->group(group);
   add(app, "--output", o.output, "image file, or a folder for several inputs (names are kept)", "IMAGE|DIR")
       ->group(group);
-  app.add_flag("--luma", o.luma, "denoise the luma and write a grey image [each channel by itself]")->group(group);
-  add(app, "--bits", o.bits, "bits per sample of the output: 8, 16, or 32 for TIFF [as the input]", "N")->group(group);
+  app.add_flag("--luma", o.luma, "denoise the luma and write a grey image [each channel by itself]")
+      ->group(group);
+  add(app, "--bits", o.bits, "bits per sample of the output: 8, 16, or 32 for TIFF [as the input]", "N")
+      ->group(group);
   add(app, "--mask", o.mask, "image whose pixels above 0.5 are measured, the others are filled in", "FILE")
       ->group(group);
   add_accuracy(app, o.tolerance, o.solver);
   add_common_options(app, o.common, false);
-  app.footer("Example:\n  bilevel-denoise apply --model run/model.json --input noisy.png --output denoised.png");
+  app.footer(
+      "Example:\n  bilevel-denoise apply --model run/model.json --input noisy.png --output denoised.png");
 }
 
 void add_evaluate(CLI::App& app, EvaluateOptions& o) {
@@ -145,7 +160,8 @@ void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   o.data.crop = 0;
   add_model_file(app, o.model);
   add_data_options(app, o.data, false);
-  add(app, "--sigma", o.sigma, "standard deviation of the added noise, intensities being 0 to 1 [that of the training]")
+  add(app, "--sigma", o.sigma,
+      "standard deviation of the added noise, intensities being 0 to 1 [that of the training]")
       ->group("Data");
   add(app, "--images", o.data.images, "only the first N files [all]", "N")->group("Data");
   add(app, "--crop", o.data.crop, "only the centre crop of N x N pixels [whole images]", "N")->group("Data");
@@ -169,7 +185,8 @@ void add_check(CLI::App& app, CheckOptions& o) {
 
 void require(bool given, const char* command, const char* what) {
   if (!given)
-    throw ConfigError(std::string(command) + " needs " + what + " (see bilevel-denoise " + command + " --help).");
+    throw ConfigError(std::string(command) + " needs " + what + " (see bilevel-denoise " + command +
+                      " --help).");
 }
 
 void require_positive(double value, const char* option) {
@@ -186,7 +203,8 @@ void require_one_of(const std::string& value, const char* option, std::initializ
   throw ConfigError(std::string(option) + " " + value + ": unknown; known are " + list + ".");
 }
 
-constexpr std::initializer_list<const char*> kSolvers = {"newton", "fista", "heavy-ball", "gradient-descent", "lbfgs"};
+constexpr std::initializer_list<const char*> kSolvers = {"newton", "fista", "heavy-ball", "gradient-descent",
+                                                         "lbfgs"};
 
 void finish(TrainOptions& o) {
   require(!o.data.data.empty(), "train", "--data PATH");
@@ -201,13 +219,15 @@ void finish(TrainOptions& o) {
   if (o.upper.max_iterations < 1)
     throw ConfigError("--max-iterations " + std::to_string(o.upper.max_iterations) + ": use at least 1.");
   if (!(o.upper.time_limit >= 0) || !std::isfinite(o.upper.time_limit))
-    throw ConfigError("--time-limit " + option_text(o.upper.time_limit) + ": use a positive number of seconds.");
+    throw ConfigError("--time-limit " + option_text(o.upper.time_limit) +
+                      ": use a positive number of seconds.");
+  if (o.budget < 0) throw ConfigError("--budget " + std::to_string(o.budget) + ": use a number >= 1.");
+  o.upper.budget = static_cast<std::uint64_t>(o.budget);
   if (!(o.condition_penalty >= 0) || !std::isfinite(o.condition_penalty))
     throw ConfigError("--condition-penalty " + option_text(o.condition_penalty) + ": use a number >= 0.");
   require_positive(o.upper.schedule.tolerance, "--tolerance");
   o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";
-  o.upper.scaling =
-      o.scaling == "none" ? bilevel::StepScaling::none : bilevel::StepScaling::gauss_newton;
+  o.upper.scaling = o.scaling == "none" ? bilevel::StepScaling::none : bilevel::StepScaling::gauss_newton;
   static_cast<void>(bilevel::make_maid<double>(o.upper));  // checks the numbers of the algorithm
 }
 
@@ -240,7 +260,8 @@ void finish(CheckOptions& o) {
   validate(o.common);
   validate(o.data);
   if (o.common.precision != "double")
-    throw ConfigError("--precision " + o.common.precision + ": check compares with differences, which needs double.");
+    throw ConfigError("--precision " + o.common.precision +
+                      ": check compares with differences, which needs double.");
   static_cast<void>(o.untrained.parameters());
 }
 
@@ -321,7 +342,8 @@ Options parse(int argc, const char* const* argv) {
   }
   app.footer(
       "Exit codes: 0 done, 2 usage, 3 input data, 4 numerical failure, 5 device, 130 interrupted.\n"
-      "Example:\n  bilevel-denoise train --data photos/ --sigma 0.1 --out run\n  bilevel-denoise apply --help");
+      "Example:\n  bilevel-denoise train --data photos/ --sigma 0.1 --out run\n  bilevel-denoise apply "
+      "--help");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -341,7 +363,8 @@ Options parse(int argc, const char* const* argv) {
   };
   const auto complete = [](auto& options) -> Options {
     finish(options);
-    if constexpr (requires { options.data.seed; }) options.data.seed = options.common.seed;
+    if constexpr (requires { options.data.seed; })
+      options.data.seed = static_cast<std::uint64_t>(options.common.seed);
     return {options};
   };
   if (&command == train) return configure(train_options), complete(train_options);

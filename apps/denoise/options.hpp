@@ -32,6 +32,7 @@ struct TrainOptions {
   bool resume = false, log10 = false;
   std::string algorithm = "maid", scaling = "gauss-newton";
   double condition_penalty = 0;
+  std::int64_t budget = 0;  ///< operator applications; 0: none
   bilevel::UpperOptions upper;
 };
 
@@ -64,7 +65,8 @@ struct Options {
   std::variant<std::string, TrainOptions, ApplyOptions, EvaluateOptions, CheckOptions> command;
 };
 
-/// Reads the command line and the file of --config. Throws ConfigError (or IoError for that file) with one sentence.
+/// Reads the command line and the file of --config. Throws ConfigError (or IoError for that file) with one
+/// sentence.
 Options parse(int argc, const char* const* argv);
 
 /// Runs the command and returns its exit code; results go to `out`, notes and progress to `err`.

@@ -33,13 +33,15 @@ bool saved_something(const fs::path& checkpoints) {
 RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
   std::error_code error;
   const bool exists = fs::exists(path_, error);
-  if (exists && !fs::is_directory(path_, error)) throw IoError(path_.string(), "--out is a file, not a folder.");
+  if (exists && !fs::is_directory(path_, error))
+    throw IoError(path_.string(), "--out is a file, not a folder.");
   had_run_ = holds_run(path_);
   if (had_run_ && !resume)
     throw ConfigError("--out " + path_.string() +
                       " already holds a run; add --resume to go on with it, or choose another folder.");
   if (!exists && resume)
-    throw ConfigError("--resume: the folder " + path_.string() + " does not exist; leave out --resume to begin a run.");
+    throw ConfigError("--resume: the folder " + path_.string() +
+                      " does not exist; leave out --resume to begin a run.");
   for (fs::path p = path_; !p.empty() && !fs::exists(p, error); p = p.parent_path()) {
     if (p.has_filename()) made_.push_back(p);
     if (p == p.parent_path()) break;
@@ -55,7 +57,8 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
   } catch (const IoError& failure) {
     for (const fs::path& p : made_) fs::remove(p, error);
     const std::string reason = failure.what();
-    throw IoError(path_.string(), "the folder of --out cannot be written" + reason.substr(reason.rfind(" (")) + ".");
+    throw IoError(path_.string(),
+                  "the folder of --out cannot be written" + reason.substr(reason.rfind(" (")) + ".");
   }
   fs::remove(probe, error);
 }

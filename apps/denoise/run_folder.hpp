@@ -5,12 +5,12 @@
 
 namespace bilevel_app::denoise {
 
-/// The folder of a training run. Unless keep() was called, the destructor removes what a run that saved nothing left
-/// there, and the folders made for it.
+/// The folder of a training run. Unless keep() was called, the destructor removes what a run that saved
+/// nothing left there, and the folders made for it.
 class RunFolder {
  public:
-  /// Makes the folder and checks that files can be made in it. Throws ConfigError when it already holds a run and
-  /// `resume` is not set, or when there is nothing to resume; IoError when it cannot be written.
+  /// Makes the folder and checks that files can be made in it. Throws ConfigError when it already holds a run
+  /// and `resume` is not set, or when there is nothing to resume; IoError when it cannot be written.
   RunFolder(std::filesystem::path path, bool resume);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;

@@ -105,7 +105,7 @@ std::vector<NamedOption> deciding_options(const TrainOptions& o) {
                            {"mask given", !o.data.mask.empty()},
                            {"images", static_cast<std::int64_t>(o.data.images)},
                            {"crop", static_cast<std::int64_t>(o.data.crop)},
-                           {"seed", static_cast<std::int64_t>(o.common.seed)},
+                           {"seed", o.common.seed},
                            {"precision", o.common.precision},
                            {"algorithm", o.algorithm},
                            {"scaling", o.scaling},
@@ -126,14 +126,16 @@ std::vector<NamedOption> deciding_options(const TrainOptions& o) {
   return list;
 }
 
-void write_samples(const RunFolder& folder, const ImageBatch& batch, const std::vector<double>& reconstructions) {
+void write_samples(const RunFolder& folder, const ImageBatch& batch,
+                   const std::vector<double>& reconstructions) {
   const std::filesystem::path images = folder / "images";
   std::error_code error;
   std::filesystem::create_directories(images, error);
   if (error) throw IoError(images.string(), "cannot be made (" + error.message() + ").");
   for (int k = 0; k < std::min(batch.images, 4); ++k) {
     const std::string number = "_" + std::to_string(k) + ".png";
-    const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k), result = image_of(reconstructions, batch, k);
+    const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k),
+               result = image_of(reconstructions, batch, k);
     const auto single = [&](const char* name, std::span<const double> pixels) {
       write_image(images / (name + number), {1, batch.size, batch.size, {pixels.begin(), pixels.end()}});
     };
@@ -145,7 +147,7 @@ void write_samples(const RunFolder& folder, const ImageBatch& batch, const std::
 }
 
 void write_convergence_plot(const RunFolder& folder) {
-  const std::vector<const char*> names{"loss_lower", "loss",  "loss_upper",    "epsilon",
+  const std::vector<const char*> names{"loss_lower", "loss",        "loss_upper",   "epsilon",
                                        "delta",      "error_bound", "gradient_norm"};
   const Curves c = read_log(folder / "log.jsonl", names);
   const auto series = [&c](const char* label, std::size_t k) { return Series{label, c.work, c.values[k]}; };
@@ -156,14 +158,14 @@ void write_convergence_plot(const RunFolder& folder) {
   panels[0].series = {series("upper end", 2), series("loss", 1), series("lower end", 0)};
   panels[1].title = "Gradient of the loss and accuracies";
   panels[1].y.logarithmic = true;
-  panels[1].series = {series("|z|", 6), series("omega: bound on its error", 5), series("epsilon: reconstructions", 3),
-                      series("delta: linear systems", 4)};
+  panels[1].series = {series("|z|", 6), series("omega: bound on its error", 5),
+                      series("epsilon: reconstructions", 3), series("delta: linear systems", 4)};
   write_file_atomically(folder / "convergence.svg", svg_plot(panels));
 }
 
-Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device& device, const ImageBatch& batch,
-                   const Parameters& parameters, const UpperReport& report, const Quality& q, bool reconstructed,
-                   int resumed_from) {
+Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device& device,
+                   const ImageBatch& batch, const Parameters& parameters, const UpperReport& report,
+                   const Quality& q, bool reconstructed, int resumed_from) {
   const IterationRecord& r = report.last;
   Json json{{"status", upper_status_name(report.status)},
             {"message", report.message},
@@ -176,7 +178,9 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
                {"gradient_norm", r.gradient_norm},
                {"error_bound", r.error_bound},
                {"tolerance", o.upper.schedule.tolerance}});
-  json["training"] = {{"images", batch.images}, {"crop", batch.size}, {"psnr_noisy", q.psnr_noisy},
+  json["training"] = {{"images", batch.images},
+                      {"crop", batch.size},
+                      {"psnr_noisy", q.psnr_noisy},
                       {"ssim_noisy", q.ssim_noisy}};
   if (reconstructed) json["training"].update({{"psnr", q.psnr}, {"ssim", q.ssim}});
   json.update({{"iterations", r.iteration},
@@ -192,7 +196,8 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
                {"precision", o.common.precision},
                {"peak_memory_bytes", peak_memory()},
                {"library_version", BILEVEL_VERSION}});
-  write_file_atomically(folder / "summary.json", json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder / "summary.json",
+                        json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   return json;
 }
 

@@ -20,17 +20,20 @@ Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reco
 /// Options that decide the result of a run: kept in the model, compared when a run is resumed.
 std::vector<bilevel::NamedOption> deciding_options(const TrainOptions& options);
 
-/// images/: clean_K, noisy_K, reconstructed_K and strip_K (side by side) of up to four training crops, as PNG.
-void write_samples(const RunFolder& folder, const ImageBatch& batch, const std::vector<double>& reconstructions);
+/// images/: clean_K, noisy_K, reconstructed_K and strip_K (side by side) of up to four training crops, as
+/// PNG.
+void write_samples(const RunFolder& folder, const ImageBatch& batch,
+                   const std::vector<double>& reconstructions);
 
 /// convergence.svg: loss enclosure and accuracies against operator applications, from log.jsonl.
 void write_convergence_plot(const RunFolder& folder);
 
 /// Writes summary.json and returns its content.
-nlohmann::ordered_json write_summary(const RunFolder& folder, const TrainOptions& options, const bilevel::Device& device,
-                                     const ImageBatch& batch, const bilevel::Parameters& parameters,
-                                     const bilevel::UpperReport& report, const Quality& quality, bool reconstructed,
-                                     int resumed_from);
+nlohmann::ordered_json write_summary(const RunFolder& folder, const TrainOptions& options,
+                                     const bilevel::Device& device, const ImageBatch& batch,
+                                     const bilevel::Parameters& parameters,
+                                     const bilevel::UpperReport& report, const Quality& quality,
+                                     bool reconstructed, int resumed_from);
 
 /// A few lines for people.
 std::string summary_text(const TrainOptions& options, const bilevel::Parameters& parameters,

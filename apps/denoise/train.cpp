@@ -34,8 +34,8 @@ std::vector<T> in_precision(const std::vector<double>& values) {
 }
 
 template <class T>
-Outcome optimise(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch, Context& context,
-                 Observer& observer, const UpperState* state) {
+Outcome optimise(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
+                 Context& context, Observer& observer, const UpperState* state) {
   const Shape shape{batch.images, 1, batch.size, batch.size};
   const Tensor<T> truth(context, shape, in_precision<T>(batch.clean));
   const Tensor<T> noisy(context, shape, in_precision<T>(batch.noisy));
@@ -62,7 +62,8 @@ DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, 
   DenoiseModel model;
   model.options = o.model.tv();
   model.parameters = parameters.segments();
-  for (Segment& s : model.parameters) s.initial = std::clamp(parameters.value(s.name, theta), s.lower, s.upper);
+  for (Segment& s : model.parameters)
+    s.initial = std::clamp(parameters.value(s.name, theta), s.lower, s.upper);
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
   return model;
@@ -70,11 +71,15 @@ DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, 
 
 int exit_code(const TrainOptions& o, UpperStatus status) {
   switch (status) {
-    case UpperStatus::accuracy_limit: return o.upper.schedule.fixed_accuracy ? exit_ok : exit_numerical;
+    case UpperStatus::accuracy_limit:
+      return o.upper.schedule.fixed_accuracy ? exit_ok : exit_numerical;
     case UpperStatus::line_search_failed:
-    case UpperStatus::failed: return exit_numerical;
-    case UpperStatus::interrupted: return exit_interrupted;
-    default: return exit_ok;
+    case UpperStatus::failed:
+      return exit_numerical;
+    case UpperStatus::interrupted:
+      return exit_interrupted;
+    default:
+      return exit_ok;
   }
 }
 
@@ -102,7 +107,8 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
   } else if (!o.common.quiet) {
     out << sentence(report.message) << '\n'
-        << summary_text(o, parameters, report, quality, reconstructed) << "run    " << folder.path().string() << '\n';
+        << summary_text(o, parameters, report, quality, reconstructed) << "run    " << folder.path().string()
+        << '\n';
   }
   const int code = exit_code(o, report.status);
   if (code == exit_interrupted) {

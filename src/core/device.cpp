@@ -35,28 +35,40 @@ std::string choose_instruction_set() {
   return "baseline";
 }
 
+/// BILEVEL_CPU_OVERRIDES=off takes the generic kernel bodies.
+bool use_overrides() {
+  const char* choice = std::getenv("BILEVEL_CPU_OVERRIDES");
+  const std::string_view text = choice ? choice : "on";
+  if (text != "on" && text != "off")
+    throw ConfigError("BILEVEL_CPU_OVERRIDES=" + std::string(text) + ": must be on or off.");
+  return text == "on";
+}
+
 void set_tables(Device::Impl& d) {
   const auto use = [&d](const auto& f, const auto& g, const auto& s) {
     d.table_float = &f;
     d.table_double = &g;
     d.table_scalar = &s;
   };
+  const bool tuned = use_overrides();
 #ifdef BILEVEL_X86_VARIANTS
   namespace avx2 = kernels::avx2;
   namespace avx512 = kernels::avx512;
   if (d.instruction_set == "avx512")
-    return use(avx512::table_float(), avx512::table_double(), avx512::table_scalar());
-  if (d.instruction_set == "avx2") return use(avx2::table_float(), avx2::table_double(), avx2::table_scalar());
+    return use(avx512::table_float(tuned), avx512::table_double(tuned), avx512::table_scalar());
+  if (d.instruction_set == "avx2")
+    return use(avx2::table_float(tuned), avx2::table_double(tuned), avx2::table_scalar());
 #endif
   namespace baseline = kernels::baseline;
-  use(baseline::table_float(), baseline::table_double(), baseline::table_scalar());
+  use(baseline::table_float(tuned), baseline::table_double(tuned), baseline::table_scalar());
 }
 
 int parse_threads(std::string_view text, std::string_view name) {
   int threads = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
   if (error != std::errc() || end != text.data() + text.size() || threads < 1 || threads > 1024)
-    throw ConfigError("device '" + std::string(name) + "': the number of threads must be between 1 and 1024.");
+    throw ConfigError("device '" + std::string(name) +
+                      "': the number of threads must be between 1 and 1024.");
   return threads;
 }
 
@@ -69,7 +81,8 @@ Device Device::open(std::string_view name) {
     throw DeviceError("device '" + std::string(name) +
                       "': this build has no CUDA back end; use --device cpu, or --device auto.");
   if (kind != "auto" && kind != "cpu" && kind != "cpu-guarded")
-    throw ConfigError("device '" + std::string(name) + "': unknown; use auto, cpu, cpu:THREADS, cuda or cuda:INDEX.");
+    throw ConfigError("device '" + std::string(name) +
+                      "': unknown; use auto, cpu, cpu:THREADS, cuda or cuda:INDEX.");
   auto impl = std::make_shared<Impl>();
   impl->threads =
       colon == std::string_view::npos ? omp_get_max_threads() : parse_threads(name.substr(colon + 1), name);

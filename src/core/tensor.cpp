@@ -9,7 +9,8 @@ namespace bilevel {
 inline namespace v0 {
 
 std::string Shape::str() const {
-  return "[" + std::to_string(n) + "," + std::to_string(c) + "," + std::to_string(h) + "," + std::to_string(w) + "]";
+  return "[" + std::to_string(n) + "," + std::to_string(c) + "," + std::to_string(h) + "," +
+         std::to_string(w) + "]";
 }
 
 void require_same(const Shape& a, const Shape& b, const char* what) {
@@ -68,7 +69,8 @@ void upload(Context& context, std::span<const T> values, View<T> target) {
 template <class T>
 void copy(Context& context, View<const T> source, View<T> target) {
   require_same(source.shape(), target.shape(), "copy");
-  context.impl().backend->copy(target.device_data(), source.device_data(), source.shape().count() * sizeof(T));
+  context.impl().backend->copy(target.device_data(), source.device_data(),
+                               source.shape().count() * sizeof(T));
 }
 
 template <class T>
@@ -76,10 +78,10 @@ void fill(Context& context, View<T> target, T value) {
   kernel_table<T>(context).fill(stream_of(context), target.device_data(), target.shape().count(), value);
 }
 
-#define BILEVEL_INSTANTIATE(T)                                                       \
-  template class BILEVEL_API Tensor<T>;                                              \
-  template BILEVEL_API std::vector<T> download<T>(Context&, View<const T>);          \
-  template BILEVEL_API void upload<T>(Context&, std::span<const T>, View<T>);        \
+#define BILEVEL_INSTANTIATE(T)                                                \
+  template class BILEVEL_API Tensor<T>;                                       \
+  template BILEVEL_API std::vector<T> download<T>(Context&, View<const T>);   \
+  template BILEVEL_API void upload<T>(Context&, std::span<const T>, View<T>); \
   template BILEVEL_API void copy<T>(Context&, View<const T>, View<T>);
 BILEVEL_INSTANTIATE(float)
 BILEVEL_INSTANTIATE(double)

@@ -34,11 +34,15 @@ class CpuBackend : public Backend {
     ::operator delete(memory, std::align_val_t(it->second));
     alignment_.erase(it);
   }
-  void upload(void* target, const void* source, std::size_t bytes) override { std::memcpy(target, source, bytes); }
+  void upload(void* target, const void* source, std::size_t bytes) override {
+    std::memcpy(target, source, bytes);
+  }
   void download(void* target, const void* source, std::size_t bytes) override {
     std::memcpy(target, source, bytes);
   }
-  void copy(void* target, const void* source, std::size_t bytes) override { std::memmove(target, source, bytes); }
+  void copy(void* target, const void* source, std::size_t bytes) override {
+    std::memmove(target, source, bytes);
+  }
   void synchronise() override {}
   void enter() override {}
   void leave() override {}
@@ -47,8 +51,8 @@ class CpuBackend : public Backend {
   std::map<void*, std::size_t> alignment_;
 };
 
-/// Every allocation is inaccessible but inside launches and copies, so that host code that peeks at device memory
-/// faults. New memory holds NaNs.
+/// Every allocation is inaccessible but inside launches and copies, so that host code that peeks at device
+/// memory faults. New memory holds NaNs.
 class GuardedBackend : public Backend {
  public:
   ~GuardedBackend() override {
@@ -70,11 +74,15 @@ class GuardedBackend : public Backend {
     munmap(it->first, it->second);
     pages_.erase(it);
   }
-  void upload(void* target, const void* source, std::size_t bytes) override { guarded_copy(target, source, bytes); }
+  void upload(void* target, const void* source, std::size_t bytes) override {
+    guarded_copy(target, source, bytes);
+  }
   void download(void* target, const void* source, std::size_t bytes) override {
     guarded_copy(target, source, bytes);
   }
-  void copy(void* target, const void* source, std::size_t bytes) override { guarded_copy(target, source, bytes); }
+  void copy(void* target, const void* source, std::size_t bytes) override {
+    guarded_copy(target, source, bytes);
+  }
   void synchronise() override {}
   void enter() override {
     if (depth_++ == 0) protect(PROT_READ | PROT_WRITE);

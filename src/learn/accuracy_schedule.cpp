@@ -65,7 +65,8 @@ void AccuracySchedule::start_search() {
 }
 
 SearchVerdict AccuracySchedule::next_trial(TrialVerdict verdict, double gap) {
-  const bool refine_now = verdict == TrialVerdict::undecided && options_.refine_undecided && !options_.fixed_accuracy;
+  const bool refine_now =
+      verdict == TrialVerdict::undecided && options_.refine_undecided && !options_.fixed_accuracy;
   if (!refine_now) {
     state_.backtracks += 1;
     state_.step *= options_.rho;

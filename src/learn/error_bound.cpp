@@ -27,8 +27,8 @@ ErrorBound error_bound(const BoundInputs& in) {
                     eps +
                 norm_mixed / mu * in.residual + mixed_lipschitz * lg / mu * eps * eps;
 
-  // rho >= |q^ - q| for Q, from the Lipschitz constant alone, and with the directional bounds: the 2-norm and the
-  // energy norm of f = q^ - q.
+  // rho >= |q^ - q| for Q, from the Lipschitz constant alone, and with the directional bounds: the 2-norm and
+  // the energy norm of f = q^ - q.
   const double first = in.residual + lg * eps;
   const double rho_q = (first + in.hessian_lipschitz * eps * in.norm_q) / mu;
   const double rho = (first + in.q.hessian_q) / mu, phi = (first + in.q.energy_q) / mu;
@@ -51,8 +51,9 @@ ErrorBound error_bound(const BoundInputs& in) {
   out.column_entries.resize(p);
   for (std::size_t j = 0; j < p; ++j)
     out.column_entries[j] = in.norm_v[j] * lg * eps + in.v[j].hessian_vq +
-                            std::min(in.v[j].hessian_v * rho, in.v[j].energy_v * phi) + in.residual_v[j] * rho +
-                            in.q.mixed_q[j] + mixed_f[j] + in.q.rounding[j] + in.norm_v[j] * in.residual_rounding;
+                            std::min(in.v[j].hessian_v * rho, in.v[j].energy_v * phi) +
+                            in.residual_v[j] * rho + in.q.mixed_q[j] + mixed_f[j] + in.q.rounding[j] +
+                            in.norm_v[j] * in.residual_rounding;
   out.columns = norm(out.column_entries);
   return out;
 }

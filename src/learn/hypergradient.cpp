@@ -49,8 +49,9 @@ namespace {
 template <class T>
 class Evaluation {
  public:
-  Evaluation(Context& context, const BilevelProblem<T>& problem, const LinearSolver<T>& solver, View<const T> x,
-             std::span<const double> epsilon, const HypergradientRequest& request, Frame& frame)
+  Evaluation(Context& context, const BilevelProblem<T>& problem, const LinearSolver<T>& solver,
+             View<const T> x, std::span<const double> epsilon, const HypergradientRequest& request,
+             Frame& frame)
       : context_(context),
         energy_(problem.energy()),
         solver_(solver),
@@ -76,8 +77,9 @@ class Evaluation {
     // b = (x - x_true) / N
     const double scale = 1.0 / static_cast<double>(n_);
     kernel_table<T>(context_).combine(
-        stream_of(context_), {active_.active(), shape_.image(), x_.device_data(), problem.truth().device_data(), scale,
-                              -scale, nullptr, nullptr, b_.device_data()});
+        stream_of(context_),
+        {active_.active(), shape_.image(), x_.device_data(), problem.truth().device_data(), scale, -scale,
+         nullptr, nullptr, b_.device_data()});
     count_other(1);
     const Curvature c = energy_.curvature();
     lipschitz_ = c.lipschitz;
@@ -102,7 +104,8 @@ class Evaluation {
     energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
     dot(b_, b_, 0);
     dot(q, q, 1);
-    energy_.directional_sums(context_, active_.active(), x_, q, {}, {device_epsilon_, device_gradient_}, bounds_);
+    energy_.directional_sums(context_, active_.active(), x_, q, {}, {device_epsilon_, device_gradient_},
+                             bounds_);
     count_other(2);
     const std::vector<double> sums = fetch(context_, mixed_).wait(context_);
     const std::vector<double> norms = fetch(context_, dots_).wait(context_);
@@ -125,12 +128,13 @@ class Evaluation {
   }
 
   /// A v_j = B_j for all j; returns <v_j, b - A q> per image [N][p] and the Gauss-Newton matrix.
-  std::vector<double> solve_columns(View<T> q, std::vector<Tensor<T>>& v, bool warm, std::vector<double>& gauss_newton) {
+  std::vector<double> solve_columns(View<T> q, std::vector<Tensor<T>>& v, bool warm,
+                                    std::vector<double>& gauss_newton) {
     energy_.hessian_product(context_, active_.active(), weights_, q, work_, row(dots_, 2));
     work.hessian_products += n_;
-    kernel_table<T>(context_).combine(stream_of(context_),
-                                      {active_.active(), shape_.image(), b_.device_data(), work_.device_data(), 1, -1,
-                                       nullptr, nullptr, residual_.device_data()});
+    kernel_table<T>(context_).combine(
+        stream_of(context_), {active_.active(), shape_.image(), b_.device_data(), work_.device_data(), 1, -1,
+                              nullptr, nullptr, residual_.device_data()});
     std::vector<double> correction(n_ * p_), tolerance(n_);
     for (std::size_t j = 0; j < p_; ++j) {
       column(j);
@@ -143,8 +147,8 @@ class Evaluation {
       absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v[j].view()), rho);
       dot(v[j].view(), residual_, 0);
       dot(v[j].view(), v[j].view(), 1);
-      energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(), {device_epsilon_, device_gradient_},
-                               bounds_);
+      energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(),
+                               {device_epsilon_, device_gradient_}, bounds_);
       count_other(1);
       const std::vector<double> products = fetch(context_, dots_).wait(context_);
       const std::vector<double> bounds = fetch(context_, bounds_).wait(context_);
@@ -153,7 +157,8 @@ class Evaluation {
         correction[i * p_ + j] = products[i];
         in.norm_v.push_back(std::sqrt(products[n_ + i]) * (1 + 1e-6));
         in.residual_v.push_back(rho[i]);
-        in.v.push_back(energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, in.norm_v.back()));
+        in.v.push_back(
+            energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, in.norm_v.back()));
       }
     }
     gram(v, gauss_newton);
@@ -169,7 +174,8 @@ class Evaluation {
  private:
   /// |grad Phi(x)| with its rounding, which also certifies epsilon <= |grad| / mu.
   void measure_ball(double mu) {
-    energy_.value_and_gradient(context_, active_.active(), x_, work_, {row(dots_, 0), row(dots_, 1), row(dots_, 2)});
+    energy_.value_and_gradient(context_, active_.active(), x_, work_,
+                               {row(dots_, 0), row(dots_, 1), row(dots_, 2)});
     work.gradients += n_;
     const std::vector<double> sums = fetch(context_, dots_).wait(context_);
     std::vector<double> gradient(n_);
@@ -233,8 +239,9 @@ class Evaluation {
 };
 
 /// Sums the images' hypergradients and bounds, each by its best form. `correction` may be empty.
-void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mixed, std::span<const double> correction,
-              std::span<const double> penalty_gradient, HypergradientResult& r) {
+void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mixed,
+              std::span<const double> correction, std::span<const double> penalty_gradient,
+              HypergradientResult& r) {
   const std::size_t n = inputs.size(), p = penalty_gradient.size();
   r.z.assign(penalty_gradient.begin(), penalty_gradient.end());
   r.entry_bound.assign(p, 0);
@@ -252,14 +259,17 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
     const bool entries = columns || bound.directional <= plain;
     for (std::size_t j = 0; j < p; ++j) {
       r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);
-      r.entry_bound[j] += columns ? bound.column_entries[j] : (entries ? bound.directional_entries[j] : plain);
+      r.entry_bound[j] +=
+          columns ? bound.column_entries[j] : (entries ? bound.directional_entries[j] : plain);
       solves[j] += columns ? still.column_entries[j] : still.directional_entries[j];
-      rounding[j] += inputs[i].q.rounding[j] + (columns ? inputs[i].norm_v[j] * inputs[i].residual_rounding : 0);
+      rounding[j] +=
+          inputs[i].q.rounding[j] + (columns ? inputs[i].norm_v[j] * inputs[i].residual_rounding : 0);
     }
   }
   // Adding up the images and the penalty in double.
   for (std::size_t j = 0; j < p; ++j)
-    r.entry_bound[j] += 1e-15 * (std::abs(r.z[j]) + std::abs(penalty_gradient[j])) * static_cast<double>(n + 2);
+    r.entry_bound[j] +=
+        1e-15 * (std::abs(r.z[j]) + std::abs(penalty_gradient[j])) * static_cast<double>(n + 2);
   r.omega = norm_of(r.entry_bound);
   r.rounding = norm_of(rounding);
   r.part_delta = std::min(norm_of(solves), r.omega);
@@ -271,7 +281,12 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
 template <class T>
 ImplicitHypergradient<T>::ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
                                                 const std::string& solver)
-    : impl_(new Impl{problem, make_linear_solver<T>(solver), problem.energy().shape(), problem.parameters().size(), {}, {}}) {
+    : impl_(new Impl{problem,
+                     make_linear_solver<T>(solver),
+                     problem.energy().shape(),
+                     problem.parameters().size(),
+                     {},
+                     {}}) {
   impl_->q = Tensor<T>(context, impl_->shape);
   if (impl_->p <= max_columns)
     for (std::size_t j = 0; j < impl_->p; ++j) impl_->v.emplace_back(context, impl_->shape);
@@ -281,14 +296,14 @@ template <class T>
 ImplicitHypergradient<T>::~ImplicitHypergradient() = default;
 
 template <class T>
-HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::span<const double> theta, View<const T> x,
-                                                      std::span<const double> epsilon,
+HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::span<const double> theta,
+                                                      View<const T> x, std::span<const double> epsilon,
                                                       const HypergradientRequest& request) {
   Impl& m = *impl_;
   require_same(m.shape, x.shape(), "hypergradient (energy and point)");
   if (epsilon.size() != static_cast<std::size_t>(m.shape.n))
-    throw ShapeError(std::to_string(epsilon.size()) + " certificates were given for " + std::to_string(m.shape.n) +
-                     " images.");
+    throw ShapeError(std::to_string(epsilon.size()) + " certificates were given for " +
+                     std::to_string(m.shape.n) + " images.");
   if (!(request.delta > 0) || !(request.column_tolerance > 0))
     throw ConfigError("the accuracies of a hypergradient must be positive.");
   Frame frame(context);
@@ -323,9 +338,9 @@ bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x, std::s
   ActiveSet active(context, frame, m.shape.n);
   for (std::size_t j = 0; j < m.p; ++j) {
     const T* from = j == 0 ? x.device_data() : x0.device_data();
-    kernel_table<T>(context).combine(
-        stream_of(context), {active.active(), m.shape.image(), from, m.v[j].view().device_data(), 1, -direction[j],
-                             nullptr, nullptr, x0.device_data()});
+    kernel_table<T>(context).combine(stream_of(context),
+                                     {active.active(), m.shape.image(), from, m.v[j].view().device_data(), 1,
+                                      -direction[j], nullptr, nullptr, x0.device_data()});
   }
   return true;
 }
@@ -333,6 +348,7 @@ bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x, std::s
 template <class T>
 std::vector<T> ImplicitHypergradient<T>::save(Context& context) const {
   std::vector<T> state = download(context, impl_->q);
+  if (!impl_->has_columns) return state;
   for (const Tensor<T>& v : impl_->v) {
     const std::vector<T> column = download(context, v);
     state.insert(state.end(), column.begin(), column.end());
@@ -344,11 +360,12 @@ template <class T>
 void ImplicitHypergradient<T>::restore(Context& context, std::span<const T> state, bool has_columns) {
   Impl& m = *impl_;
   const std::size_t batch = m.shape.count();
-  if (state.size() != batch * (1 + m.v.size()))
+  const std::size_t columns = has_columns ? m.v.size() : 0;
+  if (state.size() != batch * (1 + columns))
     throw ShapeError("the saved adjoint state has " + std::to_string(state.size()) + " values instead of " +
-                     std::to_string(batch * (1 + m.v.size())) + ".");
+                     std::to_string(batch * (1 + columns)) + ".");
   m.q.upload(context, state.subspan(0, batch));
-  for (std::size_t j = 0; j < m.v.size(); ++j) m.v[j].upload(context, state.subspan((1 + j) * batch, batch));
+  for (std::size_t j = 0; j < columns; ++j) m.v[j].upload(context, state.subspan((1 + j) * batch, batch));
   m.warm = true;
   m.has_columns = has_columns;
 }

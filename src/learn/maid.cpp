@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 
@@ -39,6 +40,12 @@ struct Point {
   LossEnclosure loss;
   SolveStatus status = SolveStatus::converged;
 };
+
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g", value);
+  return text;
+}
 
 /// Thrown inside a run to leave it with a status; never leaves run().
 struct Stop {
@@ -93,7 +100,8 @@ class MaidRun {
   void iterate() {
     inexact_gradient();
     if (iteration_ >= options_.max_iterations)
-      throw Stop{UpperStatus::max_iterations, "The cap of " + std::to_string(iteration_) + " iterations was reached."};
+      throw Stop{UpperStatus::max_iterations,
+                 "The cap of " + std::to_string(iteration_) + " iterations was reached."};
     line_search();
     IterationRecord done = record("accepted");
     done.step = used_step_;
@@ -129,11 +137,11 @@ class MaidRun {
       switch (schedule_.judge_gradient(stationarity, result_.omega, step_.slope, step_.error, at_floor)) {
         case GradientVerdict::stationary:
           throw Stop{UpperStatus::stationary, "Stationary: the gradient is certified to be at most " +
-                                                  std::to_string(stationarity + result_.omega) + "."};
+                                                  short_number(stationarity + result_.omega) + "."};
         case GradientVerdict::accuracy_limit:
           throw Stop{UpperStatus::accuracy_limit,
                      "No descent direction can be certified at this accuracy; |z| + omega = " +
-                         std::to_string(stationarity + result_.omega) + "."};
+                         short_number(stationarity + result_.omega) + "."};
         case GradientVerdict::descend:
           return;
         case GradientVerdict::refine:
@@ -154,15 +162,16 @@ class MaidRun {
   /// Direction of the step at the schedule's step length.
   void choose_step() {
     if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() && schedule_.state().backtracks == 0) {
-      const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_, previous_z_,
-                                         previous_omega_);
+      const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_,
+                                         previous_z_, previous_omega_);
       if (bb > 0) schedule_.set_step(std::clamp(bb, 1e-2 * last_step_, 1e2 * last_step_));
     }
     make_step();
   }
   void make_step() {
-    step_ = newton_ ? gauss_newton_step(problem_.parameters(), current_.theta, result_, schedule_.state().step)
-                    : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
+    step_ = newton_
+                ? gauss_newton_step(problem_.parameters(), current_.theta, result_, schedule_.state().step)
+                : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
   }
 
   /// Backtracks until upper+ <= lower_k - lambda s; refines when the enclosures cannot tell.
@@ -193,10 +202,11 @@ class MaidRun {
   }
 
   [[noreturn]] void give_up() {
-    const bool accuracy = schedule_.options().fixed_accuracy || current_.status == SolveStatus::rounding_limited;
+    const bool accuracy =
+        schedule_.options().fixed_accuracy || current_.status == SolveStatus::rounding_limited;
     throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                "No step could be certified to decrease the loss; |z| + omega = " +
-                   std::to_string(step_norm(result_.z) + result_.omega) + "."};
+                   short_number(step_norm(result_.z) + result_.omega) + "."};
   }
 
   /// Solves at theta + d from the predicted reconstructions, only as far as the decision needs.
@@ -216,19 +226,21 @@ class MaidRun {
     const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
       const std::vector<double> r = distances(x);
       const LossEnclosure loss = enclose_loss(r, certificate, penalty);
-      verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper, step_.slope);
+      verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper,
+                                      step_.slope);
       return verdict != TrialVerdict::undecided;
     };
     solve(trial_, schedule_.state().epsilon, decide);
     if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
-    return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower, trial_.loss.upper,
-                                 step_.slope);
+    return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
+                                 trial_.loss.upper, step_.slope);
   }
 
   /// By how much the enclosures would have to shrink for the values to decide.
   double remaining_gap() const {
     const double decrease = current_.loss.value - options_.schedule.lambda * step_.slope - trial_.loss.value;
-    const double width = (current_.loss.value - current_.loss.lower) + (trial_.loss.upper - trial_.loss.value);
+    const double width =
+        (current_.loss.value - current_.loss.lower) + (trial_.loss.upper - trial_.loss.value);
     return width > 0 ? 0.5 * std::abs(decrease) / width : 0;
   }
 
@@ -237,9 +249,9 @@ class MaidRun {
     Frame frame(context_);
     ActiveSet all(context_, frame, shape.n);
     const Scalars out = frame.view<double>({shape.n, 1, 1, 1});
-    kernel_table<T>(context_).dot(stream_of(context_),
-                                  {all.active(), shape.image(), x.device_data(), problem_.truth().device_data(), true,
-                                   out.device_data()});
+    kernel_table<T>(context_).dot(
+        stream_of(context_), {all.active(), shape.image(), x.device_data(), problem_.truth().device_data(),
+                              true, out.device_data()});
     std::vector<double> r = fetch(context_, out).wait(context_);
     for (double& e : r) e = std::sqrt(e);
     return r;
@@ -259,7 +271,8 @@ class MaidRun {
     point.distance = distances(point.x.view());
     std::vector<double> ignored(point.theta.size(), 0);
     point.loss = enclose_loss(point.distance, point.epsilon, problem_.penalty(point.theta, ignored));
-    if (report.status == SolveStatus::failed && &point == &current_) throw Stop{UpperStatus::failed, report.message};
+    if (report.status == SolveStatus::failed && &point == &current_)
+      throw Stop{UpperStatus::failed, report.message};
   }
 
   void check_limits() {

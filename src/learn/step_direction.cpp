@@ -30,7 +30,8 @@ Step finish(const Parameters& parameters, std::span<const double> theta, const H
   return step;
 }
 
-/// Solves the symmetric positive definite system of the free entries in place (Cholesky); false when it breaks down.
+/// Solves the symmetric positive definite system of the free entries in place (Cholesky); false when it
+/// breaks down.
 bool cholesky_solve(std::vector<double>& a, std::vector<double>& b) {
   const std::size_t n = b.size();
   for (std::size_t j = 0; j < n; ++j) {
@@ -56,7 +57,8 @@ bool cholesky_solve(std::vector<double>& a, std::vector<double>& b) {
 
 double step_norm(std::span<const double> v) { return std::sqrt(inner(v, v)); }
 
-double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta, std::span<const double> z) {
+double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta,
+                               std::span<const double> z) {
   std::vector<double> moved(theta.begin(), theta.end());
   for (std::size_t j = 0; j < moved.size(); ++j) moved[j] -= z[j];
   moved = parameters.project(moved);
@@ -73,8 +75,8 @@ Step gradient_step(const Parameters& parameters, std::span<const double> theta, 
   return step;
 }
 
-Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& r,
-                       double a) {
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
+                       const HypergradientResult& r, double a) {
   const std::size_t p = theta.size();
   if (r.gauss_newton.size() != p * p) return gradient_step(parameters, theta, r, a);
   const std::vector<double> low = parameters.lower(), high = parameters.upper();

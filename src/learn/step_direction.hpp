@@ -9,7 +9,8 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// theta+ = theta + direction with the predicted decrease s (`slope`) and `error` >= |<grad f - z, direction>|.
+/// theta+ = theta + direction with the predicted decrease s (`slope`) and `error` >= |<grad f - z,
+/// direction>|.
 struct Step {
   std::vector<double> theta, direction;
   double slope = 0;
@@ -19,16 +20,17 @@ struct Step {
 double step_norm(std::span<const double> v);
 
 /// |P(theta - z) - theta|, P the projection to the bounds; |z| without active bounds.
-double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta, std::span<const double> z);
+double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta,
+                               std::span<const double> z);
 
 /// d = P(theta - a z) - theta, s = |d|^2 / a (algorithms.md section 5.1).
-Step gradient_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& result,
-                   double a);
+Step gradient_step(const Parameters& parameters, std::span<const double> theta,
+                   const HypergradientResult& result, double a);
 
-/// d = -a H^{-1} z with H the Gauss-Newton matrix damped on its diagonal, restricted to the entries that no bound
-/// blocks; s = -<z, d>. A step cut by a bound in a way that is no descent becomes a gradient step.
-Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& result,
-                       double a);
+/// d = -a H^{-1} z with H the Gauss-Newton matrix damped on its diagonal, restricted to the entries that no
+/// bound blocks; s = -<z, d>. A step cut by a bound in a way that is no descent becomes a gradient step.
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
+                       const HypergradientResult& result, double a);
 
 /// <s,s>/<s,y> when <s,y> > (omega + omega_previous) |s|, so that its sign is certain; else 0.
 double barzilai_borwein(std::span<const double> theta, std::span<const double> z, double omega,

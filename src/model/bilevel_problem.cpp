@@ -8,11 +8,12 @@
 namespace bilevel {
 inline namespace v0 {
 
-Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& options, const Shape& shape, bool masked,
-                             double beta) {
+Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& options, const Shape& shape,
+                             bool masked, double beta) {
   if (!(beta >= 0)) throw ConfigError("the condition penalty must not be negative.");
   return [=](std::span<const double> theta, std::span<double> gradient) {
-    const TvValues v{parameters.value("alpha", theta), parameters.value("nu", theta), parameters.value("xi", theta)};
+    const TvValues v{parameters.value("alpha", theta), parameters.value("nu", theta),
+                     parameters.value("xi", theta)};
     const TvConstants c = tv_constants(options, shape, masked, v);
     const double kappa = c.lipschitz / c.mu, smooth = c.curvature * c.norm2;
     // L = 1 + r + alpha smooth(nu), mu = [S = I] + r, r = xi or alpha xi; smooth is proportional to 1/nu.
@@ -33,13 +34,16 @@ Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& opti
 }
 
 template <class T>
-BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters,
-                                  Penalty penalty)
-    : energy_(std::move(energy)), truth_(truth), parameters_(std::move(parameters)), penalty_(std::move(penalty)) {
+BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth,
+                                  Parameters parameters, Penalty penalty)
+    : energy_(std::move(energy)),
+      truth_(truth),
+      parameters_(std::move(parameters)),
+      penalty_(std::move(penalty)) {
   require_same(energy_->shape(), truth.shape(), "bilevel problem (unknown and true images)");
   if (energy_->parameters() != parameters_.size())
-    throw ConfigError("the energy has " + std::to_string(energy_->parameters()) + " learned parameters, the layout " +
-                      std::to_string(parameters_.size()) + ".");
+    throw ConfigError("the energy has " + std::to_string(energy_->parameters()) +
+                      " learned parameters, the layout " + std::to_string(parameters_.size()) + ".");
   if (parameters_.size() == 0) throw ConfigError("no parameter is to be learned; name at least one.");
 }
 
@@ -48,7 +52,8 @@ double BilevelProblem<T>::penalty(std::span<const double> theta, std::span<doubl
   return penalty_ ? penalty_(theta, gradient) : 0;
 }
 
-LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon, double penalty) {
+LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
+                           double penalty) {
   LossEnclosure sum;
   for (std::size_t i = 0; i < distance.size(); ++i) {
     const double r = distance[i], e = epsilon[i], low = std::max(r - e, 0.0);

@@ -10,36 +10,48 @@ inline namespace v0 {
 
 double to_value(Transform transform, double theta) {
   switch (transform) {
-    case Transform::exp: return std::exp(theta);
-    case Transform::log10: return std::pow(10.0, theta);
-    case Transform::identity: break;
+    case Transform::exp:
+      return std::exp(theta);
+    case Transform::log10:
+      return std::pow(10.0, theta);
+    case Transform::identity:
+      break;
   }
   return theta;
 }
 
 double to_theta(Transform transform, double value) {
   switch (transform) {
-    case Transform::exp: return std::log(value);
-    case Transform::log10: return std::log10(value);
-    case Transform::identity: break;
+    case Transform::exp:
+      return std::log(value);
+    case Transform::log10:
+      return std::log10(value);
+    case Transform::identity:
+      break;
   }
   return value;
 }
 
 double transform_slope(Transform transform, double theta) {
   switch (transform) {
-    case Transform::exp: return std::exp(theta);
-    case Transform::log10: return std::log(10.0) * std::pow(10.0, theta);
-    case Transform::identity: break;
+    case Transform::exp:
+      return std::exp(theta);
+    case Transform::log10:
+      return std::log(10.0) * std::pow(10.0, theta);
+    case Transform::identity:
+      break;
   }
   return 1;
 }
 
 const char* transform_name(Transform transform) {
   switch (transform) {
-    case Transform::exp: return "exp";
-    case Transform::log10: return "log10";
-    case Transform::identity: break;
+    case Transform::exp:
+      return "exp";
+    case Transform::log10:
+      return "log10";
+    case Transform::identity:
+      break;
   }
   return "identity";
 }
@@ -61,7 +73,8 @@ Parameters::Parameters(std::vector<Segment> segments) : segments_(std::move(segm
                         std::to_string(s.upper) + ".");
     if (!s.learned) continue;
     if (s.transform != Transform::identity && !(s.lower > 0))
-      throw ConfigError("parameter '" + s.name + "' is learned on a logarithmic scale and needs a positive lower bound.");
+      throw ConfigError("parameter '" + s.name +
+                        "' is learned on a logarithmic scale and needs a positive lower bound.");
     learned_.push_back(i);
   }
 }

@@ -13,7 +13,7 @@ TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool mask
   TvConstants c{};
   c.norm2 = line ? 4 : 8;
   c.row_norm = std::sqrt(line || !options.isotropic ? 2.0 : 3.0);
-  c.curvature = (huber ? 2 : 1) / v.nu;                                         // l_1
+  c.curvature = (huber ? 2 : 1) / v.nu;                                                // l_1
   const double change = (huber ? 2.0 : 48.0 / (25 * std::sqrt(5.0))) / (v.nu * v.nu);  // l_2
   const double ridge = v.ridge(options);
   c.mu = ridge + (masked ? 0 : 1);
@@ -27,7 +27,8 @@ TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool mask
 }
 
 TvDirectional tv_directional(const TvConstants& c, const TvOptions& options, const TvValues& v,
-                             std::span<const double> s, double epsilon, double norm_q, double norm_v, double unit) {
+                             std::span<const double> s, double epsilon, double norm_q, double norm_v,
+                             double unit) {
   const bool huber = options.potential == TvPotential::huber_c2;
   const bool inside = options.xi_inside_alpha;
   const double norm_k = std::sqrt(c.norm2), slack = 1 + 64 * unit;
@@ -41,7 +42,8 @@ TvDirectional tv_directional(const TvConstants& c, const TvOptions& options, con
       slack * std::min({change * norm_k * kg, v.alpha * norm_k * ag, c.hessian_lipschitz * epsilon * norm_q});
   d.hessian_q = std::min(plain_q, slack * std::sqrt(2.0) * sharp * kg_w);
   d.energy_q = std::min(plain_q, slack * 2 * sharp * kg_w);
-  d.hessian_v = slack * std::min({change * norm_k * kh, v.alpha * norm_k * ah, c.hessian_lipschitz * epsilon * norm_v});
+  d.hessian_v =
+      slack * std::min({change * norm_k * kh, v.alpha * norm_k * ah, c.hessian_lipschitz * epsilon * norm_v});
   d.energy_v = slack * sharp * kh_w;
   d.hessian_vq = slack * std::min({change * khg, v.alpha * ahg, sharp * khg_w});
   // d psi / d ln nu: Lipschitz a (charbonnier), 2/nu (huber_c2); |d psi / d ln nu| <= b_nu.

@@ -17,8 +17,8 @@ struct TvValues {
 struct TvConstants {
   double mu, lipschitz, hessian_lipschitz;
   std::array<double, 3> mixed_lipschitz;
-  double norm2;     ///< |K|^2
-  double row_norm;  ///< r_K
+  double norm2;      ///< |K|^2
+  double row_norm;   ///< r_K
   double curvature;  ///< l_1
 };
 TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool masked, const TvValues& value);
@@ -28,19 +28,22 @@ struct TvDirectional {
   std::array<double, 3> mixed_q, energy_mixed, rounding;  ///< with respect to the values
 };
 
-/// Changes of the Hessian and of B between x~ and xhat = x~ + e from the sums of the tv_bound kernel: the forms of
-/// mathematics.md section 6.1, and sharper ones from the energy of e and of f = q^ - q. Derivation, with Abar the mean
-/// Hessian of the segment (Abar e = -grad Phi(x~)) and m_p, K_p, a_p valid on it:
+/// Changes of the Hessian and of B between x~ and xhat = x~ + e from the sums of the tv_bound kernel: the
+/// forms of mathematics.md section 6.1, and sharper ones from the energy of e and of f = q^ - q. Derivation,
+/// with Abar the mean Hessian of the segment (Abar e = -grad Phi(x~)) and m_p, K_p, a_p valid on it:
 ///   mu |e|^2 + alpha sum m_p |(Ke)_p|^2 <= <e, Abar e> <= |grad| |e|,
-/// so sum W_p |(Ke)_p|^2 <= epsilon^2 with W_p = 1/(2|K|^2) + 2 alpha m_p / mu (less when |grad| > mu epsilon).
-/// f = f1 + f2 with A^ f1 = (b - A~ q) + (b^ - b), |f1| <= rho1 = (R + L_g epsilon)/mu, for which the same holds with
-/// rho1, and A^ f2 = K^T u, u_p = -alpha Delta_p (Kq)_p, |u_p| <= alpha/nu^2 K_p |(Ke)_p| g_p:
-///   |f2| <= sqrt(2) M_q epsilon / mu,  (sum W |K f2|^2)^(1/2) <= 2 M_q epsilon / mu,  M_q = alpha/nu^2 max K_p g_p / W_p.
-/// With phi = (sum W |Kf|^2)^(1/2): |f^T (A - A~) v| <= M_v epsilon phi, |v^T (A - A~) q| <= alpha/nu^2 epsilon
-/// |K h g / sqrt W|, |(B - B~)_alpha^T q| <= epsilon |a g / sqrt W|, |f^T (B - B~)_alpha| <= epsilon phi max a/W.
-/// `unit`: rounding unit of the arrays.
+/// so sum W_p |(Ke)_p|^2 <= epsilon^2 with W_p = 1/(2|K|^2) + 2 alpha m_p / mu (less when |grad| > mu
+/// epsilon). f = f1 + f2 with A^ f1 = (b - A~ q) + (b^ - b), |f1| <= rho1 = (R + L_g epsilon)/mu, for which
+/// the same holds with rho1, and A^ f2 = K^T u, u_p = -alpha Delta_p (Kq)_p, |u_p| <= alpha/nu^2 K_p |(Ke)_p|
+/// g_p:
+///   |f2| <= sqrt(2) M_q epsilon / mu,  (sum W |K f2|^2)^(1/2) <= 2 M_q epsilon / mu,  M_q = alpha/nu^2 max
+///   K_p g_p / W_p.
+/// With phi = (sum W |Kf|^2)^(1/2): |f^T (A - A~) v| <= M_v epsilon phi, |v^T (A - A~) q| <= alpha/nu^2
+/// epsilon |K h g / sqrt W|, |(B - B~)_alpha^T q| <= epsilon |a g / sqrt W|, |f^T (B - B~)_alpha| <= epsilon
+/// phi max a/W. `unit`: rounding unit of the arrays.
 TvDirectional tv_directional(const TvConstants& constants, const TvOptions& options, const TvValues& value,
-                             std::span<const double> sums, double epsilon, double norm_q, double norm_v, double unit);
+                             std::span<const double> sums, double epsilon, double norm_q, double norm_v,
+                             double unit);
 
 }  // namespace v0
 }  // namespace bilevel

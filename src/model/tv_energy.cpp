@@ -31,13 +31,18 @@ struct TvEnergy<T>::Impl {
   View<const T> y;
   Tensor<T> sampling;
   bool masked = false;
-  TvValues value;            // alpha, nu, xi
+  TvValues value;                 // alpha, nu, xi
   std::array<double, 3> slope{};  // d value / d theta entry, for alpha, nu, xi
   std::array<int, 3> entry{};     // entry of theta, or -1
 
   kernels::TvModel model() const {
-    return {shape.h,     shape.w,  static_cast<kernels::Potential>(options.potential), options.isotropic || shape.h == 1,
-            value.alpha, value.nu, value.ridge(options)};
+    return {shape.h,
+            shape.w,
+            static_cast<kernels::Potential>(options.potential),
+            options.isotropic || shape.h == 1,
+            value.alpha,
+            value.nu,
+            value.ridge(options)};
   }
   TvConstants constants() const { return tv_constants(options, shape, masked, value); }
   const T* sampling_data() const { return masked ? sampling.view().device_data() : nullptr; }
@@ -55,8 +60,8 @@ const T* data(View<const T> v) {
 }  // namespace
 
 template <class T>
-TvEnergy<T>::TvEnergy(Context& context, View<const T> y, const Parameters& parameters, const TvOptions& options,
-                      std::span<const double> sampling)
+TvEnergy<T>::TvEnergy(Context& context, View<const T> y, const Parameters& parameters,
+                      const TvOptions& options, std::span<const double> sampling)
     : impl_(new Impl{parameters, options, y.shape(), y, {}, false, {}, {}, {}}) {
   const Shape& s = impl_->shape;
   if (s.c != 1 || s.n < 1 || s.h < 1 || s.w < 1)
@@ -65,11 +70,12 @@ TvEnergy<T>::TvEnergy(Context& context, View<const T> y, const Parameters& param
     throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
   if (!sampling.empty()) {
     if (sampling.size() != s.image())
-      throw ShapeError("the sampling image has " + std::to_string(sampling.size()) + " pixels, the data " + s.str() +
-                       ".");
+      throw ShapeError("the sampling image has " + std::to_string(sampling.size()) + " pixels, the data " +
+                       s.str() + ".");
     std::vector<T> mask(sampling.size());
     for (std::size_t p = 0; p < mask.size(); ++p) {
-      if (sampling[p] != 0 && sampling[p] != 1) throw ConfigError("the sampling image must hold only 0 and 1.");
+      if (sampling[p] != 0 && sampling[p] != 1)
+        throw ConfigError("the sampling image must hold only 0 and 1.");
       mask[p] = static_cast<T>(sampling[p]);
       impl_->masked = impl_->masked || sampling[p] == 0;
     }
@@ -94,8 +100,8 @@ template <class T>
 void TvEnergy<T>::bind(std::span<const double> theta) {
   const Parameters& p = impl_->parameters;
   if (theta.size() != p.size())
-    throw ShapeError("theta has " + std::to_string(theta.size()) + " entries, the model " + std::to_string(p.size()) +
-                     ".");
+    throw ShapeError("theta has " + std::to_string(theta.size()) + " entries, the model " +
+                     std::to_string(p.size()) + ".");
   std::array<double, 3> value{};
   for (std::size_t k = 0; k < 3; ++k) {
     value[k] = p.value(names[k], theta);
@@ -111,7 +117,8 @@ void TvEnergy<T>::bind(std::span<const double> theta) {
   const TvConstants c = impl_->constants();
   if (!(c.mu > 0) || !std::isfinite(c.lipschitz) || !std::isfinite(c.hessian_lipschitz))
     throw ConfigError("alpha " + std::to_string(value[0]) + ", nu " + std::to_string(value[1]) + ", xi " +
-                      std::to_string(value[2]) + " do not give a strongly convex energy with finite constants.");
+                      std::to_string(value[2]) +
+                      " do not give a strongly convex energy with finite constants.");
 }
 
 template <class T>
@@ -125,8 +132,8 @@ Curvature TvEnergy<T>::curvature() const {
 }
 
 template <class T>
-void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x, View<T> gradient,
-                                     const GradientSums& sums) const {
+void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
+                                     View<T> gradient, const GradientSums& sums) const {
   kernel_table<T>(context).tv_energy(
       stream_of(context),
       {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(), gradient.device_data(),
@@ -163,8 +170,8 @@ void TvEnergy<T>::linearise(Context& context, const Active& active, View<const T
 }
 
 template <class T>
-void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights, View<const T> p,
-                                  View<T> product, Scalars inner) const {
+void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights,
+                                  View<const T> p, View<T> product, Scalars inner) const {
   const Shape& s = impl_->shape;
   const kernels::TvModel m = impl_->model();
   kernel_table<T>(context).tv_hessian(
@@ -174,14 +181,16 @@ void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<c
 }
 
 template <class T>
-void TvEnergy<T>::start_dual(Context& context, const Active& active, View<const T> x, View<float> dual) const {
-  kernel_table<T>(context).tv_dual(stream_of(context), {impl_->model(), active, data(x), nullptr, nullptr,
-                                                        part(dual, impl_->shape, 0), part(dual, impl_->shape, 1)});
+void TvEnergy<T>::start_dual(Context& context, const Active& active, View<const T> x,
+                             View<float> dual) const {
+  kernel_table<T>(context).tv_dual(
+      stream_of(context), {impl_->model(), active, data(x), nullptr, nullptr, part(dual, impl_->shape, 0),
+                           part(dual, impl_->shape, 1)});
 }
 
 template <class T>
-void TvEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d, Scalars step,
-                              View<float> dual) const {
+void TvEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d,
+                              Scalars step, View<float> dual) const {
   kernel_table<T>(context).tv_dual(stream_of(context),
                                    {impl_->model(), active, data(x), data(d), step.device_data(),
                                     part(dual, impl_->shape, 0), part(dual, impl_->shape, 1)});
@@ -201,7 +210,8 @@ void TvEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<con
       stream_of(context), {impl_->model(), active, data(x), data(q), out, out + n, out + 2 * n});
 }
 
-/// B_alpha^T q = S_w (+ xi <x,q> inside alpha), B_nu^T q = alpha/nu S_nu, B_xi^T q = <x,q> (alpha <x,q> inside).
+/// B_alpha^T q = S_w (+ xi <x,q> inside alpha), B_nu^T q = alpha/nu S_nu, B_xi^T q = <x,q> (alpha <x,q>
+/// inside).
 template <class T>
 std::vector<double> TvEnergy<T>::mixed(std::span<const double> sums) const {
   const auto n = static_cast<std::size_t>(impl_->shape.n);
@@ -214,7 +224,8 @@ std::vector<double> TvEnergy<T>::mixed(std::span<const double> sums) const {
     const std::array<double, 3> column = {weight + (inside ? v.xi * ridge : 0), v.alpha / v.nu * smoothing,
                                           (inside ? v.alpha : 1) * ridge};
     for (std::size_t k = 0; k < 3; ++k)
-      if (impl_->entry[k] >= 0) out[i * p + static_cast<std::size_t>(impl_->entry[k])] = impl_->slope[k] * column[k];
+      if (impl_->entry[k] >= 0)
+        out[i * p + static_cast<std::size_t>(impl_->entry[k])] = impl_->slope[k] * column[k];
   }
   return out;
 }
@@ -228,8 +239,9 @@ void TvEnergy<T>::mixed_forward(Context& context, const Active& active, View<con
   const TvValues& v = impl_->value;
   const bool inside = impl_->options.xi_inside_alpha;
   kernel_table<T>(context).tv_mixed_forward(
-      stream_of(context), {impl_->model(), active, data(x), d[0], v.alpha / v.nu * d[1],
-                           inside ? v.xi * d[0] + v.alpha * d[2] : d[2], out.device_data(), norm2.device_data()});
+      stream_of(context),
+      {impl_->model(), active, data(x), d[0], v.alpha / v.nu * d[1],
+       inside ? v.xi * d[0] + v.alpha * d[2] : d[2], out.device_data(), norm2.device_data()});
 }
 
 template <class T>
@@ -248,8 +260,8 @@ void TvEnergy<T>::directional_sums(Context& context, const Active& active, View<
 }
 
 template <class T>
-DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int image, double epsilon, double norm_q,
-                                          double norm_v) const {
+DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int image, double epsilon,
+                                          double norm_q, double norm_v) const {
   const auto n = static_cast<std::size_t>(impl_->shape.n);
   std::array<double, kernels::tv_bound_sums> s{};
   for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + static_cast<std::size_t>(image)];
@@ -296,8 +308,9 @@ LocalCurvature TvEnergy<T>::local(std::span<const double> sums, int image) const
   const TvConstants c = impl_->constants();
   const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
   const TvValues& v = impl_->value;
-  return {std::min(c.lipschitz, 1 + v.ridge(impl_->options) + v.alpha * sums[i] * slack),
-          std::min(c.hessian_lipschitz, v.alpha / (v.nu * v.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
+  return {
+      std::min(c.lipschitz, 1 + v.ridge(impl_->options) + v.alpha * sums[i] * slack),
+      std::min(c.hessian_lipschitz, v.alpha / (v.nu * v.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
 }
 
 template <class T>

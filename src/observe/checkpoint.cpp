@@ -27,7 +27,8 @@ std::string folder_name(int iteration) {
 
 /// Iteration of a checkpoint's folder name, -1 for other names.
 int iteration_of(const std::string& name) {
-  if (name.size() < 6 || name.size() > 9 || name.find_first_not_of("0123456789") != std::string::npos) return -1;
+  if (name.size() < 6 || name.size() > 9 || name.find_first_not_of("0123456789") != std::string::npos)
+    return -1;
   return std::atoi(name.c_str());
 }
 
@@ -68,7 +69,9 @@ std::vector<double> numbers_from(const Json& json) {
   return values;
 }
 
-std::uint64_t checksum(const std::vector<std::uint8_t>& bytes) { return fingerprint(std::as_bytes(std::span(bytes))); }
+std::uint64_t checksum(const std::vector<std::uint8_t>& bytes) {
+  return fingerprint(std::as_bytes(std::span(bytes)));
+}
 std::uint64_t checksum(const std::string& text) { return fingerprint(std::as_bytes(std::span(text))); }
 
 Json array_json(const char* file, const std::vector<std::uint8_t>& bytes) {
@@ -84,8 +87,9 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["epsilon"] = number(s.epsilon);
   json["delta"] = number(s.delta);
   json["step"] = number(s.step);
-  json["work"] = {
-      {"gradients", s.work.gradients}, {"hessian_products", s.work.hessian_products}, {"other", s.work.other}};
+  json["work"] = {{"gradients", s.work.gradients},
+                  {"hessian_products", s.work.hessian_products},
+                  {"other", s.work.other}};
   json["seconds"] = number(s.seconds);
   json["has_columns"] = s.has_columns;
   json["previous_theta"] = numbers(s.previous_theta);
@@ -122,8 +126,8 @@ void require_identity(const fs::path& folder, const Json& saved, const std::vect
   }
   for (const auto& [name, value] : saved.items())
     if (std::none_of(identity.begin(), identity.end(), [&](const NamedOption& o) { return o.first == name; }))
-      throw ConfigError("the run in " + run + " cannot be resumed: its " + name + " is " + value.get<std::string>() +
-                        ", which is not set now" + remedy);
+      throw ConfigError("the run in " + run + " cannot be resumed: its " + name + " is " +
+                        value.get<std::string>() + ", which is not set now" + remedy);
 }
 
 /// Throws ConfigError for another identity, anything else for a damaged checkpoint.
@@ -132,7 +136,8 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   const auto sum = json.at("checksum").get<std::string>();
   json.erase("checksum");
   if (fingerprint_text(checksum(json.dump())) != sum) throw Error("state.json has another checksum");
-  if (json.at("format_version").get<int>() != kFormatVersion) throw Error("state.json has another format version");
+  if (json.at("format_version").get<int>() != kFormatVersion)
+    throw Error("state.json has another format version");
   require_identity(folder.parent_path(), json.at("identity"), identity);
   UpperState s;
   s.iteration = json.at("iteration").get<int>();
@@ -210,7 +215,8 @@ std::optional<Checkpoint::Loaded> Checkpoint::load_latest(const fs::path& folder
     try {
       Loaded loaded{load(path, identity), ""};
       if (!damaged.empty())
-        loaded.note = "checkpoint " + path.string() + " is used because a newer one is damaged: " + damaged + ".";
+        loaded.note =
+            "checkpoint " + path.string() + " is used because a newer one is damaged: " + damaged + ".";
       return loaded;
     } catch (const ConfigError&) {
       throw;
@@ -221,7 +227,8 @@ std::optional<Checkpoint::Loaded> Checkpoint::load_latest(const fs::path& folder
     }
   }
   if (!damaged.empty())
-    throw IoError(folder.string(), "no checkpoint can be used: " + damaged + "; start a new run in another folder.");
+    throw IoError(folder.string(),
+                  "no checkpoint can be used: " + damaged + "; start a new run in another folder.");
   return std::nullopt;
 }
 

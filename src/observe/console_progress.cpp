@@ -37,7 +37,8 @@ std::string amount(double count) {
 
 }  // namespace
 
-ConsoleProgress::ConsoleProgress(std::ostream& stream, bool terminal, const ProgressLimits& limits, bool verbose)
+ConsoleProgress::ConsoleProgress(std::ostream& stream, bool terminal, const ProgressLimits& limits,
+                                 bool verbose)
     : stream_(stream), terminal_(terminal), verbose_(verbose), limits_(limits) {}
 
 double ConsoleProgress::seconds_left(const IterationRecord& record) const {
@@ -103,7 +104,8 @@ bool ConsoleProgress::iteration(const IterationRecord& record) {
 
 void ConsoleProgress::finished(const UpperReport& report) {
   if (verbose_) {
-    if (started_ && report.last.iteration != printed_iteration_) stream_ << line(report.last) << '\n' << std::flush;
+    if (started_ && report.last.iteration != printed_iteration_)
+      stream_ << line(report.last) << '\n' << std::flush;
   } else if (terminal_ && started_) {
     stream_ << '\n' << std::flush;
   }

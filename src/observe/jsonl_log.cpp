@@ -92,7 +92,8 @@ void JsonlLog::finished(const UpperReport& report) {
 }
 
 void JsonlLog::append(const IterationRecord& record) {
-  const std::string text = record_json(record, parameters_).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string text =
+      record_json(record, parameters_).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   struct stat before {};
   const bool known = ::fstat(file_, &before) == 0;
   std::size_t done = 0;

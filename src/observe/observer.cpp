@@ -38,14 +38,22 @@ void ObserverList::finished(const UpperReport& report) {
 
 const char* upper_status_name(UpperStatus status) {
   switch (status) {
-    case UpperStatus::stationary: return "stationary";
-    case UpperStatus::accuracy_limit: return "accuracy_limit";
-    case UpperStatus::line_search_failed: return "line_search_failed";
-    case UpperStatus::max_iterations: return "max_iterations";
-    case UpperStatus::time_limit: return "time_limit";
-    case UpperStatus::budget: return "budget";
-    case UpperStatus::interrupted: return "interrupted";
-    case UpperStatus::failed: return "failed";
+    case UpperStatus::stationary:
+      return "stationary";
+    case UpperStatus::accuracy_limit:
+      return "accuracy_limit";
+    case UpperStatus::line_search_failed:
+      return "line_search_failed";
+    case UpperStatus::max_iterations:
+      return "max_iterations";
+    case UpperStatus::time_limit:
+      return "time_limit";
+    case UpperStatus::budget:
+      return "budget";
+    case UpperStatus::interrupted:
+      return "interrupted";
+    case UpperStatus::failed:
+      return "failed";
   }
   return "unknown";
 }

@@ -23,16 +23,17 @@ CgScalars::CgScalars(Frame& frame, int n)
 namespace {
 
 kernels::CgState state_of(const CgScalars& s, ActiveSet& active, int cap) {
-  return {s.rz.device_data(),         s.rr.device_data(), s.pap.device_data(),    s.beta.device_data(),
-          s.target.device_data(),     s.slope.device_data(), s.iterations.device_data(), active.mask(),
-          s.failed.device_data(),     static_cast<double>(cap)};
+  return {s.rz.device_data(),     s.rr.device_data(),      s.pap.device_data(),        s.beta.device_data(),
+          s.target.device_data(), s.slope.device_data(),   s.iterations.device_data(), active.mask(),
+          s.failed.device_data(), static_cast<double>(cap)};
 }
 
 }  // namespace
 
 template <class T>
-void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active, const CgStart<T>& start,
-                            const CgVectors<T>& v, const CgScalars& s, int cap, int check_every) {
+void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active,
+                            const CgStart<T>& start, const CgVectors<T>& v, const CgScalars& s, int cap,
+                            int check_every) {
   const kernels::Table<T>& k = kernel_table<T>(context);
   const kernels::Stream& stream = stream_of(context);
   const std::size_t size = hessian.energy->shape().image();
@@ -42,18 +43,18 @@ void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, Activ
   fill<double>(context, s.slope, 0);
 
   // r = b - A x, p = z = D^{-1} r
-  k.cg_start(stream, {active.active(), size, start.source ? start.source.device_data() : nullptr, start.sign, inverse,
-                      start.zero, v.x.device_data(), v.r.device_data(), v.p.device_data(), state});
+  k.cg_start(stream, {active.active(), size, start.source ? start.source.device_data() : nullptr, start.sign,
+                      inverse, start.zero, v.x.device_data(), v.r.device_data(), v.p.device_data(), state});
   for (int iteration = 0; iteration < cap; ++iteration) {
     if (iteration % check_every == 0 && active.refresh(context) == 0) return;
     // <p, A p>
     hessian.energy->hessian_product(context, active.active(), hessian.weights, v.p, v.product, s.pap);
     // a = <r,z> / <p,Ap>;  x += a p;  r -= a A p;  beta = <r+,z+> / <r,z>
-    k.cg_update(stream, {active.active(), size, v.p.device_data(), v.product.device_data(), inverse, v.x.device_data(),
-                         v.r.device_data(), state});
+    k.cg_update(stream, {active.active(), size, v.p.device_data(), v.product.device_data(), inverse,
+                         v.x.device_data(), v.r.device_data(), state});
     // p = z + beta p
-    k.cg_direction(stream, {active.active(), size, v.r.device_data(), inverse, v.p.device_data(),
-                            s.beta.device_data()});
+    k.cg_direction(
+        stream, {active.active(), size, v.r.device_data(), inverse, v.p.device_data(), s.beta.device_data()});
   }
   active.refresh(context);
 }
@@ -108,6 +109,13 @@ struct Progress {
     }
     return any;
   }
+  /// Iterations of the next run: no open image may exceed the cap.
+  int next_run(int longest, int cap) const {
+    double left = longest;
+    for (std::size_t i = 0; i < open.size(); ++i)
+      if (open[i]) left = std::min(left, cap - iterations[i]);
+    return static_cast<int>(left);
+  }
   void close(std::size_t i, SolveStatus s) {
     status[i] = s;
     open[i] = 0;
@@ -130,8 +138,8 @@ SolveReport report_of(const Progress& p, Work work, const char* name) {
 }  // namespace
 
 template <class T>
-SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& hessian, const LinearRequest& request,
-                                        View<const T> b, View<T> q) const {
+SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& hessian,
+                                        const LinearRequest& request, View<const T> b, View<T> q) const {
   const Shape shape = hessian.energy->shape();
   require_same(shape, b.shape(), "right-hand side");
   require_same(shape, q.shape(), "solution");
@@ -139,8 +147,10 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
   const auto n = static_cast<std::size_t>(shape.n);
   const kernels::Table<T>& k = kernel_table<T>(context);
   const kernels::Stream& stream = stream_of(context);
-  const double unit = std::numeric_limits<T>::epsilon() / 2, lipschitz = hessian.energy->curvature().lipschitz;
-  // Rounding makes the recurrence drift from the true residual: replaced every 50 iterations in single precision.
+  const double unit = std::numeric_limits<T>::epsilon() / 2,
+               lipschitz = hessian.energy->curvature().lipschitz;
+  // Rounding makes the recurrence drift from the true residual: replaced every 50 iterations in single
+  // precision.
   const int run = sizeof(T) == 4 ? 50 : 500;
 
   Frame frame(context);
@@ -149,7 +159,8 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
   const View<double> norms = frame.view<double>({3, shape.n, 1, 1});
   const View<std::uint8_t> open = frame.view<std::uint8_t>({shape.n, 1, 1, 1});
   const View<T> r = frame.view<T>(shape), p = frame.view<T>(shape), product = frame.view<T>(shape);
-  const CgVectors<T> vectors{q, r, p, product, jacobi_ ? View<const T>(hessian.inverse_diagonal) : View<const T>()};
+  const CgVectors<T> vectors{q, r, p, product,
+                             jacobi_ ? View<const T>(hessian.inverse_diagonal) : View<const T>()};
 
   Progress progress(n, request);
   Work work;
@@ -170,14 +181,14 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
     }
     first = false;
     double* out = norms.device_data();
-    k.residual(stream, {active.active(), shape.image(), b.device_data(), product.device_data(), q.device_data(),
-                        r.device_data(), out, out + n, out + 2 * n});
+    k.residual(stream, {active.active(), shape.image(), b.device_data(), product.device_data(),
+                        q.device_data(), r.device_data(), out, out + n, out + 2 * n});
     const std::vector<double> values = fetch(context, norms).wait(context);
     if (!progress.judge(values, unit, lipschitz, request.max_iterations)) break;
     upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), open.shape()));
     active.refresh(context);
     run_conjugate_gradient<T>(context, hessian, active, {{}, 1, false}, vectors, scalars,
-                              std::min(run, request.max_iterations), request.check_every);
+                              progress.next_run(run, request.max_iterations), request.check_every);
     const std::vector<double> done = fetch(context, scalars.iterations).wait(context);
     for (std::size_t i = 0; i < n; ++i) {
       if (!progress.open[i]) continue;

@@ -27,20 +27,23 @@ struct CgStart {
   bool zero = true;  ///< x = 0
 };
 
-/// Preconditioned conjugate gradients for A x = b until |r| <= target_i or `cap` iterations, per image (Hestenes and
-/// Stiefel 1952). Three launches per iteration. Clears the masks of `active`; the caller reads scalars.iterations.
+/// Preconditioned conjugate gradients for A x = b until |r| <= target_i or `cap` iterations, per image
+/// (Hestenes and Stiefel 1952). Three launches per iteration. Clears the masks of `active`; the caller reads
+/// scalars.iterations.
 template <class T>
-void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active, const CgStart<T>& start,
-                            const CgVectors<T>& vectors, const CgScalars& scalars, int cap, int check_every);
+void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active,
+                            const CgStart<T>& start, const CgVectors<T>& vectors, const CgScalars& scalars,
+                            int cap, int check_every);
 
-/// Conjugate gradients with residual replacement: the recurrence runs to 0.9 of the tolerance, then the residual is
-/// recomputed and decides.
+/// Conjugate gradients with residual replacement: the recurrence runs to 0.9 of the tolerance, then the
+/// residual is recomputed and decides.
 template <class T>
 class ConjugateGradient final : public LinearSolver<T> {
  public:
   explicit ConjugateGradient(bool jacobi) : jacobi_(jacobi) {}
   const char* name() const override { return jacobi_ ? "pcg" : "cg"; }
-  SolveReport solve(Context&, const HessianAt<T>&, const LinearRequest&, View<const T> b, View<T> q) const override;
+  SolveReport solve(Context&, const HessianAt<T>&, const LinearRequest&, View<const T> b,
+                    View<T> q) const override;
 
  private:
   bool jacobi_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "device/backend.hpp"
 #include "solve/solve_support.hpp"

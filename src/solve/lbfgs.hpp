@@ -7,7 +7,7 @@ inline namespace v0 {
 
 /// Limited-memory BFGS with 10 pairs (Nocedal 1980) and a line search on directional derivatives. Images
 /// accept their steps independently: an iteration evaluates the gradient of every active image at its own
-/// trial point. Needs 25 image-sized arrays beside x.
+/// trial point. Needs 24 image-sized arrays beside x.
 template <class T>
 class Lbfgs final : public Minimiser<T> {
  public:

@@ -19,7 +19,8 @@ constexpr int backtrack_cap = 40;
 template <class T>
 class NewtonRun {
  public:
-  NewtonRun(Context& context, const Energy<T>& energy, const SolveRequest<T>& request, View<T> x, Frame& frame)
+  NewtonRun(Context& context, const Energy<T>& energy, const SolveRequest<T>& request, View<T> x,
+            Frame& frame)
       : context_(context),
         energy_(energy),
         request_(request),
@@ -64,9 +65,10 @@ class NewtonRun {
     const Active active = state_.active.active();
     energy_.linearise(context_, active, x_, dual_, weights_, inverse_diagonal_);
     work_.other += static_cast<std::uint64_t>(active.count);
+    const double share = request_.joint ? 1 / std::sqrt(static_cast<double>(shape_.n)) : 1;
     context_.impl().scalar_table().newton_begin(
         stream_of(context_), {active, state_.sums.norm2.device_data(), state_.tolerance.device_data(), mu_,
-                              largest_forcing, first, norm2_first_.device_data(), cg_.target.device_data()});
+                              largest_forcing, share, first, norm2_first_.device_data(), cg_.target.device_data()});
     inner_.assign(context_, state_.active);
     run_conjugate_gradient<T>(context_, {&energy_, weights_, inverse_diagonal_}, inner_, {g_, -1, true},
                               {d_, g_, p_, product_, inverse_diagonal_}, cg_, 10000, request_.check_every);
@@ -101,9 +103,9 @@ class NewtonRun {
   void advance() {
     const Active active = state_.active.active();
     energy_.update_dual(context_, active, x_, d_, step_, dual_);
-    kernel_table<T>(context_).combine(stream_of(context_),
-                                      {active, shape_.image(), x_.device_data(), d_.device_data(), 1, 1, nullptr,
-                                       step_.device_data(), x_.device_data()});
+    kernel_table<T>(context_).combine(
+        stream_of(context_), {active, shape_.image(), x_.device_data(), d_.device_data(), 1, 1, nullptr,
+                              step_.device_data(), x_.device_data()});
     std::swap(g_, product_);
   }
 

@@ -5,8 +5,9 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Primal-dual Newton (Chan, Golub and Mulet 1999): the system K^T M K d = -grad with M from x and a dual field zeta,
-/// |zeta| <= 1, by Jacobi-preconditioned CG to eta_k |grad|; Armijo on Phi. Needs 10 image-sized arrays beside x and y.
+/// Primal-dual Newton (Chan, Golub and Mulet 1999): the system K^T M K d = -grad with M from x and a dual
+/// field zeta, |zeta| <= 1, by Jacobi-preconditioned CG to eta_k |grad|; Armijo on Phi. Needs 10 image-sized
+/// arrays beside x and y.
 template <class T>
 class Newton final : public Minimiser<T> {
  public:

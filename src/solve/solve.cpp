@@ -14,12 +14,18 @@ inline namespace v0 {
 
 const char* status_name(SolveStatus status) {
   switch (status) {
-    case SolveStatus::converged: return "converged";
-    case SolveStatus::decided: return "decided";
-    case SolveStatus::iteration_cap: return "iteration_cap";
-    case SolveStatus::rounding_limited: return "rounding_limited";
-    case SolveStatus::budget: return "budget";
-    case SolveStatus::failed: return "failed";
+    case SolveStatus::converged:
+      return "converged";
+    case SolveStatus::decided:
+      return "decided";
+    case SolveStatus::iteration_cap:
+      return "iteration_cap";
+    case SolveStatus::rounding_limited:
+      return "rounding_limited";
+    case SolveStatus::budget:
+      return "budget";
+    case SolveStatus::failed:
+      return "failed";
   }
   return "unknown";
 }
@@ -28,8 +34,8 @@ namespace {
 
 void require_tolerances(double tolerance, std::span<const double> per_image, int images) {
   if (!per_image.empty() && per_image.size() != static_cast<std::size_t>(images))
-    throw ShapeError(std::to_string(per_image.size()) + " tolerances were given for " + std::to_string(images) +
-                     " images.");
+    throw ShapeError(std::to_string(per_image.size()) + " tolerances were given for " +
+                     std::to_string(images) + " images.");
   if (per_image.empty() && !(tolerance > 0)) throw ConfigError("the tolerance must be positive.");
   for (double t : per_image)
     if (!(t > 0)) throw ConfigError("every tolerance must be positive.");

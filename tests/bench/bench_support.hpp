@@ -97,8 +97,8 @@ double fma_rate(int threads) {
   return 2.0 * threads * lanes * rounds / best;
 }
 
-/// 25 crops 96x96 of real photographs (a folder named by BILEVEL_BENCH_DATA, or the shared Kodak images), or a synthetic
-/// stand-in when there are none; noise sigma 0.1, seed 1.
+/// 25 crops 96x96 of real photographs (a folder named by BILEVEL_BENCH_DATA, or the shared Kodak images), or
+/// a synthetic stand-in when there are none; noise sigma 0.1, seed 1.
 struct TrainingData {
   std::vector<double> clean, noisy;
   Shape shape{25, 1, 96, 96};
@@ -137,7 +137,8 @@ inline TrainingData training_data() {
         const double level = uniform(random), slope = 0.02 * normal(random);
         for (int r = 0; r < 96; ++r)
           for (int c = 0; c < 96; ++c)
-            if (std::hypot(r - r0, c - c0) < size) image[r * 96 + c] = std::clamp(level + slope * (c - c0), 0.0, 1.0);
+            if (std::hypot(r - r0, c - c0) < size)
+              image[r * 96 + c] = std::clamp(level + slope * (c - c0), 0.0, 1.0);
       }
       d.clean.insert(d.clean.end(), image.begin(), image.end());
     }

@@ -1,5 +1,5 @@
-// How tight the hypergradient's error bound is over a training run: omega of every form and their minimum divided by the
-// true error |z - grad f|, with grad f from a lower level and linear systems solved to 1e-10.
+// How tight the hypergradient's error bound is over a training run: omega of every form and their minimum
+// divided by the true error |z - grad f|, with grad f from a lower level and linear systems solved to 1e-10.
 
 #include <algorithm>
 #include <cstdio>
@@ -27,7 +27,8 @@ std::vector<double> exact(TrainingProblem<double>& p, std::span<const double> th
   copy<double>(p.context, p.data.view(), x.view());
   SolveRequest<double> request;
   request.tolerance = 1e-10;
-  const SolveReport solved = make_minimiser<double>()->minimise(p.context, p.problem->energy(), request, x.view());
+  const SolveReport solved =
+      make_minimiser<double>()->minimise(p.context, p.problem->energy(), request, x.view());
   ImplicitHypergradient<double> gradient(p.context, *p.problem);
   HypergradientRequest tight;
   tight.delta = 1e-11;
@@ -60,7 +61,8 @@ void run(const TrainingData& data, bool isotropic, double tolerance) {
     columns.push_back(r.omega_columns / error);
     best.push_back(r.error_bound / error);
   }
-  std::printf("%s TV, %zu gradients, omega / true error:\n", isotropic ? "isotropic" : "anisotropic", best.size());
+  std::printf("%s TV, %zu gradients, omega / true error:\n", isotropic ? "isotropic" : "anisotropic",
+              best.size());
   report("theorem", theorem);
   report("q-based", adjoint);
   report("directional", directional);

@@ -1,5 +1,6 @@
-// Every kernel: bytes per second (each array counted once) against the triad of the same run, on arrays of the same
-// size and on large ones, and its arithmetic against the measured rate of x / sqrt(x x + c) or of fused multiply-adds.
+// Every kernel: bytes per second (each array counted once) against the triad of the same run, on arrays of
+// the same size and on large ones, and its arithmetic against the measured rate of x / sqrt(x x + c) or of
+// fused multiply-adds.
 //   ratio_triad        bytes/s / triad at this size       ratio_memory  bytes/s / triad out of cache
 //   ratio_arithmetic   time the square roots and divisions (or multiply-adds) alone need / time
 
@@ -23,8 +24,11 @@ struct Limits {
   std::map<std::size_t, double> triads;
 
   static Limits& get() {
-    static Limits l{device().threads(), triad<T>(std::size_t(1) << 24, device().threads()),
-                    root_rate<T>(device().threads()), fma_rate<T>(device().threads()), {}};
+    static Limits l{device().threads(),
+                    triad<T>(std::size_t(1) << 24, device().threads()),
+                    root_rate<T>(device().threads()),
+                    fma_rate<T>(device().threads()),
+                    {}};
     return l;
   }
   double triad_at(std::size_t count) {
@@ -99,10 +103,12 @@ void register_shape(const std::string& label, Shape s, bool iso) {
   };
   const double r = iso ? 1 : 2;
   add("tv_energy", 3, r, 30, [](Fixture<T>& f) {
-    f.energy->value_and_gradient(f.context, f.active.active(), f.a.view(), f.c.view(), {f.row(0), f.row(1), f.row(2)});
+    f.energy->value_and_gradient(f.context, f.active.active(), f.a.view(), f.c.view(),
+                                 {f.row(0), f.row(1), f.row(2)});
   });
   add("tv_hessian", iso ? 5 : 4, 0, iso ? 17 : 13, [](Fixture<T>& f) {
-    f.energy->hessian_product(f.context, f.active.active(), f.weights.view(), f.a.view(), f.c.view(), f.row(0));
+    f.energy->hessian_product(f.context, f.active.active(), f.weights.view(), f.a.view(), f.c.view(),
+                              f.row(0));
   });
   add("tv_linearise", iso ? 5 : 4, r + 1, 30, [](Fixture<T>& f) {
     f.energy->linearise(f.context, f.active.active(), f.a.view(), {}, f.weights.view(), f.d.view());
@@ -115,13 +121,14 @@ void register_shape(const std::string& label, Shape s, bool iso) {
     f.energy->mixed_forward(f.context, f.active.active(), f.a.view(), direction, f.c.view(), f.row(0));
   });
   add("tv_bound", 3, 10 * r, 100, [](Fixture<T>& f) {
-    f.energy->directional_sums(f.context, f.active.active(), f.a.view(), f.b.view(), f.c.view(), f.ball, f.sums);
+    f.energy->directional_sums(f.context, f.active.active(), f.a.view(), f.b.view(), f.c.view(), f.ball,
+                               f.sums);
   });
   if (!iso) return;
   add("combine", 3, 0, 3, [](Fixture<T>& f) {
-    kernel_table<T>(f.context).combine(stream_of(f.context),
-                                       {f.active.active(), f.shape.image(), f.a.view().device_data(),
-                                        f.b.view().device_data(), 1, 0.5, nullptr, nullptr, f.c.view().device_data()});
+    kernel_table<T>(f.context).combine(
+        stream_of(f.context), {f.active.active(), f.shape.image(), f.a.view().device_data(),
+                               f.b.view().device_data(), 1, 0.5, nullptr, nullptr, f.c.view().device_data()});
   });
   add("dot", 2, 0, 2, [](Fixture<T>& f) {
     kernel_table<T>(f.context).dot(stream_of(f.context),
@@ -140,10 +147,12 @@ void register_shape(const std::string& label, Shape s, bool iso) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   const Device d = device();
-  std::printf("device %s, %s; double: triad %.1f GB/s out of cache, %.1f at 1024x1024, fma %.1f GFLOP/s, x/sqrt %.2f G/s\n",
-              d.name().c_str(), d.instruction_set().c_str(), Limits<double>::get().memory / 1e9,
-              Limits<double>::get().triad_at(1 << 20) / 1e9, Limits<double>::get().fma / 1e9,
-              Limits<double>::get().root / 1e9);
+  std::printf(
+      "device %s, %s; double: triad %.1f GB/s out of cache, %.1f at 1024x1024, fma %.1f GFLOP/s, x/sqrt %.2f "
+      "G/s\n",
+      d.name().c_str(), d.instruction_set().c_str(), Limits<double>::get().memory / 1e9,
+      Limits<double>::get().triad_at(1 << 20) / 1e9, Limits<double>::get().fma / 1e9,
+      Limits<double>::get().root / 1e9);
   std::printf("float: triad %.1f GB/s out of cache, %.1f at 1024x1024, fma %.1f GFLOP/s, x/sqrt %.2f G/s\n",
               Limits<float>::get().memory / 1e9, Limits<float>::get().triad_at(1 << 20) / 1e9,
               Limits<float>::get().fma / 1e9, Limits<float>::get().root / 1e9);

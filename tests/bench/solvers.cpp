@@ -1,5 +1,5 @@
-// Lower-level and linear solvers in operator applications and seconds, from a cold start at the data, 25 images 96x96:
-// isotropic TV, alpha 0.05, nu 1e-2, 1e-3, 1e-4, xi 1e-3, tolerances 1e-1, 1e-3, 1e-5.
+// Lower-level and linear solvers in operator applications and seconds, from a cold start at the data, 25
+// images 96x96: isotropic TV, alpha 0.05, nu 1e-2, 1e-3, 1e-4, xi 1e-3, tolerances 1e-1, 1e-3, 1e-5.
 
 #include <benchmark/benchmark.h>
 
@@ -57,13 +57,15 @@ void adjoint(benchmark::State& state, const std::string& solver, double nu) {
   make_minimiser<T>()->minimise(context, energy, request, x.view());
   Frame frame(context);
   ActiveSet all(context, frame, data().shape.n);
-  const View<T> weights = frame.view<T>({3 * data().shape.n, 1, 96, 96}), inverse = frame.view<T>(data().shape);
+  const View<T> weights = frame.view<T>({3 * data().shape.n, 1, 96, 96}),
+                inverse = frame.view<T>(data().shape);
   energy.linearise(context, all.active(), x.view(), {}, weights, inverse);
   SolveReport report;
   for (auto _ : state) {
     LinearRequest linear;
     linear.tolerance = 1e-6;
-    report = make_linear_solver<T>(solver)->solve(context, {&energy, weights, inverse}, linear, y.view(), q.view());
+    report = make_linear_solver<T>(solver)->solve(context, {&energy, weights, inverse}, linear, y.view(),
+                                                  q.view());
   }
   state.counters["hvps"] = static_cast<double>(report.work.hessian_products) / data().shape.n;
   state.SetLabel(status_name(report.status));
@@ -74,7 +76,8 @@ void adjoint(benchmark::State& state, const std::string& solver, double nu) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   std::printf("%s photographs; work = operator applications per image; device %s, %s\n",
-              data().real ? "real" : "synthetic", device().name().c_str(), device().instruction_set().c_str());
+              data().real ? "real" : "synthetic", device().name().c_str(),
+              device().instruction_set().c_str());
   for (double nu : {1e-2, 1e-3, 1e-4})
     for (const char* solver : {"newton", "lbfgs", "fista", "heavy-ball", "gradient-descent"})
       for (double tolerance : {1e-1, 1e-3, 1e-5}) {
@@ -84,13 +87,15 @@ int main(int argc, char** argv) {
           std::snprintf(text, sizeof(text), "%s/nu_%.0e/%s/tol_%.0e", solver, nu, type, tolerance);
           return std::string(text);
         };
-        benchmark::RegisterBenchmark(name("double").c_str(), [=](benchmark::State& s) {
-          lower<double>(s, solver, nu, tolerance);
-        })->Iterations(1)->Unit(benchmark::kMillisecond);
+        benchmark::RegisterBenchmark(name("double").c_str(),
+                                     [=](benchmark::State& s) { lower<double>(s, solver, nu, tolerance); })
+            ->Iterations(1)
+            ->Unit(benchmark::kMillisecond);
         if (tolerance > 1e-4)
-          benchmark::RegisterBenchmark(name("float").c_str(), [=](benchmark::State& s) {
-            lower<float>(s, solver, nu, tolerance);
-          })->Iterations(1)->Unit(benchmark::kMillisecond);
+          benchmark::RegisterBenchmark(name("float").c_str(),
+                                       [=](benchmark::State& s) { lower<float>(s, solver, nu, tolerance); })
+              ->Iterations(1)
+              ->Unit(benchmark::kMillisecond);
       }
   for (double nu : {1e-2, 1e-3})
     for (const char* solver : {"pcg", "cg", "heavy-ball"}) {

@@ -1,5 +1,6 @@
-// The whole training run, MAID against fixed accuracies, in operator applications per image and seconds: 25 photographs
-// 96x96, sigma 0.1, anisotropic TV, alpha and nu learned from exp(-5). `excess` is loss / best loss - 1.
+// The whole training run, MAID against fixed accuracies, in operator applications per image and seconds: 25
+// photographs 96x96, sigma 0.1, anisotropic TV, alpha and nu learned from exp(-5). `excess` is loss / best
+// loss - 1.
 
 #include <benchmark/benchmark.h>
 
@@ -36,7 +37,9 @@ double best_loss() {
     UpperOptions o;
     o.schedule.tolerance = 1e-6;
     Observer silent;
-    return make_maid<double>(o)->run(p.context, *p.problem, p.parameters.initial(), p.data.view(), silent).last.loss;
+    return make_maid<double>(o)
+        ->run(p.context, *p.problem, p.parameters.initial(), p.data.view(), silent)
+        .last.loss;
   }();
   return best;
 }
@@ -66,9 +69,11 @@ void train(benchmark::State& state, const UpperOptions& options, double within) 
 }
 
 void add(const std::string& name, const UpperOptions& o, double within, bool single = false) {
-  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& s) {
-    single ? train<float>(s, o, within) : train<double>(s, o, within);
-  })->Iterations(1)->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(
+      name.c_str(),
+      [=](benchmark::State& s) { single ? train<float>(s, o, within) : train<double>(s, o, within); })
+      ->Iterations(1)
+      ->Unit(benchmark::kMillisecond);
 }
 
 }  // namespace
@@ -76,7 +81,8 @@ void add(const std::string& name, const UpperOptions& o, double within, bool sin
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   std::printf("%s photographs; work = operator applications per image; device %s, %s\n",
-              data().real ? "real" : "synthetic", device().name().c_str(), device().instruction_set().c_str());
+              data().real ? "real" : "synthetic", device().name().c_str(),
+              device().instruction_set().c_str());
   for (double within : {1e-3, 1e-4}) {
     const std::string target = within == 1e-3 ? "0.1%" : "0.01%";
     UpperOptions o;

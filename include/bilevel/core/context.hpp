@@ -22,7 +22,8 @@ struct Counters {
 
 class Context;
 
-/// Scratch of one scope, taken from the arena of a context and given back at the end of the scope. Frames nest.
+/// Scratch of one scope, taken from the arena of a context and given back at the end of the scope. Frames
+/// nest.
 class BILEVEL_API Frame {
  public:
   explicit Frame(Context& context);
@@ -30,8 +31,8 @@ class BILEVEL_API Frame {
   Frame(const Frame&) = delete;
   Frame& operator=(const Frame&) = delete;
 
-  /// Uninitialised scratch. T is float, double, std::int32_t or std::uint8_t. Allocates only when the arena has never
-  /// been this full. Throws DeviceError when memory is exhausted.
+  /// Uninitialised scratch. T is float, double, std::int32_t or std::uint8_t. Allocates only when the arena
+  /// has never been this full. Throws DeviceError when memory is exhausted.
   template <class T>
   View<T> view(Shape shape);
 
@@ -40,7 +41,8 @@ class BILEVEL_API Frame {
   std::size_t chunk_, offset_;
 };
 
-/// One ordered stream of work on a device with its scratch arena and counters. Move-only; one thread at a time.
+/// One ordered stream of work on a device with its scratch arena and counters. Move-only; one thread at a
+/// time.
 class BILEVEL_API Context {
  public:
   explicit Context(const Device& device);

@@ -15,9 +15,10 @@ enum class DeviceKind { cpu, cuda };
 /// Where work runs. A shared handle: copies name the same device.
 class BILEVEL_API Device {
  public:
-  /// "auto", "cpu", "cpu:THREADS", "cuda", "cuda:INDEX". "cpu-guarded[:THREADS]" is the CPU with device memory that is
-  /// inaccessible outside kernels, for tests. The environment variable BILEVEL_CPU_ISA (baseline, avx2, avx512) forces
-  /// an instruction set. Throws ConfigError for an unknown name, DeviceError for a device that is not there.
+  /// "auto", "cpu", "cpu:THREADS", "cuda", "cuda:INDEX". "cpu-guarded[:THREADS]" is the CPU with device
+  /// memory that is inaccessible outside kernels, for tests. The environment variable BILEVEL_CPU_ISA
+  /// (baseline, avx2, avx512) forces an instruction set. Throws ConfigError for an unknown name, DeviceError
+  /// for a device that is not there.
   static Device open(std::string_view name);
 
   DeviceKind kind() const;

@@ -11,7 +11,8 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// A copy to the host under way. wait() blocks until it has arrived (one host synchronisation) and may be called once.
+/// A copy to the host under way. wait() blocks until it has arrived (one host synchronisation) and may be
+/// called once.
 class BILEVEL_API Fetch {
  public:
   explicit Fetch(std::vector<double> values) : values_(std::move(values)) {}

@@ -7,16 +7,16 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// A contiguous array on a device, passed by value. It does not own its memory and host code cannot dereference it;
-/// `device_data()` is for kernels and device libraries.
+/// A contiguous array on a device, passed by value. It does not own its memory and host code cannot
+/// dereference it; `device_data()` is for kernels and device libraries.
 template <class T>
 class View {
  public:
   View() = default;
   View(T* data, Shape shape) : data_(data), shape_(shape) {}
   template <class U>
-    requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
-  View(const View<U>& other) : data_(other.device_data()), shape_(other.shape()) {}  // NOLINT: conversion to const
+  requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>) View(const View<U>& other)
+      : data_(other.device_data()), shape_(other.shape()) {}  // NOLINT: conversion to const
 
   T* device_data() const { return data_; }
   const Shape& shape() const { return shape_; }

@@ -8,21 +8,21 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Numbers of MAID (Salehi et al. 2024; algorithms.md section 5).
-struct ScheduleOptions {
-  double epsilon0 = 0.1;     ///< first lower-level accuracy
-  double delta0 = 0.1;       ///< first linear-solver accuracy
-  double step0 = 1e-2;       ///< first step of plain gradient steps; scaled steps start at 1
-  double rho = 0.5;          ///< step factor of a backtrack
-  double rho_up = 1.2;       ///< step factor after an accepted step
-  double nu = 0.5;           ///< accuracy factor of a refinement
-  double nu_up = 1.1;        ///< accuracy factor after an accepted step
-  double eta = 0.5;          ///< descent: error <= (1 - eta) of the gradient
-  double lambda = 0.1;       ///< sufficient decrease; 0 < lambda < eta < 1
-  int max_backtracks = 10;   ///< J_0: trials before the accuracies are refined
-  int max_rounds = 12;       ///< refinements of one line search before it is given up
-  double tolerance = 1e-6;   ///< stop when |z| + omega <= tolerance
-  /// A trial that the enclosures leave undecided refines the accuracies at once; false: a shorter step is tried first
-  /// and only a search without success refines, as in the paper.
+struct BILEVEL_API ScheduleOptions {
+  double epsilon0 = 0.1;    ///< first lower-level accuracy
+  double delta0 = 0.1;      ///< first linear-solver accuracy
+  double step0 = 1e-2;      ///< first step of plain gradient steps; scaled steps start at 1
+  double rho = 0.5;         ///< step factor of a backtrack
+  double rho_up = 1.2;      ///< step factor after an accepted step
+  double nu = 0.5;          ///< accuracy factor of a refinement
+  double nu_up = 1.1;       ///< accuracy factor after an accepted step
+  double eta = 0.5;         ///< descent: error <= (1 - eta) of the gradient
+  double lambda = 0.1;      ///< sufficient decrease; 0 < lambda < eta < 1
+  int max_backtracks = 10;  ///< J_0: trials before the accuracies are refined
+  int max_rounds = 12;      ///< refinements of one line search before it is given up
+  double tolerance = 1e-6;  ///< stop when |z| + omega <= tolerance
+  /// A trial that the enclosures leave undecided refines the accuracies at once; false: a shorter step is
+  /// tried first and only a search without success refines, as in the paper.
   bool refine_undecided = true;
   bool fixed_accuracy = false;  ///< neither refine nor relax; a failed test ends the run
 
@@ -51,20 +51,23 @@ class BILEVEL_API AccuracySchedule {
   const ScheduleOptions& options() const { return options_; }
 
   /// Is z good enough? `stationarity` is |z| (or |P(theta - z) - theta| with bounds); `slope` = s > 0 and
-  /// `direction_error` >= |<grad f - z, d>| for the step's direction d = theta+ - theta with s = -<z,d> (or |d|^2/a).
+  /// `direction_error` >= |<grad f - z, d>| for the step's direction d = theta+ - theta with s = -<z,d> (or
+  /// |d|^2/a).
   GradientVerdict judge_gradient(double stationarity, double omega, double slope, double direction_error,
                                  bool at_floor) const;
 
-  /// Balanced refinement: omega = part_epsilon + part_delta (first order) is to fall to `target`; both accuracies fall
-  /// at least by nu, to not less than their floors.
+  /// Balanced refinement: omega = part_epsilon + part_delta (first order) is to fall to `target`; both
+  /// accuracies fall at least by nu, to not less than their floors.
   void refine(double omega, double part_epsilon, double part_delta, double target, double floor_epsilon,
               double floor_delta);
 
   /// Accept when upper+ <= lower_k - lambda s; a backtrack is certain when lower+ > upper_k - lambda s.
-  TrialVerdict judge_trial(double lower_k, double upper_k, double lower_new, double upper_new, double slope) const;
+  TrialVerdict judge_trial(double lower_k, double upper_k, double lower_new, double upper_new,
+                           double slope) const;
 
-  /// After a trial that was not accepted: shorter step, finer accuracies (after J trials, or when undecided), or the end.
-  /// `gap` in (0,1]: how much the enclosures must shrink to decide, as far as the values tell; 0: unknown.
+  /// After a trial that was not accepted: shorter step, finer accuracies (after J trials, or when undecided),
+  /// or the end. `gap` in (0,1]: how much the enclosures must shrink to decide, as far as the values tell; 0:
+  /// unknown.
   SearchVerdict next_trial(TrialVerdict verdict, double gap = 0);
   void start_search();
   /// `used`: the accepted step. Relaxes the accuracies and lengthens the next step.

@@ -8,7 +8,8 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Measured numbers of one image that its hypergradient error bound is made of. b = grad g(x~) = (x~ - x_true)/N.
+/// Measured numbers of one image that its hypergradient error bound is made of. b = grad g(x~) = (x~ -
+/// x_true)/N.
 struct BoundInputs {
   double mu = 1;
   double loss_lipschitz = 1;     ///< L_g = 1/N
@@ -39,8 +40,9 @@ struct ErrorBound {
   std::vector<double> column_entries;
 };
 
-/// mathematics.md section 6.1: T (Salehi et al. 2024, theorem 2.1), Q, DL and ADJ with the residual term cancelled by
-/// the correction of z: with s_j = B~_j - A~ v_j and rho = (R + L_g eps + |dA q|)/mu >= |q^ - q|,
+/// mathematics.md section 6.1: T (Salehi et al. 2024, theorem 2.1), Q, DL and ADJ with the residual term
+/// cancelled by the correction of z: with s_j = B~_j - A~ v_j and rho = (R + L_g eps + |dA q|)/mu >= |q^ -
+/// q|,
 ///   |e_j| <= |v_j| L_g eps + |v_j^T dA q| + |f^T dA v_j| + |s_j| rho + |dB_j^T q| + |f^T dB_j|,  f = q^ - q.
 BILEVEL_API ErrorBound error_bound(const BoundInputs& in);
 

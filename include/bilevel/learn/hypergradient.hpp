@@ -13,9 +13,9 @@ namespace bilevel {
 inline namespace v0 {
 
 struct HypergradientRequest {
-  double delta = 0.1;           ///< residual of N A q_i = x_i - x_i_true to reach, per image
+  double delta = 0.1;            ///< residual of N A q_i = x_i - x_i_true to reach, per image
   double column_tolerance = .1;  ///< residual of A v_j = B_j relative to |B_j|
-  bool columns = true;          ///< may solve for adjoint columns (theta of at most max_columns entries)
+  bool columns = true;           ///< may solve for adjoint columns (theta of at most max_columns entries)
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
   double sufficient = -1;
 };
@@ -25,10 +25,10 @@ struct HypergradientResult {
   std::vector<double> z;
   double omega = 0;
   std::vector<double> entry_bound;
-  double rounding = 0;  ///< part of omega that no accuracy of the solves removes
+  double rounding = 0;                      ///< part of omega that no accuracy of the solves removes
   double part_epsilon = 0, part_delta = 0;  ///< first-order split of omega: what eps and delta contribute
   bool corrected = false;                   ///< columns were used
-  std::vector<double> gauss_newton;  ///< p x p, sum_i V_i^T V_i / N; empty without columns
+  std::vector<double> gauss_newton;         ///< p x p, sum_i V_i^T V_i / N; empty without columns
   /// Sums over the images of each form; columns is infinite when not computed.
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   std::vector<double> residual;  ///< R_i
@@ -37,24 +37,26 @@ struct HypergradientResult {
   std::string message;
 };
 
-/// Implicit differentiation: A q = grad g at x~, z = -B^T q + grad J, with its certified error bound. Keeps q and the
-/// adjoint columns v_j = A^{-1} B_j as warm starts.
+/// Implicit differentiation: A q = grad g at x~, z = -B^T q + grad J, with its certified error bound. Keeps q
+/// and the adjoint columns v_j = A^{-1} B_j as warm starts.
 template <class T>
 class BILEVEL_API ImplicitHypergradient {
  public:
   static constexpr std::size_t max_columns = 10;
 
-  ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem, const std::string& solver = "pcg");
+  ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
+                        const std::string& solver = "pcg");
   ~ImplicitHypergradient();
 
   /// At the theta bound to the energy, points x and certificates epsilon_i of the lower level.
   HypergradientResult compute(Context&, std::span<const double> theta, View<const T> x,
                               std::span<const double> epsilon, const HypergradientRequest&);
 
-  /// x0 = x - sum_j v_j direction_j, the first-order prediction of xhat(theta + direction). False without columns.
+  /// x0 = x - sum_j v_j direction_j, the first-order prediction of xhat(theta + direction). False without
+  /// columns.
   bool predict(Context&, View<const T> x, std::span<const double> direction, View<T> x0) const;
 
-  /// Warm-start state, for checkpoints: [1 + p] batches, q first.
+  /// Warm-start state, for checkpoints: q, then the columns if there are any.
   std::vector<T> save(Context&) const;
   void restore(Context&, std::span<const T> state, bool has_columns);
   bool has_columns() const;

@@ -11,19 +11,22 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// How a step follows from z: -a z, or -a P z with P the inverse of the damped Gauss-Newton matrix of the loss.
+/// How a step follows from z: -a z, or -a P z with P the inverse of the damped Gauss-Newton matrix of the
+/// loss.
 enum class StepScaling { none, gauss_newton };
 
-struct UpperOptions {
+struct BILEVEL_API UpperOptions {
   ScheduleOptions schedule;
-  StepScaling scaling = StepScaling::gauss_newton;  ///< none when theta has too many entries for adjoint columns
-  bool barzilai_borwein = true;   ///< step length of plain gradient steps from the last two z, when its sign is certified
-  bool columns = true;            ///< error bound by adjoint columns, prediction of xhat along the step
+  StepScaling scaling =
+      StepScaling::gauss_newton;  ///< none when theta has too many entries for adjoint columns
+  bool barzilai_borwein =
+      true;  ///< step length of plain gradient steps from the last two z, when its sign is certified
+  bool columns = true;  ///< error bound by adjoint columns, prediction of xhat along the step
   std::string minimiser = "newton";
   std::string linear_solver = "pcg";
   int max_iterations = 200;
-  double time_limit = 0;      ///< seconds; 0: none
-  std::uint64_t budget = 0;   ///< operator applications to one image; 0: none
+  double time_limit = 0;     ///< seconds; 0: none
+  std::uint64_t budget = 0;  ///< operator applications to one image; 0: none
   int max_lower_iterations = 10000;
 
   void validate() const;
@@ -35,10 +38,10 @@ class BILEVEL_API UpperOptimiser {
  public:
   virtual ~UpperOptimiser();
   virtual const char* name() const = 0;
-  /// Starts at `theta0` (entries of theta) with the lower level at `first` (for denoising: the data), or goes on from
-  /// `resume`.
-  virtual UpperReport run(Context&, const BilevelProblem<T>&, std::span<const double> theta0, View<const T> first,
-                          Observer&, const UpperState* resume = nullptr) = 0;
+  /// Starts at `theta0` (entries of theta) with the lower level at `first` (for denoising: the data), or goes
+  /// on from `resume`.
+  virtual UpperReport run(Context&, const BilevelProblem<T>&, std::span<const double> theta0,
+                          View<const T> first, Observer&, const UpperState* resume = nullptr) = 0;
   /// Reconstructions at the report's theta, valid after run().
   virtual View<const T> reconstructions() const = 0;
 };

@@ -15,18 +15,20 @@ inline namespace v0 {
 /// J(theta); adds its gradient to `gradient` (entries of theta).
 using Penalty = std::function<double(std::span<const double> theta, std::span<double> gradient)>;
 
-/// beta (L/mu)^2 for smoothed TV on images of the given shape: keeps the lower level well conditioned. `masked`: the
-/// sampling operator is not the identity. Source: Ehrhardt and Roberts 2021, section 4.
-BILEVEL_API Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& options, const Shape& shape,
-                                         bool masked, double beta);
+/// beta (L/mu)^2 for smoothed TV on images of the given shape: keeps the lower level well conditioned.
+/// `masked`: the sampling operator is not the identity. Source: Ehrhardt and Roberts 2021, section 4.
+BILEVEL_API Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& options,
+                                         const Shape& shape, bool masked, double beta);
 
-/// min over theta of f(theta) = 1/(2N) sum_i |xhat_i(theta) - x_i|^2 + J(theta), xhat_i = argmin Phi_i(., theta).
+/// min over theta of f(theta) = 1/(2N) sum_i |xhat_i(theta) - x_i|^2 + J(theta), xhat_i = argmin Phi_i(.,
+/// theta).
 template <class T>
 class BILEVEL_API BilevelProblem {
  public:
-  /// `truth` has the shape of the energy's unknown. Throws ShapeError otherwise, ConfigError when theta's length differs
-  /// from the energy's.
-  BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters, Penalty penalty = {});
+  /// `truth` has the shape of the energy's unknown. Throws ShapeError otherwise, ConfigError when theta's
+  /// length differs from the energy's.
+  BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters,
+                 Penalty penalty = {});
 
   Energy<T>& energy() const { return *energy_; }
   View<const T> truth() const { return truth_; }

@@ -8,8 +8,8 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Constants valid for all x: mu-strong convexity, L-smoothness, Lipschitz constants of the Hessian (L_H) and of the
-/// columns of the mixed derivative (L_B), see mathematics.md sections 1 and 4.
+/// Constants valid for all x: mu-strong convexity, L-smoothness, Lipschitz constants of the Hessian (L_H) and
+/// of the columns of the mixed derivative (L_B), see mathematics.md sections 1 and 4.
 struct Curvature {
   double mu = 0;
   double lipschitz = 0;
@@ -31,16 +31,17 @@ struct GradientSums {
 };
 
 /// Bounds on what changes between x~ and xhat = x~ + e, |e| <= epsilon, for directions q, v and f = q^ - q
-/// (mathematics.md section 6.1, DL and ADJ, sharpened by the energy of e and f, see src/model/tv_constants.hpp).
+/// (mathematics.md section 6.1, DL and ADJ, sharpened by the energy of e and f, see
+/// src/model/tv_constants.hpp).
 struct DirectionalBound {
-  double hessian_q = 0;          ///< mu |f| grows by at most this through (A - A~) q
-  double energy_q = 0;           ///< the same for mu times the energy norm of f
-  double hessian_v = 0;          ///< |f^T (A - A~) v| <= hessian_v |f|
-  double energy_v = 0;           ///< and <= energy_v times the energy norm of f
-  double hessian_vq = 0;         ///< |v^T (A - A~) q|
-  std::vector<double> mixed_q;   ///< |(B - B~)_j^T q| per entry of theta
+  double hessian_q = 0;              ///< mu |f| grows by at most this through (A - A~) q
+  double energy_q = 0;               ///< the same for mu times the energy norm of f
+  double hessian_v = 0;              ///< |f^T (A - A~) v| <= hessian_v |f|
+  double energy_v = 0;               ///< and <= energy_v times the energy norm of f
+  double hessian_vq = 0;             ///< |v^T (A - A~) q|
+  std::vector<double> mixed_q;       ///< |(B - B~)_j^T q| per entry of theta
   std::vector<double> energy_mixed;  ///< |f^T (B - B~)_j| <= energy_mixed_j times the energy norm of f
-  std::vector<double> rounding;  ///< rounding of the computed (B~^T q)_j
+  std::vector<double> rounding;      ///< rounding of the computed (B~^T q)_j
 };
 
 /// Per-image measurements that directional bounds start from.
@@ -57,8 +58,8 @@ class BILEVEL_API Energy {
  public:
   virtual ~Energy();
 
-  virtual Shape shape() const = 0;              ///< of x: [N,1,H,W]
-  virtual std::size_t parameters() const = 0;   ///< entries of theta
+  virtual Shape shape() const = 0;             ///< of x: [N,1,H,W]
+  virtual std::size_t parameters() const = 0;  ///< entries of theta
   /// Sets theta. Throws ConfigError when a value is outside the model's domain.
   virtual void bind(std::span<const double> theta) = 0;
   virtual Curvature curvature() const = 0;
@@ -69,13 +70,13 @@ class BILEVEL_API Energy {
   /// Image-sized arrays that hold a linearisation, and single-precision arrays of its dual field.
   virtual int weight_arrays() const = 0;
   virtual int dual_arrays() const = 0;
-  /// Weights of the Hessian at x, or of the primal-dual Newton matrix when `dual` is given, with the inverse of the
-  /// diagonal. `weights` has weight_arrays() times N images.
+  /// Weights of the Hessian at x, or of the primal-dual Newton matrix when `dual` is given, with the inverse
+  /// of the diagonal. `weights` has weight_arrays() times N images.
   virtual void linearise(Context&, const Active&, View<const T> x, View<const float> dual, View<T> weights,
                          View<T> inverse_diagonal) const = 0;
   /// product = A p and inner_i = <p_i, A p_i>.
-  virtual void hessian_product(Context&, const Active&, View<const T> weights, View<const T> p, View<T> product,
-                               Scalars inner) const = 0;
+  virtual void hessian_product(Context&, const Active&, View<const T> weights, View<const T> p,
+                               View<T> product, Scalars inner) const = 0;
   virtual void start_dual(Context&, const Active&, View<const T> x, View<float> dual) const = 0;
   /// The dual field after the step x + step_i d, from the field at x.
   virtual void update_dual(Context&, const Active&, View<const T> x, View<const T> d, Scalars step,
@@ -83,12 +84,13 @@ class BILEVEL_API Energy {
 
   /// Per-image sums from which mixed() forms B^T q on the host: mixed_sums() rows of N doubles.
   virtual int mixed_sums() const = 0;
-  virtual void mixed_adjoint(Context&, const Active&, View<const T> x, View<const T> q, View<double> sums) const = 0;
+  virtual void mixed_adjoint(Context&, const Active&, View<const T> x, View<const T> q,
+                             View<double> sums) const = 0;
   /// (B^T q) per image, [N][p].
   virtual std::vector<double> mixed(std::span<const double> sums) const = 0;
   /// out = B direction and its squared norm per image.
-  virtual void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction, View<T> out,
-                             Scalars norm2) const = 0;
+  virtual void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction,
+                             View<T> out, Scalars norm2) const = 0;
 
   /// Per-image sums of the directional bounds: bound_sums() rows of N doubles. v may be empty.
   virtual int bound_sums() const = 0;
@@ -100,7 +102,8 @@ class BILEVEL_API Energy {
 
   /// Rows of N doubles for local(): local_sums().
   virtual int local_sums() const = 0;
-  virtual void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon, View<double> sums) const = 0;
+  virtual void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon,
+                             View<double> sums) const = 0;
   virtual LocalCurvature local(std::span<const double> sums, int image) const = 0;
 };
 

@@ -12,25 +12,27 @@ inline namespace v0 {
 
 enum class TvPotential { charbonnier, huber_c2 };
 
-/// The regulariser: potential of the differences, joint over both components (isotropic) or separate; where the ridge
-/// xi/2 |x|^2 stands: beside alpha R(x), or inside alpha (R(x) + xi/2 |x|^2).
+/// The regulariser: potential of the differences, joint over both components (isotropic) or separate; where
+/// the ridge xi/2 |x|^2 stands: beside alpha R(x), or inside alpha (R(x) + xi/2 |x|^2).
 struct TvOptions {
   TvPotential potential = TvPotential::charbonnier;
   bool isotropic = true;
   bool xi_inside_alpha = false;
 };
 
-/// Parameters alpha, nu, xi with the defaults of the apps: alpha 0.05, nu 0.01 learned on a log scale, xi 0.001 fixed.
+/// Parameters alpha, nu, xi with the defaults of the apps: alpha 0.05, nu 0.01 learned on a log scale, xi
+/// 0.001 fixed.
 BILEVEL_API Parameters tv_parameters();
 
-/// Phi_i(x) = 1/2 |S (x - y_i)|^2 + alpha R_nu(x) + xi/2 |x|^2 with smoothed total variation R (mathematics.md sections
-/// 2 to 4) and a 0/1 sampling image S [H,W] shared by the batch (empty: denoising, S = I).
-/// Parameters named alpha, nu and xi are required; any of them may be fixed. xi may be a fixed 0 when S = I.
+/// Phi_i(x) = 1/2 |S (x - y_i)|^2 + alpha R_nu(x) + xi/2 |x|^2 with smoothed total variation R
+/// (mathematics.md sections 2 to 4) and a 0/1 sampling image S [H,W] shared by the batch (empty: denoising, S
+/// = I). Parameters named alpha, nu and xi are required; any of them may be fixed. xi may be a fixed 0 when S
+/// = I.
 template <class T>
 class BILEVEL_API TvEnergy final : public Energy<T> {
  public:
-  /// `y` is [N,1,H,W]; the energy keeps the view, not the data. Throws ShapeError for other shapes, ConfigError for a
-  /// sampling image that is not 0/1 or a model that is not strongly convex.
+  /// `y` is [N,1,H,W]; the energy keeps the view, not the data. Throws ShapeError for other shapes,
+  /// ConfigError for a sampling image that is not 0/1 or a model that is not strongly convex.
   TvEnergy(Context& context, View<const T> y, const Parameters& parameters, const TvOptions& options = {},
            std::span<const double> sampling = {});
   ~TvEnergy() override;
@@ -51,7 +53,8 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   void update_dual(Context&, const Active&, View<const T> x, View<const T> d, Scalars step,
                    View<float> dual) const override;
   int mixed_sums() const override;
-  void mixed_adjoint(Context&, const Active&, View<const T> x, View<const T> q, View<double> sums) const override;
+  void mixed_adjoint(Context&, const Active&, View<const T> x, View<const T> q,
+                     View<double> sums) const override;
   std::vector<double> mixed(std::span<const double> sums) const override;
   void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction, View<T> out,
                      Scalars norm2) const override;
@@ -61,7 +64,8 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                double norm_v) const override;
   int local_sums() const override;
-  void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon, View<double> sums) const override;
+  void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon,
+                     View<double> sums) const override;
   LocalCurvature local(std::span<const double> sums, int image) const override;
 
   /// Values at the bound theta.

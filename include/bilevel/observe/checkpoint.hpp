@@ -9,10 +9,11 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Saves the state of a run after every iteration, in FOLDER/<iteration, 6 digits>/: state.json (numbers that read back
-/// to the same bits), x.bin and adjoints.bin (raw, with size and checksum in state.json). A checkpoint is written under a
-/// temporary name and renamed, and the last two are kept, so a killed process loses the iteration in progress only.
-/// Files are not forced to the disk; after a power failure the checksums tell what can be trusted.
+/// Saves the state of a run after every iteration, in FOLDER/<iteration, 6 digits>/: state.json (numbers that
+/// read back to the same bits), x.bin and adjoints.bin (raw, with size and checksum in state.json). A
+/// checkpoint is written under a temporary name and renamed, and the last two are kept, so a killed process
+/// loses the iteration in progress only. Files are not forced to the disk; after a power failure the
+/// checksums tell what can be trusted.
 class BILEVEL_API Checkpoint final : public Observer {
  public:
   /// `identity`: options and data that decide the result; a run is resumed with the same only.
@@ -29,8 +30,8 @@ class BILEVEL_API Checkpoint final : public Observer {
     UpperState state;
     std::string note;  ///< one sentence when a newer checkpoint was damaged and skipped, else empty
   };
-  /// The newest checkpoint that is whole; nothing when there is none at all. Throws IoError naming those that are
-  /// damaged when no whole one is left, ConfigError naming the first difference when `identity` differs.
+  /// The newest checkpoint that is whole; nothing when there is none at all. Throws IoError naming those that
+  /// are damaged when no whole one is left, ConfigError naming the first difference when `identity` differs.
   static std::optional<Loaded> load_latest(const std::filesystem::path& folder,
                                            const std::vector<NamedOption>& identity);
 

@@ -14,8 +14,9 @@ struct ProgressLimits {
   std::uint64_t budget = 0;  ///< operator applications
 };
 
-/// Tells a person how a run goes: iteration, loss, |z|, omega, epsilon, PSNR, operator applications and their rate, the
-/// time spent and the time until the first limit is reached. Writes to the stream it is given and to nothing else.
+/// Tells a person how a run goes: iteration, loss, |z|, omega, epsilon, PSNR, operator applications and their
+/// rate, the time spent and the time until the first limit is reached. Writes to the stream it is given and
+/// to nothing else.
 ///   terminal          one line that is rewritten at every iteration
 ///   verbose           a lasting line at the first and last iteration and at most once a second between
 ///   neither           nothing

@@ -8,15 +8,15 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// One line of JSON per upper iteration, and one at the end for the last point, complete in the file when the call
-/// returns: iteration, loss, loss_lower,
-/// loss_upper, gradient_norm, error_bound, epsilon, delta, step, backtracks, lower_gradients, hessian_products,
-/// other_operators (cumulative), seconds, status, theta (values by name), and where finite psnr, omega_theorem,
-/// omega_adjoint, omega_directional, omega_columns. Numbers that are not finite are null.
+/// One line of JSON per upper iteration, and one at the end for the last point, complete in the file when the
+/// call returns: iteration, loss, loss_lower, loss_upper, gradient_norm, error_bound, epsilon, delta, step,
+/// backtracks, lower_gradients, hessian_products, other_operators (cumulative), seconds, status, theta
+/// (values by name), and where finite psnr, omega_theorem, omega_adjoint, omega_directional, omega_columns.
+/// Numbers that are not finite are null.
 class BILEVEL_API JsonlLog final : public Observer {
  public:
-  /// Cuts the file to the complete lines of iterations below `next` (0: begins it anew), the iteration that a resumed
-  /// run does next. Throws IoError.
+  /// Cuts the file to the complete lines of iterations below `next` (0: begins it anew), the iteration that a
+  /// resumed run does next. Throws IoError.
   JsonlLog(std::filesystem::path path, Parameters parameters, int next = 0);
   ~JsonlLog() override;
   JsonlLog(const JsonlLog&) = delete;

@@ -10,14 +10,15 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// One upper iteration. Losses enclose f(theta): loss_lower <= f <= loss_upper. Work is cumulative.
+/// One upper iteration, numbered from 0: everything belongs to theta before its step, but `work`, `seconds`, `step` and
+/// `backtracks`, which include it. loss_lower <= f(theta) <= loss_upper. Work is cumulative.
 struct IterationRecord {
   int iteration = 0;
   std::vector<double> theta;
   double loss = 0, loss_lower = 0, loss_upper = 0;
   std::vector<double> gradient;  ///< z
   double gradient_norm = 0;      ///< |z|
-  double error_bound = 0;    ///< omega
+  double error_bound = 0;        ///< omega
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   double epsilon = 0, delta = 0, step = 0;
   int backtracks = 0;
@@ -28,8 +29,8 @@ struct IterationRecord {
 };
 
 enum class UpperStatus {
-  stationary,       ///< |z| + omega <= tolerance, certified
-  accuracy_limit,   ///< rounding (or a fixed accuracy) forbids a smaller certified gradient
+  stationary,      ///< |z| + omega <= tolerance, certified
+  accuracy_limit,  ///< rounding (or a fixed accuracy) forbids a smaller certified gradient
   line_search_failed,
   max_iterations,
   time_limit,
@@ -50,7 +51,7 @@ struct UpperReport {
 struct UpperState {
   std::vector<double> theta;
   double epsilon = 0, delta = 0, step = 0;
-  int iteration = 0;
+  int iteration = 0;  ///< iterations finished
   Work work;
   double seconds = 0;
   bool has_columns = false;

@@ -15,23 +15,23 @@ inline namespace v0 {
 /// What a lower-level solve is asked for. A tolerance belongs to a call, never to a solver.
 template <class T>
 struct SolveRequest {
-  double tolerance = 1e-3;                ///< bound on |x_i - xhat_i| to be certified, per image
+  double tolerance = 1e-3;                 ///< bound on |x_i - xhat_i| to be certified, per image
   std::span<const double> per_image = {};  ///< N tolerances instead of one
-  bool joint = false;                     ///< bound on the norm over the whole batch instead
-  int max_iterations = 10000;             ///< outer iterations; reaching it is a status
-  int check_every = 4;                    ///< iterations between looks of the host; does not change any result
-  std::uint64_t budget = 0;               ///< operator applications to one image; 0: none
-  /// Called between iterations with the current points and their certificates (N, possibly infinite); true ends the
-  /// solve with status `decided`. Empty: never.
+  bool joint = false;                      ///< bound on the norm over the whole batch instead
+  int max_iterations = 10000;              ///< outer iterations; reaching it is a status
+  int check_every = 4;       ///< iterations between looks of the host; does not change any result
+  std::uint64_t budget = 0;  ///< operator applications to one image; 0: none
+  /// Called between iterations with the current points and their certificates (N, possibly infinite); true
+  /// ends the solve with status `decided`. Empty: never.
   std::function<bool(Context&, View<const T> x, std::span<const double> certificate)> decided = {};
 
   /// Throws ConfigError unless the tolerances are positive and the caps at least 1.
   void validate(int images) const;
 };
 
-/// Minimises a batch of energies from a warm start, in place. All stop by the same certificate, measured at the
-/// returned point: |x - xhat| <= ((1 + 1e-6) |grad| + rounding) / mu. Scratch comes from the context's workspace: a
-/// second solve of the same shape allocates nothing.
+/// Minimises a batch of energies from a warm start, in place. All stop by the same certificate, measured at
+/// the returned point: |x - xhat| <= ((1 + 1e-6) |grad| + rounding) / mu. Scratch comes from the context's
+/// workspace: a second solve of the same shape allocates nothing.
 template <class T>
 class BILEVEL_API Minimiser {
  public:
@@ -40,8 +40,8 @@ class BILEVEL_API Minimiser {
   virtual SolveReport minimise(Context&, const Energy<T>&, const SolveRequest<T>&, View<T> x) const = 0;
 };
 
-/// "newton" (primal-dual Newton with Jacobi-preconditioned CG, the default), "gradient-descent", "heavy-ball", "fista",
-/// "lbfgs". Throws ConfigError for another name.
+/// "newton" (primal-dual Newton with Jacobi-preconditioned CG, the default), "gradient-descent",
+/// "heavy-ball", "fista", "lbfgs". Throws ConfigError for another name.
 template <class T>
 BILEVEL_API std::unique_ptr<Minimiser<T>> make_minimiser(const std::string& name = "newton");
 

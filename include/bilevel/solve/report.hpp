@@ -11,12 +11,12 @@ inline namespace v0 {
 
 /// Numerical outcomes are data. The values per image are ordered by severity.
 enum class SolveStatus {
-  converged,          ///< the certificate meets the requested tolerance
-  decided,            ///< the caller's question was answered before the tolerance was met
-  iteration_cap,      ///< the cap was reached; the certificate tells how far it got
-  rounding_limited,   ///< the tolerance is below what this precision can certify
-  budget,             ///< the caller's budget of operator applications or time was spent
-  failed              ///< not descending or not finite
+  converged,         ///< the certificate meets the requested tolerance
+  decided,           ///< the caller's question was answered before the tolerance was met
+  iteration_cap,     ///< the cap was reached; the certificate tells how far it got
+  rounding_limited,  ///< the tolerance is below what this precision can certify
+  budget,            ///< the caller's budget of operator applications or time was spent
+  failed             ///< not descending or not finite
 };
 BILEVEL_API const char* status_name(SolveStatus status);
 

@@ -1,0 +1,280 @@
+#include <limits>
+
+#include "bilevel/io/array_file.hpp"
+#include "bilevel/io/model_file.hpp"
+#include "tests/apps/app_test_support.hpp"
+
+namespace bilevel_test {
+namespace {
+
+/// Good data and a good model; what is wrong is added by each test. Nothing may be left of a failed command.
+class BadInput : public testing::Test {
+ protected:
+  void SetUp() override {
+    data_ = photographs(folder_, "photos", 3, 40, 44);
+    bilevel::DenoiseModel model;
+    model.parameters = bilevel::tv_parameters().segments();
+    model.training = {{"sigma", 0.1}};
+    bilevel::write_model(file("model.json"), model);
+  }
+  std::string file(const std::string& name) const { return folder_ / name; }
+
+  /// The command fails with `code` and one sentence that contains every part; the folder's tree is as before.
+  Outcome refused(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& parts,
+                  const std::function<void()>& prepare = {}) {
+    const auto before = tree(folder_.path());
+    Outcome o = run(arguments, prepare);
+    std::string shown;
+    for (const std::string& a : arguments) shown += a + " ";
+    SCOPED_TRACE(shown);
+    EXPECT_EQ(o.code, code) << o.err;
+    EXPECT_EQ(o.out, "");
+    expect_one_sentence(o);
+    for (const std::string& part : parts)
+      EXPECT_NE(o.err.find(part), std::string::npos) << part << " in " << o.err;
+    EXPECT_EQ(tree(folder_.path()), before);
+    return o;
+  }
+  std::vector<std::string> train(const std::vector<std::string>& more) const {
+    return training(data_, file("run"), more);
+  }
+  std::vector<std::string> train_on(const std::string& data,
+                                    const std::vector<std::string>& more = {}) const {
+    return training(data, file("run"), more);
+  }
+  std::vector<std::string> apply_to(const std::string& input) const {
+    return {"apply", "--model", file("model.json"), "--input", input, "--output", file("result.png")};
+  }
+  /// A folder with one file.
+  std::string folder_with(const std::string& name, const std::string& bytes) {
+    fs::create_directories(file("bad"));
+    put_file(file("bad/" + name), bytes);
+    return file("bad");
+  }
+
+  TemporaryFolder folder_;
+  std::string data_;
+};
+
+TEST_F(BadInput, CommandsAndOptions) {
+  refused({}, 2, {"train, apply, evaluate or check"});
+  refused({"frobnicate"}, 2, {"frobnicate", "--help"});
+  refused({"train"}, 2, {"--data", "--help"});
+  refused({"train", "--data", data_}, 2, {"--out"});
+  refused({"apply"}, 2, {"--model"});
+  refused({"apply", "--model", file("model.json")}, 2, {"--input"});
+  refused({"evaluate", "--data", data_}, 2, {"--model"});
+  refused({"check"}, 2, {"--data"});
+  refused(train({"--frobnicate"}), 2, {"--frobnicate"});
+  refused(train({"--filters", "0"}), 2, {"--filters"});
+  refused(train({"stray"}), 2, {});
+  refused(train({"--sigma"}), 2, {"--sigma"});
+}
+
+TEST_F(BadInput, OptionValues) {
+  refused(train({"--sigma", "-1"}), 2, {"--sigma -1"});
+  refused(train({"--sigma", "nan"}), 2, {"--sigma"});
+  refused(train({"--sigma", "inf"}), 2, {"--sigma"});
+  refused(train({"--sigma", "much"}), 2, {"--sigma", "much"});
+  refused({"train", "--data", data_, "--out", file("run"), "--crop", "0"}, 2, {"--crop 0"});
+  refused({"train", "--data", data_, "--out", file("run"), "--crop", "-5"}, 2, {"--crop -5"});
+  refused({"train", "--data", data_, "--out", file("run"), "--images", "0"}, 2, {"--images 0"});
+  refused({"train", "--data", data_, "--out", file("run"), "--max-iterations", "0"}, 2,
+          {"--max-iterations 0"});
+  refused(train({"--model", "foe"}), 2, {"foe", "tv", "tv-aniso"});
+  refused(train({"--potential", "huber"}), 2, {"huber", "charbonnier"});
+  refused(train({"--learn", "beta"}), 2, {"--learn beta", "alpha"});
+  refused(train({"--init", "alpha"}), 2, {"--init alpha", "NAME=VALUE"});
+  refused(train({"--init", "alpha=x"}), 2, {"--init alpha=x"});
+  refused(train({"--init", "alpha=-1"}), 2, {"--init alpha=-1", "between"});
+  refused(train({"--init", "beta=1"}), 2, {"beta"});
+  refused(train({"--algorithm", "hoag"}), 2, {"--algorithm hoag", "maid"});
+  refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});
+  refused(train({"--solver", "magic"}), 2, {"--solver magic", "fista"});
+  refused(train({"--linear-solver", "magic"}), 2, {"--linear-solver magic", "pcg"});
+  refused(train({"--precision", "mixed"}), 2, {"mixed", "double"});
+  refused(train({"--precision", "half"}), 2, {"half"});
+  refused(train({"--rho", "2"}), 2, {"rho"});
+  refused(train({"--rho-up", "0.5"}), 2, {"rho-up"});
+  refused(train({"--nu", "1"}), 2, {"nu"});
+  refused(train({"--nu-up", "0"}), 2, {"nu-up"});
+  refused(train({"--eta", "1.5"}), 2, {"eta"});
+  refused(train({"--lambda", "0.9"}), 2, {"lambda"});
+  refused(train({"--epsilon0", "0"}), 2, {"epsilon0"});
+  refused(train({"--delta0", "-1"}), 2, {"delta0"});
+  refused(train({"--step0", "0"}), 2, {"step0"});
+  refused(train({"--max-backtracks", "0"}), 2, {"max-backtracks"});
+  refused(train({"--time-limit", "-1"}), 2, {"--time-limit"});
+  refused(train({"--budget", "-1"}), 2, {"--budget"});
+  refused(train({"--seed", "-1"}), 2, {"--seed"});
+  refused(train({"--condition-penalty", "-1"}), 2, {"--condition-penalty"});
+  refused({"train", "--data", data_, "--out", file("run"), "--tolerance", "0"}, 2, {"--tolerance"});
+  refused({"train", "--data", data_, "--out", file("run"), "--threads", "-2"}, 2, {"--threads"});
+  refused(train({"--quiet", "--verbose"}), 2, {"--quiet", "--verbose"});
+  refused(train({"--noisy", data_, "--sigma", "0.1"}), 2, {"--sigma", "--noisy"});
+  refused({"apply", "--model", file("model.json"), "--input", data_, "--output", file("x"), "--bits", "12"},
+          2, {"--bits 12"});
+  refused(
+      {"apply", "--model", file("model.json"), "--input", data_, "--output", file("x"), "--tolerance", "0"},
+      2, {"--tolerance"});
+  refused({"check", "--data", data_, "--precision", "float"}, 2, {"float", "double"});
+  refused({"check", "--data", data_, "--model", file("model.json"), "--model-type", "tv"}, 2,
+          {"--model-type"});
+}
+
+TEST_F(BadInput, Devices) {
+  refused({"train", "--data", data_, "--out", file("run"), "--device", "tpu"}, 2, {"tpu"});
+  refused({"train", "--data", data_, "--out", file("run"), "--device", "cuda:77"}, 5, {"cuda:77"});
+  refused({"train", "--data", data_, "--out", file("run"), "--device", "cpu:2", "--threads", "2"}, 2,
+          {"--threads"});
+}
+
+TEST_F(BadInput, Folders) {
+  fs::create_directories(file("empty"));
+  refused(train_on(file("empty")), 3, {"empty"});
+  refused(train_on(file("nowhere")), 3, {"nowhere"});
+  refused(train_on(folder_with("notes.txt", "no image")), 3, {"bad"});
+  refused({"evaluate", "--model", file("model.json"), "--data", file("empty")}, 3, {"empty"});
+  refused({"check", "--data", file("empty")}, 3, {"empty"});
+  refused({"apply", "--model", file("model.json"), "--input", file("empty"), "--output", file("x")}, 3,
+          {"empty"});
+}
+
+TEST_F(BadInput, Images) {
+  const std::string png = get_file(fs::path(data_) / "photo1.png");
+  const auto everywhere = [&](const std::string& name, const std::string& bytes) {
+    const std::string bad = folder_with(name, bytes);
+    refused(train_on(bad), 3, {name});
+    refused({"evaluate", "--model", file("model.json"), "--data", bad}, 3, {name});
+    refused(apply_to(bad + "/" + name), 3, {name});
+    refused({"check", "--data", bad}, 3, {name});
+    fs::remove_all(bad);
+  };
+  everywhere("truncated.png", png.substr(0, png.size() / 2));
+  everywhere("header.png", png.substr(0, 20));
+  everywhere("empty.png", "");
+  everywhere("text.png", "this is no image");
+  everywhere("cut.pgm", "P5 64 64 255\nabc");
+  for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    std::vector<double> values(1600, 0.5);
+    values[77] = bad;
+    fs::create_directories(file("bad"));
+    const std::vector<std::size_t> shape{40, 40};
+    bilevel::write_npy(file("bad/pixels.npy"), shape, std::span<const double>(values));
+    everywhere("pixels.npy", get_file(file("bad/pixels.npy")));
+  }
+}
+
+TEST_F(BadInput, Sizes) {
+  refused({"train", "--data", data_, "--out", file("run"), "--images", "3", "--crop", "64"}, 3,
+          {"photo1.png", "44 x 40", "64 x 64", "--crop"});
+  refused({"train", "--data", data_, "--out", file("run"), "--images", "5", "--crop", "32"}, 2,
+          {"--images 5", "--crop"});
+  refused({"evaluate", "--model", file("model.json"), "--data", data_, "--crop", "50"}, 3,
+          {"photo1.png", "--crop 50"});
+  refused({"evaluate", "--model", file("model.json"), "--data", data_, "--images", "9"}, 2, {"--images 9"});
+  const std::string fewer = photographs(folder_, "fewer", 2, 40, 44);
+  refused(train({"--noisy", fewer}), 2, {"--noisy", "2", "3"});
+  refused({"evaluate", "--model", file("model.json"), "--data", data_, "--noisy", fewer}, 2, {"--noisy"});
+  const std::string other = photographs(folder_, "other", 3, 44, 44);
+  refused(train({"--noisy", other}), 3, {"photo1.png", "44 x 44", "44 x 40"});
+  bilevel::write_image(file("mask.png"), photograph(31, 32, 1));
+  refused(train({"--mask", file("mask.png")}), 3, {"mask.png", "32 x 31", "32 x 32"});
+  bilevel::HostImage zero{1, 32, 32, std::vector<double>(1024, 0.0)};
+  bilevel::write_image(file("zero.png"), zero);
+  refused(train({"--mask", file("zero.png")}), 3, {"zero.png"});
+}
+
+TEST_F(BadInput, Models) {
+  const std::string text = get_file(file("model.json"));
+  const std::string image = data_ + "/photo1.png";
+  for (const auto& [name, bytes] :
+       std::vector<std::pair<std::string, std::string>>{{"cut.json", text.substr(0, text.size() / 2)},
+                                                        {"empty.json", ""},
+                                                        {"other.json", "{}"},
+                                                        {"image.json", get_file(image)}}) {
+    put_file(file(name), bytes);
+    refused({"apply", "--model", file(name), "--input", image, "--output", file("x.png")}, 3, {name});
+    refused({"evaluate", "--model", file(name), "--data", data_}, 3, {name});
+    refused({"check", "--model", file(name), "--data", data_}, 3, {name});
+  }
+  refused({"apply", "--model", file("none.json"), "--input", image, "--output", file("x.png")}, 3,
+          {"none.json"});
+}
+
+TEST_F(BadInput, ConfigurationFiles) {
+  refused(train({"--config", file("none.ini")}), 3, {"none.ini"});
+  const auto with = [&](const std::string& text) {
+    put_file(file("options.ini"), text);
+    return std::vector<std::string>{"train",    "--data",           data_, "--out", file("run"),
+                                    "--config", file("options.ini")};
+  };
+  refused(with("frobnicate = 3\n"), 2, {"options.ini", "frobnicate"});
+  refused(with("sigma = much\n"), 2, {"options.ini", "sigma"});
+  refused(with("sigma = -1\n"), 2, {"--sigma -1"});
+  refused(with("[apply]\nluma = true\n"), 2, {"options.ini", "apply"});
+  refused(with("config = other.ini\n"), 2, {"options.ini", "config"});
+}
+
+TEST_F(BadInput, OutputFolders) {
+  put_file(file("occupied"), "a file");
+  refused(training(data_, file("occupied")), 3, {"occupied"});
+  refused(training(data_, file("occupied/run")), 3, {"occupied/run"});
+  refused(training(data_, "/proc/bilevel-run"), 3, {"/proc/bilevel-run"});
+  const std::string image = data_ + "/photo1.png";
+  const auto apply = [&](const std::string& output, const std::vector<std::string>& inputs) {
+    std::vector<std::string> a{"apply", "--model", file("model.json"), "--output", output, "--input"};
+    a.insert(a.end(), inputs.begin(), inputs.end());
+    return a;
+  };
+  refused(apply(file("occupied/x.png"), {image}), 3, {"x.png"});
+  refused(apply(file("x.jpeg"), {image}), 3, {"x.jpeg"});
+  refused(apply(file("x.png"), {image, data_ + "/photo2.png"}), 2, {"x.png", "2 inputs"});
+  refused(apply(file("out"), {image, image}), 2, {"photo1.png"});
+  refused(apply(image, {image}), 2, {"photo1.png"});
+  refused(apply(data_, {image}), 2, {"photo1.png"});
+  EXPECT_FALSE(fs::exists("/proc/bilevel-run"));
+}
+
+/// Files may grow to a limit only, as on a full disk: nothing half-written stays.
+TEST_F(BadInput, FullDisk) {
+  const auto limit = [](rlim_t bytes) {
+    return [bytes] {
+      const rlimit limits{bytes, bytes};
+      ::setrlimit(RLIMIT_FSIZE, &limits);
+    };
+  };
+  refused(train({}), 3, {"run"}, limit(0));
+  refused(train({}), 3, {"run"}, limit(100));   // the log
+  refused(train({}), 3, {"run"}, limit(4096));  // the checkpoint
+  refused(apply_to(data_ + "/photo1.png"), 3, {"result.png"}, limit(100));
+  const auto arguments = train({});
+  // Later, what was saved stays whole, and the run can go on.
+  const Outcome later =
+      run(arguments, limit(74000));  // checkpoints fit (3 x 32 x 32 x 3 doubles), convergence.svg may
+  if (later.code == 3) {
+    expect_one_sentence(later);
+    const Outcome again = run(train({"--resume"}));
+    EXPECT_EQ(again.code, 0) << again.err;
+  }
+  const Outcome devfull = run({"evaluate", "--model", file("model.json"), "--data", data_}, [] {
+    const int full = ::open("/dev/full", O_WRONLY);
+    ::dup2(full, 1);
+  });
+  EXPECT_EQ(devfull.code, 3);
+  expect_one_sentence(devfull);
+}
+
+/// A disk that fills up while a run is going on: exit code 3, whole checkpoints, and the run can go on.
+TEST_F(BadInput, DiskFullLater) {
+  const Outcome o = run(train({}), [] {
+    const rlimit limits{1500, 1500};  // the second line of the log does not fit; checkpoints do not either
+    ::setrlimit(RLIMIT_FSIZE, &limits);
+  });
+  EXPECT_EQ(o.code, 3);
+  expect_one_sentence(o);
+  EXPECT_FALSE(fs::exists(file("run")));
+}
+
+}  // namespace
+}  // namespace bilevel_test
