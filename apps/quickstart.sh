@@ -15,8 +15,6 @@ Usage: bash apps/quickstart.sh [--data DIR] [--out DIR] [--fast] [--no-install]
   --no-install  install nothing
 EOF
 }
-# Threads that wait must not spin: on a busy machine that costs more than it saves.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 fail() { echo "quickstart: $1" >&2; exit "${2:-1}"; }
 
 data='' out='' fast=0 install=1

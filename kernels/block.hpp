@@ -22,7 +22,7 @@ struct Tile {
   int rows, columns;
 };
 
-/// One OpenMP thread with its scratch in L1. Loops over columns are innermost and vectorisable.
+/// One thread with its scratch in L1. Loops over columns are innermost and vectorisable.
 class HostBlock {
  public:
   static constexpr int tile_rows = 16;

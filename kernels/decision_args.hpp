@@ -30,7 +30,7 @@ struct NewtonBeginArgs {
   const double* tolerance;
   double mu, eta;
   double share;  // of the tolerance that one image may leave: 1, or 1/sqrt(N) when the tolerance is joint
-  bool first;  // remembers |grad_0|
+  bool first;    // remembers |grad_0|
   double* norm2_first;
   double* target;  // max(eta_k |grad|, share mu tolerance / 2)
 };

@@ -48,10 +48,11 @@ void certify(const Stream& stream, const CertifyArgs& a) {
   const bool done = std::sqrt(total) <= target;
   const bool limited = std::sqrt(floor) / a.mu > target && std::sqrt(norm) <= std::sqrt(floor);
   const bool hopeless = !(total < HUGE_VAL);
-  if (done || limited || hopeless)
-    for (int i = 0; i < a.n; ++i)
-      if (a.mask[i])
-        stop(i, hopeless ? ImageStatus::failed : (done ? ImageStatus::converged : ImageStatus::rounding_limited));
+  if (!done && !limited && !hopeless) return;
+  const ImageStatus end =
+      hopeless ? ImageStatus::failed : (done ? ImageStatus::converged : ImageStatus::rounding_limited);
+  for (int i = 0; i < a.n; ++i)
+    if (a.mask[i] || (done && a.status[i] == status_of(ImageStatus::rounding_limited))) stop(i, end);
 }
 
 /// Forcing term eta_k = min(eta, sqrt(|grad| / |grad_0|)), never below half the final tolerance.
@@ -60,7 +61,7 @@ void newton_begin(const Stream& stream, const NewtonBeginArgs& a) {
     if (a.first) a.norm2_first[i] = a.norm2[i];
     const double norm = std::sqrt(a.norm2[i]);
     const double forcing = minimum(a.eta, std::sqrt(norm / std::sqrt(a.norm2_first[i])));
-    a.target[i] = maximum(forcing * norm, 0.5 * a.share * a.mu * a.tolerance[i]);
+    a.target[i] = minimum(0.5 * norm, maximum(forcing * norm, 0.5 * a.share * a.mu * a.tolerance[i]));
   });
 }
 

@@ -80,10 +80,7 @@ struct CgStart {
     s.rr[image] = total[0];
     s.rz[image] = total[1];
     if (!(std::sqrt(total[0]) > s.target[image])) s.mask[image] = 0;
-    if (!(total[0] < HUGE_VAL)) {
-      s.failed[image] = 1;
-      s.mask[image] = 0;
-    }
+    if (!(total[0] < HUGE_VAL) || !(total[1] > 0)) s.mask[image] = 0;
   }
 };
 
@@ -127,17 +124,18 @@ struct CgUpdate {
   }
   BILEVEL_HD void finish(int image, const double* total) const {
     const CgState& s = a.state;
+    // Not finite, or underflow: x stays where it is and the recomputed residual tells.
     if (!(s.pap[image] > 0) || !(total[0] < HUGE_VAL)) {
-      s.failed[image] = 1;
       s.mask[image] = 0;
       return;
     }
     s.slope[image] -= s.rz[image] / s.pap[image] * s.rz[image];
-    s.beta[image] = total[1] / s.rz[image];
+    s.beta[image] = s.rz[image] > 0 ? total[1] / s.rz[image] : 0;
     s.rz[image] = total[1];
     s.rr[image] = total[0];
     s.iterations[image] += 1;
-    if (std::sqrt(total[0]) <= s.target[image] || s.iterations[image] >= s.cap) s.mask[image] = 0;
+    const bool done = std::sqrt(total[0]) <= s.target[image] || !(total[1] > 0);
+    if (done || s.iterations[image] >= s.cap) s.mask[image] = 0;
   }
 };
 

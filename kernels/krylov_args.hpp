@@ -9,8 +9,7 @@
 
 namespace bilevel::kernels {
 
-/// x <- x - step g + momentum (x - previous), previous <- old x.  2r... heavy ball; momentum 0 is gradient
-/// descent.
+/// x <- x - step g + momentum (x - previous), previous <- old x: heavy ball; momentum 0 is gradient descent.
 template <class T>
 struct MomentumArgs {
   Active active;
@@ -39,7 +38,6 @@ struct CgState {
   double* slope;   // accumulates -<b, x>
   double* iterations;
   std::uint8_t* mask;
-  std::uint8_t* failed;  // <p, A p> <= 0 or not finite
   double cap;
 };
 

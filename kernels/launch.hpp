@@ -4,14 +4,21 @@
 // (launch_elements), every image once (launch_images). Sums of a body are added over a fixed partition, so
 // they have the same bits for any number of threads.
 
-#include <omp.h>
-
 #include "kernels/block.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
 /// Below this many elements a launch runs on the calling thread.
 inline constexpr long long serial_elements = 16384;
+
+/// visit(begin, end) over parts of [0, jobs) on all threads.
+template <class F>
+void for_range(const Stream& stream, std::int64_t jobs, F& visit) {
+  stream.parallel(
+      stream.owner, jobs,
+      [](void* f, std::int64_t begin, std::int64_t end) { (*static_cast<F*>(f))(begin, end); },
+      const_cast<void*>(static_cast<const void*>(&visit)));
+}
 
 /// A body has `sums` additive results per image (the last `maxima` of them joined by maximum instead),
 /// `operator()(Block&, const Tile&, double* partial) const` and `finish(int image, const double* total)
@@ -25,12 +32,9 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
   const long long jobs = tiles * active.count;
   const LaunchScope scope(stream);
   double* partials = K > 0 ? stream.partials(static_cast<std::size_t>(jobs) * (K > 0 ? K : 1)) : nullptr;
-  const bool parallel = static_cast<long long>(height) * width * active.count > serial_elements;
-#pragma omp parallel num_threads(stream.threads) if (parallel && stream.threads > 1)
-  {
+  const auto visit = [&](std::int64_t begin, std::int64_t end) {
     alignas(64) unsigned char scratch[HostBlock::scratch_bytes];
-#pragma omp for schedule(static)
-    for (long long job = 0; job < jobs; ++job) {
+    for (std::int64_t job = begin; job < end; ++job) {
       const int image = active.index[job / tiles];
       if (!active.mask[image]) continue;
       const int row = static_cast<int>(job % tiles / across) * tile_rows;
@@ -42,18 +46,21 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
       body(block, tile, partial);
       for (int k = 0; k < K; ++k) partials[job * K + k] = partial[k];
     }
-    if constexpr (K > 0) {
-#pragma omp for schedule(static)
-      for (int slot = 0; slot < active.count; ++slot) {
-        const int image = active.index[slot];
-        if (!active.mask[image]) continue;
-        double total[K] = {};
-        const double* p = partials + slot * tiles * K;
-        for (long long t = 0; t < tiles; ++t, p += K)
-          for (int k = 0; k < K; ++k)
-            total[k] = k < K - Body::maxima ? total[k] + p[k] : maximum(total[k], p[k]);
-        body.finish(image, total);
-      }
+  };
+  if (static_cast<long long>(height) * width * active.count > serial_elements)
+    for_range(stream, jobs, visit);
+  else
+    visit(0, jobs);
+  if constexpr (K > 0) {
+    for (int slot = 0; slot < active.count; ++slot) {
+      const int image = active.index[slot];
+      if (!active.mask[image]) continue;
+      double total[K] = {};
+      const double* p = partials + slot * tiles * K;
+      for (long long t = 0; t < tiles; ++t, p += K)
+        for (int k = 0; k < K; ++k)
+          total[k] = k < K - Body::maxima ? total[k] + p[k] : maximum(total[k], p[k]);
+      body.finish(image, total);
     }
   }
 }

@@ -17,6 +17,9 @@ struct Stream {
   void (*enter)(void* owner) = nullptr;
   void (*leave)(void* owner) = nullptr;
   double* (*reserve)(void* owner, std::size_t doubles) = nullptr;
+  /// CPU: body(argument, begin, end) over parts of [0, jobs), on all threads of the device.
+  void (*parallel)(void* owner, std::int64_t jobs, void (*body)(void*, std::int64_t, std::int64_t),
+                   void* argument) = nullptr;
 
   [[gnu::always_inline]] double* partials(std::size_t doubles) const { return reserve(owner, doubles); }
 };

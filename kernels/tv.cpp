@@ -140,16 +140,16 @@ struct Linearise {
       if constexpr (isotropic) {
         rho.hessian(zx * zx + zy * zy, w, kappa);
         const T px = dual ? T(dual_x[r * width + c]) : w * zx, py = dual ? T(dual_y[r * width + c]) : w * zy;
-        fx[e] = in_x * (w - kappa * zx * px);
-        fy[e] = in_y * (w - kappa * zy * py);
+        fx[e] = in_x * (w * (T(1) + lift<T>)-kappa * zx * px);
+        fy[e] = in_y * (w * (T(1) + lift<T>)-kappa * zy * py);
         cross[e] = in_x * (in_y > T(0) ? T(-0.5) * kappa * (zx * py + zy * px) : T(0));
       } else {
         rho.hessian(zx * zx, w, kappa);
         rho.hessian(zy * zy, w_y, kappa_y);
         const T px = dual ? T(dual_x[r * width + c]) : w * zx,
                 py = dual ? T(dual_y[r * width + c]) : w_y * zy;
-        fx[e] = in_x * (w - kappa * zx * px);
-        fy[e] = in_y * (w_y - kappa_y * zy * py);
+        fx[e] = in_x * (w * (T(1) + lift<T>)-kappa * zx * px);
+        fy[e] = in_y * (w_y * (T(1) + lift<T>)-kappa_y * zy * py);
       }
     };
     if (dual_x)
@@ -246,6 +246,7 @@ struct Dual {
     float* zeta_y = at(a.dual_y, m, t);
     const int width = m.width;
     const bool start = a.d == nullptr;
+    const T inside = T(1) - T(2.4e-7);  // of the unit ball, also after rounding to single precision
     block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
       const int e = r * pitch + c, o = r * width + c;
       const T zx = dx(x, e), zy = dy(x, e), ex = step * dx(d, e), ey = step * dy(d, e);
@@ -257,7 +258,7 @@ struct Dual {
         nx = w * (zx + ex) - bend * old_x;
         ny = w * (zy + ey) - bend * old_y;
         const T length = std::sqrt(nx * nx + ny * ny);
-        const T scale = T(1) / maximum(length, T(1));
+        const T scale = inside / maximum(length, inside);
         nx *= scale;
         ny *= scale;
       } else {
@@ -265,8 +266,8 @@ struct Dual {
         rho.hessian(zy * zy, w_y, kappa_y);
         nx = w * (zx + ex) - kappa * zx * ex * old_x;
         ny = w_y * (zy + ey) - kappa_y * zy * ey * old_y;
-        nx = minimum(maximum(nx, T(-1)), T(1));
-        ny = minimum(maximum(ny, T(-1)), T(1));
+        nx = minimum(maximum(nx, -inside), inside);
+        ny = minimum(maximum(ny, -inside), inside);
       }
       zeta_x[o] = static_cast<float>(nx);
       zeta_y[o] = static_cast<float>(ny);

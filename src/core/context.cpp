@@ -19,6 +19,10 @@ void enter_launch(void* owner) {
 }
 void leave_launch(void* owner) { static_cast<Context::Impl*>(owner)->backend->leave(); }
 
+void run_parallel(void* owner, std::int64_t jobs, ThreadPool::Body body, void* argument) {
+  static_cast<Context::Impl*>(owner)->pool.run(jobs, body, argument);
+}
+
 double* reserve_partials(void* owner, std::size_t doubles) {
   auto* impl = static_cast<Context::Impl*>(owner);
   if (doubles > impl->partials_capacity) {
@@ -33,12 +37,13 @@ double* reserve_partials(void* owner, std::size_t doubles) {
 
 }  // namespace
 
-Context::Impl::Impl(const Device& d) : device(d), backend(make_cpu_backend(d.impl())) {
+Context::Impl::Impl(const Device& d) : device(d), backend(make_cpu_backend(d.impl())), pool(d.threads()) {
   stream.threads = d.threads();
   stream.owner = this;
   stream.enter = enter_launch;
   stream.leave = leave_launch;
   stream.reserve = reserve_partials;
+  stream.parallel = run_parallel;
 }
 
 Context::Impl::~Impl() {

@@ -1,10 +1,11 @@
 #include "bilevel/core/device.hpp"
 
-#include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <thread>
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
@@ -63,6 +64,9 @@ void set_tables(Device::Impl& d) {
   use(baseline::table_float(tuned), baseline::table_double(tuned), baseline::table_scalar());
 }
 
+/// The processors this process may use.
+int default_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
 int parse_threads(std::string_view text, std::string_view name) {
   int threads = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
@@ -85,7 +89,7 @@ Device Device::open(std::string_view name) {
                       "': unknown; use auto, cpu, cpu:THREADS, cuda or cuda:INDEX.");
   auto impl = std::make_shared<Impl>();
   impl->threads =
-      colon == std::string_view::npos ? omp_get_max_threads() : parse_threads(name.substr(colon + 1), name);
+      colon == std::string_view::npos ? default_threads() : parse_threads(name.substr(colon + 1), name);
   impl->guarded = kind == "cpu-guarded";
   impl->name = (impl->guarded ? "cpu-guarded:" : "cpu:") + std::to_string(impl->threads);
   impl->instruction_set = choose_instruction_set();

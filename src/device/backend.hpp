@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bilevel/core/context.hpp"
+#include "device/thread_pool.hpp"
 #include "kernels/table.hpp"
 
 namespace bilevel {
@@ -47,6 +48,7 @@ struct Context::Impl {
   std::unique_ptr<Backend> backend;
   Counters counters;
   kernels::Stream stream;
+  ThreadPool pool;
 
   struct Chunk {
     std::byte* memory;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
@@ -139,10 +140,12 @@ class Evaluation {
     for (std::size_t j = 0; j < p_; ++j) {
       column(j);
       for (std::size_t i = 0; i < n_; ++i)
-        tolerance[i] = std::max(request_.column_tolerance * inputs_[i].norm_mixed[j], 1e-300);
+        tolerance[i] =
+            inputs_[i].norm_mixed[j] > 0 ? request_.column_tolerance * inputs_[i].norm_mixed[j] : 1;
       LinearRequest request;
       request.per_image = tolerance;
       request.warm_start = warm;
+      if (const auto vanishing = zero_columns(j)) scale(v[j].view(), *vanishing);
       std::vector<double> rho;
       absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v[j].view()), rho);
       dot(v[j].view(), residual_, 0);
@@ -196,6 +199,23 @@ class Evaluation {
     kernel_table<T>(context_).dot(stream_of(context_), {active_.active(), shape_.image(), a.device_data(),
                                                         b.device_data(), false, row(dots_, k).device_data()});
   }
+  /// Where B_j vanishes so does v_j: factors 0 there and 1 elsewhere, or nothing when no column vanishes.
+  std::optional<std::vector<double>> zero_columns(std::size_t j) const {
+    std::vector<double> factors(n_, 1);
+    bool any = false;
+    for (std::size_t i = 0; i < n_; ++i)
+      if (inputs_[i].norm_mixed[j] == 0) {
+        factors[i] = 0;
+        any = true;
+      }
+    return any ? std::optional(factors) : std::nullopt;
+  }
+  void scale(View<T> v, std::span<const double> factors) {
+    upload<double>(context_, factors, row(dots_, 0));
+    kernel_table<T>(context_).combine(stream_of(context_),
+                                      {active_.active(), shape_.image(), v.device_data(), nullptr, 1, 0,
+                                       row(dots_, 0).device_data(), nullptr, v.device_data()});
+  }
   /// B e_j into `work`, its squared norm into the first row.
   void column(std::size_t j) {
     std::vector<double> unit(p_, 0);
@@ -248,6 +268,7 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
   std::vector<double> solves(p, 0), rounding(p, 0);
   r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns = 0;
   r.corrected = !correction.empty();
+  double best = 0;  // sum of the images' smallest bounds
   for (std::size_t i = 0; i < n; ++i) {
     const ErrorBound bound = error_bound(inputs[i]), still = without_epsilon(inputs[i]);
     r.omega_theorem += bound.theorem;
@@ -256,6 +277,7 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
     r.omega_columns += bound.columns;
     const double plain = std::min({bound.theorem, bound.adjoint, bound.directional});
     const bool columns = bound.columns <= plain;
+    best += std::min(plain, bound.columns);
     const bool entries = columns || bound.directional <= plain;
     for (std::size_t j = 0; j < p; ++j) {
       r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);
@@ -267,10 +289,13 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
     }
   }
   // Adding up the images and the penalty in double.
-  for (std::size_t j = 0; j < p; ++j)
-    r.entry_bound[j] +=
+  for (std::size_t j = 0; j < p; ++j) {
+    const double adding =
         1e-15 * (std::abs(r.z[j]) + std::abs(penalty_gradient[j])) * static_cast<double>(n + 2);
-  r.omega = norm_of(r.entry_bound);
+    r.entry_bound[j] += adding;
+    best += adding;
+  }
+  r.omega = std::min(norm_of(r.entry_bound), best);
   r.rounding = norm_of(rounding);
   r.part_delta = std::min(norm_of(solves), r.omega);
   r.part_epsilon = r.omega - r.part_delta;

@@ -37,7 +37,7 @@ struct Point {
   std::vector<double> theta;
   Tensor<T> x;
   std::vector<double> epsilon, distance;
-  LossEnclosure loss;
+  LossEnclosure loss{0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
   SolveStatus status = SolveStatus::converged;
 };
 
@@ -45,6 +45,14 @@ std::string short_number(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.3g", value);
   return text;
+}
+
+/// Before z is computed at a theta nothing is known of it.
+HypergradientResult unknown_gradient() {
+  HypergradientResult r;
+  r.omega = r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns =
+      std::numeric_limits<double>::infinity();
+  return r;
 }
 
 /// Thrown inside a run to leave it with a status; never leaves run().
@@ -66,8 +74,8 @@ class MaidRun {
         columns_(options.columns && problem.parameters().size() <= ImplicitHypergradient<T>::max_columns),
         newton_(options.scaling == StepScaling::gauss_newton && columns_),
         schedule_(options.schedule, newton_ ? 1.0 : options.schedule.step0),
-        current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}, {}},
-        trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}, {}},
+        current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
+        trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
         start_(Clock::now()) {}
 
   UpperReport run(std::span<const double> theta0, const UpperState* resume, View<const T> first) {
@@ -110,6 +118,7 @@ class MaidRun {
     previous_z_ = result_.z;
     previous_omega_ = result_.omega;
     std::swap(current_, trial_);
+    result_ = unknown_gradient();
     iteration_ += 1;
     const bool go_on = observer_.iteration(done);
     if (observer_.wants_state(done)) observer_.state(save());
@@ -232,8 +241,11 @@ class MaidRun {
     };
     solve(trial_, schedule_.state().epsilon, decide);
     if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
-    return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
-                                 trial_.loss.upper, step_.slope);
+    verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
+                                    trial_.loss.upper, step_.slope);
+    // What rounding leaves undecided no refinement decides.
+    const bool limited = trial_.status == SolveStatus::rounding_limited;
+    return limited && verdict == TrialVerdict::undecided ? TrialVerdict::backtrack : verdict;
   }
 
   /// By how much the enclosures would have to shrink for the values to decide.
@@ -366,7 +378,7 @@ class MaidRun {
   bool columns_, newton_;
   AccuracySchedule schedule_;
   Point<T> current_, trial_;
-  HypergradientResult result_;
+  HypergradientResult result_ = unknown_gradient();
   Step step_;
   std::vector<double> previous_theta_, previous_z_;
   double previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;

@@ -67,7 +67,7 @@ Parameters::Parameters(std::vector<Segment> segments) : segments_(std::move(segm
     const Segment& s = segments_[i];
     for (std::size_t j = 0; j < i; ++j)
       if (segments_[j].name == s.name) throw ConfigError("parameter '" + s.name + "' is given twice.");
-    if (!std::isfinite(s.initial) || s.initial < s.lower || s.initial > s.upper)
+    if (!std::isfinite(s.initial) || !(s.initial >= s.lower) || !(s.initial <= s.upper))
       throw ConfigError("parameter '" + s.name + "' = " + std::to_string(s.initial) +
                         " must be a finite number between " + std::to_string(s.lower) + " and " +
                         std::to_string(s.upper) + ".");

@@ -102,23 +102,27 @@ void TvEnergy<T>::bind(std::span<const double> theta) {
   if (theta.size() != p.size())
     throw ShapeError("theta has " + std::to_string(theta.size()) + " entries, the model " +
                      std::to_string(p.size()) + ".");
-  std::array<double, 3> value{};
+  std::array<double, 3> value{}, slope{};
+  std::array<int, 3> entry{};
   for (std::size_t k = 0; k < 3; ++k) {
     value[k] = p.value(names[k], theta);
-    impl_->entry[k] = p.entry(names[k]);
-    const auto j = static_cast<std::size_t>(impl_->entry[k]);
-    impl_->slope[k] = impl_->entry[k] < 0 ? 0 : transform_slope(p.learned(j).transform, theta[j]);
+    entry[k] = p.entry(names[k]);
+    const auto j = static_cast<std::size_t>(entry[k]);
+    slope[k] = entry[k] < 0 ? 0 : transform_slope(p.learned(j).transform, theta[j]);
     const bool zero_allowed = k != 1;
     if (!std::isfinite(value[k]) || value[k] < 0 || (value[k] == 0 && !zero_allowed))
       throw ConfigError(std::string("parameter '") + names[k] + "' = " + std::to_string(value[k]) +
                         " is outside the model's domain: it must be positive and finite.");
   }
-  impl_->value = {value[0], value[1], value[2]};
-  const TvConstants c = impl_->constants();
+  const TvValues values{value[0], value[1], value[2]};
+  const TvConstants c = tv_constants(impl_->options, impl_->shape, impl_->masked, values);
   if (!(c.mu > 0) || !std::isfinite(c.lipschitz) || !std::isfinite(c.hessian_lipschitz))
     throw ConfigError("alpha " + std::to_string(value[0]) + ", nu " + std::to_string(value[1]) + ", xi " +
                       std::to_string(value[2]) +
                       " do not give a strongly convex energy with finite constants.");
+  impl_->value = values;
+  impl_->slope = slope;
+  impl_->entry = entry;
 }
 
 template <class T>

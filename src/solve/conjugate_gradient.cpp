@@ -17,15 +17,14 @@ CgScalars::CgScalars(Frame& frame, int n)
       beta(frame.view<double>({n, 1, 1, 1})),
       target(frame.view<double>({n, 1, 1, 1})),
       slope(frame.view<double>({n, 1, 1, 1})),
-      iterations(frame.view<double>({n, 1, 1, 1})),
-      failed(frame.view<std::uint8_t>({n, 1, 1, 1})) {}
+      iterations(frame.view<double>({n, 1, 1, 1})) {}
 
 namespace {
 
 kernels::CgState state_of(const CgScalars& s, ActiveSet& active, int cap) {
-  return {s.rz.device_data(),     s.rr.device_data(),      s.pap.device_data(),        s.beta.device_data(),
-          s.target.device_data(), s.slope.device_data(),   s.iterations.device_data(), active.mask(),
-          s.failed.device_data(), static_cast<double>(cap)};
+  return {s.rz.device_data(),         s.rr.device_data(),     s.pap.device_data(),
+          s.beta.device_data(),       s.target.device_data(), s.slope.device_data(),
+          s.iterations.device_data(), active.mask(),          static_cast<double>(cap)};
 }
 
 }  // namespace
@@ -63,7 +62,7 @@ namespace {
 
 /// Per-image progress of a solve with residual replacement, on the host.
 struct Progress {
-  std::vector<double> tolerance, residual, best, iterations;
+  std::vector<double> tolerance, residual, floor, best, iterations, last_run;
   std::vector<int> stalls;
   std::vector<SolveStatus> status;
   std::vector<std::uint8_t> open;
@@ -71,8 +70,10 @@ struct Progress {
   explicit Progress(std::size_t n, const LinearRequest& request)
       : tolerance(n, request.tolerance),
         residual(n, std::numeric_limits<double>::infinity()),
+        floor(n, 0),
         best(n, std::numeric_limits<double>::infinity()),
         iterations(n, 0),
+        last_run(n, 0),
         stalls(n, 0),
         status(n, SolveStatus::iteration_cap),
         open(n, 1) {
@@ -80,26 +81,28 @@ struct Progress {
   }
 
   /// Takes the recomputed residuals; returns whether any image goes on.
-  bool judge(std::span<const double> norms, double unit, double lipschitz, int cap) {
+  bool judge(std::span<const double> norms, double unit, double lipschitz, int cap, int run) {
     const std::size_t n = tolerance.size();
     bool any = false;
     for (std::size_t i = 0; i < n; ++i) {
       if (!open[i]) continue;
       const double rr = norms[i], qq = norms[n + i], bb = norms[2 * n + i];
       // Rounding of b - A q: at most u (20 L |q| + 4 |b|).
-      const double floor = unit * (20 * lipschitz * std::sqrt(qq) + 4 * std::sqrt(bb));
-      residual[i] = std::sqrt(rr) * (1 + 1e-6) + floor;
+      floor[i] = unit * (20 * lipschitz * std::sqrt(qq) + 4 * std::sqrt(bb));
+      residual[i] = std::sqrt(rr) * (1 + 1e-6) + floor[i];
       if (!std::isfinite(rr)) {
         residual[i] = std::numeric_limits<double>::infinity();
         close(i, SolveStatus::failed);
       } else if (residual[i] <= tolerance[i]) {
         close(i, SolveStatus::converged);
-      } else if (floor > tolerance[i] && std::sqrt(rr) <= floor) {
+      } else if (floor[i] > tolerance[i] && std::sqrt(rr) <= floor[i]) {
         close(i, SolveStatus::rounding_limited);
       } else if (iterations[i] >= cap) {
         close(i, SolveStatus::iteration_cap);
       } else {
-        stalls[i] = residual[i] > 0.5 * best[i] ? stalls[i] + 1 : 0;
+        // A run that was cut to replace the residual says nothing about progress.
+        const bool stalled = residual[i] > 0.5 * best[i] && last_run[i] < run;
+        stalls[i] = stalled ? stalls[i] + 1 : 0;
         if (stalls[i] >= 2)
           close(i, SolveStatus::rounding_limited);
         else
@@ -165,8 +168,6 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
   Progress progress(n, request);
   Work work;
   std::vector<double> targets(n);
-  for (std::size_t i = 0; i < n; ++i) targets[i] = 0.9 * progress.tolerance[i];
-  upload<double>(context, targets, scalars.target);
   fill<T>(context, product, T(0));
   if (!request.warm_start) fill<T>(context, q, T(0));
 
@@ -184,15 +185,20 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
     k.residual(stream, {active.active(), shape.image(), b.device_data(), product.device_data(),
                         q.device_data(), r.device_data(), out, out + n, out + 2 * n});
     const std::vector<double> values = fetch(context, norms).wait(context);
-    if (!progress.judge(values, unit, lipschitz, request.max_iterations)) break;
+    if (!progress.judge(values, unit, lipschitz, request.max_iterations, run)) break;
     upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), open.shape()));
     active.refresh(context);
+    // The recurrence aims below the tolerance, leaving room for the rounding of the residual.
+    for (std::size_t i = 0; i < n; ++i)
+      targets[i] = std::max(0.9 * (progress.tolerance[i] - progress.floor[i]), 0.25 * progress.floor[i]);
+    upload<double>(context, targets, scalars.target);
     run_conjugate_gradient<T>(context, hessian, active, {{}, 1, false}, vectors, scalars,
                               progress.next_run(run, request.max_iterations), request.check_every);
     const std::vector<double> done = fetch(context, scalars.iterations).wait(context);
     for (std::size_t i = 0; i < n; ++i) {
       if (!progress.open[i]) continue;
       progress.iterations[i] += done[i];
+      progress.last_run[i] = done[i];
       work.hessian_products += static_cast<std::uint64_t>(done[i]);
     }
   }

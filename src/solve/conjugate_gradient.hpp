@@ -9,7 +9,6 @@ inline namespace v0 {
 struct CgScalars {
   CgScalars(Frame& frame, int n);
   Scalars rz, rr, pap, beta, target, slope, iterations;
-  View<std::uint8_t> failed;
 };
 
 /// Vectors of a run. `inverse_diagonal` empty: no preconditioner.

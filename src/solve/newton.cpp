@@ -67,8 +67,9 @@ class NewtonRun {
     work_.other += static_cast<std::uint64_t>(active.count);
     const double share = request_.joint ? 1 / std::sqrt(static_cast<double>(shape_.n)) : 1;
     context_.impl().scalar_table().newton_begin(
-        stream_of(context_), {active, state_.sums.norm2.device_data(), state_.tolerance.device_data(), mu_,
-                              largest_forcing, share, first, norm2_first_.device_data(), cg_.target.device_data()});
+        stream_of(context_),
+        {active, state_.sums.norm2.device_data(), state_.tolerance.device_data(), mu_, largest_forcing, share,
+         first, norm2_first_.device_data(), cg_.target.device_data()});
     inner_.assign(context_, state_.active);
     run_conjugate_gradient<T>(context_, {&energy_, weights_, inverse_diagonal_}, inner_, {g_, -1, true},
                               {d_, g_, p_, product_, inverse_diagonal_}, cg_, 10000, request_.check_every);

@@ -108,8 +108,9 @@ struct TrainingData {
 inline TrainingData training_data() {
   TrainingData d;
   const char* folder = std::getenv("BILEVEL_BENCH_DATA");
-  const std::filesystem::path path =
-      folder ? std::filesystem::path(folder) : std::filesystem::path(BILEVEL_SHARED_DEFAULT) / "kodak";
+  const std::filesystem::path path = folder
+                                         ? std::filesystem::path(folder)
+                                         : std::filesystem::path(BILEVEL_SHARED_DEFAULT) / "data" / "kodak";
   std::mt19937_64 random(1);
   std::normal_distribution<double> normal;
   const std::size_t want = d.shape.count();

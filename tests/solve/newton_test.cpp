@@ -227,6 +227,27 @@ TYPED_TEST(NewtonOf, HasToleranceOfEachImageAndOfTheBatch) {
   expect_certified(setup, again, joint, exact);
 }
 
+// One image starts at its minimiser and waits for the others without a verdict of its own.
+TEST(Newton, JointToleranceWaitsForTheSlowestImage) {
+  Random random(seed(116));
+  oracle::TvModel model;
+  model.height = 12;
+  model.width = 10;
+  TvSetup<double> setup(random_instance(model, 3, 0.1, random));
+  const std::vector<oracle::ExtendedImage> exact = exact_minimisers(setup.instance);
+  std::vector<Image> start = setup.instance.y;
+  start[0] = oracle::extended::rounded(exact[0]);
+  for (const double tolerance : {1e-2, 1e-6, 1e-9}) {
+    Tensor<double> x = setup.tensor(start);
+    SolveRequest<double> request = asking<double>(tolerance);
+    request.joint = true;
+    const SolveReport report = solve(setup, x, request);
+    EXPECT_EQ(report.status, SolveStatus::converged) << report.message;
+    EXPECT_LE(norm(report.certificate), tolerance);
+    expect_certified(setup, x, report, exact);
+  }
+}
+
 TEST(Newton, EndsWithTrueCertificatesWhereverItIsStopped) {
   Random random(seed(106));
   oracle::TvModel model;

@@ -10,8 +10,8 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// One upper iteration, numbered from 0: everything belongs to theta before its step, but `work`, `seconds`, `step` and
-/// `backtracks`, which include it. loss_lower <= f(theta) <= loss_upper. Work is cumulative.
+/// One upper iteration, numbered from 0: everything belongs to theta before its step, but `work`, `seconds`,
+/// `step` and `backtracks`, which include it. loss_lower <= f(theta) <= loss_upper. Work is cumulative.
 struct IterationRecord {
   int iteration = 0;
   std::vector<double> theta;

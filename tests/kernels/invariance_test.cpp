@@ -1,0 +1,166 @@
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <optional>
+
+#include "bilevel/core/error.hpp"
+#include "tests/kernels/kernel_cases.hpp"
+#include "tests/model/scoped_environment.hpp"
+
+// What holds for every kernel of the tables: the same bits for any number of threads and any instruction set,
+// no byte of an inactive image changes, no image depends on its neighbours, and guarded device memory
+// suffices.
+
+namespace bilevel {
+namespace {
+
+using namespace testing_support;
+
+constexpr const char* instruction_set = "BILEVEL_CPU_ISA";
+
+bool available(const char* isa) {
+  const ScopedEnvironment forced(instruction_set, isa);
+  try {
+    return Device::open("cpu:1").instruction_set() == isa;
+  } catch (const DeviceError&) {
+    return false;
+  }
+}
+
+void expect_same(const Bag& a, const Bag& b, const std::string& what) {
+  for (std::size_t k = 0; k < a.buffers.size(); ++k)
+    EXPECT_TRUE(a.buffers[k].content == b.buffers[k].content) << what << ": bytes of " << a.buffers[k].name;
+  EXPECT_EQ(a.mask, b.mask) << what;
+  EXPECT_EQ(a.index, b.index) << what;
+}
+
+/// Element type and whether hand-tuned bodies replace the generic ones.
+template <class T, bool tuned>
+struct Bodies {
+  using Element = T;
+  static constexpr const char* overrides = tuned ? "on" : "off";
+};
+
+template <class B>
+class EveryKernel : public ::testing::Test {
+ protected:
+  Random random_{seed(202)};
+  ScopedEnvironment overrides_{"BILEVEL_CPU_OVERRIDES", B::overrides};
+};
+using Precisions =
+    ::testing::Types<Bodies<float, true>, Bodies<double, true>, Bodies<float, false>, Bodies<double, false>>;
+TYPED_TEST_SUITE(EveryKernel, Precisions);
+
+TYPED_TEST(EveryKernel, SameBitsForEveryThreadCount) {
+  // Above and below the size from which launches run on several threads; more threads than tiles.
+  const struct { int n, h, w; } shapes[] = {{3, 67, 131}, {2, 17, 129}, {1, 40, 1030}};
+  for (const auto& s : shapes) {
+    const Bag bag = make_bag<typename TypeParam::Element>(s.n, s.h, s.w, this->random_);
+    for (const auto& kernel : kernel_cases<typename TypeParam::Element>(s.h, s.w)) {
+      const Bag one = run_case(kernel, bag, "cpu:1");
+      for (const char* device : {"cpu:2", "cpu:3", "cpu:5"})
+        expect_same(one, run_case(kernel, bag, device), kernel.name + " on " + device);
+    }
+  }
+}
+
+TYPED_TEST(EveryKernel, SameBitsForEveryInstructionSet) {
+  std::vector<const char*> present;
+  for (const char* isa : {"baseline", "avx2", "avx512"}) {
+    if (available(isa))
+      present.push_back(isa);
+    else
+      std::cout << "This machine or build lacks " << isa << "; its comparison is left out." << std::endl;
+  }
+  ASSERT_STREQ(present.at(0), "baseline");
+  const struct { int n, h, w; } shapes[] = {{2, 37, 131}, {2, 1, 259}, {3, 3, 5}};
+  for (const auto& s : shapes) {
+    const Bag bag = make_bag<typename TypeParam::Element>(s.n, s.h, s.w, this->random_);
+    for (const auto& kernel : kernel_cases<typename TypeParam::Element>(s.h, s.w)) {
+      std::optional<Bag> first;
+      for (const char* isa : present) {
+        const ScopedEnvironment forced(instruction_set, isa);
+        const Bag result = run_case(kernel, bag, "cpu:2");
+        if (first) expect_same(*first, result, kernel.name + " with " + isa);
+        if (!first) first = result;
+      }
+    }
+  }
+}
+
+TYPED_TEST(EveryKernel, ChangesSomethingAndRepeats) {
+  const Bag bag = make_bag<typename TypeParam::Element>(3, 19, 33, this->random_);
+  for (const auto& kernel : kernel_cases<typename TypeParam::Element>(19, 33)) {
+    const Bag first = run_case(kernel, bag, "cpu:2");
+    expect_same(first, run_case(kernel, bag, "cpu:2"), kernel.name);
+    bool changed = kernel.name == "reset" || kernel.name == "compact";  // nothing to do on a full batch
+    for (std::size_t k = 0; k < bag.buffers.size(); ++k)
+      changed = changed || first.buffers[k].content != bag.buffers[k].content;
+    EXPECT_TRUE(changed) << kernel.name;
+  }
+}
+
+TYPED_TEST(EveryKernel, RunsOnTheGuardedDevice) {
+  const Bag bag = make_bag<typename TypeParam::Element>(2, 19, 33, this->random_);
+  for (const auto& kernel : kernel_cases<typename TypeParam::Element>(19, 33))
+    expect_same(run_case(kernel, bag, "cpu:2"), run_case(kernel, bag, "cpu-guarded:2"), kernel.name);
+}
+
+TYPED_TEST(EveryKernel, InactiveImagesKeepEveryByte) {
+  // Image 1 is masked though listed, image 2 is not listed; the list is compacted in the second round.
+  Bag bag = make_bag<typename TypeParam::Element>(4, 33, 130, this->random_);
+  bag.mask = {1, 0, 0, 1};
+  for (Bag::Buffer& b : bag.buffers)
+    if (b.name == "flags")
+      for (std::size_t k = 0; k < b.content.size(); ++k) b.content[k] = bag.mask[k % 4];
+  for (const std::vector<std::int32_t>& index :
+       {std::vector<std::int32_t>{0, 1, 3, 77}, std::vector<std::int32_t>{0, 3, 77, 77}}) {
+    bag.index = index;
+    bag.count = index[2] == 3 ? 3 : 2;
+    for (const auto& kernel : kernel_cases<typename TypeParam::Element>(33, 130)) {
+      if (kernel.name == "fill" || kernel.name == "lbfgs_start" || kernel.name == "reset" ||
+          kernel.name == "compact")
+        continue;  // these address the whole batch
+      const Bag result = run_case(kernel, bag, "cpu:2");
+      for (std::size_t k = 0; k < bag.buffers.size(); ++k) {
+        if (bag.buffers[k].shared) continue;
+        for (int i : {1, 2})
+          EXPECT_TRUE(Bag::segment(result.buffers[k], 4, i) == Bag::segment(bag.buffers[k], 4, i))
+              << kernel.name << " wrote " << bag.buffers[k].name << " of inactive image " << i;
+      }
+      EXPECT_EQ(result.mask[1] + result.mask[2], 0) << kernel.name;
+    }
+  }
+}
+
+TYPED_TEST(EveryKernel, ImagesDoNotSeeTheirNeighbours) {
+  Bag bag = make_bag<typename TypeParam::Element>(3, 33, 130, this->random_);
+  for (const auto& kernel : kernel_cases<typename TypeParam::Element>(33, 130)) {
+    if (kernel.joint) continue;
+    const Bag together = run_case(kernel, bag, "cpu:2");
+    for (int i = 0; i < 3; ++i) {
+      const Bag alone = run_case(kernel, bag.alone(i), "cpu:2");
+      for (std::size_t k = 0; k < bag.buffers.size(); ++k) {
+        if (bag.buffers[k].shared) continue;
+        EXPECT_TRUE(alone.buffers[k].content == Bag::segment(together.buffers[k], 3, i))
+            << kernel.name << ": " << bag.buffers[k].name << " of image " << i << " depends on the batch";
+      }
+      EXPECT_EQ(alone.mask[0], together.mask[static_cast<std::size_t>(i)]) << kernel.name;
+    }
+  }
+}
+
+TYPED_TEST(EveryKernel, ReversedListGivesTheSameBits) {
+  Bag bag = make_bag<typename TypeParam::Element>(3, 33, 130, this->random_);
+  Bag reversed = bag;
+  reversed.index = {2, 1, 0};
+  for (const auto& kernel : kernel_cases<typename TypeParam::Element>(33, 130)) {
+    if (kernel.name == "reset" || kernel.name == "compact") continue;
+    Bag result = run_case(kernel, reversed, "cpu:2");
+    result.index = bag.index;
+    expect_same(run_case(kernel, bag, "cpu:2"), result, kernel.name);
+  }
+}
+
+}  // namespace
+}  // namespace bilevel

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "bilevel/learn/upper_optimiser.hpp"
+#include "tests/support/tv_setup.hpp"
+
+namespace bilevel::testing_support {
+
+/// Keeps every record and state; stops as told.
+struct Recorder final : Observer {
+  std::vector<IterationRecord> records;
+  std::vector<UpperState> states;
+  int stop_after = -1;          ///< iteration() refuses after this many records
+  std::uint64_t lives = ~0ull;  ///< alive() answers true this often
+  int finished_calls = 0;
+
+  bool iteration(const IterationRecord& record) override {
+    records.push_back(record);
+    return static_cast<int>(records.size()) != stop_after;
+  }
+  bool wants_state(const IterationRecord&) override { return true; }
+  void state(const UpperState& state) override { states.push_back(state); }
+  bool alive() override { return lives > 0 ? lives-- > 0 : false; }
+  void finished(const UpperReport&) override { finished_calls += 1; }
+};
+
+template <class T>
+struct MaidRunOf {
+  UpperReport report;
+  Recorder seen;
+  TvInstance instance;
+  std::vector<Image> x;
+};
+
+struct RunOptions {
+  UpperOptions options;
+  std::string device = "cpu:1";
+  double lower = 1e-12, upper = 1e6;  ///< bounds of every learned value
+  int stop_after = -1;
+  std::uint64_t lives = ~0ull;
+  const UpperState* resume = nullptr;
+  Penalty penalty = {};
+};
+
+template <class T = double>
+MaidRunOf<T> train(const TvInstance& instance, const RunOptions& how) {
+  TvSetup<T> setup(instance, how.device, how.lower, how.upper);
+  BilevelProblem<T> problem = setup.problem(how.penalty);
+  MaidRunOf<T> out;
+  out.instance = setup.instance;
+  out.seen.stop_after = how.stop_after;
+  out.seen.lives = how.lives;
+  const auto optimiser = make_maid<T>(how.options);
+  out.report = optimiser->run(setup.context, problem, setup.parameters.initial(), setup.y.view(), out.seen,
+                              how.resume);
+  out.x = unflatten(download<T>(setup.context, optimiser->reconstructions()), instance.y.size());
+  EXPECT_EQ(out.seen.finished_calls, 1);
+  return out;
+}
+
+inline std::vector<double> exact_gradient(const TvInstance& instance) {
+  return oracle::exact_hypergradient(instance.model, instance.learned, instance.y, instance.truth)
+      .hypergradient;
+}
+
+/// The loss enclosure and |z| + omega of a record are true at its theta.
+inline void expect_true_record(const TvInstance& instance, const IterationRecord& r) {
+  const TvInstance at = instance.at(r.theta);
+  const double f = exact_loss(at), slack = 1e-14 * f;
+  EXPECT_LE(r.loss_lower, f + slack);
+  EXPECT_GE(r.loss_upper, f - slack);
+  EXPECT_LE(r.loss_lower, r.loss);
+  EXPECT_LE(r.loss, r.loss_upper);
+  EXPECT_LE(norm(exact_gradient(at)), r.gradient_norm + r.error_bound);
+  EXPECT_GE(norm(exact_gradient(at)), r.gradient_norm - r.error_bound);
+}
+
+/// Every accepted step decreased the exact loss by lambda times its predicted slope.
+template <class T>
+void expect_certified_decrease(const MaidRunOf<T>& run, const RunOptions& how) {
+  const auto& records = run.seen.records;
+  double f = records.empty() ? 0 : exact_loss(run.instance.at(records[0].theta));
+  for (std::size_t k = 0; k < records.size(); ++k) {
+    const std::vector<double>& next = k + 1 < records.size() ? records[k + 1].theta : run.report.theta;
+    const std::vector<double> d = add_scaled(next, -1, records[k].theta);
+    // Scaled steps fall back to gradient steps where a bound leaves no descent.
+    const double along = -dot(run.seen.states[k].previous_z, d);
+    const bool plain = how.options.scaling == StepScaling::none || !(along > 0);
+    const double slope = plain ? dot(d, d) / records[k].step : along;
+    const double f_next = exact_loss(run.instance.at(next));
+    EXPECT_LE(f_next, f - how.options.schedule.lambda * slope + 1e-14 * f) << "iteration " << k;
+    EXPECT_GT(slope, 0) << "iteration " << k;
+    f = f_next;
+  }
+}
+
+}  // namespace bilevel::testing_support
