@@ -150,7 +150,7 @@ class MaidRun {
         case GradientVerdict::accuracy_limit:
           throw Stop{UpperStatus::accuracy_limit,
                      "No descent direction can be certified at this accuracy; |z| + omega = " +
-                         short_number(stationarity + result_.omega) + "."};
+                         short_number(stationarity + result_.omega) + remedy()};
         case GradientVerdict::descend:
           return;
         case GradientVerdict::refine:
@@ -210,12 +210,20 @@ class MaidRun {
     if (newton_) schedule_.set_step(std::min(1.0, schedule_.state().step));
   }
 
+  /// What to change when the accuracy is the limit.
+  std::string remedy() const {
+    if (schedule_.options().fixed_accuracy) return "; use a finer fixed accuracy, or adaptive ones.";
+    return sizeof(T) == sizeof(float) ? "; use double precision, or a tolerance above that."
+                                      : "; use a tolerance above that.";
+  }
+
   [[noreturn]] void give_up() {
     const bool accuracy =
         schedule_.options().fixed_accuracy || current_.status == SolveStatus::rounding_limited;
     throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                "No step could be certified to decrease the loss; |z| + omega = " +
-                   short_number(step_norm(result_.z) + result_.omega) + "."};
+                   short_number(step_norm(result_.z) + result_.omega) +
+                   (accuracy ? remedy() : std::string("."))};
   }
 
   /// Solves at theta + d from the predicted reconstructions, only as far as the decision needs.
