@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -67,8 +68,8 @@ TEST(ConditionPenalty, ValueAndGradient) {
         const Parameters parameters =
             parameters_of(m, transforms, {(subset & 1) != 0, (subset & 2) != 0, (subset & 4) != 0});
         const double beta = 0.3;
-        const Penalty penalty =
-            tv_condition_penalty(parameters, options_of(m), {1, 1, h, w}, !m.mask.empty(), beta);
+        const bool masked = std::count(m.mask.begin(), m.mask.end(), 0.0) > 0;
+        const Penalty penalty = tv_condition_penalty(parameters, options_of(m), {1, 1, h, w}, masked, beta);
         const std::vector<double> theta = parameters.initial();
         std::vector<double> gradient(theta.size(), 7), ignored(theta.size());
         const oracle::CurvatureConstants c = oracle::curvature(m);

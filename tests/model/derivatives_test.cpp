@@ -14,14 +14,33 @@ struct Size {
   int h, w;
 };
 
+/// Noise of size nu whose differences stay away from 0 and nu, where huber_c2 has a kink in its second
+/// derivative.
+Image smooth_point(const oracle::TvModel& m, Random& random) {
+  const auto near_a_kink = [&](const Image& x) {
+    const oracle::Field z = oracle::difference(m, x);
+    const std::size_t n = x.size();
+    for (std::size_t e = 0; e < z.size(); ++e) {
+      const double r = m.scalar_terms() ? std::abs(z[e]) : std::hypot(z[e % n], z[n + e % n]);
+      if (r > 0 && (r < 0.03 * m.nu || std::abs(r - m.nu) < 0.03 * m.nu)) return true;
+    }
+    return false;
+  };
+  Image x = noise(m.height, m.width, 2 * m.nu, random);
+  while (m.potential == oracle::Potential::huber_c2 && near_a_kink(x))
+    x = noise(m.height, m.width, 2 * m.nu, random);
+  return x;
+}
+
 /// Remainders of Phi(x + t d) in extended precision from the oracle, with the derivatives of the library.
 TEST(TvDerivatives, TaylorSlopes) {
   Random random(seed(701));
   RatioRecorder first("Taylor slope with the gradient"), second("Taylor slope with the Hessian");
   for (const Size& size : {Size{6, 7}, Size{1, 20}})
-    for (const oracle::TvModel& kind : model_kinds(size.h, size.w, random, 0.05, 0.5)) {
+    for (oracle::TvModel kind : model_kinds(size.h, size.w, random, 0.05, 0.5)) {
+      kind.alpha = random.log_uniform(0.1, 2);
       SCOPED_TRACE(describe(kind));
-      const Image y = noise(size.h, size.w, 1, random), x = noise(size.h, size.w, 2 * kind.nu, random),
+      const Image y = noise(size.h, size.w, 1, random), x = smooth_point(kind, random),
                   d = scaled_to(noise(size.h, size.w, 1, random), 1);
       TvLab<double> lab(kind, 1, y);
       const oracle::TvModel& m = lab.model();
@@ -39,14 +58,14 @@ TEST(TvDerivatives, TaylorSlopes) {
         return static_cast<double>(
             std::abs(along(t) - start - static_cast<long double>(t) * slope - 0.5L * t * t * bend));
       };
-      const double top = 0.02 * m.nu;
+      const double top = 0.01 * m.nu;  // |K d| <= sqrt(3)
       first.add(taylor_slope([&](double t) { return remainder(t, 0); }, top, top * 1e-3, 13));
       second.add(taylor_slope([&](double t) { return remainder(t, curvature); }, top, top * 1e-2, 13));
     }
   EXPECT_GT(first.minimum(), 1.9);
   EXPECT_LT(first.maximum(), 2.1);
   EXPECT_GT(second.minimum(), 2.8);
-  EXPECT_LT(second.maximum(), 3.2);
+  EXPECT_LT(second.maximum(), 4.2);  // 4 where the third derivative nearly vanishes
 }
 
 template <class T>
@@ -157,7 +176,8 @@ TEST(TvParametersOfTheModel, MixedProductsMatchDifferencesInTheta) {
     TvLab<double> lab(kind, 1, y, parameters);
     const std::vector<double> theta = parameters.initial(), exact = lab.mixed(x, q);
     for (std::size_t j = 0; j < 3; ++j) {
-      const double step = 1e-5 * (transforms[j] == Transform::identity ? theta[j] : 1);
+      const double step =
+          transforms[j] == Transform::identity ? 0.5 * theta[j] : 1e-5;  // the gradient is linear in xi
       double value[2];
       for (const int sign : {-1, 1}) {
         std::vector<double> moved = theta;
@@ -165,9 +185,10 @@ TEST(TvParametersOfTheModel, MixedProductsMatchDifferencesInTheta) {
         lab.energy().bind(moved);
         value[(sign + 1) / 2] = dot(lab.gradient(x).gradient, q);
       }
-      // huber_c2 has a kink in its derivative by nu: first order in the step there
-      EXPECT_NEAR((value[1] - value[0]) / (2 * step), exact[j],
-                  1e-5 * std::abs(exact[j]) + 1e-5 * norm(q) * lab.model().alpha + 1e-8 * norm(q));
+      // huber_c2 has a kink in its derivative by nu, of size 2 per unit of Kq: first order in the step there
+      EXPECT_NEAR(
+          (value[1] - value[0]) / (2 * step), exact[j],
+          1e-5 * std::abs(exact[j]) + 2e-5 * std::sqrt(8) * norm(q) * lab.model().alpha + 1e-8 * norm(q));
     }
   }
 }

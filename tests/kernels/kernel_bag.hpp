@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bilevel/core/scalars.hpp"
+#include "device/backend.hpp"
+#include "tests/support/random.hpp"
+
+namespace bilevel::testing_support {
+
+/// Arrays that every kernel reads and writes: named buffers [rows][N][elements], or one shared by the batch.
+struct Bag {
+  struct Buffer {
+    std::string name;
+    bool shared = false;
+    int rows = 1;
+    std::size_t bytes = 0;  // of one row of one image; of the whole when shared
+    std::vector<std::uint8_t> content;
+  };
+  int n = 0, height = 0, width = 0;
+  std::vector<Buffer> buffers;
+  std::vector<std::uint8_t> mask;
+  std::vector<std::int32_t> index;
+  std::int32_t count = 0;
+
+  std::size_t size() const { return static_cast<std::size_t>(height) * static_cast<std::size_t>(width); }
+
+  /// The part of a buffer that belongs to image i.
+  static std::vector<std::uint8_t> segment(const Buffer& b, int n, int i) {
+    std::vector<std::uint8_t> out;
+    for (int row = 0; row < b.rows; ++row) {
+      const auto* first = b.content.data() + (static_cast<std::size_t>(row) * n + i) * b.bytes;
+      out.insert(out.end(), first, first + b.bytes);
+    }
+    return out;
+  }
+  /// The batch that holds image i alone.
+  Bag alone(int i) const {
+    Bag one{1, height, width, {}, {1}, {0}, 1};
+    for (const Buffer& b : buffers)
+      one.buffers.push_back({b.name, b.shared, b.rows, b.bytes, b.shared ? b.content : segment(b, n, i)});
+    return one;
+  }
+};
+
+template <class V>
+std::vector<std::uint8_t> bytes_of(const std::vector<V>& values) {
+  std::vector<std::uint8_t> bytes(values.size() * sizeof(V));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+/// Random contents that are meaningful to every kernel: images of noise and edges, positive weights and
+/// scalars, dual fields in the unit ball, line searches under way.
+template <class T>
+Bag make_bag(int n, int height, int width, Random& random) {
+  Bag bag{n, height, width, {}, std::vector<std::uint8_t>(static_cast<std::size_t>(n), 1), {}, n};
+  for (int i = 0; i < n; ++i) bag.index.push_back(i);
+  const std::size_t size = bag.size(), all = size * static_cast<std::size_t>(n);
+  const auto add = [&](const std::string& name, int rows, std::size_t bytes,
+                       std::vector<std::uint8_t> content) {
+    bag.buffers.push_back({name, false, rows, bytes, std::move(content)});
+  };
+  for (const char* name : {"x", "y", "p", "q", "v", "r", "out", "previous"}) {
+    std::vector<T> image;
+    for (int i = 0; i < n; ++i)
+      for (double value : piecewise_constant(height, width, 0.1, random))
+        image.push_back(static_cast<T>(value));
+    add(name, 1, size * sizeof(T), bytes_of(image));
+  }
+  for (const char* name : {"s_pairs", "y_pairs"}) {
+    std::vector<T> pairs;
+    for (std::size_t e = 0; e < kernels::lbfgs_memory * all; ++e)
+      pairs.push_back(static_cast<T>(random.normal()));
+    add(name, kernels::lbfgs_memory, size * sizeof(T), bytes_of(pairs));
+  }
+  std::vector<T> weights, sampling;
+  for (std::size_t e = 0; e < 4 * all; ++e) weights.push_back(static_cast<T>(random.uniform(0.1, 1)));
+  add("weights", 4, size * sizeof(T), bytes_of(weights));
+  std::vector<float> dual;
+  for (std::size_t e = 0; e < 2 * all; ++e) dual.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
+  add("dual", 2, size * sizeof(float), bytes_of(dual));
+  std::vector<double> scalars;
+  for (int e = 0; e < 16 * n; ++e) scalars.push_back(random.uniform(0.5, 2));
+  add("scalars", 16, sizeof(double), bytes_of(scalars));
+  add("flags", 4, 1, std::vector<std::uint8_t>(4 * static_cast<std::size_t>(n), 1));
+  std::vector<std::uint8_t> states;
+  for (int i = 0; i < n; ++i) {
+    kernels::LbfgsState l;
+    std::memset(&l, 0, sizeof(l));
+    l.head = 3;
+    l.filled = 3 + 7 * (i % 2);
+    for (int j = 0; j < kernels::lbfgs_memory; ++j) {
+      l.on_s[j] = random.normal();
+      l.on_y[j] = random.normal();
+      for (int k = 0; k < kernels::lbfgs_memory; ++k) l.sy[j][k] = l.yy[j][k] = random.uniform(1, 2);
+    }
+    l.on_g = -1;
+    l.value0 = l.step = 1;
+    l.slope0 = l.slope_low = -1;
+    l.high = HUGE_VAL;
+    const auto* raw = reinterpret_cast<const std::uint8_t*>(&l);
+    states.insert(states.end(), raw, raw + sizeof(l));
+  }
+  add("states", 1, sizeof(kernels::LbfgsState), states);
+  for (double value : random_mask(height, width, 0.7, random)) sampling.push_back(static_cast<T>(value));
+  bag.buffers.push_back({"sampling", true, 1, size * sizeof(T), bytes_of(sampling)});
+  bag.buffers.push_back({"shared", true, 1, 4 * sizeof(double), bytes_of(std::vector<double>{1, 2, 3, 4})});
+  return bag;
+}
+
+/// The buffers of a bag on a device.
+template <class T>
+struct DeviceBag {
+  DeviceBag(Context& context_, const Bag& bag) : context(context_), n(bag.n), size(bag.size()) {
+    for (const Bag::Buffer& b : bag.buffers) {
+      names.push_back(b.name);
+      tensors.emplace_back(context, Shape{1, 1, 1, static_cast<int>(b.content.size())});
+      tensors.back().upload(context, b.content);
+    }
+    mask = Tensor<std::uint8_t>(context, {bag.n, 1, 1, 1}, bag.mask);
+    index = Tensor<std::int32_t>(context, {bag.n, 1, 1, 1}, bag.index);
+    active = {mask.view().device_data(), index.view().device_data(), bag.count};
+  }
+  std::uint8_t* raw(const std::string& name) {
+    for (std::size_t k = 0; k < names.size(); ++k)
+      if (names[k] == name) return tensors[k].view().device_data();
+    return nullptr;
+  }
+  T* image(const std::string& name) { return reinterpret_cast<T*>(raw(name)); }
+  T* weight(int row) {
+    return image("weights") + static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
+  }
+  float* dual(int row) {
+    return reinterpret_cast<float*>(raw("dual")) +
+           static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
+  }
+  double* scalar(int row) { return reinterpret_cast<double*>(raw("scalars")) + row * n; }
+  double* shared(int k) { return reinterpret_cast<double*>(raw("shared")) + k; }
+  std::uint8_t* flag(int row) { return raw("flags") + row * n; }
+  kernels::LbfgsState* states() { return reinterpret_cast<kernels::LbfgsState*>(raw("states")); }
+  const kernels::Stream& stream() { return stream_of(context); }
+  const kernels::Table<T>& table() { return kernel_table<T>(context); }
+  const kernels::ScalarTable& decisions() { return context.impl().scalar_table(); }
+
+  Context& context;
+  int n;
+  std::size_t size;
+  std::vector<std::string> names;
+  std::vector<Tensor<std::uint8_t>> tensors;
+  Tensor<std::uint8_t> mask;
+  Tensor<std::int32_t> index;
+  Active active;
+};
+
+}  // namespace bilevel::testing_support
