@@ -17,17 +17,19 @@ struct Size {
 /// Noise of size nu whose differences stay away from 0 and nu, where huber_c2 has a kink in its second
 /// derivative.
 Image smooth_point(const oracle::TvModel& m, Random& random) {
-  const auto near_a_kink = [&](const Image& x) {
+  const auto unusable = [&](const Image& x) {
     const oracle::Field z = oracle::difference(m, x);
     const std::size_t n = x.size();
+    bool bent = false;
     for (std::size_t e = 0; e < z.size(); ++e) {
       const double r = m.scalar_terms() ? std::abs(z[e]) : std::hypot(z[e % n], z[n + e % n]);
       if (r > 0 && (r < 0.03 * m.nu || std::abs(r - m.nu) < 0.03 * m.nu)) return true;
+      bent = bent || (r > 0 && r < m.nu);
     }
-    return false;
+    return !bent;
   };
   Image x = noise(m.height, m.width, 2 * m.nu, random);
-  while (m.potential == oracle::Potential::huber_c2 && near_a_kink(x))
+  while (m.potential == oracle::Potential::huber_c2 && unusable(x))
     x = noise(m.height, m.width, 2 * m.nu, random);
   return x;
 }
@@ -40,32 +42,43 @@ TEST(TvDerivatives, TaylorSlopes) {
     for (oracle::TvModel kind : model_kinds(size.h, size.w, random, 0.05, 0.5)) {
       kind.alpha = random.log_uniform(0.1, 2);
       SCOPED_TRACE(describe(kind));
-      const Image y = noise(size.h, size.w, 1, random), x = smooth_point(kind, random),
-                  d = scaled_to(noise(size.h, size.w, 1, random), 1);
+      const Image y = noise(size.h, size.w, 1, random), x = smooth_point(kind, random);
       TvLab<double> lab(kind, 1, y);
       const oracle::TvModel& m = lab.model();
-      const double slope = dot(lab.gradient(x).gradient, d);
+      const Image gradient = lab.gradient(x).gradient;
       lab.linearise(x);
-      const double curvature = dot(lab.hessian_product(d).product, d);
-      const auto wide = [](const Image& image) { return oracle::extended::widen(image); };
-      const auto along = [&](double t) {
-        oracle::ExtendedImage moved = wide(x);
-        for (std::size_t p = 0; p < moved.size(); ++p) moved[p] += static_cast<long double>(t) * d[p];
-        return oracle::extended::energy(m, wide(y), moved);
-      };
-      const long double start = along(0);
-      const auto remainder = [&](double t, double bend) {
-        return static_cast<double>(
-            std::abs(along(t) - start - static_cast<long double>(t) * slope - 0.5L * t * t * bend));
-      };
       const double top = 0.01 * m.nu;  // |K d| <= sqrt(3)
-      first.add(taylor_slope([&](double t) { return remainder(t, 0); }, top, top * 1e-3, 13));
-      second.add(taylor_slope([&](double t) { return remainder(t, curvature); }, top, top * 1e-2, 13));
+      Image best;
+      double largest = -1;
+      const auto remainder = [&](const Image& d, double t, bool second_order) {
+        oracle::ExtendedImage moved = oracle::extended::widen(x);
+        for (std::size_t p = 0; p < moved.size(); ++p) moved[p] += static_cast<long double>(t) * d[p];
+        const oracle::ExtendedImage data = oracle::extended::widen(y);
+        const long double rise = oracle::extended::energy(m, data, moved) -
+                                 oracle::extended::energy(m, data, oracle::extended::widen(x));
+        const double bend = second_order ? dot(lab.hessian_product(d).product, d) : 0;
+        return static_cast<double>(
+            std::abs(rise - static_cast<long double>(t) * dot(gradient, d) - 0.5L * t * t * bend));
+      };
+      // the direction whose third derivative vanishes least
+      for (int k = 0; k < 16; ++k) {
+        const Image d = scaled_to(noise(size.h, size.w, 1, random), 1);
+        const double value = remainder(d, top, true);
+        if (value > largest) {
+          largest = value;
+          best = d;
+        }
+      }
+      first.add(taylor_slope([&](double t) { return remainder(best, t, false); }, top, top * 1e-3, 13));
+      // rounding of <grad, d>
+      const double floor = 2e-16 * (norm(gradient) + lab.energy().curvature().lipschitz * top) * top;
+      second.add(
+          taylor_slope([&](double t) { return remainder(best, t, true); }, top, top * 1e-2, 13, floor));
     }
   EXPECT_GT(first.minimum(), 1.9);
   EXPECT_LT(first.maximum(), 2.1);
   EXPECT_GT(second.minimum(), 2.8);
-  EXPECT_LT(second.maximum(), 4.2);  // 4 where the third derivative nearly vanishes
+  EXPECT_LT(second.maximum(), 3.2);
 }
 
 template <class T>
@@ -146,19 +159,19 @@ TEST(TvParametersOfTheModel, EveryTransformAndEverySubset) {
           const Image xi = image_of(x, lab.pixels(), i), qi = image_of(q, lab.pixels(), i);
           const oracle::MixedScalars adjoint = oracle::mixed_adjoint(m, xi, qi);
           const oracle::MixedColumns columns = oracle::mixed_forward(m, xi);
-          Image want, column(xi.size(), 0);
+          Image column(xi.size(), 0);
           std::size_t j = 0;
           for (std::size_t k = 0; k < 3; ++k) {
             if (!learned[k]) continue;
             const oracle::Parameter parameter = {names[k], static_cast<oracle::Transform>(transforms[k])};
             const double chain = oracle::chain_factor(m, parameter);
-            want.push_back(chain * adjoint[names[k]]);
+            EXPECT_NEAR(got[p * static_cast<std::size_t>(i) + j], chain * adjoint[names[k]],
+                        1e-12 * chain * norm(columns[names[k]]) * norm(qi));
             column = add_scaled(column, chain * d[j], columns[names[k]]);
             EXPECT_LT(relative_difference(c.mixed_lipschitz[j], chain * constants.L_B[names[k]]), 1e-13);
             ++j;
           }
           if (p > 0) {
-            EXPECT_LT(max_relative_difference(image_of(got, p, i), want), 1e-12);
             EXPECT_LT(max_relative_difference(image_of(forward, lab.pixels(), i), column), 1e-12);
           }
         }
