@@ -49,24 +49,25 @@ class HostBlock {
     }
   }
 
-  /// Adds f(r, c) over the rectangle into out[0..K), leaving out columns below zero. The order of the
-  /// additions is a function of the rectangle alone: one partial sum per column, then a binary tree over the
-  /// columns.
-  template <int K, class F>
+  /// Adds f(r, c) over the rectangle into out[0..K-M) and joins the last M by maximum (of values >= 0),
+  /// leaving out columns below zero. The order of the additions is a function of the rectangle alone: one
+  /// partial sum per column, then a binary tree over the columns.
+  template <int K, int M = 0, class F>
   void reduce(int row0, int row1, int column0, int column1, F f, double (&out)[K]) {
     alignas(64) double acc[K][lanes] = {};
     for (int r = row0; r < row1; ++r) {
 #pragma GCC ivdep
       for (int c = column0; c < column1; ++c) {
         const Sums<K> s = f(r, c);
-        for (int k = 0; k < K; ++k) acc[k][c + 8] += s.v[k];
+        for (int k = 0; k < K - M; ++k) acc[k][c + 8] += s.v[k];
+        for (int k = K - M; k < K; ++k) acc[k][c + 8] = maximum(acc[k][c + 8], s.v[k]);
       }
     }
     for (int k = 0; k < K; ++k) {
       double* a = acc[k] + 8;
       for (int half = tile_columns / 2; half > 0; half /= 2)
-        for (int c = 0; c < half; ++c) a[c] += a[c + half];
-      out[k] += a[0];
+        for (int c = 0; c < half; ++c) a[c] = k < K - M ? a[c] + a[c + half] : maximum(a[c], a[c + half]);
+      out[k] = k < K - M ? out[k] + a[0] : maximum(out[k], a[0]);
     }
   }
 
@@ -91,7 +92,7 @@ class HostBlock {
 
   /// Largest f(r, c) >= 0 over the rectangle, joined into `out`.
   template <class F>
-  void maximum(int row0, int row1, int column0, int column1, F f, double& out) {
+  void largest(int row0, int row1, int column0, int column1, F f, double& out) {
     alignas(64) double acc[lanes] = {};
     for (int r = row0; r < row1; ++r) {
 #pragma GCC ivdep

@@ -41,7 +41,8 @@ struct CgState {
   double cap;
 };
 
-/// r = sign * source (when given), x = 0 when `zero`, p = z = D^{-1} r; resets the state.
+/// r = sign * source (when given), x = 0 when `zero`, p = z = D^{-1} r; sets rr and rz. Slope and iterations
+/// start at what the caller gives.
 template <class T>
 struct CgStartArgs {
   Active active;

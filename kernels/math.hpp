@@ -20,10 +20,10 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 template <class T>
 inline constexpr T below_one = sizeof(T) == 4 ? T(1) - T(4.8e-7) : T(1) - T(9e-16);
 
-/// 4u: added to 1 in the diagonal of a Hessian whose exact value may be 0, so that rounding leaves it
+/// 16u: added to 1 in the diagonal of a Hessian whose exact value may be 0, so that rounding leaves it
 /// semidefinite.
 template <class T>
-inline constexpr T lift = sizeof(T) == 4 ? T(2.4e-7) : T(4.5e-16);
+inline constexpr T lift = sizeof(T) == 4 ? T(9.6e-7) : T(1.8e-15);
 
 template <class T>
 BILEVEL_HD inline T maximum(T a, T b) {

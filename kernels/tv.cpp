@@ -345,53 +345,49 @@ struct MixedForward {
   BILEVEL_HD void finish(int image, const double* total) const { a.norm2[image] = total[0]; }
 };
 
-/// Per component (anisotropic) or per pixel: squared moduli of z, Kq, Kv.
-template <class T, bool isotropic, class F>
-BILEVEL_HD inline void components(const T* x, const T* q, const T* v, int e, F f) {
-  const T zx = dx(x, e), zy = dy(x, e), gx = dx(q, e), gy = dy(q, e), hx = dx(v, e), hy = dy(v, e);
-  if constexpr (isotropic) {
-    f(zx * zx + zy * zy, gx * gx + gy * gy, hx * hx + hy * hy);
-  } else {
-    f(zx * zx, gx * gx, hx * hx);
-    f(zy * zy, gy * gy, hy * hy);
-  }
-}
-
 /// Radius D >= |(Ke)_p|: at most r_K epsilon, and alpha m D^2 <= energy with m the smallest curvature within
 /// D, which shrinks D at each turn because a smaller ball has a larger m.
 template <class T, class Rho>
 BILEVEL_HD inline T pixel_radius(const Rho& rho, T r, T largest, T budget, T alpha) {
+  constexpr T outward = sizeof(T) == 4 ? T(1 + 4e-6) : T(1 + 8e-15);
   T radius = largest;
-  for (int turn = 0; turn < 4; ++turn) {
-    const T stiff = alpha * rho.softest(r + radius);
-    const T next = std::sqrt(budget / maximum(stiff, T(1e-30))) * (T(2) - below_one<T>);
-    radius = minimum(radius, next);
+  for (int turn = 0; turn < 3; ++turn) {
+    const T stiff = maximum(alpha * rho.softest(r + radius), T(1e-30));
+    radius = minimum(radius, std::sqrt(budget / stiff) * outward);
   }
   return radius;
 }
 
 template <class T, template <class> class Rho, bool isotropic>
 struct Bound {
-  static constexpr int sums = tv_bound_sums, maxima = tv_bound_maxima, added = sums - maxima;
+  static constexpr int sums = tv_bound_sums, maxima = tv_bound_maxima;
   TvBoundArgs<T> a;
 
-  struct Terms {
-    double k, a, w;  // profiles and weight
-  };
+  /// What one component contributes: z2, g2, h2 are the squares of |z|, |Kq|, |Kv|.
   struct Ball {
     Rho<T> rho;
-    T nu, alpha, radius, energy;
-    double floor, stiffness;
+    T nu, radius, alpha, energy, floor, stiffness;
     bool one_component;
 
-    BILEVEL_HD Terms operator()(T z2) const {
-      const T r = std::sqrt(z2);
+    BILEVEL_HD Sums<sums> operator()(T z2, T g2, T h2) const {
+      const T r = std::sqrt(z2), g = std::sqrt(g2), h = std::sqrt(h2);
       const T d = pixel_radius(rho, r, radius, energy, alpha);
       T k, l;
       rho.profile(z2, d / nu, one_component, k, l);
-      return {double(k), double(l), floor + stiffness * rho.softest(r + d)};
+      const double w = 1 / double(floor + stiffness * rho.softest(r + d));
+      const double kg = double(k) * g, kh = double(k) * h, ag = double(l) * g, ah = double(l) * h,
+                   khg = kh * g;
+      return {{ag * ag, double(g), khg * khg, ag * h, ah * ah, khg * khg * w, ag * ag * w, kg, kh, kg * w,
+               kh * w, double(l) * w}};
     }
   };
+
+  BILEVEL_HD static Sums<sums> join(const Sums<sums>& x, const Sums<sums>& y) {
+    Sums<sums> s = x;
+    for (int k = 0; k < sums - maxima; ++k) s.v[k] += y.v[k];
+    for (int k = sums - maxima; k < sums; ++k) s.v[k] = maximum(s.v[k], y.v[k]);
+    return s;
+  }
 
   template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
@@ -405,42 +401,26 @@ struct Bound {
     const double energy =
         gradient <= 2 * a.mu * eps ? gradient * gradient / (4 * a.mu) : (gradient - a.mu * eps) * eps;
     const double stiffness = m.alpha * (energy * 4 > a.mu * eps * eps ? eps * eps / energy : 4 / a.mu);
-    const Ball ball{Rho<T>(m.nu), T(m.nu),       T(m.alpha),      T(a.row_bound * eps),
-                    T(energy),    0.5 / a.norm2, 0.5 * stiffness, !isotropic || m.height == 1};
-    double s[added] = {};
-    block.template reduce<added>(
+    const double outward = 1 + 2e-6, inward = 1 - 2e-6;
+    const Ball ball{Rho<T>(m.nu),
+                    T(m.nu),
+                    T(a.row_bound * eps * outward),
+                    T(m.alpha),
+                    T(maximum(energy * outward, 1e-36)),
+                    T(0.5 / a.norm2 * inward),
+                    T(0.5 * stiffness * inward),
+                    !isotropic || m.height == 1};
+    block.template reduce<sums, maxima>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<added> {
-          Sums<added> sum = {};
-          components<T, isotropic>(x, q, v, r * pitch + c, [&](T z2, T g2, T h2) {
-            const Terms b = ball(z2);
-            const double g = std::sqrt(double(g2)), h = std::sqrt(double(h2)), khg = b.k * h * g,
-                         ag = b.a * g;
-            sum.v[0] += ag * ag;
-            sum.v[1] += g;
-            sum.v[2] += khg * khg;
-            sum.v[3] += ag * h;
-            sum.v[4] += b.a * h * (b.a * h);
-            sum.v[5] += khg * khg / b.w;
-            sum.v[6] += ag * ag / b.w;
-          });
-          return sum;
+        [=](int r, int c) -> Sums<sums> {
+          const int e = r * pitch + c;
+          const T zx = dx(x, e), zy = dy(x, e), gx = dx(q, e), gy = dy(q, e), hx = dx(v, e), hy = dy(v, e);
+          if constexpr (isotropic)
+            return ball(zx * zx + zy * zy, gx * gx + gy * gy, hx * hx + hy * hy);
+          else
+            return join(ball(zx * zx, gx * gx, hx * hx), ball(zy * zy, gy * gy, hy * hy));
         },
-        s);
-    for (int k = 0; k < added; ++k) partial[k] = s[k];
-    for (int which = 0; which < maxima; ++which)
-      block.maximum(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) {
-            double largest = 0;
-            components<T, isotropic>(x, q, v, r * pitch + c, [&](T z2, T g2, T h2) {
-              const Terms b = ball(z2);
-              const double top = which == 4 ? b.a : b.k * std::sqrt(double(which % 2 == 0 ? g2 : h2));
-              largest = maximum(largest, which >= 2 ? top / b.w : top);
-            });
-            return largest;
-          },
-          partial[added + which]);
+        partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const {
     for (int k = 0; k < sums; ++k) a.out[k * a.n + image] = total[k];
@@ -462,7 +442,7 @@ struct Local {
     const bool one_component = !isotropic || m.height == 1;
     T *fx = f.x, *fy = f.y;
     const bool two_rows = isotropic && m.height > 1;
-    block.maximum(
+    block.largest(
         f.row0, t.rows, f.column0, t.columns,
         [=](int r, int c) {
           const int e = r * pitch + c;
@@ -476,7 +456,7 @@ struct Local {
           return double(maximum(k, k_y));
         },
         partial[1]);
-    block.maximum(
+    block.largest(
         0, t.rows, 0, t.columns,
         [=](int r, int c) {
           const int e = r * pitch + c;

@@ -39,7 +39,7 @@ std::string choose_instruction_set() {
 /// BILEVEL_CPU_OVERRIDES=off takes the generic kernel bodies.
 bool use_overrides() {
   const char* choice = std::getenv("BILEVEL_CPU_OVERRIDES");
-  const std::string_view text = choice ? choice : "on";
+  const std::string_view text = choice && *choice ? choice : "on";
   if (text != "on" && text != "off")
     throw ConfigError("BILEVEL_CPU_OVERRIDES=" + std::string(text) + ": must be on or off.");
   return text == "on";

@@ -34,14 +34,10 @@ class CpuBackend : public Backend {
     ::operator delete(memory, std::align_val_t(it->second));
     alignment_.erase(it);
   }
-  void upload(void* target, const void* source, std::size_t bytes) override {
-    std::memcpy(target, source, bytes);
-  }
-  void download(void* target, const void* source, std::size_t bytes) override {
-    std::memcpy(target, source, bytes);
-  }
+  void upload(void* target, const void* source, std::size_t bytes) override { copy(target, source, bytes); }
+  void download(void* target, const void* source, std::size_t bytes) override { copy(target, source, bytes); }
   void copy(void* target, const void* source, std::size_t bytes) override {
-    std::memmove(target, source, bytes);
+    if (bytes > 0) std::memmove(target, source, bytes);
   }
   void synchronise() override {}
   void enter() override {}
@@ -96,6 +92,7 @@ class GuardedBackend : public Backend {
     for (const auto& [p, bytes] : pages_) mprotect(p, bytes, mode);
   }
   void guarded_copy(void* target, const void* source, std::size_t bytes) {
+    if (bytes == 0) return;
     enter();
     std::memmove(target, source, bytes);
     leave();

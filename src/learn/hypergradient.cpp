@@ -120,10 +120,15 @@ class Evaluation {
       in.residual_rounding = unit * (20 * lipschitz_ * in.norm_q + 4 * in.norm_b);
       in.q = energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, 0);
     }
+    const double summation = (64 + static_cast<double>(shape_.image()) / 1024) * 0x1p-53;
     for (std::size_t j = 0; j < p_; ++j) {
       column(j);
       const std::vector<double> column_norms = fetch(context_, row(dots_, 0)).wait(context_);
-      for (std::size_t i = 0; i < n_; ++i) inputs_[i].norm_mixed[j] = std::sqrt(column_norms[i]) * (1 + 1e-6);
+      for (std::size_t i = 0; i < n_; ++i) {
+        BoundInputs& in = inputs_[i];
+        in.norm_mixed[j] = std::sqrt(column_norms[i]) * (1 + 1e-6);
+        in.q.rounding[j] += summation * in.norm_mixed[j] * in.norm_q;
+      }
     }
     return energy_.mixed(sums);
   }

@@ -269,7 +269,9 @@ DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int imag
   const auto n = static_cast<std::size_t>(impl_->shape.n);
   std::array<double, kernels::tv_bound_sums> s{};
   for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + static_cast<std::size_t>(image)];
-  const double unit = std::numeric_limits<T>::epsilon() / 2;
+  // Rounding of the terms, and of adding them up: at most 64 + pixels/1024 additions one after the other.
+  const double additions = 64 + static_cast<double>(impl_->shape.image()) / 1024;
+  const double unit = std::numeric_limits<T>::epsilon() / 2 + additions * 0x1p-53 / 16;
   const TvDirectional d =
       tv_directional(impl_->constants(), impl_->options, impl_->value, s, epsilon, norm_q, norm_v, unit);
   DirectionalBound out;

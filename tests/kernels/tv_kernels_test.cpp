@@ -129,7 +129,7 @@ TYPED_TEST(TvKernels, ValueAndGradient) {
       const double norm2 = dot(g, g);
       EXPECT_NEAR(got.norm2[static_cast<std::size_t>(i)], norm2, add * norm2);
       const double rounding =
-          u * (3 * std::sqrt(data) + 3 * ridge(m) * std::sqrt(squares) + 13 * m.alpha * std::sqrt(8 * psi2));
+          u * (3 * std::sqrt(data) + 3 * ridge(m) * std::sqrt(squares) + 17 * m.alpha * std::sqrt(8 * psi2));
       EXPECT_NEAR(got.rounding[static_cast<std::size_t>(i)], rounding,
                   (16 * u + add + m.pixels() * unit_roundoff<double>)*rounding);
       if (sizeof(TypeParam) == sizeof(double)) {

@@ -17,7 +17,8 @@ class BILEVEL_API Device {
  public:
   /// "auto", "cpu", "cpu:THREADS", "cuda", "cuda:INDEX". "cpu-guarded[:THREADS]" is the CPU with device
   /// memory that is inaccessible outside kernels, for tests. The environment variable BILEVEL_CPU_ISA
-  /// (baseline, avx2, avx512) forces an instruction set. Throws ConfigError for an unknown name, DeviceError
+  /// (baseline, avx2, avx512) forces an instruction set, BILEVEL_CPU_OVERRIDES=off takes the generic kernel
+  /// bodies. Throws ConfigError for an unknown name, DeviceError
   /// for a device that is not there.
   static Device open(std::string_view name);
 
