@@ -155,16 +155,17 @@ echo "Learning the parameters of an anisotropic total-variation denoiser (noise 
 "$denoise" train --data "$train" --model tv-aniso --sigma 0.1 "${size[@]}" --out "$run"
 echo
 echo "On photographs that were not used for learning:"
-"$denoise" evaluate --model "$run/model.json" --data "$test_folder" --sigma 0.1 | tee "$out/evaluation.txt"
+rm -rf "$out/unseen"
+"$denoise" evaluate --model "$run/model.json" --data "$test_folder" --sigma 0.1 --save "$out/unseen" | tee "$out/evaluation.txt"
 
-first=$(images_in "$test_folder" | head -n 1)
+first=$(images_in "$out/unseen" | grep -e '-noisy.png$' | head -n 1)
 [[ -n $first ]] || fail "$test_folder holds no image." 3
-name=$(basename "${first%.*}")
 echo
-"$denoise" apply --model "$run/model.json" --input "$first" --output "$out/$name-denoised.png"
+"$denoise" apply --model "$run/model.json" --input "$first" --output "$out/applied.png"
 echo
 echo "Model:        $run/model.json"
 echo "Log, curves:  $run/log.jsonl  $run/convergence.svg"
 echo "Samples:      $run/images/  (clean, noisy, reconstructed)"
 echo "Table:        $out/evaluation.txt"
-echo "Denoised:     $out/$name-denoised.png  (from $first)"
+echo "Unseen:       $out/unseen/  (noisy and denoised)
+Applied:      $out/applied.png  (from $first)"

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -7,6 +8,7 @@
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/io/image_file.hpp"
 #include "bilevel/io/quality.hpp"
 
 namespace bilevel_app::denoise {
@@ -45,6 +47,19 @@ double noise_level(const EvaluateOptions& o, const DenoiseModel& model) {
     }
   throw ConfigError("--sigma is missing: " + o.model +
                     " was learned from given noisy images and names no noise level.");
+}
+
+/// DIR/K-NAME-what.png for --save, K the number of the image.
+void save(const EvaluateOptions& o, std::size_t k, const std::string& name, const char* what,
+          const HostImage& image) {
+  if (o.save.empty()) return;
+  const std::filesystem::path stem = std::filesystem::path(name).stem();
+  std::error_code error;
+  std::filesystem::create_directories(o.save, error);
+  if (error) throw IoError(o.save, "the folder cannot be made: " + error.message() + ".");
+  write_image(
+      std::filesystem::path(o.save) / (std::to_string(k + 1) + "-" + stem.string() + "-" + what + ".png"),
+      image);
 }
 
 std::string json_text(const Json& json) {
@@ -115,6 +130,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     Row r{pair.name, format("%dx%d", width, height), 0, 0, 0, 0, 0};
     r.psnr_noisy = psnr(pair.noisy.pixels, pair.clean.pixels);
     r.ssim_noisy = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
+    save(o, k, pair.name, "noisy", pair.noisy);
     Context context(device);
     const Reconstruction result = reconstruct(context, model, o.common.precision, o.solver, o.tolerance,
                                               height, width, mask, pair.noisy.pixels);
@@ -131,6 +147,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     r.ssim = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
     r.distance = result.distance;
     rows.push_back(r);
+    save(o, k, pair.name, "denoised", pair.noisy);
     if (o.common.verbose)
       err << "bilevel-denoise: " << k + 1 << " of " << files.size() << " images\n" << std::flush;
   }

@@ -165,6 +165,9 @@ void add_evaluate(CLI::App& app, EvaluateOptions& o) {
       ->group("Data");
   add(app, "--images", o.data.images, "only the first N files [all]", "N")->group("Data");
   add(app, "--crop", o.data.crop, "only the centre crop of N x N pixels [whole images]", "N")->group("Data");
+  add(app, "--save", o.save, "folder for K-NAME-noisy.png and K-NAME-denoised.png of image K [not kept]",
+      "DIR")
+      ->group("Data");
   add_accuracy(app, o.tolerance, o.solver);
   add_common_options(app, o.common, true);
   app.footer("Example:\n  bilevel-denoise evaluate --model run/model.json --data test-photos/ --sigma 0.1");

@@ -49,7 +49,7 @@ struct EvaluateOptions {
   CommonOptions common;
   DataOptions data;
   std::optional<double> sigma;  ///< empty: that of the model
-  std::string model, solver = "newton";
+  std::string model, save, solver = "newton";
   double tolerance = 1e-3;
 };
 

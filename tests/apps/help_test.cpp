@@ -59,8 +59,8 @@ TEST(Help, ListsTheContract) {
                            "--log10"});
   expect_options("apply",
                  {"--model", "--input", "--output", "--tolerance", "--luma", "--bits", "--mask", "--solver"});
-  expect_options("evaluate", {"--model", "--data", "--noisy", "--sigma", "--images", "--crop", "--mask",
-                              "--seed", "--tolerance", "--solver"});
+  expect_options("evaluate", {"--model", "--save", "--data", "--noisy", "--sigma", "--images", "--crop",
+                              "--mask", "--seed", "--tolerance", "--solver"});
   expect_options("check", {"--model", "--model-type", "--data", "--sigma", "--images", "--crop", "--seed",
                            "--potential", "--learn", "--init"});
 }
