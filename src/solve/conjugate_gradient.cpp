@@ -160,7 +160,6 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
   ActiveSet active(context, frame, shape.n);
   const CgScalars scalars(frame, shape.n);
   const View<double> norms = frame.view<double>({3, shape.n, 1, 1});
-  const View<std::uint8_t> open = frame.view<std::uint8_t>({shape.n, 1, 1, 1});
   const View<T> r = frame.view<T>(shape), p = frame.view<T>(shape), product = frame.view<T>(shape);
   const CgVectors<T> vectors{q, r, p, product,
                              jacobi_ ? View<const T>(hessian.inverse_diagonal) : View<const T>()};
@@ -171,11 +170,14 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
   fill<T>(context, product, T(0));
   if (!request.warm_start) fill<T>(context, q, T(0));
 
+  const auto activate_open = [&] {
+    upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), {shape.n, 1, 1, 1}));
+    active.refresh(context);
+  };
   bool first = !request.warm_start;
   while (true) {
     // r = b - A q with its norms
-    upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), open.shape()));
-    active.refresh(context);
+    activate_open();
     if (!first) {
       hessian.energy->hessian_product(context, active.active(), hessian.weights, q, product, scalars.pap);
       work.hessian_products += static_cast<std::uint64_t>(active.count());
@@ -186,8 +188,7 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
                         q.device_data(), r.device_data(), out, out + n, out + 2 * n});
     const std::vector<double> values = fetch(context, norms).wait(context);
     if (!progress.judge(values, unit, lipschitz, request.max_iterations, run)) break;
-    upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), open.shape()));
-    active.refresh(context);
+    activate_open();
     // The recurrence aims below the tolerance, leaving room for the rounding of the residual.
     for (std::size_t i = 0; i < n; ++i)
       targets[i] = std::max(0.9 * (progress.tolerance[i] - progress.floor[i]), 0.25 * progress.floor[i]);
