@@ -1,4 +1,23 @@
-# Decides whether the CUDA back end is built. The sources do not hold one yet, so ON is refused.
-if(BILEVEL_CUDA STREQUAL "ON")
-  message(FATAL_ERROR "BILEVEL_CUDA=ON: this version has no CUDA back end; configure with BILEVEL_CUDA=AUTO or OFF.")
+# Decides whether the CUDA back end is built and sets BILEVEL_HAS_CUDA. Without other wishes: machine code for sm_80 and
+# sm_90, and PTX for what comes after.
+set(BILEVEL_HAS_CUDA OFF)
+if(NOT BILEVEL_CUDA STREQUAL "OFF")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
+    endif()
+    enable_language(CUDA)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 knows nvcc's C++20 on Windows only
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    find_package(CUDAToolkit REQUIRED)
+    set(BILEVEL_HAS_CUDA ON)
+  elseif(BILEVEL_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "BILEVEL_CUDA=ON: no nvcc was found; put it on PATH, set CMAKE_CUDA_COMPILER, or configure with BILEVEL_CUDA=OFF.")
+  endif()
 endif()
+message(STATUS "CUDA back end: ${BILEVEL_HAS_CUDA}")

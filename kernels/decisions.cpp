@@ -5,68 +5,100 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-constexpr double status_of(ImageStatus s) { return static_cast<double>(s); }
+BILEVEL_HD inline double status_of(ImageStatus s) { return static_cast<double>(s); }
 
-/// Stop when (1 + 1e-6)|grad| + rounding <= mu tolerance, per image or for the stacked batch.
-void certify(const Stream& stream, const CertifyArgs& a) {
-  const auto measure = [=](int i) {
+/// Scratch of a decision about the batch.
+constexpr int batch_scratch = 128;
+
+/// epsilon = ((1 + 1e-6) |grad| + rounding) / mu; a gradient that is not finite ends its image.
+struct Measure {
+  CertifyArgs a;
+
+  BILEVEL_HD void operator()(int i) const {
+    if (a.iterations) a.iterations[i] += 1;
     a.error_bound[i] = (std::sqrt(a.norm2[i]) * (1 + 1e-6) + a.rounding[i]) / a.mu;
     if (!(a.norm2[i] < HUGE_VAL)) {
       a.error_bound[i] = HUGE_VAL;
-      a.status[i] = status_of(ImageStatus::failed);
-      a.mask[i] = 0;
+      stop(i, ImageStatus::failed);
     }
-  };
-  const auto stop = [=](int i, ImageStatus s) {
+  }
+  BILEVEL_HD void stop(int i, ImageStatus s) const {
     a.status[i] = status_of(s);
     a.mask[i] = 0;
-  };
-  if (!a.joint) {
-    launch_images(stream, a.active, [=](int i) {
-      if (a.iterations) a.iterations[i] += 1;
-      measure(i);
-      if (!a.mask[i]) return;
-      if (a.error_bound[i] <= a.tolerance[i])
-        stop(i, ImageStatus::converged);
-      else if (a.rounding[i] / a.mu > a.tolerance[i] && std::sqrt(a.norm2[i]) <= a.rounding[i])
-        stop(i, ImageStatus::rounding_limited);
-    });
-    return;
   }
-  launch_images(stream, a.active, [=](int i) {
-    if (a.iterations) a.iterations[i] += 1;
+};
+
+/// Stop when epsilon_i <= tolerance_i.
+struct CertifyEach {
+  CertifyArgs a;
+
+  BILEVEL_HD void operator()(int i) const {
+    const Measure measure{a};
     measure(i);
-  });
-  const LaunchScope scope(stream);
-  double total = 0, floor = 0, norm = 0;
-  for (int i = 0; i < a.n; ++i) {
-    total += a.error_bound[i] * a.error_bound[i];
-    floor += a.rounding[i] * a.rounding[i];
-    norm += a.norm2[i];
+    if (!a.mask[i]) return;
+    if (a.error_bound[i] <= a.tolerance[i])
+      measure.stop(i, ImageStatus::converged);
+    else if (a.rounding[i] / a.mu > a.tolerance[i] && std::sqrt(a.norm2[i]) <= a.rounding[i])
+      measure.stop(i, ImageStatus::rounding_limited);
   }
-  const double target = a.tolerance[0];
-  const bool done = std::sqrt(total) <= target;
-  const bool limited = std::sqrt(floor) / a.mu > target && std::sqrt(norm) <= std::sqrt(floor);
-  const bool hopeless = !(total < HUGE_VAL);
-  if (!done && !limited && !hopeless) return;
-  const ImageStatus end =
-      hopeless ? ImageStatus::failed : (done ? ImageStatus::converged : ImageStatus::rounding_limited);
-  for (int i = 0; i < a.n; ++i)
-    if (a.mask[i] || (done && a.status[i] == status_of(ImageStatus::rounding_limited))) stop(i, end);
+};
+
+/// Stop when the stacked error of the batch is at most tolerance_0.
+struct CertifyBatch {
+  static constexpr int scratch = batch_scratch;
+  CertifyArgs a;
+
+  BILEVEL_HD void operator()(Block& block) const {
+    const CertifyArgs& args = a;
+    const Measure measure{a};
+    block.for_elements(0, a.n, [&](int i) {
+      if (args.mask[i]) measure(i);
+    });
+    double* total = block.zeros(3);
+    block.reduce_elements<3>(
+        0, a.n,
+        [&](int i) -> Sums<3> {
+          return {{args.error_bound[i] * args.error_bound[i], args.rounding[i] * args.rounding[i],
+                   args.norm2[i]}};
+        },
+        total);
+    const double target = a.tolerance[0], floor = std::sqrt(total[1]);
+    const bool done = std::sqrt(total[0]) <= target;
+    const bool limited = floor / a.mu > target && std::sqrt(total[2]) <= floor;
+    const bool hopeless = !(total[0] < HUGE_VAL);
+    if (!done && !limited && !hopeless) return;
+    const ImageStatus end =
+        hopeless ? ImageStatus::failed : (done ? ImageStatus::converged : ImageStatus::rounding_limited);
+    block.for_elements(0, a.n, [&](int i) {
+      if (args.mask[i] || (done && args.status[i] == status_of(ImageStatus::rounding_limited)))
+        measure.stop(i, end);
+    });
+  }
+};
+
+void certify(const Stream& stream, const CertifyArgs& a) {
+  if (a.joint)
+    launch_batch(stream, CertifyBatch{a});
+  else
+    launch_images(stream, a.active, CertifyEach{a});
 }
 
 /// Forcing term eta_k = min(eta, sqrt(|grad| / |grad_0|)), never below half the final tolerance.
-void newton_begin(const Stream& stream, const NewtonBeginArgs& a) {
-  launch_images(stream, a.active, [=](int i) {
+struct NewtonBegin {
+  NewtonBeginArgs a;
+
+  BILEVEL_HD void operator()(int i) const {
     if (a.first) a.norm2_first[i] = a.norm2[i];
     const double norm = std::sqrt(a.norm2[i]);
     const double forcing = minimum(a.eta, std::sqrt(norm / std::sqrt(a.norm2_first[i])));
     a.target[i] = minimum(0.5 * norm, maximum(forcing * norm, 0.5 * a.share * a.mu * a.tolerance[i]));
-  });
-}
+  }
+};
 
-void newton_decide(const Stream& stream, const NewtonDecideArgs& a) {
-  launch_images(stream, a.active, [=](int i) {
+struct NewtonDecide {
+  NewtonDecideArgs a;
+
+  BILEVEL_HD void operator()(int i) const {
     const double rise = a.trial_value[i] - a.value[i];
     const double allowed = a.slack * std::fabs(a.value[i]);
     const bool armijo = rise <= 1e-4 * a.step[i] * a.slope[i];
@@ -90,103 +122,162 @@ void newton_decide(const Stream& stream, const NewtonDecideArgs& a) {
     a.status[i] = status_of(at_rounding ? ImageStatus::rounding_limited : ImageStatus::failed);
     a.searching[i] = 0;
     a.active_mask[i] = 0;
-  });
-}
-
-void progress(const Stream& stream, const ProgressArgs& a) {
-  const LaunchScope scope(stream);
-  double next = 0;
-  bool failed = false;
-  for (int i = 0; i < a.n; ++i) {
-    failed = failed || (a.joint && a.status[i] == status_of(ImageStatus::failed));
-    if (!a.mask[i]) continue;
-    a.best[i] = minimum(a.best[i], a.norm2[i]);
-    next += 1;
   }
-  const bool broke = a.budget > 0 && *a.spent + next > a.budget;
-  if (!broke) *a.spent += next;
-  if (!broke && !failed) return;
-  for (int i = 0; i < a.n; ++i) {
-    if (!a.mask[i]) continue;
-    a.status[i] = status_of(failed ? ImageStatus::failed : ImageStatus::budget);
-    a.mask[i] = 0;
-  }
-}
+};
 
-void stall(const Stream& stream, const StallArgs& a) {
-  const LaunchScope scope(stream);
-  double best = 0, reference = 0, norm2 = 0, level2 = 0;  // of the batch
-  bool switched = false;
-  for (int i = 0; i < a.n; ++i) {
-    if (!a.mask[i]) continue;
+struct Progress {
+  static constexpr int scratch = batch_scratch;
+  ProgressArgs a;
+
+  BILEVEL_HD void operator()(Block& block) const {
+    const ProgressArgs& args = a;
+    const double spent = *a.spent;
+    double* total = block.zeros(2);  // images that go on; whether one failed
+    block.reduce_elements<2, 1>(
+        0, a.n,
+        [&](int i) -> Sums<2> {
+          const bool failed = args.joint && args.status[i] == status_of(ImageStatus::failed);
+          if (args.mask[i]) args.best[i] = minimum(args.best[i], args.norm2[i]);
+          return {{args.mask[i] ? 1.0 : 0.0, failed ? 1.0 : 0.0}};
+        },
+        total);
+    const double next = total[0];
+    const bool failed = total[1] > 0, broke = a.budget > 0 && spent + next > a.budget;
+    block.for_elements(0, 1, [&](int) {
+      if (!broke) *args.spent = spent + next;
+    });
+    if (!broke && !failed) return;
+    block.for_elements(0, a.n, [&](int i) {
+      if (!args.mask[i]) return;
+      args.status[i] = status_of(failed ? ImageStatus::failed : ImageStatus::budget);
+      args.mask[i] = 0;
+    });
+  }
+};
+
+struct Stall {
+  static constexpr int scratch = batch_scratch;
+  StallArgs a;
+
+  BILEVEL_HD void operator()(Block& block) const {
+    const StallArgs& args = a;
+    double* batch = block.zeros(5);  // best, reference, norm2, level^2; whether one was switched
+    block.reduce_elements<5, 1>(
+        0, a.n, [&](int i) { return image(args, i); }, batch);
+    if (!a.joint || batch[4] > 0 || !(batch[0] > 0.25 * batch[1])) return;
+    const ImageStatus end = batch[2] <= batch[3] ? ImageStatus::rounding_limited : ImageStatus::failed;
+    block.for_elements(0, a.n, [&](int i) {
+      if (!args.mask[i]) return;
+      args.status[i] = status_of(end);
+      args.mask[i] = 0;
+    });
+  }
+
+ private:
+  BILEVEL_HD static Sums<5> image(const StallArgs& a, int i) {
+    if (!a.mask[i]) return {};
     const double level = a.rounding[i] + a.noise * std::sqrt(a.point2[i]);
-    const bool halved = a.best[i] <= 0.25 * a.reference[i], bottom = std::sqrt(a.norm2[i]) <= level;
-    best += a.best[i];
-    reference += a.reference[i];
-    norm2 += a.norm2[i];
-    level2 += level * level;
-    a.reference[i] = a.best[i];
+    const double best = a.best[i], reference = a.reference[i];
+    const bool halved = best <= 0.25 * reference, bottom = std::sqrt(a.norm2[i]) <= level;
+    bool ends = !halved, switched = false;
+    a.reference[i] = best;
     a.best[i] = HUGE_VAL;
-    bool ends = !halved;
     if (a.guard) {
       const double before = a.guard[i];
       a.guard[i] = before > 0 && halved ? 1 : before + (halved ? 0 : 1);
       ends = before > 0 && !halved && (bottom || a.guard[i] > 2);
-      switched = switched || (a.guard[i] > 0 && !ends);
+      switched = a.guard[i] > 0 && !ends;
     }
     if (ends && !a.joint) {
       a.status[i] = status_of(bottom ? ImageStatus::rounding_limited : ImageStatus::failed);
       a.mask[i] = 0;
     }
+    return {{best, reference, a.norm2[i], level * level, switched ? 1.0 : 0.0}};
   }
-  if (!a.joint || switched || !(best > 0.25 * reference)) return;
-  for (int i = 0; i < a.n; ++i) {
-    if (!a.mask[i]) continue;
-    a.status[i] = status_of(norm2 <= level2 ? ImageStatus::rounding_limited : ImageStatus::failed);
-    a.mask[i] = 0;
-  }
-}
+};
 
-void residual_rounding(const Stream& stream, const ResidualRoundingArgs& a) {
-  launch_images(stream, a.active, [=](int i) {
+struct ResidualRounding {
+  ResidualRoundingArgs a;
+
+  BILEVEL_HD void operator()(int i) const {
     a.rounding[i] = a.unit * (20 * a.lipschitz * std::sqrt(a.xx[i]) + 4 * std::sqrt(a.bb[i]));
-  });
-}
+  }
+};
 
-void lbfgs_start(const Stream& stream, const LbfgsStartArgs& a) {
-  const LaunchScope scope(stream);
-  for (int i = 0; i < a.n; ++i) {
+struct LbfgsBegin {
+  LbfgsStartArgs a;
+
+  BILEVEL_HD void operator()(std::size_t i) const {
     LbfgsState& l = a.state[i];
-    l = LbfgsState{};
+    l.head = 0;
+    l.filled = 0;
     l.value0 = a.value[i];
+    l.slope0 = l.slope_low = l.slope_high = 0;
+    l.step = l.low = l.high = 0;
     l.on_g = -1;
     l.gradient_step = true;
+    l.tries = 0;
     a.accepted[i] = a.mask[i];
     a.redo[i] = 0;
   }
-}
+};
 
-void compact(const Stream& stream, const std::uint8_t* mask, std::int32_t* index, int n, double* left) {
-  const LaunchScope scope(stream);
-  int count = 0;
-  for (int i = 0; i < n; ++i)
-    if (mask[i]) index[count++] = i;
-  *left = count;
-}
+struct Compact {
+  static constexpr int scratch = batch_scratch;
+  const std::uint8_t* mask;
+  std::int32_t* index;
+  int n;
+  double* left;
 
-void reset(const Stream& stream, std::uint8_t* mask, std::int32_t* index, int n) {
-  const LaunchScope scope(stream);
-  for (int i = 0; i < n; ++i) {
-    mask[i] = 1;
-    index[i] = i;
+  BILEVEL_HD void operator()(Block& block) const {
+    const std::uint8_t* kept = mask;
+    double* out = left;
+    const int count = block.select(
+        n, [=](int i) { return kept[i] != 0; }, index);
+    block.for_elements(0, 1, [=](int) { *out = count; });
   }
+};
+
+struct Reset {
+  std::uint8_t* mask;
+  std::int32_t* index;
+
+  BILEVEL_HD void operator()(std::size_t i) const {
+    mask[i] = 1;
+    index[i] = static_cast<std::int32_t>(i);
+  }
+};
+
+template <class F, class Args>
+void each(const Stream& stream, const Args& a) {
+  launch_images(stream, a.active, F{a});
+}
+template <class Body, class Args>
+void batch(const Stream& stream, const Args& a) {
+  launch_batch(stream, Body{a});
+}
+void lbfgs_start(const Stream& stream, const LbfgsStartArgs& a) {
+  launch_range(stream, static_cast<std::size_t>(a.n), LbfgsBegin{a});
+}
+void compact(const Stream& stream, const std::uint8_t* mask, std::int32_t* index, int n, double* left) {
+  launch_batch(stream, Compact{mask, index, n, left});
+}
+void reset(const Stream& stream, std::uint8_t* mask, std::int32_t* index, int n) {
+  launch_range(stream, static_cast<std::size_t>(n), Reset{mask, index});
 }
 
 }  // namespace
 
 const ScalarTable& table_scalar() {
-  static constexpr ScalarTable table{certify,           newton_begin, newton_decide, progress, stall,
-                                     residual_rounding, lbfgs_start,  compact,       reset};
+  static constexpr ScalarTable table{certify,
+                                     each<NewtonBegin, NewtonBeginArgs>,
+                                     each<NewtonDecide, NewtonDecideArgs>,
+                                     batch<Progress, ProgressArgs>,
+                                     batch<Stall, StallArgs>,
+                                     each<ResidualRounding, ResidualRoundingArgs>,
+                                     lbfgs_start,
+                                     compact,
+                                     reset};
   return table;
 }
 

@@ -1,24 +1,19 @@
 // Fused vector updates and Krylov steps on batches of vectors; sums in double over a fixed partition.
 
+#include "kernels/krylov_steps.hpp"
 #include "kernels/launch.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-/// First element of image t.image.
-template <class T>
-BILEVEL_HD inline T* image_of(T* batch, std::size_t size, const Tile& t) {
-  return batch ? batch + static_cast<std::size_t>(t.image) * size : nullptr;
-}
-
 template <class T, bool extrapolated>
 struct Momentum {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
   MomentumArgs<T> a;
 
   /// Heavy ball: x+ = x - s g + m (x - previous). FISTA: previous+ = x - s g, x+ = previous+ + m (previous+ -
   /// previous).
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     T* x = image_of(a.x, a.size, t);
     T* previous = image_of(a.previous, a.size, t);
@@ -35,12 +30,12 @@ struct Momentum {
 /// Both steps of Momentum, chosen per image.
 template <class T>
 struct Guarded {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
   Momentum<T, false> heavy_ball;
   Momentum<T, true> safe;
   const double* guard;
 
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     if (guard[t.image] > 0)
       safe(block, t, partial);
@@ -51,11 +46,11 @@ struct Guarded {
 
 template <class T>
 struct CgStart {
-  static constexpr int sums = 2, maxima = 0;
+  static constexpr int sums = 2;
+  static constexpr int scratch = 0, resident = 4;
   CgStartArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* source = image_of(a.source, a.size, t);
     const T* inverse = image_of(a.inverse_diagonal, a.size, t);
     T* x = image_of(a.x, a.size, t);
@@ -68,7 +63,7 @@ struct CgStart {
       block.for_elements(t.column, t.columns, [=](int e) { p[e] = inverse[e] * r[e]; });
     else
       block.for_elements(t.column, t.columns, [=](int e) { p[e] = r[e]; });
-    block.template reduce_elements<2>(
+    block.reduce_elements<2>(
         t.column, t.columns,
         [=](int e) -> Sums<2> {
           return {{double(r[e]) * r[e], double(r[e]) * p[e]}};
@@ -86,13 +81,12 @@ struct CgStart {
 
 template <class T>
 struct CgUpdate {
-  static constexpr int sums = 2, maxima = 0;
+  static constexpr int sums = 2;
+  static constexpr int scratch = 0, resident = 4;
   CgUpdateArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
-    const double curvature = a.state.pap[t.image];
-    const T step = curvature > 0 ? T(a.state.rz[t.image] / curvature) : T(0);
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+    const T step = cg_step<T>(a.state, t.image);
     const T* p = image_of(a.p, a.size, t);
     const T* product = image_of(a.product, a.size, t);
     const T* inverse = image_of(a.inverse_diagonal, a.size, t);
@@ -105,7 +99,7 @@ struct CgUpdate {
       return residual;
     };
     if (inverse)
-      block.template reduce_elements<2>(
+      block.reduce_elements<2>(
           t.column, t.columns,
           [=](int e) -> Sums<2> {
             const T residual = move(e);
@@ -113,7 +107,7 @@ struct CgUpdate {
           },
           partial);
     else
-      block.template reduce_elements<2>(
+      block.reduce_elements<2>(
           t.column, t.columns,
           [=](int e) -> Sums<2> {
             const T residual = move(e);
@@ -122,29 +116,15 @@ struct CgUpdate {
           },
           partial);
   }
-  BILEVEL_HD void finish(int image, const double* total) const {
-    const CgState& s = a.state;
-    // Not finite, or underflow: x stays where it is and the recomputed residual tells.
-    if (!(s.pap[image] > 0) || !(total[0] < HUGE_VAL)) {
-      s.mask[image] = 0;
-      return;
-    }
-    s.slope[image] -= s.rz[image] / s.pap[image] * s.rz[image];
-    s.beta[image] = s.rz[image] > 0 ? total[1] / s.rz[image] : 0;
-    s.rz[image] = total[1];
-    s.rr[image] = total[0];
-    s.iterations[image] += 1;
-    const bool done = std::sqrt(total[0]) <= s.target[image] || !(total[1] > 0);
-    if (done || s.iterations[image] >= s.cap) s.mask[image] = 0;
-  }
+  BILEVEL_HD void finish(int image, const double* total) const { finish_cg_update(a.state, image, total); }
 };
 
 template <class T>
 struct CgDirection {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
   CgDirectionArgs<T> a;
 
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const T* r = image_of(a.r, a.size, t);
     const T* inverse = image_of(a.inverse_diagonal, a.size, t);
@@ -159,16 +139,16 @@ struct CgDirection {
 
 template <class T>
 struct Residual {
-  static constexpr int sums = 3, maxima = 0;
+  static constexpr int sums = 3;
+  static constexpr int scratch = 0, resident = 4;
   ResidualArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* b = image_of(a.b, a.size, t);
     const T* product = image_of(a.product, a.size, t);
     const T* x = image_of(a.x, a.size, t);
     T* r = image_of(a.r, a.size, t);
-    block.template reduce_elements<3>(
+    block.reduce_elements<3>(
         t.column, t.columns,
         [=](int e) -> Sums<3> {
           const T residual = b[e] - product[e];
@@ -186,10 +166,10 @@ struct Residual {
 
 template <class T>
 struct Combine {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
   CombineArgs<T> a;
 
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const T* x = image_of(a.x, a.size, t);
     const T* y = image_of(a.y, a.size, t);
@@ -205,15 +185,15 @@ struct Combine {
 
 template <class T>
 struct Dot {
-  static constexpr int sums = 1, maxima = 0;
+  static constexpr int sums = 1;
+  static constexpr int scratch = 0, resident = 4;
   DotArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* x = image_of(a.x, a.size, t);
     const T* y = image_of(a.y, a.size, t);
     if (a.difference)
-      block.template reduce_elements<1>(
+      block.reduce_elements<1>(
           t.column, t.columns,
           [=](int e) -> Sums<1> {
             const double d = double(x[e]) - double(y[e]);
@@ -221,7 +201,7 @@ struct Dot {
           },
           partial);
     else
-      block.template reduce_elements<1>(
+      block.reduce_elements<1>(
           t.column, t.columns, [=](int e) -> Sums<1> { return {{double(x[e]) * y[e]}}; }, partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.out[image] = total[0]; }
@@ -246,9 +226,15 @@ void guarded_step(const Stream& stream, const GuardedArgs<T>& a) {
 }
 
 template <class T>
+struct Fill {
+  T* target;
+  T value;
+  BILEVEL_HD void operator()(std::size_t e) const { target[e] = value; }
+};
+
+template <class T>
 void fill(const Stream& stream, T* target, std::size_t size, T value) {
-  const LaunchScope scope(stream);
-  for (std::size_t e = 0; e < size; ++e) target[e] = value;
+  launch_range(stream, size, Fill<T>{target, value});
 }
 
 }  // namespace

@@ -1,89 +1,21 @@
 #pragma once
 
-// Launchers: every tile of every active image once (launch_tiles), every chunk of every active image once
-// (launch_elements), every image once (launch_images). Sums of a body are added over a fixed partition, so
-// they have the same bits for any number of threads.
+// Launchers. Sums of a body are added over a fixed partition, so they have the same bits in any run.
+//
+//   launch_tiles     every tile of every active image once
+//   launch_elements  every chunk of every active image, taken as a vector
+//   launch_images    f(image) for every active image
+//   launch_batch     body(block) once, for decisions about the whole batch
+//   launch_range     f(e) for every e in [0, size)
+//
+// A body of the first two has `sums` additive results per image (the last `maxima` of them, if any, joined by
+// maximum), `operator()(Block&, const Tile&, double* partial) const` and `finish(int image, const double*
+// total) const`, called once per active image when all its tiles are done. Its `scratch` are the bytes of
+// block scratch it takes, `resident` the blocks that fit on a CUDA multiprocessor: its budget of registers is
+// 65536 / (256 resident), that of shared memory 160 KiB / resident.
 
-#include "kernels/block.hpp"
-
-namespace bilevel::kernels::BILEVEL_BACKEND {
-
-/// Below this many elements a launch runs on the calling thread.
-inline constexpr long long serial_elements = 16384;
-
-/// visit(begin, end) over parts of [0, jobs) on all threads.
-template <class F>
-void for_range(const Stream& stream, std::int64_t jobs, F& visit) {
-  stream.parallel(
-      stream.owner, jobs,
-      [](void* f, std::int64_t begin, std::int64_t end) { (*static_cast<F*>(f))(begin, end); },
-      const_cast<void*>(static_cast<const void*>(&visit)));
-}
-
-/// A body has `sums` additive results per image (the last `maxima` of them joined by maximum instead),
-/// `operator()(Block&, const Tile&, double* partial) const` and `finish(int image, const double* total)
-/// const`, called once per active image when all its tiles are done.
-template <class Body>
-void launch_grid(const Stream& stream, const Active& active, int height, int width, int tile_rows,
-                 int tile_columns, const Body& body) {
-  constexpr int K = Body::sums;
-  const long long across = (width + tile_columns - 1) / tile_columns;
-  const long long tiles = (height + tile_rows - 1) / tile_rows * across;
-  const long long jobs = tiles * active.count;
-  const LaunchScope scope(stream);
-  double* partials = K > 0 ? stream.partials(static_cast<std::size_t>(jobs) * (K > 0 ? K : 1)) : nullptr;
-  const auto visit = [&](std::int64_t begin, std::int64_t end) {
-    alignas(64) unsigned char scratch[HostBlock::scratch_bytes];
-    for (std::int64_t job = begin; job < end; ++job) {
-      const int image = active.index[job / tiles];
-      if (!active.mask[image]) continue;
-      const int row = static_cast<int>(job % tiles / across) * tile_rows;
-      const int column = static_cast<int>(job % tiles % across) * tile_columns;
-      const Tile tile{image, row, column, minimum(height - row, tile_rows),
-                      minimum(width - column, tile_columns)};
-      HostBlock block(scratch);
-      double partial[K > 0 ? K : 1] = {};
-      body(block, tile, partial);
-      for (int k = 0; k < K; ++k) partials[job * K + k] = partial[k];
-    }
-  };
-  if (static_cast<long long>(height) * width * active.count > serial_elements)
-    for_range(stream, jobs, visit);
-  else
-    visit(0, jobs);
-  if constexpr (K > 0) {
-    for (int slot = 0; slot < active.count; ++slot) {
-      const int image = active.index[slot];
-      if (!active.mask[image]) continue;
-      double total[K] = {};
-      const double* p = partials + slot * tiles * K;
-      for (long long t = 0; t < tiles; ++t, p += K)
-        for (int k = 0; k < K; ++k)
-          total[k] = k < K - Body::maxima ? total[k] + p[k] : maximum(total[k], p[k]);
-      body.finish(image, total);
-    }
-  }
-}
-
-template <class Body>
-void launch_tiles(const Stream& stream, const Active& active, int height, int width, const Body& body) {
-  launch_grid(stream, active, height, width, HostBlock::tile_rows, HostBlock::tile_columns, body);
-}
-
-/// Images as vectors: the tile's `column` is the first element, `columns` the number of elements.
-template <class Body>
-void launch_elements(const Stream& stream, const Active& active, std::size_t size, const Body& body) {
-  launch_grid(stream, active, 1, static_cast<int>(size), 1, HostBlock::chunk, body);
-}
-
-/// f(image) for every active image.
-template <class F>
-void launch_images(const Stream& stream, const Active& active, F f) {
-  const LaunchScope scope(stream);
-  for (int slot = 0; slot < active.count; ++slot) {
-    const int image = active.index[slot];
-    if (active.mask[image]) f(image);
-  }
-}
-
-}  // namespace bilevel::kernels::BILEVEL_BACKEND
+#ifdef __CUDACC__
+#include "kernels/cuda_launch.hpp"
+#else
+#include "kernels/host_launch.hpp"
+#endif

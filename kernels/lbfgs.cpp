@@ -28,18 +28,17 @@ BILEVEL_HD inline void take_gradient(LbfgsState& l) {
   l.gradient_step = true;
 }
 
-/// d = -H g by the two-loop recursion; gs[j] = <g, s_j>, gy[j] = <g, y_j>.
-BILEVEL_HD inline void two_loops(LbfgsState& l, const double (&gs)[memory], const double (&gy)[memory]) {
+/// d = -H g by the two-loop recursion; total[4 j] = <g, s_j>, total[4 j + 1] = <g, y_j>.
+BILEVEL_HD inline void two_loops(LbfgsState& l, const double* total) {
   l.gradient_step = false;
   if (l.filled == 0) return take_gradient(l);
-  double first[memory], second[memory];
   // r = g; newest to oldest: first_i = <s_i, r> / <s_i, y_i>, r -= first_i y_i
   for (int age = 0; age < l.filled; ++age) {
     const int i = slot_of(l, age);
-    double product = gs[i];
+    double product = total[4 * i];
     for (int newer = 0; newer < age; ++newer)
-      product -= first[slot_of(l, newer)] * l.sy[i][slot_of(l, newer)];
-    first[i] = product / l.sy[i][i];
+      product -= l.first[slot_of(l, newer)] * l.sy[i][slot_of(l, newer)];
+    l.first[i] = product / l.sy[i][i];
   }
   // r = gamma r, gamma = <s,y> / <y,y> of the newest; oldest to newest: second_i = <y_i, r> / <s_i, y_i>,
   // r += (first_i - second_i) s_i
@@ -47,30 +46,30 @@ BILEVEL_HD inline void two_loops(LbfgsState& l, const double (&gs)[memory], cons
   const double gamma = l.sy[newest][newest] / l.yy[newest][newest];
   for (int age = l.filled - 1; age >= 0; --age) {
     const int i = slot_of(l, age);
-    double product = gy[i];
+    double product = total[4 * i + 1];
     for (int other = 0; other < l.filled; ++other)
-      product -= first[slot_of(l, other)] * l.yy[i][slot_of(l, other)];
+      product -= l.first[slot_of(l, other)] * l.yy[i][slot_of(l, other)];
     product *= gamma;
     for (int older = l.filled - 1; older > age; --older) {
       const int j = slot_of(l, older);
-      product += (first[j] - second[j]) * l.sy[j][i];
+      product += (l.first[j] - l.second[j]) * l.sy[j][i];
     }
-    second[i] = product / l.sy[i][i];
+    l.second[i] = product / l.sy[i][i];
   }
   l.on_g = -gamma;
   for (int age = 0; age < l.filled; ++age) {
     const int i = slot_of(l, age);
-    l.on_y[i] = gamma * first[i];
-    l.on_s[i] = second[i] - first[i];
+    l.on_y[i] = gamma * l.first[i];
+    l.on_s[i] = l.second[i] - l.first[i];
   }
 }
 
 template <class T>
 struct Trial {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
   LbfgsTrialArgs<T> a;
 
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const T* base = image_of(a.base, a.size, t.image);
     const T* d = image_of(a.d, a.size, t.image);
@@ -82,14 +81,14 @@ struct Trial {
 
 template <class T>
 struct Search {
-  static constexpr int sums = 1, maxima = 0;
+  static constexpr int sums = 1;
+  static constexpr int scratch = 0, resident = 4;
   LbfgsSearchArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* g = image_of(a.g, a.size, t.image);
     const T* d = image_of(a.d, a.size, t.image);
-    block.template reduce_elements<1>(
+    block.reduce_elements<1>(
         t.column, t.columns, [=](int e) -> Sums<1> { return {{double(g[e]) * d[e]}}; }, partial);
   }
 
@@ -126,11 +125,11 @@ struct Search {
 /// Sums: <g,s_j>, <g,y_j>, <y,s_j>, <y,y_j> for every slot j, then <s,s>; s, y the new pair.
 template <class T>
 struct Update {
-  static constexpr int sums = 4 * memory + 1, maxima = 0;
+  static constexpr int sums = 4 * memory + 1;
+  static constexpr int scratch = 0, resident = 4;
   LbfgsUpdateArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const LbfgsState& l = a.state[t.image];
     const T* x = image_of(a.x, a.size, t.image);
     const T* g = image_of(a.g, a.size, t.image);
@@ -138,8 +137,7 @@ struct Update {
     T* base_g = image_of(a.base_g, a.size, t.image);
     T* s = pair_of(a.s, a.size, a.n, l.head, t.image);
     T* y = pair_of(a.y, a.size, a.n, l.head, t.image);
-    double square[1] = {};
-    block.template reduce_elements<1>(
+    block.reduce_elements<1>(
         t.column, t.columns,
         [=](int e) -> Sums<1> {
           const T ds = x[e] - base[e];
@@ -149,21 +147,18 @@ struct Update {
           base_g[e] = g[e];
           return {{double(ds) * ds}};
         },
-        square);
-    partial[4 * memory] = square[0];
+        partial + 4 * memory);
     for (int age = -1; age < minimum(l.filled, memory - 1); ++age) {
       const int slot = age < 0 ? l.head : slot_of(l, age);
       const T* s_j = pair_of(a.s, a.size, a.n, slot, t.image);
       const T* y_j = pair_of(a.y, a.size, a.n, slot, t.image);
-      double products[4] = {};
-      block.template reduce_elements<4>(
+      block.reduce_elements<4>(
           t.column, t.columns,
           [=](int e) -> Sums<4> {
             const double v = g[e], w = y[e], vs = s_j[e], vy = y_j[e];
             return {{v * vs, v * vy, w * vs, w * vy}};
           },
-          products);
-      for (int k = 0; k < 4; ++k) partial[4 * slot + k] = products[k];
+          partial + 4 * slot);
     }
   }
 
@@ -183,22 +178,17 @@ struct Update {
       l.head = (h + 1) % memory;
       l.filled += 1;
     }
-    double gs[memory], gy[memory];
-    for (int j = 0; j < memory; ++j) {
-      gs[j] = total[4 * j];
-      gy[j] = total[4 * j + 1];
-    }
-    two_loops(l, gs, gy);
+    two_loops(l, total);
   }
 };
 
 template <class T>
 struct Direction {
-  static constexpr int sums = 3, maxima = 0;
+  static constexpr int sums = 3;
+  static constexpr int scratch = 0, resident = 4;
   LbfgsDirectionArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const LbfgsState& l = a.state[t.image];
     const T* g = image_of(a.base_g, a.size, t.image);
     T* d = image_of(a.d, a.size, t.image);
@@ -211,7 +201,7 @@ struct Direction {
       const T on_s = T(l.on_s[slot]), on_y = T(l.on_y[slot]);
       block.for_elements(t.column, t.columns, [=](int e) { d[e] += on_s * s[e] + on_y * y[e]; });
     }
-    block.template reduce_elements<3>(
+    block.reduce_elements<3>(
         t.column, t.columns,
         [=](int e) -> Sums<3> {
           const double v = g[e], w = d[e];

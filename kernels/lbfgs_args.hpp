@@ -18,6 +18,7 @@ struct LbfgsState {
   int head, filled;
   double sy[lbfgs_memory][lbfgs_memory];                // <s_i, y_j> for pairs j not older than i
   double yy[lbfgs_memory][lbfgs_memory];                // <y_i, y_j>
+  double first[lbfgs_memory], second[lbfgs_memory];     // of the two-loop recursion
   double on_g, on_s[lbfgs_memory], on_y[lbfgs_memory];  // d = on_g g + sum_j on_s[j] s_j + on_y[j] y_j
   bool gradient_step;                                   // d = -g, accepted as it is
   double value0, slope0;                                // Phi and <d, grad Phi> at step 0

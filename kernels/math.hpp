@@ -8,8 +8,9 @@
 
 #include <cmath>
 
+// Marks what runs where the kernels of this back end run.
 #ifdef __CUDACC__
-#define BILEVEL_HD __host__ __device__
+#define BILEVEL_HD __device__
 #else
 #define BILEVEL_HD
 #endif

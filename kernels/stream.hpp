@@ -9,25 +9,29 @@
 
 namespace bilevel::kernels {
 
+/// Where launches put the partial sums of their blocks: `sums`, and on CUDA one counter per image that is
+/// zero between launches.
+struct Partials {
+  double* sums;
+  unsigned* arrived;
+};
+
 /// Where and how launches run. `owner` is the context; enter/leave bracket each launch (counting, memory
-/// guard).
+/// guard, current device).
 struct Stream {
-  int threads = 1;
   void* owner = nullptr;
+  void* queue = nullptr;  // CUDA: the cudaStream_t
   void (*enter)(void* owner) = nullptr;
-  void (*leave)(void* owner) = nullptr;
-  double* (*reserve)(void* owner, std::size_t doubles) = nullptr;
+  /// CUDA: throws DeviceError, naming the kernel, when it could not be launched.
+  void (*leave)(void* owner, const char* kernel) = nullptr;
+  Partials (*reserve)(void* owner, std::size_t doubles, std::size_t images) = nullptr;
   /// CPU: body(argument, begin, end) over parts of [0, jobs), on all threads of the device.
   void (*parallel)(void* owner, std::int64_t jobs, void (*body)(void*, std::int64_t, std::int64_t),
                    void* argument) = nullptr;
 
-  [[gnu::always_inline]] double* partials(std::size_t doubles) const { return reserve(owner, doubles); }
-};
-
-struct LaunchScope {
-  [[gnu::always_inline]] explicit LaunchScope(const Stream& s) : stream(s) { stream.enter(stream.owner); }
-  [[gnu::always_inline]] ~LaunchScope() { stream.leave(stream.owner); }
-  const Stream& stream;
+  [[gnu::always_inline]] Partials partials(std::size_t doubles, std::size_t images) const {
+    return reserve(owner, doubles, images);
+  }
 };
 
 }  // namespace bilevel::kernels

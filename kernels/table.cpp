@@ -9,7 +9,7 @@ void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
 template <class T>
-void override_tv(Table<T>& table);
+void override_kernels(Table<T>& table);
 
 namespace {
 
@@ -19,7 +19,7 @@ Table<T> filled(bool overrides) {
   fill_tv(table);
   fill_krylov(table);
   fill_lbfgs(table);
-  if (overrides) override_tv(table);
+  if (overrides) override_kernels(table);
   return table;
 }
 

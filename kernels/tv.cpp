@@ -9,8 +9,14 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-constexpr int pitch = HostBlock::tile_columns + 2;
-constexpr int halo_size = (HostBlock::tile_rows + 2) * pitch;
+constexpr int pitch = Block::tile_columns + 2;
+constexpr int halo_size = (Block::tile_rows + 2) * pitch;
+
+/// Scratch of a body that holds `count` tiles with their halo.
+template <class T>
+constexpr int halos(int count) {
+  return count * Block::scratch_size<T>(halo_size);
+}
 
 /// Flux field of a tile: entries (r,c) for r, c >= -1.
 template <class T>
@@ -19,10 +25,9 @@ struct Flux {
   T* y;
   int row0, column0;  // first row and column inside the image: -1, or 0 at its upper and left border
 
-  template <class Block>
   BILEVEL_HD Flux(Block& block, const Tile& t)
-      : x(block.template scratch<T>(halo_size) + pitch + 1),
-        y(block.template scratch<T>(halo_size) + pitch + 1),
+      : x(block.scratch<T>(halo_size) + pitch + 1),
+        y(block.scratch<T>(halo_size) + pitch + 1),
         row0(t.row > 0 ? -1 : 0),
         column0(t.column > 0 ? -1 : 0) {
     T* fx = x;
@@ -39,9 +44,9 @@ BILEVEL_HD inline T adjoint(const T* fx, const T* fy, int r, int c) {
 }
 
 /// Loads v with its halo; returns the address of pixel (0,0) of the tile.
-template <class T, class Block>
+template <class T>
 BILEVEL_HD inline const T* load(Block& block, const TvModel& m, const T* v, const Tile& t) {
-  T* buffer = block.template scratch<T>(halo_size);
+  T* buffer = block.scratch<T>(halo_size);
   load_halo(block, v + static_cast<long long>(t.image) * m.height * m.width, m.height, m.width, t, buffer,
             pitch);
   return buffer + pitch + 1;
@@ -69,11 +74,11 @@ BILEVEL_HD inline T* at_shared(T* image, const TvModel& m, const Tile& t) {
 
 template <class T, template <class> class Rho, bool isotropic>
 struct Energy {
-  static constexpr int sums = 5, maxima = 0;
+  static constexpr int sums = 5;
+  static constexpr int scratch = halos<T>(3), resident = 4;
   TvEnergyArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* x = load(block, a.model, a.x, t);
     Flux<T> f(block, t);
     const EnergyPixel<T, Rho, isotropic> pixel{Rho<T>(a.model.nu), T(a.model.alpha)};
@@ -83,8 +88,7 @@ struct Energy {
       return pixel(dx(x, e), dy(x, e), fx[e], fy[e]);
     };
     block.for_each(f.row0, 0, f.column0, t.columns, [=](int r, int c) { flux(r, c); });
-    double field[2] = {};
-    block.template reduce<2>(0, t.rows, f.column0, t.columns, flux, field);
+    block.reduce<2>(0, t.rows, f.column0, t.columns, flux, partial);
 
     const int width = a.model.width;
     const T* y = at(a.y, a.model, t);
@@ -97,18 +101,15 @@ struct Energy {
       gradient[r * width + c] = g;
       return {{double(d) * d, double(v) * v, double(g) * g}};
     };
-    double point[3] = {};
     if (s)
-      block.template reduce<3>(
+      block.reduce<3>(
           0, t.rows, 0, t.columns,
           [=](int r, int c) { return out(r, c, s[r * width + c] * (x[r * pitch + c] - y[r * width + c])); },
-          point);
+          partial + 2);
     else
-      block.template reduce<3>(
+      block.reduce<3>(
           0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, x[r * pitch + c] - y[r * width + c]); }, point);
-    for (int k = 0; k < 2; ++k) partial[k] = field[k];
-    for (int k = 0; k < 3; ++k) partial[2 + k] = point[k];
+          [=](int r, int c) { return out(r, c, x[r * pitch + c] - y[r * width + c]); }, partial + 2);
   }
 
   BILEVEL_HD void finish(int image, const double* total) const { finish_energy(a, image, total); }
@@ -118,15 +119,15 @@ struct Energy {
 /// at the right and lower border have weight zero, so that they also leave the diagonal.
 template <class T, template <class> class Rho, bool isotropic>
 struct Linearise {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = halos<T>(4), resident = 3;
   TvLineariseArgs<T> a;
 
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const TvModel& m = a.model;
     const T* x = load(block, m, a.x, t);
     Flux<T> f(block, t);  // m11 in x, m22 in y
-    T* cross = block.template scratch<T>(halo_size) + pitch + 1;
+    T* cross = block.scratch<T>(halo_size) + pitch + 1;
     const Rho<T> rho(m.nu);
     const T alpha = T(m.alpha);
     const float* dual_x = at(a.dual_x, m, t);
@@ -136,7 +137,8 @@ struct Linearise {
     const auto weights = [=](int r, int c, T zx, T zy, auto dual) {
       const int e = r * pitch + c;
       const T in_x = c < last_column ? alpha : T(0), in_y = r < last_row ? alpha : T(0);
-      T w, kappa, w_y, kappa_y;
+      T w, kappa;
+      [[maybe_unused]] T w_y, kappa_y;
       if constexpr (isotropic) {
         rho.hessian(zx * zx + zy * zy, w, kappa);
         const T px = dual ? T(dual_x[r * width + c]) : w * zx, py = dual ? T(dual_y[r * width + c]) : w * zy;
@@ -164,7 +166,6 @@ struct Linearise {
   }
 
  private:
-  template <class Block>
   BILEVEL_HD void store(Block& block, const Tile& t, const T* fx, const T* fy, const T* cross) const {
     const TvModel& m = a.model;
     T* m11 = at(a.m11, m, t);
@@ -194,11 +195,11 @@ struct Linearise {
 
 template <class T, bool isotropic>
 struct Hessian {
-  static constexpr int sums = 1, maxima = 0;
+  static constexpr int sums = 1;
+  static constexpr int scratch = halos<T>(3), resident = 4;
   TvHessianArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const TvModel& m = a.model;
     const T* p = load(block, m, a.p, t);
     Flux<T> f(block, t);
@@ -221,10 +222,10 @@ struct Hessian {
       return {{double(v) * g}};
     };
     if (s)
-      block.template reduce<1>(
+      block.reduce<1>(
           0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, s[r * width + c] + xi); }, partial);
     else
-      block.template reduce<1>(
+      block.reduce<1>(
           0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, T(1) + xi); }, partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
@@ -232,10 +233,10 @@ struct Hessian {
 
 template <class T, template <class> class Rho, bool isotropic>
 struct Dual {
-  static constexpr int sums = 0, maxima = 0;
+  static constexpr int sums = 0;
+  static constexpr int scratch = halos<T>(2), resident = 4;
   TvDualArgs<T> a;
 
-  template <class Block>
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const TvModel& m = a.model;
     const T* x = load(block, m, a.x, t);
@@ -277,15 +278,15 @@ struct Dual {
 
 template <class T, template <class> class Rho, bool isotropic>
 struct MixedAdjoint {
-  static constexpr int sums = 3, maxima = 0;
+  static constexpr int sums = 3;
+  static constexpr int scratch = halos<T>(2), resident = 4;
   TvMixedAdjointArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* x = load(block, a.model, a.x, t);
     const T* q = load(block, a.model, a.q, t);
     const Rho<T> rho(a.model.nu);
-    block.template reduce<3>(
+    block.reduce<3>(
         0, t.rows, 0, t.columns,
         [=](int r, int c) -> Sums<3> {
           const int e = r * pitch + c;
@@ -312,11 +313,11 @@ struct MixedAdjoint {
 
 template <class T, template <class> class Rho, bool isotropic>
 struct MixedForward {
-  static constexpr int sums = 1, maxima = 0;
+  static constexpr int sums = 1;
+  static constexpr int scratch = halos<T>(3), resident = 4;
   TvMixedForwardArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* x = load(block, a.model, a.x, t);
     Flux<T> f(block, t);
     const Rho<T> rho(a.model.nu);
@@ -333,7 +334,7 @@ struct MixedForward {
     });
     T* out = at(a.out, a.model, t);
     const int width = a.model.width;
-    block.template reduce<1>(
+    block.reduce<1>(
         0, t.rows, 0, t.columns,
         [=](int r, int c) -> Sums<1> {
           const T g = ridge * x[r * pitch + c] + adjoint<T>(fx, fy, r, c);
@@ -361,6 +362,7 @@ BILEVEL_HD inline T pixel_radius(const Rho& rho, T r, T largest, T budget, T alp
 template <class T, template <class> class Rho, bool isotropic>
 struct Bound {
   static constexpr int sums = tv_bound_sums, maxima = tv_bound_maxima;
+  static constexpr int scratch = halos<T>(3), resident = 2;
   TvBoundArgs<T> a;
 
   /// What one component contributes: z2, g2, h2 are the squares of |z|, |Kq|, |Kv|.
@@ -389,8 +391,7 @@ struct Bound {
     return s;
   }
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const TvModel& m = a.model;
     const T* x = load(block, m, a.x, t);
     const T* q = load(block, m, a.q, t);
@@ -410,7 +411,7 @@ struct Bound {
                     T(0.5 / a.norm2 * inward),
                     T(0.5 * stiffness * inward),
                     !isotropic || m.height == 1};
-    block.template reduce<sums, maxima>(
+    block.reduce<sums, maxima>(
         0, t.rows, 0, t.columns,
         [=](int r, int c) -> Sums<sums> {
           const int e = r * pitch + c;
@@ -430,10 +431,10 @@ struct Bound {
 template <class T, template <class> class Rho, bool isotropic>
 struct Local {
   static constexpr int sums = 2, maxima = 2;
+  static constexpr int scratch = halos<T>(3), resident = 4;
   TvLocalArgs<T> a;
 
-  template <class Block>
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double (&partial)[sums]) const {
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const TvModel& m = a.model;
     const T* x = load(block, m, a.x, t);
     Flux<T> f(block, t);  // a per component
@@ -455,14 +456,14 @@ struct Local {
           fy[e] = (isotropic && !two_rows) ? T(0) : l;
           return double(maximum(k, k_y));
         },
-        partial[1]);
+        partial + 1);
     block.largest(
         0, t.rows, 0, t.columns,
         [=](int r, int c) {
           const int e = r * pitch + c;
           return 2 * (double(fx[e]) + fx[e - 1] + fy[e] + fy[e - pitch]);
         },
-        partial[0]);
+        partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const {
     a.row_sum[image] = total[0];

@@ -1,6 +1,7 @@
 #include "bilevel/core/context.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "device/backend.hpp"
 
@@ -17,29 +18,28 @@ void enter_launch(void* owner) {
   impl->counters.launches += 1;
   impl->backend->enter();
 }
-void leave_launch(void* owner) { static_cast<Context::Impl*>(owner)->backend->leave(); }
-
+void leave_launch(void* owner, const char* kernel) {
+  static_cast<Context::Impl*>(owner)->backend->leave(kernel);
+}
 void run_parallel(void* owner, std::int64_t jobs, ThreadPool::Body body, void* argument) {
   static_cast<Context::Impl*>(owner)->pool.run(jobs, body, argument);
 }
+kernels::Partials reserve_partials(void* owner, std::size_t doubles, std::size_t images) {
+  return static_cast<Context::Impl*>(owner)->reserve(doubles, images);
+}
 
-double* reserve_partials(void* owner, std::size_t doubles) {
-  auto* impl = static_cast<Context::Impl*>(owner);
-  if (doubles > impl->partials_capacity) {
-    impl->release(impl->partials, impl->partials_capacity * sizeof(double));
-    impl->partials = nullptr;
-    impl->partials_capacity = 0;
-    impl->partials = reinterpret_cast<double*>(impl->allocate(doubles * sizeof(double)));
-    impl->partials_capacity = doubles;
-  }
-  return impl->partials;
+std::unique_ptr<Backend> make_backend(const Device::Impl& device) {
+#ifdef BILEVEL_HAS_CUDA
+  if (device.kind == DeviceKind::cuda) return make_cuda_backend(device);
+#endif
+  return make_cpu_backend(device);
 }
 
 }  // namespace
 
-Context::Impl::Impl(const Device& d) : device(d), backend(make_cpu_backend(d.impl())), pool(d.threads()) {
-  stream.threads = d.threads();
+Context::Impl::Impl(const Device& d) : device(d), backend(make_backend(d.impl())), pool(d.threads()) {
   stream.owner = this;
+  stream.queue = backend->queue();
   stream.enter = enter_launch;
   stream.leave = leave_launch;
   stream.reserve = reserve_partials;
@@ -47,22 +47,47 @@ Context::Impl::Impl(const Device& d) : device(d), backend(make_cpu_backend(d.imp
 }
 
 Context::Impl::~Impl() {
-  release(partials, partials_capacity * sizeof(double));
+  release(partials.sums, partials_capacity * sizeof(double));
+  release(partials.arrived, arrived_capacity * sizeof(unsigned));
   for (const Chunk& c : arena) release(c.memory, c.bytes);
 }
 
-std::byte* Context::Impl::allocate(std::size_t bytes) {
-  auto* p = static_cast<std::byte*>(backend->allocate(std::max<std::size_t>(bytes, 1)));
+std::byte* Context::Impl::counted(void* memory, std::size_t bytes) {
   counters.allocations += 1;
   counters.bytes_allocated += bytes;
   counters.peak_bytes = std::max(counters.peak_bytes, counters.bytes_allocated);
-  return p;
+  return static_cast<std::byte*>(memory);
+}
+
+std::byte* Context::Impl::allocate(std::size_t bytes) {
+  return counted(backend->allocate(std::max<std::size_t>(bytes, 1)), bytes);
 }
 
 void Context::Impl::release(void* memory, std::size_t bytes) noexcept {
   if (!memory) return;
   backend->release(memory);
   counters.bytes_allocated -= bytes;
+}
+
+void Context::Impl::download(void* target, const void* source, std::size_t bytes) {
+  counters.bytes_downloaded += bytes;
+  counters.host_syncs += 1;
+  backend->download(target, source, bytes);
+}
+
+kernels::Partials Context::Impl::reserve(std::size_t doubles, std::size_t images) {
+  if (doubles > partials_capacity) {
+    release(std::exchange(partials.sums, nullptr), std::exchange(partials_capacity, 0) * sizeof(double));
+    partials.sums = reinterpret_cast<double*>(allocate(doubles * sizeof(double)));
+    partials_capacity = doubles;
+  }
+  if (images > arrived_capacity) {
+    release(std::exchange(partials.arrived, nullptr), std::exchange(arrived_capacity, 0) * sizeof(unsigned));
+    const std::size_t bytes = images * sizeof(unsigned);
+    partials.arrived = reinterpret_cast<unsigned*>(counted(backend->allocate_zeros(bytes), bytes));
+    arrived_capacity = images;
+  }
+  return partials;
 }
 
 /// First fit in the chunks after the current one; a request that fits nowhere gets a chunk of its own size.

@@ -14,6 +14,13 @@ namespace bilevel {
 inline namespace v0 {
 namespace {
 
+#ifndef BILEVEL_HAS_CUDA
+std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
+  throw DeviceError("device 'cuda:" + std::to_string(ordinal) +
+                    "': this build has no CUDA back end; use --device cpu, or build with BILEVEL_CUDA=ON.");
+}
+#endif
+
 bool supported(std::string_view isa) {
 #ifdef BILEVEL_X86_VARIANTS
   if (isa == "avx512") return __builtin_cpu_supports("x86-64-v4");
@@ -67,35 +74,50 @@ void set_tables(Device::Impl& d) {
 /// The processors this process may use.
 int default_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-int parse_threads(std::string_view text, std::string_view name) {
-  int threads = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
-  if (error != std::errc() || end != text.data() + text.size() || threads < 1 || threads > 1024)
-    throw ConfigError("device '" + std::string(name) +
-                      "': the number of threads must be between 1 and 1024.");
-  return threads;
+int parse(std::string_view text, int least, int most, std::string_view name, const char* what) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
+    throw ConfigError("device '" + std::string(name) + "': the " + what + " must be between " +
+                      std::to_string(least) + " and " + std::to_string(most) + ".");
+  return value;
+}
+
+std::shared_ptr<Device::Impl> open_cpu(int threads, bool guarded) {
+  auto impl = std::make_shared<Device::Impl>();
+  impl->threads = threads;
+  impl->guarded = guarded;
+  impl->name = (guarded ? "cpu-guarded:" : "cpu:") + std::to_string(threads);
+  impl->instruction_set = choose_instruction_set();
+  impl->description =
+      std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + impl->instruction_set;
+  impl->memory =
+      static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  set_tables(*impl);
+  return impl;
 }
 
 }  // namespace
 
 Device Device::open(std::string_view name) {
   const std::size_t colon = name.find(':');
-  const std::string_view kind = name.substr(0, colon);
-  if (kind == "cuda")
-    throw DeviceError("device '" + std::string(name) +
-                      "': this build has no CUDA back end; use --device cpu, or --device auto.");
+  const bool numbered = colon != std::string_view::npos;
+  const std::string_view kind = name.substr(0, colon), number = numbered ? name.substr(colon + 1) : "";
+  if (kind == "cuda") return Device(open_cuda(numbered ? parse(number, 0, 1023, name, "index") : 0));
   if (kind != "auto" && kind != "cpu" && kind != "cpu-guarded")
     throw ConfigError("device '" + std::string(name) +
                       "': unknown; use auto, cpu, cpu:THREADS, cuda or cuda:INDEX.");
-  auto impl = std::make_shared<Impl>();
-  impl->threads =
-      colon == std::string_view::npos ? default_threads() : parse_threads(name.substr(colon + 1), name);
-  impl->guarded = kind == "cpu-guarded";
-  impl->name = (impl->guarded ? "cpu-guarded:" : "cpu:") + std::to_string(impl->threads);
-  impl->instruction_set = choose_instruction_set();
-  impl->memory =
-      static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  set_tables(*impl);
+  const int threads = numbered ? parse(number, 1, 1024, name, "number of threads") : default_threads();
+  std::string fallback;
+  if (kind == "auto" && !numbered) {
+    try {
+      return Device(open_cuda(0));
+    } catch (const DeviceError& error) {
+      fallback = error.what();
+    }
+  }
+  auto impl = open_cpu(threads, kind == "cpu-guarded");
+  impl->fallback = fallback;
   return Device(std::move(impl));
 }
 
@@ -103,6 +125,8 @@ DeviceKind Device::kind() const { return impl_->kind; }
 const std::string& Device::name() const { return impl_->name; }
 const std::string& Device::instruction_set() const { return impl_->instruction_set; }
 int Device::threads() const { return impl_->threads; }
+const std::string& Device::description() const { return impl_->description; }
+const std::string& Device::fallback() const { return impl_->fallback; }
 bool Device::guarded() const { return impl_->guarded; }
 std::size_t Device::memory() const { return impl_->memory; }
 

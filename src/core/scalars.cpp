@@ -1,23 +1,36 @@
 #include "bilevel/core/scalars.hpp"
 
-#include <numeric>
+#include <cstring>
+#include <utility>
 
 #include "device/backend.hpp"
 
 namespace bilevel {
 inline namespace v0 {
 
+struct Fetch::Impl {
+  std::unique_ptr<Arrival> arrival;
+};
+
+Fetch::Fetch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Fetch::~Fetch() = default;
+Fetch::Fetch(Fetch&&) noexcept = default;
+Fetch& Fetch::operator=(Fetch&&) noexcept = default;
+
 std::vector<double> Fetch::wait(Context& context) {
-  context.synchronise();
-  return std::move(values_);
+  context.impl().counters.host_syncs += 1;
+  const std::span<const std::byte> bytes = impl_->arrival->wait();
+  std::vector<double> values(bytes.size() / sizeof(double));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  impl_.reset();
+  return values;
 }
 
 Fetch fetch(Context& context, View<const double> scalars) {
-  std::vector<double> values(scalars.shape().count());
+  const std::size_t bytes = scalars.shape().count() * sizeof(double);
   auto& impl = context.impl();
-  impl.backend->download(values.data(), scalars.device_data(), values.size() * sizeof(double));
-  impl.counters.bytes_downloaded += values.size() * sizeof(double);
-  return Fetch(std::move(values));
+  impl.counters.bytes_downloaded += bytes;
+  return Fetch(std::make_unique<Fetch::Impl>(impl.backend->fetch(scalars.device_data(), bytes)));
 }
 
 ActiveSet::ActiveSet(Context& context, Frame& frame, int n)

@@ -49,10 +49,7 @@ void Tensor<T>::upload(Context& context, std::span<const T> values) {
 template <class T>
 std::vector<T> download(Context& context, View<const T> view) {
   std::vector<T> values(view.shape().count());
-  auto& impl = context.impl();
-  impl.backend->download(values.data(), view.device_data(), values.size() * sizeof(T));
-  impl.counters.bytes_downloaded += values.size() * sizeof(T);
-  context.synchronise();
+  context.impl().download(values.data(), view.device_data(), values.size() * sizeof(T));
   return values;
 }
 

@@ -17,7 +17,44 @@ namespace {
                     " bytes; use smaller or fewer images, or --precision float.");
 }
 
-class CpuBackend : public Backend {
+/// A copy that has arrived already.
+class Arrived final : public Arrival {
+ public:
+  explicit Arrived(std::size_t bytes) : bytes_(bytes) {}
+  std::span<const std::byte> wait() override { return bytes_; }
+  std::byte* data() { return bytes_.data(); }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+/// What both kinds of CPU memory share: work is done when a call returns.
+class HostBackend : public Backend {
+ public:
+  void* allocate_zeros(std::size_t bytes) override {
+    void* p = allocate(bytes);
+    enter();
+    std::memset(p, 0, bytes);
+    leave("");
+    return p;
+  }
+  void upload(void* target, const void* source, std::size_t bytes) override { copy(target, source, bytes); }
+  void download(void* target, const void* source, std::size_t bytes) override { copy(target, source, bytes); }
+  std::unique_ptr<Arrival> fetch(const void* source, std::size_t bytes) override {
+    auto arrived = std::make_unique<Arrived>(bytes);
+    copy(arrived->data(), source, bytes);
+    return arrived;
+  }
+  void copy(void* target, const void* source, std::size_t bytes) override {
+    if (bytes == 0) return;
+    enter();
+    std::memmove(target, source, bytes);
+    leave("");
+  }
+  void synchronise() override {}
+};
+
+class CpuBackend final : public HostBackend {
  public:
   void* allocate(std::size_t bytes) override {
     constexpr std::size_t huge = std::size_t{2} << 20;
@@ -34,14 +71,8 @@ class CpuBackend : public Backend {
     ::operator delete(memory, std::align_val_t(it->second));
     alignment_.erase(it);
   }
-  void upload(void* target, const void* source, std::size_t bytes) override { copy(target, source, bytes); }
-  void download(void* target, const void* source, std::size_t bytes) override { copy(target, source, bytes); }
-  void copy(void* target, const void* source, std::size_t bytes) override {
-    if (bytes > 0) std::memmove(target, source, bytes);
-  }
-  void synchronise() override {}
   void enter() override {}
-  void leave() override {}
+  void leave(const char*) override {}
 
  private:
   std::map<void*, std::size_t> alignment_;
@@ -49,7 +80,7 @@ class CpuBackend : public Backend {
 
 /// Every allocation is inaccessible but inside launches and copies, so that host code that peeks at device
 /// memory faults. New memory holds NaNs.
-class GuardedBackend : public Backend {
+class GuardedBackend final : public HostBackend {
  public:
   ~GuardedBackend() override {
     for (const auto& [p, bytes] : pages_) munmap(p, bytes);
@@ -70,32 +101,16 @@ class GuardedBackend : public Backend {
     munmap(it->first, it->second);
     pages_.erase(it);
   }
-  void upload(void* target, const void* source, std::size_t bytes) override {
-    guarded_copy(target, source, bytes);
-  }
-  void download(void* target, const void* source, std::size_t bytes) override {
-    guarded_copy(target, source, bytes);
-  }
-  void copy(void* target, const void* source, std::size_t bytes) override {
-    guarded_copy(target, source, bytes);
-  }
-  void synchronise() override {}
   void enter() override {
     if (depth_++ == 0) protect(PROT_READ | PROT_WRITE);
   }
-  void leave() override {
+  void leave(const char*) override {
     if (--depth_ == 0) protect(PROT_NONE);
   }
 
  private:
   void protect(int mode) {
     for (const auto& [p, bytes] : pages_) mprotect(p, bytes, mode);
-  }
-  void guarded_copy(void* target, const void* source, std::size_t bytes) {
-    if (bytes == 0) return;
-    enter();
-    std::memmove(target, source, bytes);
-    leave();
   }
   std::map<void*, std::size_t> pages_;
   int depth_ = 0;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bilevel/io/image_file.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel_test {
 
@@ -184,12 +185,24 @@ inline Outcome run(const std::vector<std::string>& arguments, const std::functio
   return Process(arguments, prepare).wait();
 }
 
+/// The arguments with --device BILEVEL_TEST_DEVICE; without that variable with `usual`.
+inline std::vector<std::string> on_device(std::vector<std::string> arguments,
+                                          const std::vector<std::string>& usual = {}) {
+  const std::string device = bilevel::testing_support::test_device("");
+  const std::vector<std::string> more = device.empty() ? usual : std::vector<std::string>{"--device", device};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+inline std::vector<std::string> on_device_or_one_thread(const std::vector<std::string>& arguments) {
+  return on_device(arguments, {"--device", "cpu", "--threads", "1"});
+}
+
 /// Arguments of a quick training run.
 inline std::vector<std::string> training(const std::string& data, const std::string& out,
                                          const std::vector<std::string>& more = {}) {
-  std::vector<std::string> a{"train", "--data",      data,  "--out",     out, "--images",
-                             "3",     "--crop",      "32",  "--threads", "1", "--max-iterations",
-                             "4",     "--tolerance", "1e-9"};
+  std::vector<std::string> a =
+      on_device_or_one_thread({"train", "--data", data, "--out", out, "--images", "3", "--crop", "32",
+                               "--max-iterations", "4", "--tolerance", "1e-9"});
   a.insert(a.end(), more.begin(), more.end());
   return a;
 }

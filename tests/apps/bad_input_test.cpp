@@ -3,6 +3,7 @@
 #include "bilevel/io/array_file.hpp"
 #include "bilevel/io/model_file.hpp"
 #include "tests/apps/app_test_support.hpp"
+#include "tests/model/scoped_environment.hpp"
 
 namespace bilevel_test {
 namespace {
@@ -238,6 +239,8 @@ TEST_F(BadInput, OutputFolders) {
 
 /// Files may grow to a limit only, as on a full disk: nothing half-written stays.
 TEST_F(BadInput, FullDisk) {
+  // On the CPU: the limit would hold for what the driver of another device writes, too.
+  const bilevel::testing_support::ScopedEnvironment cpu("BILEVEL_TEST_DEVICE", "");
   const auto limit = [](rlim_t bytes) {
     return [bytes] {
       const rlimit limits{bytes, bytes};
@@ -267,6 +270,8 @@ TEST_F(BadInput, FullDisk) {
 
 /// A disk that fills up while a run is going on: exit code 3, whole checkpoints, and the run can go on.
 TEST_F(BadInput, DiskFullLater) {
+  // On the CPU: the limit would hold for what the driver of another device writes, too.
+  const bilevel::testing_support::ScopedEnvironment cpu("BILEVEL_TEST_DEVICE", "");
   const Outcome o = run(train({}), [] {
     const rlimit limits{1500, 1500};  // the second line of the log does not fit; checkpoints do not either
     ::setrlimit(RLIMIT_FSIZE, &limits);

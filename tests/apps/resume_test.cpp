@@ -18,10 +18,9 @@ class Resume : public testing::Test {
   static std::string file(const std::string& name) { return *folder_ / name; }
   static std::vector<std::string> arguments(const std::string& out,
                                             const std::vector<std::string>& more = {}) {
-    std::vector<std::string> a{"train", "--data",      data_,  "--out",     file(out), "--images",
-                               "4",     "--crop",      "64",   "--threads", "1",       "--max-iterations",
-                               "12",    "--tolerance", "1e-9", "--scaling", "none",    "--seed",
-                               "7"};
+    std::vector<std::string> a = on_device_or_one_thread(
+        {"train", "--data", data_, "--out", file(out), "--images", "4", "--crop", "64", "--max-iterations",
+         "12", "--tolerance", "1e-9", "--scaling", "none", "--seed", "7"});
     a.insert(a.end(), more.begin(), more.end());
     return a;
   }
@@ -70,7 +69,7 @@ TEST_F(Resume, AKilledRunGivesTheSameBits) {
   std::cout << "seed " << seed << ", undisturbed run " << seconds_ << " s\n";
   std::mt19937 generator(seed);
   int kills = 0;
-  for (int trial = 0; trial < 4; ++trial) {
+  for (int trial = 0; trial < bilevel::testing_support::repetitions(4); ++trial) {
     SCOPED_TRACE(trial);
     const std::string out = "killed" + std::to_string(trial);
     for (int attempt = 0;; ++attempt) {
@@ -185,7 +184,8 @@ TEST_F(Resume, SignalsLeaveACheckpoint) {
     for (std::size_t k = 0; k < a.size(); ++k)
       if (a[k] == "--max-iterations") a[k + 1] = "100000";
     Process process(a);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::duration<double>(std::max(60.0, 10 * seconds_));
     while (!fs::exists(file(out + "/checkpoint/000003")) && process.running() &&
            std::chrono::steady_clock::now() < end)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));

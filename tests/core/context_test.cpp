@@ -8,20 +8,22 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/tensor.hpp"
 #include "tests/support/random.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel {
 namespace {
 
 using testing_support::Random;
 using testing_support::seed;
+using testing_support::test_device;
 
-class Arena : public ::testing::TestWithParam<const char*> {
+class Arena : public ::testing::TestWithParam<std::string> {
  protected:
   Context context_{Device::open(GetParam())};
   std::uint64_t allocations() { return context_.counters().allocations; }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, Arena, ::testing::Values("cpu:2", "cpu-guarded:2"),
-                         [](const auto& i) { return std::string(i.param[3] == ':' ? "plain" : "guarded"); });
+INSTANTIATE_TEST_SUITE_P(Devices, Arena, ::testing::Values(test_device("cpu:2"), "cpu-guarded:2"),
+                         [](const auto& i) { return std::string(i.index == 0 ? "plain" : "guarded"); });
 
 TEST_P(Arena, FramesNestAndSecondUseAllocatesNothing) {
   const auto work = [&] {
@@ -142,7 +144,7 @@ TEST_P(Arena, ExhaustedMemoryIsADeviceErrorAndTheContextStaysUsable) {
 }
 
 TEST(ContextMoves, KeepTheArenaAndTheCounters) {
-  Context first(Device::open("cpu:2"));
+  Context first(Device::open(test_device("cpu:2")));
   {
     Frame frame(first);
     fill<float>(first, frame.view<float>({1, 1, 1, 4}), 1.0F);

@@ -4,6 +4,7 @@
 
 #include "device/backend.hpp"
 #include "tests/support/random.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel {
 namespace {
@@ -26,7 +27,7 @@ class ActiveSets : public ::testing::Test {
     return download<std::int32_t>(context_,
                                   View<const std::int32_t>(set.active().index, {set.count(), 1, 1, 1}));
   }
-  Context context_{Device::open("cpu-guarded:2")};
+  Context context_{Device::open(testing_support::test_device("cpu-guarded:2"))};
   Frame frame_{context_};
 };
 

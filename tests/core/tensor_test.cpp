@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 template <class T>
 class Tensors : public ::testing::Test {
  protected:
-  Context context_{Device::open("cpu-guarded:1")};
+  Context context_{Device::open(testing_support::test_device("cpu-guarded:1"))};
 };
 using Elements = ::testing::Types<float, double, std::int32_t, std::uint8_t>;
 TYPED_TEST_SUITE(Tensors, Elements);

@@ -30,7 +30,7 @@ class Decisions : public ::testing::Test {
   const kernels::ScalarTable& table() { return context_.impl().scalar_table(); }
   const kernels::Stream& stream() { return stream_of(context_); }
 
-  Context context_{Device::open("cpu:2")};
+  Context context_{Device::open(testing_support::test_device("cpu:2"))};
   Frame frame_{context_};
   ActiveSet active_{context_, frame_, n};
 };

@@ -102,7 +102,7 @@ struct Workbench {
   }
 
   int size;
-  Context context{Device::open("cpu:2")};
+  Context context{Device::open(test_device("cpu:2"))};
   Frame frame{context};
   ActiveSet active{context, frame, 1};
   Tensor<T> x, g, base, base_g, d, s, y;

@@ -6,6 +6,7 @@
 #include "tests/kernels/tv_scales.hpp"
 #include "tests/model/scoped_environment.hpp"
 #include "tests/model/tv_lab.hpp"
+#include "tests/support/test_device.hpp"
 
 // Every smoothed total variation kernel against the oracle, entry by entry. The constants count roundings
 // along the longest path of an entry (differences 1, r^2 4, sqrt and reciprocal 3, ...), and one or two for
@@ -48,7 +49,7 @@ class TvKernels : public ::testing::Test {
                   {3, 5, 7},   {15, 127, 1}, {16, 128, 1}, {17, 129, 1}, {17, 130, 1}, {33, 257, 1},
                   {15, 16, 3}, {16, 17, 3},  {2, 128, 3},  {1, 257, 3},  {33, 2, 3},   {33, 385, 1},
                   {2, 769, 1}, {1, 1025, 1}, {65, 3, 1}};
-    for (const char* overrides : override_choices) {
+    for (const char* overrides : override_choices()) {
       const ScopedEnvironment choice("BILEVEL_CPU_OVERRIDES", overrides);
       for (const auto& s : shapes) {
         int count = 0;
@@ -287,9 +288,9 @@ TYPED_TEST(TvKernels, OverridesAgreeWithTheirGenericTwins) {
       const auto b = this->batch(m, 2);
       std::vector<double> gradients, products;
       std::vector<std::vector<double>> sums;
-      for (const char* overrides : override_choices) {
+      for (const char* overrides : {"on", "off"}) {
         const ScopedEnvironment choice("BILEVEL_CPU_OVERRIDES", overrides);
-        TvLab<TypeParam> lab(m, 2, b.y);
+        TvLab<TypeParam> lab(m, 2, b.y, parameters_of(m), "cpu:2");
         const auto g = lab.gradient(b.x);
         lab.linearise(b.x);
         const auto p = lab.hessian_product(b.d);

@@ -70,7 +70,7 @@ class VectorKernels : public ::testing::Test {
   }
 
   Random random_{seed(303)};
-  Context context_{Device::open("cpu:2")};
+  Context context_{Device::open(test_device("cpu:2"))};
   Frame frame_{context_};
   ActiveSet active_{context_, frame_, batch};
   std::vector<Tensor<T>> tensors_;

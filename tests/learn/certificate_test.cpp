@@ -81,7 +81,7 @@ TEST(Certificate, HoldsForIteratesOfGradientDescent) {
 TEST(Certificate, HoldsForSolverIteratesOfRandomProblems) {
   Random random(seed(322));
   BoundRatios ratios("random problems, Newton iterates");
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < repetitions(4); ++round) {
     for (const TvInstance& instance : instances(16, random)) {
       SCOPED_TRACE(instance.name);
       BoundLab<double> lab(instance);
@@ -97,7 +97,7 @@ TEST(Certificate, HoldsForSolverIteratesOfRandomProblems) {
 TEST(Certificate, HoldsInSinglePrecision) {
   Random random(seed(323));
   BoundRatios ratios("single precision, Newton iterates");
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < repetitions(3); ++round) {
     for (const TvInstance& instance : instances(16, random)) {
       SCOPED_TRACE(instance.name);
       BoundLab<float> lab(instance);
@@ -141,7 +141,7 @@ bool usable(const std::vector<Image>& batch) {
 TEST(Certificate, HoldsForPerturbationsOfExactLength) {
   Random random(seed(324));
   BoundRatios ratios("random problems, perturbations of exact length");
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < repetitions(3); ++round) {
     for (const TvInstance& instance : instances(12, random)) {
       SCOPED_TRACE(instance.name);
       BoundLab<double> lab(instance);
@@ -195,7 +195,7 @@ Image worst_perturbation(const TvInstance& in, const Image& xhat, double epsilon
 TEST(Certificate, HoldsForTheWorstPerturbationsFound) {
   Random random(seed(325));
   BoundRatios ratios("random problems, ascended perturbations");
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < repetitions(4); ++round) {
     for (TvInstance instance : instances(5, random)) {
       SCOPED_TRACE(instance.name);
       instance.y.resize(1);

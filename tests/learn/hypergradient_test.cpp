@@ -273,7 +273,9 @@ TEST(Hypergradient, DoesNotDependOnThreads) {
   model.width = 20;
   const TvInstance instance = random_instance(model, 3, 0.1, random);
   std::vector<HypergradientResult> results;
-  for (const char* device : {"cpu:1", "cpu:2", "cpu-guarded:3"}) {
+  std::vector<std::string> devices = repeat_devices({"cpu:2", "cpu-guarded:3"});
+  devices.insert(devices.begin(), test_device("cpu:1"));
+  for (const std::string& device : devices) {
     TvSetup<double> setup(instance, device);
     BilevelProblem<double> problem = setup.problem();
     ImplicitHypergradient<double> gradient(setup.context, problem);

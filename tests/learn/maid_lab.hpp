@@ -38,7 +38,7 @@ struct MaidRunOf {
 
 struct RunOptions {
   UpperOptions options;
-  std::string device = "cpu:1";
+  std::string device = test_device("cpu:1");
   double lower = 1e-12, upper = 1e6;  ///< bounds of every learned value
   int stop_after = -1;
   std::uint64_t lives = ~0ull;

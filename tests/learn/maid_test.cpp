@@ -364,7 +364,7 @@ TEST(Maid, DoesNotDependOnThreads) {
   RunOptions how = usual(StepScaling::gauss_newton, 1e-5);
   how.options.max_iterations = 6;
   const MaidRunOf<double> one = train(instance, how);
-  for (const char* device : {"cpu:2", "cpu-guarded:3"}) {
+  for (const std::string& device : repeat_devices({"cpu:2", "cpu-guarded:3"})) {
     how.device = device;
     const MaidRunOf<double> other = train(instance, how);
     EXPECT_TRUE(same_bits(other.report.theta, one.report.theta)) << device;

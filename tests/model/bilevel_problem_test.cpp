@@ -92,7 +92,7 @@ TEST(ConditionPenalty, ValueAndGradient) {
 }
 
 TEST(Problem, ShapesAndParameters) {
-  Context context(Device::open("cpu:1"));
+  Context context(Device::open(test_device("cpu:1")));
   const Tensor<float> y(context, {2, 1, 3, 4}, std::vector<float>(24, 0.5F)), other(context, {2, 1, 4, 3});
   const auto energy = [&](const Parameters& p) {
     return std::make_unique<TvEnergy<float>>(context, y.view(), p);

@@ -307,7 +307,7 @@ TYPED_TEST(BallConstants, DirectionalBoundsHoldForMinimisersInsideTheBall) {
           Image point;
           for (int part = 0; part < 3; ++part)
             append(point, scaled_to(spike(size.h, size.w, size.h / 2, size.w / 2, 1), epsilon));
-          const double worst = climb(point, 0.3 * epsilon, 30, random, [&](const Image& p) {
+          const double worst = climb(point, 0.3 * epsilon, repetitions(30), random, [&](const Image& p) {
             const Image e = image_of(p, xhat.size(), 0),
                         q = representable<TypeParam>(image_of(p, xhat.size(), 1)),
                         v = representable<TypeParam>(image_of(p, xhat.size(), 2));
@@ -327,7 +327,7 @@ TYPED_TEST(BallConstants, DirectionalRoundingCoversTheComputedMixedProduct) {
   for (const Size& size : {Size{17, 130}, Size{1, 200}, Size{5, 6}})
     for (const oracle::TvModel& m : model_kinds(size.h, size.w, random)) {
       SCOPED_TRACE(describe(m));
-      for (int trial = 0; trial < 4; ++trial) {
+      for (int trial = 0; trial < repetitions(4); ++trial) {
         const Image x = representable<TypeParam>(test_image(kind++, size.h, size.w, random, amplitudes));
         const Image q = representable<TypeParam>(random.normal_vector(x.size()));
         TvLab<TypeParam> lab(m, 1, x);

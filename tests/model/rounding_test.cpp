@@ -43,7 +43,7 @@ TYPED_TEST(Rounding, BoundCoversTheGradientAndItsNorm) {
     for (oracle::TvModel m : model_kinds(h, w, random, 1e-4, 1)) {
       m.alpha = random.log_uniform(1e-4, 1e3);
       SCOPED_TRACE(describe(m));
-      for (int trial = 0; trial < 8; ++trial, ++trials) {
+      for (int trial = 0; trial < repetitions(8); ++trial, ++trials) {
         const Image x = representable<TypeParam>(test_image(kind++, h, w, random, amplitudes));
         // data near x, on it, or far away
         Image y = add_scaled(x, trial % 3 == 0 ? 0 : std::pow(10.0, -trial), random.normal_vector(x.size()));
@@ -73,7 +73,7 @@ TYPED_TEST(Rounding, BoundHoldsAgainstAnAdversary) {
         const Image y = x;
         double best = -1;
         TvLab<TypeParam> lab(m, 1, y);
-        for (int turn = 0; turn < 40; ++turn) {
+        for (int turn = 0; turn < repetitions(40); ++turn) {
           const Image trial = turn == 0 ? x
                                         : representable<TypeParam>(add_scaled(
                                               x, 0.1 * scale * m.nu, random.normal_vector(x.size())));

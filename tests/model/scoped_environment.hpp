@@ -27,7 +27,4 @@ class ScopedEnvironment {
   std::optional<std::string> old_;
 };
 
-/// Kernel bodies: hand-tuned where there are any, or all generic.
-inline constexpr const char* override_choices[] = {"on", "off"};
-
 }  // namespace bilevel::testing_support

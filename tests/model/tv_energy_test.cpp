@@ -21,7 +21,7 @@ class TvEnergyMisuse : public ::testing::Test {
                        {"nu", Transform::identity, nu, -1, 1e12, true},
                        {"xi", Transform::identity, xi, 0, 1e12, false}});
   }
-  Context context_{Device::open("cpu:1")};
+  Context context_{Device::open(test_device("cpu:1"))};
 };
 
 TEST_F(TvEnergyMisuse, Shapes) {

@@ -15,6 +15,7 @@
 #include "tests/oracle/tv_oracle.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel::testing_support {
 
@@ -68,7 +69,7 @@ template <class T>
 class TvLab {
  public:
   TvLab(const oracle::TvModel& m, int n, const std::vector<double>& y, const Parameters& parameters,
-        const std::string& device = "cpu:2")
+        const std::string& device = test_device("cpu:2"))
       : model_(m),
         n_(n),
         shape_{n, 1, m.height, m.width},

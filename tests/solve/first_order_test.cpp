@@ -43,7 +43,7 @@ TYPED_TEST(FirstOrder, CertificateBoundsTheDistanceToTheExactMinimiser) {
   for (const bool huber : {false, true}) {
     oracle::TvModel model = tv_model(11, 9, random.log_uniform(0.03, 0.2), random.log_uniform(0.01, 0.03));
     if (huber) model.potential = oracle::Potential::huber_c2;
-    TvProblem<T> p("cpu:1", model, noisy_batch<T>(3, 11, 9, random));
+    TvProblem<T> p(test_device("cpu:1"), model, noisy_batch<T>(3, 11, 9, random));
     for (const std::string& solver : solvers)
       for (const std::vector<T>& start : starts(p, random))
         for (const double tolerance : {1e-1, 2e-3}) {
@@ -65,7 +65,7 @@ TYPED_TEST(FirstOrder, ImagesOfABatchAreSolvedAsIfAlone) {
   const oracle::TvModel model = tv_model(14, 9);
   const std::vector<T> y = noisy_batch<T>(5, 14, 9, random);
   const Doubles tolerances = {1e-1, 1e-3, 3.0, 1e-2, 3e-3};
-  TvProblem<T> batch("cpu:1", model, y);
+  TvProblem<T> batch(test_device("cpu:1"), model, y);
   for (const std::string& solver : solvers) {
     SolveRequest<T> request = request_of<T>(1);
     request.per_image = tolerances;
@@ -73,7 +73,7 @@ TYPED_TEST(FirstOrder, ImagesOfABatchAreSolvedAsIfAlone) {
     EXPECT_EQ(together.report.status, SolveStatus::converged) << together.report.message;
     Work work;
     for (std::size_t i = 0; i < 5; ++i) {
-      TvProblem<T> single("cpu:1", model, part(y, 5, i));
+      TvProblem<T> single(test_device("cpu:1"), model, part(y, 5, i));
       const Solved<T> alone = minimise(single, solver, request_of<T>(tolerances[i]), single.y);
       EXPECT_EQ(part(together.x, 5, i), alone.x) << solver << ", image " << i;
       EXPECT_EQ(together.report.certificate[i], alone.report.certificate[0]) << solver;
@@ -91,10 +91,10 @@ TYPED_TEST(FirstOrder, NothingDependsOnCheckEveryThreadsOrMemoryGuard) {
   const oracle::TvModel model = tv_model(150, 130);
   const std::vector<T> y = noisy_batch<T>(3, 150, 130, random);
   for (const std::string& solver : solvers) {
-    TvProblem<T> first("cpu:1", model, y);
+    TvProblem<T> first(test_device("cpu:1"), model, y);
     const Solved<T> expected = minimise(first, solver, request_of<T>(0.3, 20000, 4), y);
     EXPECT_EQ(expected.report.status, SolveStatus::converged) << expected.report.message;
-    for (const char* device : {"cpu:1", "cpu:2", "cpu:3", "cpu-guarded:2"})
+    for (const std::string& device : repeat_devices({"cpu:1", "cpu:2", "cpu:3", "cpu-guarded:2"}))
       for (const int check_every : {1, 7, 200}) {
         TvProblem<T> p(device, model, y);
         const Solved<T> s = minimise(p, solver, request_of<T>(0.3, 20000, check_every), y);
@@ -108,7 +108,7 @@ TYPED_TEST(FirstOrder, NothingDependsOnCheckEveryThreadsOrMemoryGuard) {
 TYPED_TEST(FirstOrder, SecondSolveAllocatesNothingAndTheHostLooksSeldom) {
   using T = TypeParam;
   Random random(seed(14));
-  TvProblem<T> p("cpu:2", tv_model(20, 30), noisy_batch<T>(4, 20, 30, random));
+  TvProblem<T> p(test_device("cpu:2"), tv_model(20, 30), noisy_batch<T>(4, 20, 30, random));
   Tensor<T> x(p.context, p.shape, p.y);
   for (const std::string& solver : solvers)
     for (const int check_every : {1, 5, 50}) {
@@ -130,7 +130,7 @@ TYPED_TEST(FirstOrder, SecondSolveAllocatesNothingAndTheHostLooksSeldom) {
 TYPED_TEST(FirstOrder, JointToleranceBoundsTheWholeBatch) {
   using T = TypeParam;
   Random random(seed(15));
-  TvProblem<T> p("cpu:1", tv_model(12, 12), noisy_batch<T>(4, 12, 12, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(12, 12), noisy_batch<T>(4, 12, 12, random));
   for (const std::string& solver : solvers) {
     SolveRequest<T> request = request_of<T>(5e-3);
     request.joint = true;
@@ -151,7 +151,7 @@ TYPED_TEST(FirstOrder, JointToleranceBoundsTheWholeBatch) {
 TYPED_TEST(FirstOrder, ACapIsAStatusWithTheCertificateOfTheReturnedPoint) {
   using T = TypeParam;
   Random random(seed(16));
-  TvProblem<T> p("cpu:1", tv_model(16, 11), noisy_batch<T>(3, 16, 11, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(16, 11), noisy_batch<T>(3, 16, 11, random));
   for (const std::string& solver : solvers)
     for (const int cap : {1, 2, 5, 9}) {
       const Solved<T> s = minimise(p, solver, request_of<T>(1e-4, cap), p.y);
@@ -171,7 +171,7 @@ TYPED_TEST(FirstOrder, ACapIsAStatusWithTheCertificateOfTheReturnedPoint) {
 TYPED_TEST(FirstOrder, AConvergedStartTakesOneGradientAndNoStep) {
   using T = TypeParam;
   Random random(seed(17));
-  TvProblem<T> p("cpu:1", tv_model(16, 11), noisy_batch<T>(3, 16, 11, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(16, 11), noisy_batch<T>(3, 16, 11, random));
   for (const std::string& solver : solvers) {
     const Solved<T> first = minimise(p, solver, request_of<T>(1e-3), p.y);
     const Solved<T> second = minimise(p, solver, request_of<T>(1e-3), first.x);
@@ -186,7 +186,7 @@ TYPED_TEST(FirstOrder, AConvergedStartTakesOneGradientAndNoStep) {
 TYPED_TEST(FirstOrder, ABudgetIsKeptAndReported) {
   using T = TypeParam;
   Random random(seed(18));
-  TvProblem<T> p("cpu:1", tv_model(16, 11), noisy_batch<T>(4, 16, 11, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(16, 11), noisy_batch<T>(4, 16, 11, random));
   const Doubles tolerances = {5.0, 1e-3, 1e-3, 1e-3};  // the first image stops at once
   for (const std::string& solver : solvers)
     for (const int check_every : {1, 4, 100}) {
@@ -209,7 +209,7 @@ TYPED_TEST(FirstOrder, ABudgetIsKeptAndReported) {
 TYPED_TEST(FirstOrder, TheCallerMayDecideFromCertificatesOfTheCurrentPoint) {
   using T = TypeParam;
   Random random(seed(19));
-  TvProblem<T> p("cpu-guarded:1", tv_model(16, 11), noisy_batch<T>(3, 16, 11, random));
+  TvProblem<T> p(test_device("cpu-guarded:1"), tv_model(16, 11), noisy_batch<T>(3, 16, 11, random));
   const Doubles tolerances = {5.0, 1e-4, 1e-4};
   for (const std::string& solver : solvers) {
     int calls = 0;
@@ -236,7 +236,7 @@ TYPED_TEST(FirstOrder, TheCallerMayDecideFromCertificatesOfTheCurrentPoint) {
 TYPED_TEST(FirstOrder, ToleranceBelowTheRoundingErrorIsAStatus) {
   using T = TypeParam;
   Random random(seed(20));
-  TvProblem<T> p("cpu:1", tv_model(12, 10), noisy_batch<T>(2, 12, 10, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(12, 10), noisy_batch<T>(2, 12, 10, random));
   for (const std::string& solver : solvers)
     for (const bool joint : {false, true}) {
       SolveRequest<T> request = request_of<T>(sizeof(T) == 4 ? 1e-7 : 1e-16, 20000);
@@ -256,7 +256,7 @@ TYPED_TEST(FirstOrder, ToleranceBelowTheRoundingErrorIsAStatus) {
 TYPED_TEST(FirstOrder, AValueThatIsNotFiniteFailsItsImageOnly) {
   using T = TypeParam;
   Random random(seed(21));
-  TvProblem<T> p("cpu:1", tv_model(12, 10), noisy_batch<T>(3, 12, 10, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(12, 10), noisy_batch<T>(3, 12, 10, random));
   std::vector<T> start = p.y;
   start[130] = std::numeric_limits<T>::quiet_NaN();
   for (const std::string& solver : solvers) {
@@ -278,7 +278,7 @@ TYPED_TEST(FirstOrder, AValueThatIsNotFiniteFailsItsImageOnly) {
 
 TEST(FirstOrderMisuse, ShapesAndOptionsAreChecked) {
   Random random(seed(22));
-  TvProblem<double> p("cpu:1", tv_model(6, 5), noisy_batch<double>(2, 6, 5, random));
+  TvProblem<double> p(test_device("cpu:1"), tv_model(6, 5), noisy_batch<double>(2, 6, 5, random));
   Tensor<double> wrong(p.context, {2, 1, 5, 6});
   Tensor<double> x(p.context, p.shape, p.y);
   const Doubles three = {1, 1, 1};
@@ -334,7 +334,7 @@ struct Naive {
 
 TEST(FirstOrderIterates, AreThoseOfThePapers) {
   Random random(seed(23));
-  TvProblem<double> p("cpu:1", tv_model(13, 8), noisy_batch<double>(1, 13, 8, random));
+  TvProblem<double> p(test_device("cpu:1"), tv_model(13, 8), noisy_batch<double>(1, 13, 8, random));
   const oracle::CurvatureConstants c = oracle::curvature(p.model);
   const Naive naive{[&](const Doubles& x) { return oracle::gradient(p.model, p.y, x); }, c.mu, c.L};
   for (const int steps : {1, 2, 3, 10, 40}) {
@@ -349,7 +349,8 @@ TEST(FirstOrderIterates, AreThoseOfThePapers) {
 
 TEST(FirstOrderRates, GradientDescentContractsAsProvedAndTheQuadraticIsSharp) {
   Random random(seed(24));
-  TvProblem<double> p("cpu:1", tv_model(12, 10, 0.1, 0.02), noisy_batch<double>(1, 12, 10, random));
+  TvProblem<double> p(test_device("cpu:1"), tv_model(12, 10, 0.1, 0.02),
+                      noisy_batch<double>(1, 12, 10, random));
   const oracle::CurvatureConstants c = oracle::curvature(p.model);
   const double rate = (c.L / c.mu - 1) / (c.L / c.mu + 1);
   const Doubles exact = p.exact(0), start = noise(12, 10, 5, random);
@@ -357,9 +358,9 @@ TEST(FirstOrderRates, GradientDescentContractsAsProvedAndTheQuadraticIsSharp) {
     EXPECT_LE(distance(minimise(p, "gradient-descent", request_of<double>(1e-30, k), start).x, exact),
               std::pow(rate, k) * distance(start, exact) * (1 + 1e-9));
 
-  Context context(Device::open("cpu:1"));
+  Context context(Device::open(test_device("cpu:1")));
   const double mu = 0.5, lipschitz = 20;
-  const PixelEnergy<double> quadratic(context, {1, 1, 1, 2}, {mu, lipschitz}, {0.3, -2.0},
+  const PixelEnergy<double> quadratic({1, 1, 1, 2}, {mu, lipschitz}, {0.3, -2.0},
                                       curvature_of(mu, lipschitz));
   const Doubles x0 = {4, 1};
   const double sharp = (lipschitz - mu) / (lipschitz + mu);
@@ -373,7 +374,8 @@ TEST(FirstOrderRates, GradientDescentContractsAsProvedAndTheQuadraticIsSharp) {
 TEST(FirstOrderRates, FistaKeepsItsEnergyBoundAndItsAPrioriCount) {
   Random random(seed(25));
   for (const double nu : {0.03, 0.003}) {
-    TvProblem<double> p("cpu:1", tv_model(12, 10, 0.1, nu), noisy_batch<double>(1, 12, 10, random));
+    TvProblem<double> p(test_device("cpu:1"), tv_model(12, 10, 0.1, nu),
+                        noisy_batch<double>(1, 12, 10, random));
     const oracle::CurvatureConstants c = oracle::curvature(p.model);
     const double q = c.mu / c.L, kappa = 1 / q;
     const Doubles exact = p.exact(0);
@@ -404,8 +406,8 @@ TEST(FirstOrderRates, FistaKeepsItsEnergyBoundAndItsAPrioriCount) {
 }
 
 TEST(FirstOrderRates, ConditionNumberOneNeedsOneStep) {
-  Context context(Device::open("cpu:1"));
-  const PixelEnergy<double> e(context, {1, 1, 1, 3}, {2, 2, 2}, {1, -1, 5}, curvature_of(2, 2));
+  Context context(Device::open(test_device("cpu:1")));
+  const PixelEnergy<double> e({1, 1, 1, 3}, {2, 2, 2}, {1, -1, 5}, curvature_of(2, 2));
   for (const std::string& solver : solvers) {
     const Solved<double> s = minimise<double>(context, e, solver, request_of<double>(1e-10), {0, 0, 0});
     EXPECT_EQ(s.report.status, SolveStatus::converged) << s.report.message;
@@ -415,7 +417,7 @@ TEST(FirstOrderRates, ConditionNumberOneNeedsOneStep) {
 
 TYPED_TEST(FirstOrder, HeavyBallThatCyclesGoesOnWithFista) {
   using T = TypeParam;
-  Context context(Device::open("cpu:1"));
+  Context context(Device::open(test_device("cpu:1")));
   const double kinked_mu = 1, kinked_lipschitz = 25;
   const Naive naive{[](const Doubles& x) {
                       const double t = x[0];
@@ -425,7 +427,7 @@ TYPED_TEST(FirstOrder, HeavyBallThatCyclesGoesOnWithFista) {
   for (int k = 3000; k < 3010; ++k) EXPECT_GT(std::fabs(naive.heavy_ball({3.3}, k)[0]), 0.5);  // the cycle
 
   // The second image starts where the heavy ball converges: it is not switched.
-  const PixelEnergy<T> e(context, {2, 1, 1, 1}, {}, {0, 0}, curvature_of(kinked_mu, kinked_lipschitz));
+  const PixelEnergy<T> e({2, 1, 1, 1}, {}, {0, 0}, curvature_of(kinked_mu, kinked_lipschitz));
   const Solved<T> s = minimise<T>(context, e, "heavy-ball", request_of<T>(1e-3), {T(3.3), T(0.5)});
   EXPECT_EQ(s.report.status, SolveStatus::converged) << s.report.message;
   for (const T x : s.x) EXPECT_LE(std::fabs(x), 1e-3);
@@ -441,8 +443,8 @@ TYPED_TEST(FirstOrder, HeavyBallThatCyclesGoesOnWithFista) {
 
 TYPED_TEST(FirstOrder, WrongConstantsEndAsFailure) {
   using T = TypeParam;
-  Context context(Device::open("cpu:1"));
-  const PixelEnergy<T> e(context, {1, 1, 1, 3}, {1, 30, 100}, {0, 0, 0}, curvature_of(1, 30));
+  Context context(Device::open(test_device("cpu:1")));
+  const PixelEnergy<T> e({1, 1, 1, 3}, {1, 30, 100}, {0, 0, 0}, curvature_of(1, 30));
   for (const char* solver : {"gradient-descent", "heavy-ball", "fista"}) {
     const Solved<T> s = minimise<T>(context, e, solver, request_of<T>(1e-3, 1000000), {1, 1, 1});
     EXPECT_EQ(s.report.status, SolveStatus::failed) << s.report.message;

@@ -1,5 +1,6 @@
 // What is special about L-BFGS: its recursion on coefficients, its fallbacks, its line search.
 
+#include <cstring>
 #include <deque>
 
 #include "tests/solve/pixel_energy.hpp"
@@ -77,7 +78,8 @@ TEST(Lbfgs, IteratesAreThoseOfTheTwoLoopRecursion) {
   Random random(seed(31));
   int searched = 0;
   for (int run = 0; run < 6; ++run) {
-    TvProblem<double> p("cpu:1", tv_model(12, 9, 0.3, 0.05), noisy_batch<double>(1, 12, 9, random));
+    TvProblem<double> p(test_device("cpu:1"), tv_model(12, 9, 0.3, 0.05),
+                        noisy_batch<double>(1, 12, 9, random));
     const Doubles exact = p.exact(0), start = noise(12, 9, 2, random);
     NaiveLbfgs naive(p.model, p.y);
     for (const int evaluations : {1, 2, 3, 9, 12, 13, 16, 20}) {  // the ring of 10 pairs wraps
@@ -93,20 +95,41 @@ TEST(Lbfgs, IteratesAreThoseOfTheTwoLoopRecursion) {
 TEST(Lbfgs, PairsBelowTheClaimedCurvatureAreSkipped) {
   // <s,y> <= 2 |s|^2 < mu |s|^2 / 2: no pair is ever kept and every step is one of gradient descent.
   Random random(seed(32));
-  Context context(Device::open("cpu:1"));
+  Context context(Device::open(test_device("cpu:1")));
   const int n = 40;
   Doubles lambda;
   for (int i = 0; i < n; ++i) lambda.push_back(random.uniform(1, 2));
-  const PixelEnergy<double> e(context, {2, 1, 1, n}, lambda, Random(3).normal_vector(2 * n),
-                              curvature_of(10, 10));
+  const PixelEnergy<double> e({2, 1, 1, n}, lambda, Random(3).normal_vector(2 * n), curvature_of(10, 10));
   const Doubles start = noise(1, 2 * n, 1, random);
   for (const int steps : {1, 5, 30})
     EXPECT_EQ(minimise<double>(context, e, "lbfgs", request_of<double>(1e-30, steps), start).x,
               minimise<double>(context, e, "gradient-descent", request_of<double>(1e-30, steps), start).x);
 }
 
+using Flags = std::vector<std::uint8_t>;
+
+/// Line searches, one per image, on the device.
+class SearchStates {
+ public:
+  SearchStates(Context& context, const std::vector<kernels::LbfgsState>& states)
+      : bytes_(context, {static_cast<int>(states.size()), 1, 1, static_cast<int>(sizeof(states[0]))}) {
+    const auto* raw = reinterpret_cast<const std::uint8_t*>(states.data());
+    bytes_.upload(context, {raw, states.size() * sizeof(states[0])});
+  }
+  kernels::LbfgsState* data() { return reinterpret_cast<kernels::LbfgsState*>(bytes_.view().device_data()); }
+  std::vector<kernels::LbfgsState> read(Context& context) const {
+    const std::vector<std::uint8_t> raw = download(context, bytes_);
+    std::vector<kernels::LbfgsState> states(raw.size() / sizeof(kernels::LbfgsState));
+    std::memcpy(states.data(), raw.data(), raw.size());
+    return states;
+  }
+
+ private:
+  Tensor<std::uint8_t> bytes_;
+};
+
 TEST(Lbfgs, ADirectionThatDoesNotDescendIsReplacedByTheGradient) {
-  Context context(Device::open("cpu:1"));
+  Context context(Device::open(test_device("cpu:1")));
   Frame frame(context);
   ActiveSet active(context, frame, 2);
   const Shape shape{2, 1, 1, 3};
@@ -117,19 +140,22 @@ TEST(Lbfgs, ADirectionThatDoesNotDescendIsReplacedByTheGradient) {
   std::vector<kernels::LbfgsState> states(2);
   states[0].on_g = 0.5;  // ascent
   states[1].on_g = -0.25;
-  std::vector<std::uint8_t> accepted = {1, 1}, redo = {0, 0};
-  const auto launch = [&](const std::vector<std::uint8_t>& mask) {
-    const Active chosen{mask.data(), active.active().index, 2};
+  SearchStates on_device(context, states);
+  Tensor<std::uint8_t> accepted(context, {2, 1, 1, 1}, Flags{1, 1}), redo(context, {2, 1, 1, 1}, Flags{0, 0});
+  const auto launch = [&](const Tensor<std::uint8_t>& mask) {
+    const Active chosen{mask.view().device_data(), active.active().index, 2};
     kernel_table<double>(context).lbfgs_direction(
-        stream_of(context), {chosen, 3, 2, vectors.device_data(), ring.device_data(), ring.device_data(),
-                             d.device_data(), 0.125, states.data(), accepted.data(), redo.data()});
+        stream_of(context),
+        {chosen, 3, 2, vectors.device_data(), ring.device_data(), ring.device_data(), d.device_data(), 0.125,
+         on_device.data(), accepted.view().device_data(), redo.view().device_data()});
   };
   launch(accepted);
-  EXPECT_EQ(redo, (std::vector<std::uint8_t>{1, 0}));
-  EXPECT_EQ(accepted, (std::vector<std::uint8_t>{0, 0}));
+  EXPECT_EQ(download(context, redo), (Flags{1, 0}));
+  EXPECT_EQ(download(context, accepted), (Flags{0, 0}));
   launch(redo);
-  EXPECT_EQ(redo, (std::vector<std::uint8_t>{0, 0}));
+  EXPECT_EQ(download(context, redo), (Flags{0, 0}));
   EXPECT_EQ(download(context, d), (Doubles{-1, -2, -2, 0, -0.75, -1}));
+  states = on_device.read(context);
   EXPECT_TRUE(states[0].gradient_step);
   EXPECT_EQ(states[0].step, 0.125);
   EXPECT_EQ(states[0].slope0, -9);
@@ -144,8 +170,8 @@ struct SearchResult {
   int evaluations = 0;
   bool gradient = false;
 };
-SearchResult search(const std::function<double(double)>& value, const std::function<double(double)>& slope) {
-  Context context(Device::open("cpu:1"));
+SearchResult search(Context& context, const std::function<double(double)>& value,
+                    const std::function<double(double)>& slope) {
   Frame frame(context);
   ActiveSet active(context, frame, 1);
   kernels::LbfgsState l{};
@@ -153,41 +179,50 @@ SearchResult search(const std::function<double(double)>& value, const std::funct
   l.slope0 = l.slope_low = slope(0);
   l.step = 1;
   l.high = std::numeric_limits<double>::infinity();
-  std::uint8_t accepted = 0, redo = 0;
+  SearchStates state(context, {l});
+  Tensor<std::uint8_t> flags(context, {2, 1, 1, 1}, Flags{0, 0});  // accepted, redo
+  Tensor<double> numbers(context, {3, 1, 1, 1});                   // g, d, Phi
+  std::uint8_t* const flag = flags.view().device_data();
+  const double* const number = numbers.view().device_data();
   SearchResult result;
-  while (!accepted && !redo) {
-    result.step = l.step;
+  for (Flags seen = {0, 0}; seen == Flags{0, 0}; seen = download(context, flags)) {
+    result.step = state.read(context)[0].step;
     result.evaluations += 1;
-    const double g = slope(l.step), d = 1, phi = value(l.step);
+    numbers.upload(context, Doubles{slope(result.step), 1, value(result.step)});
     kernel_table<double>(context).lbfgs_search(
-        stream_of(context), {active.active(), 1, &g, &d, &phi, 1e-13, &l, &accepted, &redo});
+        stream_of(context),
+        {active.active(), 1, number, number + 1, number + 2, 1e-13, state.data(), flag, flag + 1});
   }
-  result.gradient = redo;
+  result.gradient = download(context, flags)[1] != 0;
   return result;
 }
 
 TEST(Lbfgs, LineSearchEndsWhereTheSlopeIsSmallAndTheValueFell) {
   Random random(seed(33));
-  for (int run = 0; run < 300; ++run) {
+  Context context(Device::open(test_device("cpu:1")));
+  for (int run = 0; run < repetitions(300); ++run) {
     // sqrt((t - a)^2 + w^2) + c t^2 / 2: convex with its minimum far above or far below the unit step.
     const double a = random.log_uniform(1e-4, 1e4), w = a * random.log_uniform(1e-3, 1),
                  c = random.log_uniform(1e-8, 1) / a;
     const auto value = [&](double t) { return std::hypot(t - a, w) + 0.5 * c * t * t; };
     const auto slope = [&](double t) { return (t - a) / std::hypot(t - a, w) + c * t; };
-    const SearchResult s = search(value, slope);
+    const SearchResult s = search(context, value, slope);
     ASSERT_FALSE(s.gradient) << "a " << a << " w " << w << " c " << c;
     EXPECT_LE(s.evaluations, 20);
     EXPECT_GE(slope(s.step), 0.9 * slope(0));
     EXPECT_LE(slope(s.step), -(1 - 2e-4) * slope(0));
     EXPECT_LE(value(s.step), value(0));
   }
-  const SearchResult unit = search([](double t) { return 0.5 * t * t - t; }, [](double t) { return t - 1; });
+  const SearchResult unit = search(
+      context, [](double t) { return 0.5 * t * t - t; }, [](double t) { return t - 1; });
   EXPECT_EQ(unit.evaluations, 1);
   EXPECT_EQ(unit.step, 1);
 }
 
 TEST(Lbfgs, LineSearchGivesUpOnAFunctionWithoutAnAcceptableStep) {
-  const SearchResult s = search([](double t) { return t; }, [](double t) { return t > 0 ? 2.0 : -1.0; });
+  Context context(Device::open(test_device("cpu:1")));
+  const SearchResult s = search(
+      context, [](double t) { return t; }, [](double t) { return t > 0 ? 2.0 : -1.0; });
   EXPECT_TRUE(s.gradient);
   EXPECT_EQ(s.evaluations, 20);
 }
@@ -195,8 +230,8 @@ TEST(Lbfgs, LineSearchGivesUpOnAFunctionWithoutAnAcceptableStep) {
 TYPED_TEST(LbfgsTyped, StepsOfHardProblemsConverge) {
   using T = TypeParam;
   Random random(seed(34));
-  Context context(Device::open("cpu:1"));
-  const PixelEnergy<T> kinked(context, {3, 1, 1, 4}, {}, std::vector<T>(12, T(0)), curvature_of(1, 25));
+  Context context(Device::open(test_device("cpu:1")));
+  const PixelEnergy<T> kinked({3, 1, 1, 4}, {}, std::vector<T>(12, T(0)), curvature_of(1, 25));
   const std::vector<T> start = narrowed<T>(noise(1, 12, 100, random));
   const Solved<T> s = minimise<T>(context, kinked, "lbfgs", request_of<T>(1e-3), start);
   EXPECT_EQ(s.report.status, SolveStatus::converged) << s.report.message;
@@ -204,8 +239,7 @@ TYPED_TEST(LbfgsTyped, StepsOfHardProblemsConverge) {
 
   Doubles lambda;
   for (int i = 0; i < 200; ++i) lambda.push_back(random.log_uniform(1, 1e5));
-  const PixelEnergy<T> steep(context, {1, 1, 1, 200}, lambda, std::vector<T>(200, T(1)),
-                             curvature_of(1, 1e5));
+  const PixelEnergy<T> steep({1, 1, 1, 200}, lambda, std::vector<T>(200, T(1)), curvature_of(1, 1e5));
   const Solved<T> q = minimise<T>(context, steep, "lbfgs", request_of<T>(1e-2), std::vector<T>(200, T(3)));
   EXPECT_EQ(q.report.status, SolveStatus::converged) << q.report.message;
 }
@@ -213,7 +247,7 @@ TYPED_TEST(LbfgsTyped, StepsOfHardProblemsConverge) {
 TYPED_TEST(LbfgsTyped, NeedsFewerGradientsThanFista) {
   using T = TypeParam;
   Random random(seed(35));
-  TvProblem<T> p("cpu:1", tv_model(48, 48, 0.05, 1e-3), noisy_batch<T>(3, 48, 48, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(48, 48, 0.05, 1e-3), noisy_batch<T>(3, 48, 48, random));
   const Solved<T> l = minimise(p, "lbfgs", request_of<T>(1e-2), p.y),
                   f = minimise(p, "fista", request_of<T>(1e-2), p.y);
   EXPECT_EQ(l.report.status, SolveStatus::converged);

@@ -18,6 +18,7 @@
 #include "tests/oracle/tv_oracle.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel::testing_support {
 

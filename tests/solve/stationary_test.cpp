@@ -60,7 +60,7 @@ TYPED_TEST(Stationary, TheCertificateBoundsTheTrueResidual) {
   using T = TypeParam;
   Random random(seed(41));
   RatioRecorder ratios("certificate / residual");
-  TvProblem<T> p("cpu:1", tv_model(11, 8, 0.1, 0.02), noisy_batch<T>(3, 11, 8, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(11, 8, 0.1, 0.02), noisy_batch<T>(3, 11, 8, random));
   const Linearised<T> at(p.context, p.energy, p.y);
   const std::vector<T> b = random_batch<T>(p.y.size(), random), zero(p.y.size(), T(0));
   for (const std::string& solver : solvers)
@@ -92,14 +92,14 @@ TYPED_TEST(Stationary, ImagesAreSolvedAsIfAloneToTheirOwnTolerance) {
   const std::vector<T> y = noisy_batch<T>(3, 9, 7, random), b = random_batch<T>(y.size(), random),
                        zero(y.size(), T(0));
   const Doubles tolerances = {1e-2, 100.0, 1e-1};
-  TvProblem<T> p("cpu:1", model, y);
+  TvProblem<T> p(test_device("cpu:1"), model, y);
   const Linearised<T> at(p.context, p.energy, y);
   for (const std::string& solver : solvers) {
     LinearRequest request = linear(1);
     request.per_image = tolerances;
     const Solved<T> together = solve(p.context, at, solver, request, b, zero);
     for (std::size_t i = 0; i < 3; ++i) {
-      TvProblem<T> single("cpu:1", model, part(y, 3, i));
+      TvProblem<T> single(test_device("cpu:1"), model, part(y, 3, i));
       const Linearised<T> at_single(single.context, single.energy, single.y);
       const Solved<T> alone =
           solve(single.context, at_single, solver, linear(tolerances[i]), part(b, 3, i), part(zero, 3, i));
@@ -119,7 +119,7 @@ TYPED_TEST(Stationary, NothingDependsOnCheckEveryOrThreadsAndNothingIsAllocatedT
                        zero(y.size(), T(0));
   for (const std::string& solver : solvers) {
     Solved<T> expected;
-    for (const char* device : {"cpu:1", "cpu:2", "cpu-guarded:2"})
+    for (const std::string& device : repeat_devices({"cpu:1", "cpu:2", "cpu-guarded:2"}))
       for (const int check_every : {4, 1, 90}) {
         TvProblem<T> p(device, model, y);
         const Linearised<T> at(p.context, p.energy, y);
@@ -144,7 +144,7 @@ TYPED_TEST(Stationary, NothingDependsOnCheckEveryOrThreadsAndNothingIsAllocatedT
 TYPED_TEST(Stationary, CapsAndRoundingAreStatusesWithTrueResiduals) {
   using T = TypeParam;
   Random random(seed(44));
-  TvProblem<T> p("cpu:1", tv_model(10, 9), noisy_batch<T>(2, 10, 9, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(10, 9), noisy_batch<T>(2, 10, 9, random));
   const Linearised<T> at(p.context, p.energy, p.y);
   const std::vector<T> b = random_batch<T>(p.y.size(), random), zero(p.y.size(), T(0));
   for (const std::string& solver : solvers)
@@ -168,7 +168,7 @@ TYPED_TEST(Stationary, CapsAndRoundingAreStatusesWithTrueResiduals) {
 TYPED_TEST(Stationary, AZeroRightHandSideNeedsNoProduct) {
   using T = TypeParam;
   Random random(seed(45));
-  TvProblem<T> p("cpu:1", tv_model(5, 6), noisy_batch<T>(2, 5, 6, random));
+  TvProblem<T> p(test_device("cpu:1"), tv_model(5, 6), noisy_batch<T>(2, 5, 6, random));
   const Linearised<T> at(p.context, p.energy, p.y);
   const std::vector<T> zero(p.y.size(), T(0));
   for (const std::string& solver : solvers) {
@@ -182,7 +182,7 @@ TYPED_TEST(Stationary, AZeroRightHandSideNeedsNoProduct) {
 
 TEST(StationaryRates, RichardsonContractsAsProvedAndTheDiagonalIsSharp) {
   Random random(seed(46));
-  TvProblem<double> p("cpu:1", tv_model(10, 9), noisy_batch<double>(1, 10, 9, random));
+  TvProblem<double> p(test_device("cpu:1"), tv_model(10, 9), noisy_batch<double>(1, 10, 9, random));
   const Linearised<double> at(p.context, p.energy, p.y);
   const oracle::CurvatureConstants c = oracle::curvature(p.model);
   const Doubles b = random.normal_vector(90), zero(90, 0.0);
@@ -191,8 +191,8 @@ TEST(StationaryRates, RichardsonContractsAsProvedAndTheDiagonalIsSharp) {
     EXPECT_LE(s.report.certificate[0],
               std::pow((c.L - c.mu) / (c.L + c.mu), k) * norm(b) * (1 + 2e-6) + 1e-13);
   }
-  Context context(Device::open("cpu:1"));
-  const PixelEnergy<double> e(context, {1, 1, 1, 2}, {0.5, 20}, {0, 0}, curvature_of(0.5, 20));
+  Context context(Device::open(test_device("cpu:1")));
+  const PixelEnergy<double> e({1, 1, 1, 2}, {0.5, 20}, {0, 0}, curvature_of(0.5, 20));
   const Linearised<double> diagonal(context, e, {0, 0});
   const Solved<double> s =
       solve<double>(context, diagonal, "gradient-descent", linear(1e-30, 30), {1, 2}, {0, 0});
@@ -219,7 +219,7 @@ Doubles unrolled(const oracle::TvModel& model, const Doubles& x, const Doubles& 
 
 TEST(StationaryRates, IsInexactAutomaticDifferentiation) {
   Random random(seed(47));
-  TvProblem<double> p("cpu:1", tv_model(10, 9), noisy_batch<double>(1, 10, 9, random));
+  TvProblem<double> p(test_device("cpu:1"), tv_model(10, 9), noisy_batch<double>(1, 10, 9, random));
   const oracle::CurvatureConstants c = oracle::curvature(p.model);
   const double ratio = (std::sqrt(c.L) - std::sqrt(c.mu)) / (std::sqrt(c.L) + std::sqrt(c.mu));
   const Doubles x = add_scaled(p.y, 0.1, random.normal_vector(90)), b = random.normal_vector(90),
@@ -240,7 +240,7 @@ TEST(StationaryRates, IsInexactAutomaticDifferentiation) {
 
 TEST(StationaryMisuse, ShapesAndOptionsAreChecked) {
   Random random(seed(48));
-  TvProblem<double> p("cpu:1", tv_model(6, 5), noisy_batch<double>(2, 6, 5, random));
+  TvProblem<double> p(test_device("cpu:1"), tv_model(6, 5), noisy_batch<double>(2, 6, 5, random));
   const Linearised<double> at(p.context, p.energy, p.y);
   Tensor<double> wrong(p.context, {2, 1, 5, 6}), right(p.context, p.shape, p.y);
   for (const std::string& solver : solvers) {

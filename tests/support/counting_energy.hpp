@@ -4,11 +4,11 @@
 
 #include "bilevel/model/energy.hpp"
 #include "bilevel/solve/report.hpp"
+#include "tests/support/active_images.hpp"
 
 namespace bilevel::testing_support {
 
-/// Forwards to an energy and counts: calls, and applications to images that are active. For devices whose
-/// memory the host can read.
+/// Forwards to an energy and counts: calls, and applications to images that are active.
 template <class T>
 class CountingEnergy final : public Energy<T> {
  public:
@@ -17,6 +17,7 @@ class CountingEnergy final : public Energy<T> {
   mutable Work work;                            ///< applications to active images
   mutable Work calls;                           ///< launches
   mutable std::uint64_t dual_updates = 0;       ///< applications of update_dual
+  mutable std::uint64_t host_syncs = 0;         ///< of the counting itself
   mutable std::vector<std::uint64_t> products;  ///< Hessian products per image
 
   Shape shape() const override { return inner_.shape(); }
@@ -25,7 +26,7 @@ class CountingEnergy final : public Energy<T> {
   Curvature curvature() const override { return inner_.curvature(); }
   void value_and_gradient(Context& c, const Active& a, View<const T> x, View<T> g,
                           const GradientSums& s) const override {
-    work.gradients += count(a);
+    work.gradients += active(c, a).size();
     calls.gradients += 1;
     inner_.value_and_gradient(c, a, x, g, s);
   }
@@ -33,16 +34,17 @@ class CountingEnergy final : public Energy<T> {
   int dual_arrays() const override { return inner_.dual_arrays(); }
   void linearise(Context& c, const Active& a, View<const T> x, View<const float> dual, View<T> w,
                  View<T> d) const override {
-    work.other += count(a);
+    work.other += active(c, a).size();
     calls.other += 1;
     inner_.linearise(c, a, x, dual, w, d);
   }
   void hessian_product(Context& c, const Active& a, View<const T> w, View<const T> p, View<T> out,
                        Scalars inner) const override {
     products.resize(static_cast<std::size_t>(shape().n));
-    for (int k = 0; k < a.count; ++k)
-      if (!a.mask || a.mask[a.index[k]]) products[static_cast<std::size_t>(a.index[k])] += 1;
-    work.hessian_products += count(a);
+    for (const int image : active(c, a)) {
+      products[static_cast<std::size_t>(image)] += 1;
+      work.hessian_products += 1;
+    }
     calls.hessian_products += 1;
     inner_.hessian_product(c, a, w, p, out, inner);
   }
@@ -51,25 +53,25 @@ class CountingEnergy final : public Energy<T> {
   }
   void update_dual(Context& c, const Active& a, View<const T> x, View<const T> d, Scalars step,
                    View<float> dual) const override {
-    dual_updates += count(a);
+    dual_updates += active(c, a).size();
     inner_.update_dual(c, a, x, d, step, dual);
   }
   int mixed_sums() const override { return inner_.mixed_sums(); }
   void mixed_adjoint(Context& c, const Active& a, View<const T> x, View<const T> q,
                      View<double> sums) const override {
-    work.other += count(a);
+    work.other += active(c, a).size();
     inner_.mixed_adjoint(c, a, x, q, sums);
   }
   std::vector<double> mixed(std::span<const double> sums) const override { return inner_.mixed(sums); }
   void mixed_forward(Context& c, const Active& a, View<const T> x, std::span<const double> direction,
                      View<T> out, Scalars norm2) const override {
-    work.other += count(a);
+    work.other += active(c, a).size();
     inner_.mixed_forward(c, a, x, direction, out, norm2);
   }
   int bound_sums() const override { return inner_.bound_sums(); }
   void directional_sums(Context& c, const Active& a, View<const T> x, View<const T> q, View<const T> v,
                         const BallInputs& ball, View<double> sums) const override {
-    work.other += count(a);
+    work.other += active(c, a).size();
     inner_.directional_sums(c, a, x, q, v, ball, sums);
   }
   DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
@@ -86,11 +88,11 @@ class CountingEnergy final : public Energy<T> {
   }
 
  private:
-  static std::uint64_t count(const Active& a) {
-    std::uint64_t active = 0;
-    for (int k = 0; k < a.count; ++k)
-      if (!a.mask || a.mask[a.index[k]]) active += 1;
-    return active;
+  std::vector<int> active(Context& c, const Active& a) const {
+    const std::uint64_t before = c.counters().host_syncs;
+    std::vector<int> images = active_images(c, a, shape().n);
+    host_syncs += c.counters().host_syncs - before;
+    return images;
   }
   Energy<T>& inner_;
 };

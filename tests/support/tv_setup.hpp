@@ -16,6 +16,7 @@
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/reference_case.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace bilevel::testing_support {
 
@@ -117,8 +118,8 @@ struct TvSetup {
   std::unique_ptr<TvEnergy<T>> owned;
   TvEnergy<T>* energy;
 
-  explicit TvSetup(const TvInstance& from, const std::string& device = "cpu:1", double lower = 1e-12,
-                   double upper = 1e6)
+  explicit TvSetup(const TvInstance& from, const std::string& device = test_device("cpu:1"),
+                   double lower = 1e-12, double upper = 1e6)
       : instance(rounded(from)),
         context(Device::open(device)),
         y(context, instance.shape(), flat<T>(instance.y)),

@@ -15,16 +15,18 @@ enum class DeviceKind { cpu, cuda };
 /// Where work runs. A shared handle: copies name the same device.
 class BILEVEL_API Device {
  public:
-  /// "auto", "cpu", "cpu:THREADS", "cuda", "cuda:INDEX". "cpu-guarded[:THREADS]" is the CPU with device
-  /// memory that is inaccessible outside kernels, for tests. The environment variable BILEVEL_CPU_ISA
-  /// (baseline, avx2, avx512) forces an instruction set, BILEVEL_CPU_OVERRIDES=off takes the generic kernel
-  /// bodies. Throws ConfigError for an unknown name, DeviceError
-  /// for a device that is not there.
+  /// "auto" (the first GPU, or the CPU without one), "cpu", "cpu:THREADS", "cuda", "cuda:INDEX".
+  /// "cpu-guarded[:THREADS]" is the CPU with device memory that is inaccessible outside kernels, for tests.
+  /// The environment variable BILEVEL_CPU_ISA (baseline, avx2, avx512) forces an instruction set,
+  /// BILEVEL_CPU_OVERRIDES=off takes the generic kernel bodies. Throws ConfigError for an unknown name,
+  /// DeviceError for a device that is not there.
   static Device open(std::string_view name);
 
   DeviceKind kind() const;
   const std::string& name() const;             ///< as opened, e.g. "cpu:2"
-  const std::string& instruction_set() const;  ///< "baseline", "avx2", "avx512"
+  const std::string& instruction_set() const;  ///< "baseline", "avx2", "avx512"; "sm_90"
+  const std::string& description() const;      ///< "2 threads, avx512"; the GPU's product name and memory
+  const std::string& fallback() const;         ///< why "auto" took the CPU; else empty
   int threads() const;
   bool guarded() const;
   std::size_t memory() const;  ///< bytes in all

@@ -12,14 +12,18 @@ namespace bilevel {
 inline namespace v0 {
 
 /// A copy to the host under way. wait() blocks until it has arrived (one host synchronisation) and may be
-/// called once.
+/// called once. The context must outlive it.
 class BILEVEL_API Fetch {
  public:
-  explicit Fetch(std::vector<double> values) : values_(std::move(values)) {}
+  struct Impl;
+  explicit Fetch(std::unique_ptr<Impl> impl);
+  ~Fetch();
+  Fetch(Fetch&&) noexcept;
+  Fetch& operator=(Fetch&&) noexcept;
   std::vector<double> wait(Context& context);
 
  private:
-  std::vector<double> values_;
+  std::unique_ptr<Impl> impl_;
 };
 
 /// One double per image on the device: norms, step lengths, certificates.

@@ -125,7 +125,7 @@ T* image_of(T* batch, const TvModel& m, int image) {
 
 template <class T, template <class> class Rho, bool isotropic>
 struct EnergyRows {
-  static constexpr int sums = 5, maxima = 0;
+  static constexpr int sums = 5;
   TvEnergyArgs<T> a;
 
   void operator()(HostBlock& block, const Tile& t, double* partial) const {
@@ -164,7 +164,7 @@ struct EnergyRows {
 
 template <class T, bool isotropic>
 struct HessianRows {
-  static constexpr int sums = 1, maxima = 0;
+  static constexpr int sums = 1;
   TvHessianArgs<T> a;
 
   void operator()(HostBlock& block, const Tile& t, double* partial) const {
@@ -228,11 +228,11 @@ void hessian(const Stream& stream, const TvHessianArgs<T>& a) {
 }  // namespace
 
 template <class T>
-void override_tv(Table<T>& table) {
+void override_kernels(Table<T>& table) {
   table.tv_energy = energy<T>;
   table.tv_hessian = hessian<T>;
 }
-template void override_tv(Table<float>&);
-template void override_tv(Table<double>&);
+template void override_kernels(Table<float>&);
+template void override_kernels(Table<double>&);
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND

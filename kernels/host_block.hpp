@@ -1,0 +1,133 @@
+#pragma once
+
+#include "kernels/block_types.hpp"
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+
+/// One thread with its scratch in L1. Loops over columns are innermost and vectorisable.
+class HostBlock {
+ public:
+  static constexpr int tile_rows = 16;
+  static constexpr int tile_columns = 128;
+  static constexpr int chunk = 4096;  ///< elements of a vector that one block takes
+  static constexpr int lanes = tile_columns + 16;
+  static constexpr int scratch_bytes = 160 * 1024;
+
+  explicit HostBlock(unsigned char* scratch) : scratch_(scratch) {}
+
+  /// Bytes that scratch<T>(count) takes.
+  template <class T>
+  static constexpr int scratch_size(int count) {
+    return (count * static_cast<int>(sizeof(T)) + 63) / 64 * 64;
+  }
+  /// `count` elements of scratch shared by the block, 64-byte aligned.
+  template <class T>
+  T* scratch(int count) {
+    T* p = reinterpret_cast<T*>(scratch_ + used_);
+    used_ += scratch_size<T>(count);
+    return p;
+  }
+
+  /// `count` sums, zero.
+  double* zeros(int count) {
+    double* sums = scratch<double>(count);
+    for (int k = 0; k < count; ++k) sums[k] = 0;
+    return sums;
+  }
+
+  template <class F>
+  void for_each(int row0, int row1, int column0, int column1, F f) {
+    for (int r = row0; r < row1; ++r) {
+#pragma GCC ivdep
+      for (int c = column0; c < column1; ++c) f(r, c);
+    }
+  }
+
+  /// Adds f(r, c) over the rectangle into out[0..K-M) and joins the last M by maximum (of values >= 0),
+  /// leaving out columns below zero. The order of the additions is a function of the rectangle alone: one
+  /// partial sum per column, then a binary tree over the columns.
+  template <int K, int M = 0, class F>
+  void reduce(int row0, int row1, int column0, int column1, F f, double* out) {
+    alignas(64) double acc[K][lanes] = {};
+    for (int r = row0; r < row1; ++r) {
+#pragma GCC ivdep
+      for (int c = column0; c < column1; ++c) {
+        const Sums<K> s = f(r, c);
+        for (int k = 0; k < K - M; ++k) acc[k][c + 8] += s.v[k];
+        for (int k = K - M; k < K; ++k) acc[k][c + 8] = maximum(acc[k][c + 8], s.v[k]);
+      }
+    }
+    for (int k = 0; k < K; ++k) {
+      double* a = acc[k] + 8;
+      for (int half = tile_columns / 2; half > 0; half /= 2)
+        for (int c = 0; c < half; ++c) a[c] = k < K - M ? a[c] + a[c + half] : maximum(a[c], a[c + half]);
+      out[k] = k < K - M ? out[k] + a[0] : maximum(out[k], a[0]);
+    }
+  }
+
+  /// f(e) for the elements [begin, begin + count) of a vector.
+  template <class F>
+  void for_elements(int begin, int count, F f) {
+#pragma GCC ivdep
+    for (int e = begin; e < begin + count; ++e) f(e);
+  }
+
+  /// Adds f(e) over [begin, begin + count) into out[0..K), in the order of reduce with rows of tile_columns
+  /// elements.
+  template <int K, int M = 0, class F>
+  void reduce_elements(int begin, int count, F f, double* out) {
+    const int rows = count / tile_columns, rest = count % tile_columns;
+    reduce<K, M>(
+        0, rows, 0, tile_columns, [=](int r, int c) { return f(begin + r * tile_columns + c); }, out);
+    if (rest > 0)
+      reduce<K, M>(
+          rows, rows + 1, 0, rest, [=](int r, int c) { return f(begin + r * tile_columns + c); }, out);
+  }
+
+  /// Largest f(r, c) >= 0 over the rectangle, joined into `out`.
+  template <class F>
+  void largest(int row0, int row1, int column0, int column1, F f, double* out) {
+    alignas(64) double acc[lanes] = {};
+    for (int r = row0; r < row1; ++r) {
+#pragma GCC ivdep
+      for (int c = column0; c < column1; ++c) {
+        const double s = f(r, c);
+        acc[c + 8] = acc[c + 8] < s ? s : acc[c + 8];
+      }
+    }
+    for (int c = 0; c < tile_columns; ++c) *out = maximum(*out, acc[c + 8]);
+  }
+
+  /// index[0..) = the e in [0, count) with wanted(e), in order; returns how many.
+  template <class F>
+  int select(int count, F wanted, std::int32_t* index) {
+    int found = 0;
+    for (int e = 0; e < count; ++e)
+      if (wanted(e)) index[found++] = e;
+    return found;
+  }
+
+ private:
+  unsigned char* scratch_;
+  int used_ = 0;
+};
+
+/// Copies the tile with a halo of one pixel into `buffer` (pitch `pitch`, origin at buffer[pitch + 1]).
+/// Pixels outside the image repeat its edge, which makes every difference across the border zero (Neumann).
+template <class T>
+inline void load_halo(HostBlock& block, const T* image, int height, int width, const Tile& t, T* buffer,
+                      int pitch) {
+  for (int r = -1; r <= t.rows; ++r) {
+    int row = t.row + r;
+    row = row < 0 ? 0 : (row >= height ? height - 1 : row);
+    const T* source = image + static_cast<long long>(row) * width + t.column;
+    T* target = buffer + (r + 1) * pitch + 1;
+    block.for_each(0, 1, 0, t.columns, [=](int, int c) { target[c] = source[c]; });
+    target[-1] = t.column > 0 ? source[-1] : source[0];
+    target[t.columns] = t.column + t.columns < width ? source[t.columns] : source[t.columns - 1];
+  }
+}
+
+using Block = HostBlock;
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND

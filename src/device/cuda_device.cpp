@@ -1,0 +1,55 @@
+#include <cstdio>
+
+#include "bilevel/core/error.hpp"
+#include "device/backend.hpp"
+#include "device/cuda.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+namespace {
+
+std::string reason(cudaError_t status) {
+  return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")";
+}
+
+int attribute(cudaDeviceAttr which, int ordinal) {
+  int value = 0;
+  cuda::check(cudaDeviceGetAttribute(&value, which, ordinal), "cudaDeviceGetAttribute");
+  return value;
+}
+
+}  // namespace
+
+std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
+  const std::string name = "cuda:" + std::to_string(ordinal);
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    throw DeviceError("device '" + name + "': the CUDA driver says: " + reason(status) +
+                      "; use --device cpu, or install a driver.");
+  }
+  if (ordinal >= count)
+    throw DeviceError("device '" + name + "': this machine has " + std::to_string(count) +
+                      " CUDA device(s), numbered from 0; choose one of them, or --device cpu.");
+  auto impl = std::make_shared<Device::Impl>();
+  cudaDeviceProp properties{};
+  cuda::check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
+  impl->kind = DeviceKind::cuda;
+  impl->name = name;
+  impl->ordinal = ordinal;
+  impl->memory = properties.totalGlobalMem;
+  impl->instruction_set = "sm_" + std::to_string(attribute(cudaDevAttrComputeCapabilityMajor, ordinal)) +
+                          std::to_string(attribute(cudaDevAttrComputeCapabilityMinor, ordinal));
+  char text[320];
+  std::snprintf(text, sizeof text, "%s, %s, %.1f GiB", properties.name, impl->instruction_set.c_str(),
+                static_cast<double>(properties.totalGlobalMem) / 1073741824.0);
+  impl->description = text;
+  impl->table_float = &kernels::cuda::table_float(true);
+  impl->table_double = &kernels::cuda::table_double(true);
+  impl->table_scalar = &kernels::cuda::table_scalar();
+  return impl;
+}
+
+}  // namespace v0
+}  // namespace bilevel
