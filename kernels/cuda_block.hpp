@@ -62,13 +62,16 @@ class CudaBlock {
     __syncthreads();
   }
 
-  /// Adds f(r, c) over the rectangle into out[0..K-M) and joins the last M by maximum (of values >= 0). The
-  /// order of the additions is a function of the rectangle alone: one sum per thread, then trees over the
-  /// lanes, then the warps in turn.
+  /// Adds f(r, c) over the rectangle into out[0..K-M) and joins the last M by maximum (of values >= 0),
+  /// leaving out columns below zero. The order of the additions is a function of the rectangle alone: one sum
+  /// per thread, then trees over the lanes, then the warps in turn.
   template <int K, int M = 0, class F>
   __device__ void reduce(int row0, int row1, int column0, int column1, F f, double* out) {
     Sums<K> own = {};
-    visit(row0, row1, column0, column1, [&](int r, int c) { gather<K, M>(own, f(r, c)); });
+    visit(row0, row1, column0, column1, [&](int r, int c) {
+      const Sums<K> s = f(r, c);
+      if (c >= 0) gather<K, M>(own, s);
+    });
     join<K, M>(own, out);
   }
 

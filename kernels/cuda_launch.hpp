@@ -9,6 +9,14 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
+/// The checking variant of this back end finishes images in a second launch: without the fence between the
+/// blocks of one launch, a race checker can follow every access of a body.
+#ifdef BILEVEL_SPLIT_FINISH
+inline constexpr bool split_finish = true;
+#else
+inline constexpr bool split_finish = false;
+#endif
+
 /// How a launch cuts images into tiles.
 struct Grid {
   int height, width, tile_rows, tile_columns;
@@ -58,6 +66,7 @@ __global__ void __launch_bounds__(CudaBlock::threads, resident)
   if constexpr (K > 0) {
     for (int k = thread; k < K; k += CudaBlock::threads)
       partials.sums[static_cast<std::size_t>(blockIdx.x) * K + k] = sums[k];
+    if constexpr (split_finish) return;
     __threadfence();
     __syncthreads();
     if (thread == 0) last = atomicAdd(partials.arrived + slot, 1u) == grid.tiles - 1;
@@ -70,6 +79,17 @@ __global__ void __launch_bounds__(CudaBlock::threads, resident)
       body.finish(image, sums);
     }
   }
+}
+
+template <class Body>
+__global__ void __launch_bounds__(CudaBlock::threads)
+    finish_kernel(const __grid_constant__ Body body, const Active active, const unsigned tiles,
+                  const double* partials) {
+  __shared__ double sums[Body::sums];
+  const int image = active.index[blockIdx.x];
+  if (!active.mask[image]) return;
+  add_tiles<Body>(partials + static_cast<std::size_t>(blockIdx.x) * tiles * Body::sums, tiles, sums);
+  if (threadIdx.x == 0) body.finish(image, sums);
 }
 
 template <class F>
@@ -116,6 +136,10 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
   if (blocks > 0)
     grid_kernel<Body, Body::resident>
         <<<blocks, CudaBlock::threads, 0, queue_of(stream)>>>(body, active, grid, partials);
+  if constexpr (split_finish && K > 0)
+    if (blocks > 0)
+      finish_kernel<<<static_cast<unsigned>(active.count), CudaBlock::threads, 0, queue_of(stream)>>>(
+          body, active, grid.tiles, partials.sums);
   stream.leave(stream.owner, typeid(Body).name());
 }
 

@@ -96,6 +96,15 @@ struct ResidualRoundingArgs {
   double* rounding;
 };
 
+/// index = the images with mask != 0, in order; left[0] = how many, left[1] = sum of `tally`.
+struct CompactArgs {
+  const std::uint8_t* mask;
+  std::int32_t* index;
+  int n;
+  const double* tally;  // null: 0
+  double* left;
+};
+
 enum class ImageStatus : int {
   active = 0,
   converged = 1,

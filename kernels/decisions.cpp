@@ -224,17 +224,20 @@ struct LbfgsBegin {
 
 struct Compact {
   static constexpr int scratch = batch_scratch;
-  const std::uint8_t* mask;
-  std::int32_t* index;
-  int n;
-  double* left;
+  CompactArgs a;
 
   BILEVEL_HD void operator()(Block& block) const {
-    const std::uint8_t* kept = mask;
-    double* out = left;
+    const CompactArgs& args = a;
     const int count = block.select(
-        n, [=](int i) { return kept[i] != 0; }, index);
-    block.for_elements(0, 1, [=](int) { *out = count; });
+        a.n, [&](int i) { return args.mask[i] != 0; }, a.index);
+    double* sum = block.zeros(1);
+    if (a.tally)
+      block.reduce_elements<1>(
+          0, a.n, [&](int i) -> Sums<1> { return {{args.tally[i]}}; }, sum);
+    block.for_elements(0, 1, [&](int) {
+      args.left[0] = count;
+      args.left[1] = *sum;
+    });
   }
 };
 
@@ -259,9 +262,6 @@ void batch(const Stream& stream, const Args& a) {
 void lbfgs_start(const Stream& stream, const LbfgsStartArgs& a) {
   launch_range(stream, static_cast<std::size_t>(a.n), LbfgsBegin{a});
 }
-void compact(const Stream& stream, const std::uint8_t* mask, std::int32_t* index, int n, double* left) {
-  launch_batch(stream, Compact{mask, index, n, left});
-}
 void reset(const Stream& stream, std::uint8_t* mask, std::int32_t* index, int n) {
   launch_range(stream, static_cast<std::size_t>(n), Reset{mask, index});
 }
@@ -276,7 +276,7 @@ const ScalarTable& table_scalar() {
                                      batch<Stall, StallArgs>,
                                      each<ResidualRounding, ResidualRoundingArgs>,
                                      lbfgs_start,
-                                     compact,
+                                     batch<Compact, CompactArgs>,
                                      reset};
   return table;
 }

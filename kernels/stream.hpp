@@ -14,6 +14,7 @@ namespace bilevel::kernels {
 struct Partials {
   double* sums;
   unsigned* arrived;
+  bool operator==(const Partials&) const = default;
 };
 
 /// Where and how launches run. `owner` is the context; enter/leave bracket each launch (counting, memory

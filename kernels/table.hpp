@@ -24,7 +24,7 @@ struct ScalarTable {
   void (*stall)(const Stream&, const StallArgs&);
   void (*residual_rounding)(const Stream&, const ResidualRoundingArgs&);
   void (*lbfgs_start)(const Stream&, const LbfgsStartArgs&);
-  void (*compact)(const Stream&, const std::uint8_t* mask, std::int32_t* index, int n, double* left);
+  void (*compact)(const Stream&, const CompactArgs&);
   void (*reset)(const Stream&, std::uint8_t* mask, std::int32_t* index, int n);
 };
 
@@ -68,6 +68,7 @@ BILEVEL_DECLARE_BACKEND(baseline)
 BILEVEL_DECLARE_BACKEND(avx2)
 BILEVEL_DECLARE_BACKEND(avx512)
 BILEVEL_DECLARE_BACKEND(cuda)
+BILEVEL_DECLARE_BACKEND(cuda_checking)
 #undef BILEVEL_DECLARE_BACKEND
 
 }  // namespace bilevel::kernels

@@ -3,15 +3,17 @@
 set -uo pipefail
 
 usage() {
-  cat <<'EOF'
+  cat <<'TEXT'
 Usage: bash tests/run.sh [--quick] [--no-install]
-  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included) and runs
-  every test; then builds build-sanitize/ (address and undefined-behaviour sanitizers) and runs the tests there too;
-  then checks the format of the sources.
-  --quick       without build-sanitize/
+  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included; with nvcc also
+  the CUDA back end for sm_80 and sm_90) and runs every test; then builds build-sanitize/ (address and undefined-behaviour
+  sanitizers, CPU only) and runs the tests there too; then, with nvcc and a CUDA emulator or a GPU, builds build-cuda/ and
+  runs the tests with device code executed; then checks the format of the sources.
+  --quick       only build/
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
-EOF
+The emulator is BILEVEL_CUDA_EMU, or cuda-emu in that folder. BILEVEL_REQUIRE_GPU=1: no GPU is a failure.
+TEXT
 }
 quick=0 install=1
 for argument in "$@"; do
@@ -25,7 +27,7 @@ done
 
 cd "$(dirname "$0")/.." || exit 1
 packages=(cmake g++ ninja-build pkg-config libpng-dev libtiff-dev nlohmann-json3-dev libcli11-dev libgtest-dev
-  libgmock-dev libbenchmark-dev python3-minimal)
+  libgmock-dev libbenchmark-dev libfftw3-dev libopenblas-dev python3-minimal libzstd-dev)
 if ((install)); then
   bash cmake/install-packages.sh "${packages[@]}" || exit 1
 fi
@@ -36,31 +38,36 @@ lines=()
 # attribute FILE NAME: a count in the first element of a JUnit file.
 attribute() { sed -n "/<testsuite /,/>/p" "$1" | tr '\n\t' '  ' | sed -n "s/.*[ ]$2=\"\([0-9]*\)\".*/\1/p"; }
 
-# run_tree FOLDER CTEST_OPTIONS -- CMAKE_OPTIONS: configure, build, test; adds to the totals.
-run_tree() {
-  local folder=$1 start=$SECONDS ctest_options=() status=0 all bad skipped disabled
-  shift
-  while [[ $1 != -- ]]; do ctest_options+=("$1"); shift; done
+# build_tree FOLDER CMAKE_OPTIONS: configure and build.
+build_tree() {
+  local folder=$1 start=$SECONDS generator=(-G Ninja)
   shift
   echo "== $folder: configure and build"
-  local generator=(-G Ninja)
   [[ -f $folder/CMakeCache.txt ]] && generator=()
-  if ! { cmake -S . -B "$folder" "${generator[@]}" "$@" && cmake --build "$folder" -j "$jobs"; }; then
+  if cmake -S . -B "$folder" "${generator[@]}" "$@" && cmake --build "$folder" -j "$jobs"; then
+    lines+=("$folder: built ($((SECONDS - start)) s)")
+  else
     lines+=("$folder: does not build")
     failed=1 failed_total=$((failed_total + 1))
-    return
+    return 1
   fi
-  echo "== $folder: tests"
-  rm -f "$folder/junit.xml"
-  ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$jobs" --output-junit "$PWD/$folder/junit.xml" \
-    "${ctest_options[@]}" </dev/null || status=$?
-  all=$(attribute "$folder/junit.xml" tests 2>/dev/null)
-  bad=$(attribute "$folder/junit.xml" failures 2>/dev/null)
-  skipped=$(attribute "$folder/junit.xml" skipped 2>/dev/null)
-  disabled=$(attribute "$folder/junit.xml" disabled 2>/dev/null)
+}
+
+# test_tree FOLDER NAME CTEST_OPTIONS: runs tests of a built tree; adds to the totals.
+test_tree() {
+  local folder=$1 name=$2 start=$SECONDS status=0 all bad skipped disabled junit=$PWD/$1/junit.xml
+  shift 2
+  echo "== $name: tests"
+  rm -f "$junit"
+  ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$jobs" --output-junit "$junit" "$@" </dev/null ||
+    status=$?
+  all=$(attribute "$junit" tests 2>/dev/null)
+  bad=$(attribute "$junit" failures 2>/dev/null)
+  skipped=$(attribute "$junit" skipped 2>/dev/null)
+  disabled=$(attribute "$junit" disabled 2>/dev/null)
   skipped=${skipped:+$((skipped + ${disabled:-0}))}
   if [[ -z $all || -z $bad || -z $skipped ]] || ((status != 0 && bad == 0)); then
-    lines+=("$folder: ctest ended with status $status")
+    lines+=("$name: ctest ended with status $status")
     failed=1 failed_total=$((failed_total + 1))
     return
   fi
@@ -68,16 +75,119 @@ run_tree() {
   passed_total=$((passed_total + all - bad - skipped))
   failed_total=$((failed_total + bad))
   skipped_total=$((skipped_total + skipped))
-  lines+=("$folder: $((all - bad - skipped)) passed, $bad failed, $skipped skipped ($((SECONDS - start)) s)")
+  lines+=("$name: $((all - bad - skipped)) passed, $bad failed, $skipped skipped ($((SECONDS - start)) s)")
 }
 
-run_tree build -- -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON
+# count FILE ATTRIBUTE: a number of the first element of a GoogleTest report.
+count() { sed -n "s/.*<testsuites [^>]*[ ]*$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
+
+# emulate NAME TEST_PROGRAM...: runs the programs of build-cuda/ whole, in as many parts at once as there are processors,
+# under the settings in the environment; adds to the totals.
+emulate() {
+  local name=$1 start=$SECONDS all=0 bad=0 skipped=0 part program reports=build-cuda/reports-${1// /-}
+  shift
+  echo "== $name"
+  rm -rf "$reports" && mkdir -p "$reports"
+  for program in "$@"; do
+    local running=()
+    for ((part = 0; part < jobs; part++)); do
+      GTEST_TOTAL_SHARDS=$jobs GTEST_SHARD_INDEX=$part timeout 1500 "$emulator/cuda-emu" "build-cuda/tests/test_$program" \
+        "--gtest_output=xml:$reports/$program.$part.xml" >"$reports/$program.$part.log" 2>&1 </dev/null &
+      running+=($!)
+    done
+    for ((part = 0; part < jobs; part++)); do
+      local status=0 report=$reports/$program.$part
+      wait "${running[part]}" || status=$?
+      if ((status != 0)); then
+        echo "-- test_$program, part $part, ended with status $status; the failures and the end of its output:"
+        grep -nE '^\[  FAILED|cuda-emu: ERROR' "$report.log" | head -n 40
+        tail -n 60 "$report.log"
+        ((bad += 1))
+      fi
+      [[ -f $report.xml ]] || continue
+      all=$((all + $(count "$report.xml" tests)))
+      skipped=$((skipped + $(grep -c 'result="skipped"' "$report.xml") + $(count "$report.xml" disabled)))
+      grep -h '^.*: Skipped$' -A1 "$report.log" | grep -v '^--\|: Skipped$' | sort | uniq -c
+    done
+    echo "   test_$program done after $((SECONDS - start)) s"
+  done
+  ((bad == 0)) || failed=1
+  ((all > 0)) || { failed=1; bad=1; }
+  passed_total=$((passed_total + all - bad - skipped))
+  failed_total=$((failed_total + bad))
+  skipped_total=$((skipped_total + skipped))
+  lines+=("$name: $((all - bad - skipped)) passed, $bad failed, $skipped skipped ($((SECONDS - start)) s)")
+}
+
+# Everything that runs device code, in the emulator: with its checks; the kernels also with the search for races between
+# blocks, on the variant that finishes sums in a second launch; solvers and apps also with work held back as long as
+# allowed and the threads of a block in reverse order. That host code never touches device memory is watched in the
+# core and model tests here (it makes every call slower), and on the CPU's guarded device in all.
+test_in_emulator() {
+  local emulator=$1
+  export CUDA_EMU_BUILD=$PWD/build-cuda/emulator CUDA_EMU_CACHE=$PWD/build-cuda/emulator-cache
+  export CUDA_EMU_CHECK=1 CUDA_EMU_LEAK_ERROR=1 BILEVEL_TEST_DEVICE=cuda
+  build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80-virtual \
+    -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON || return
+  if ! bash "$emulator/build.sh" >build-cuda/emulator.log 2>&1; then
+    cat build-cuda/emulator.log
+    lines+=("emulator: does not build")
+    failed=1 failed_total=$((failed_total + 1))
+    return
+  fi
+  emulate "cuda (emulator, host watched)" core model
+  export CUDA_EMU_HOST_GUARD=0
+  emulate "cuda (emulator)" kernels solve learn apps
+  BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
+  CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse emulate "cuda (emulator, late and reversed)" solve apps
+}
+
+test_on_gpu() {
+  export BILEVEL_TEST_DEVICE=cuda
+  build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native \
+    -DBILEVEL_CUDA_CHECKING=ON || return
+  test_tree build-cuda "cuda (GPU)" -L '^(kernels|core|model|solve|learn|apps)$'
+  if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck initcheck synccheck; do
+      if compute-sanitizer --tool $tool --error-exitcode 1 build-cuda/tests/test_kernels >build-cuda/$tool.log 2>&1; then
+        lines+=("compute-sanitizer $tool: clean")
+      else
+        tail -n 40 build-cuda/$tool.log
+        lines+=("compute-sanitizer $tool: FAILED")
+        failed=1 failed_total=$((failed_total + 1))
+      fi
+    done
+  fi
+}
+
+has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; }
+
+test_cuda() {
+  local emulator=${BILEVEL_CUDA_EMU:-${BILEVEL_SHARED:-$PWD/../shared}/cuda-emu}
+  if ! command -v nvcc >/dev/null; then
+    lines+=("cuda: not built (no nvcc on PATH)")
+  elif has_gpu; then
+    test_on_gpu
+  elif [[ -x $emulator/cuda-emu ]]; then
+    test_in_emulator "$emulator"
+  else
+    lines+=("cuda: built in build/, but nothing here runs it (no GPU, no emulator)")
+  fi
+  if [[ ${BILEVEL_REQUIRE_GPU:-0} == 1 ]] && ! has_gpu; then
+    lines+=("cuda: BILEVEL_REQUIRE_GPU=1, and no GPU was found")
+    failed=1 failed_total=$((failed_total + 1))
+  fi
+}
+
+build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON &&
+  test_tree build "cpu"
 if ((quick)); then
-  lines+=("build-sanitize: left out (--quick)")
+  lines+=("sanitizers, cuda: left out (--quick)")
 else
   export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
   export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-  run_tree build-sanitize -LE package -- -C cmake/presets/sanitize.cmake
+  build_tree build-sanitize -C cmake/presets/sanitize.cmake && test_tree build-sanitize "cpu (sanitizers)" -LE package
+  test_cuda
 fi
 
 formatter=$(command -v clang-format-14 || command -v clang-format || true)

@@ -85,7 +85,9 @@ void validate(const CommonOptions& o) {
     throw ConfigError("--quiet and --verbose contradict each other; give one of them.");
 }
 
-Device open_device(const CommonOptions& o) {
+namespace {
+
+Device device_of(const CommonOptions& o) {
   if (o.threads == 0) return Device::open(o.device);
   const std::string threads = std::to_string(o.threads);
   if (o.device.find(':') != std::string::npos && o.device.rfind("cuda", 0) != 0)
@@ -103,6 +105,17 @@ Device open_device(const CommonOptions& o) {
                     ": the device is a GPU, which has no threads to set; use --device cpu.");
 }
 
+}  // namespace
+
+Device open_device(const CommonOptions& o, const char* program, std::ostream& err) {
+  Device device = device_of(o);
+  if (!o.verbose) return device;
+  err << program << ": device " << device.name() << " (" << device.description() << ")";
+  if (!device.fallback().empty()) err << ", because " << device.fallback();
+  err << (device.fallback().empty() ? ".\n" : "\n");
+  return device;
+}
+
 std::string version_text() {
   std::string text = std::string("bilevel ") + BILEVEL_VERSION + "\n";
   try {
@@ -112,7 +125,8 @@ std::string version_text() {
     text += std::string("cpu: ") + error.what() + "\n";
   }
   try {
-    text += "cuda: " + Device::open("cuda").name() + "\n";
+    const Device cuda = Device::open("cuda");
+    text += "cuda: " + cuda.name() + ", " + cuda.description() + "\n";
   } catch (const std::exception& error) {
     text += std::string("cuda: ") + error.what() + "\n";
   }

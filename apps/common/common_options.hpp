@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 
 #include "bilevel/core/device.hpp"
@@ -33,8 +34,9 @@ void apply_config_file(CLI::App& command, const std::string& path);
 /// Throws ConfigError for values outside their range and for precisions this version does not have.
 void validate(const CommonOptions& options);
 
-/// Opens --device with --threads. Throws ConfigError for threads on a GPU, DeviceError as Device::open does.
-bilevel::Device open_device(const CommonOptions& options);
+/// Opens --device with --threads. With --verbose says on `err` which device it is, and why not a GPU. Throws
+/// ConfigError for threads on a GPU, DeviceError as Device::open does.
+bilevel::Device open_device(const CommonOptions& options, const char* program, std::ostream& err);
 
 /// "bilevel 0.1.0", the back ends built in and the device found, one per line.
 std::string version_text();

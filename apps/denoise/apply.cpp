@@ -127,7 +127,7 @@ Json to_json(const Job& job, const HostImage& image, const Total& t, int bits) {
 
 int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   const DenoiseModel model = read_model(o.model);
-  const Device device = open_device(o.common);
+  const Device device = open_device(o.common, "bilevel-denoise", err);
   const std::vector<Job> jobs = plan(o);
   Json results = Json::array();
   int code = exit_ok;

@@ -259,7 +259,7 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
 }  // namespace
 
 int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
-  const Device device = open_device(o.common);
+  const Device device = open_device(o.common, "bilevel-denoise", err);
   Parameters parameters = o.untrained.parameters();
   TvOptions tv = o.untrained.tv();
   if (!o.model.empty()) {

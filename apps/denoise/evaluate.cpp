@@ -107,7 +107,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   EvaluateOptions o = given;
   const DenoiseModel model = read_model(o.model);
   if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
-  const Device device = open_device(o.common);
+  const Device device = open_device(o.common, "bilevel-denoise", err);
   auto files = paired_files(o.data);
   if (o.data.images > 0) {
     if (files.size() < static_cast<std::size_t>(o.data.images))

@@ -61,6 +61,7 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
                   "the folder of --out cannot be written" + reason.substr(reason.rfind(" (")) + ".");
   }
   fs::remove(probe, error);
+  if (had_run_) bilevel::remove_temporaries(path_);
 }
 
 RunFolder::~RunFolder() {

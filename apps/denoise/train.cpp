@@ -124,7 +124,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
 }  // namespace
 
 int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
-  const Device device = open_device(o.common);
+  const Device device = open_device(o.common, "bilevel-denoise", err);
   RunFolder folder(o.out, o.resume);
   const ImageBatch batch = load_crops(o.data);
   const Parameters parameters = o.model.parameters();

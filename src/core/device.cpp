@@ -12,14 +12,14 @@
 
 namespace bilevel {
 inline namespace v0 {
-namespace {
-
 #ifndef BILEVEL_HAS_CUDA
 std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
   throw DeviceError("device 'cuda:" + std::to_string(ordinal) +
                     "': this build has no CUDA back end; use --device cpu, or build with BILEVEL_CUDA=ON.");
 }
 #endif
+
+namespace {
 
 bool supported(std::string_view isa) {
 #ifdef BILEVEL_X86_VARIANTS

@@ -36,7 +36,7 @@ Fetch fetch(Context& context, View<const double> scalars) {
 ActiveSet::ActiveSet(Context& context, Frame& frame, int n)
     : mask_(frame.view<std::uint8_t>({n, 1, 1, 1})),
       index_(frame.view<std::int32_t>({n, 1, 1, 1})),
-      left_(frame.view<double>({1, 1, 1, 1})),
+      left_(frame.view<double>({2, 1, 1, 1})),
       n_(n),
       count_(n) {
   reset(context);
@@ -45,18 +45,33 @@ ActiveSet::ActiveSet(Context& context, Frame& frame, int n)
 void ActiveSet::reset(Context& context) {
   context.impl().scalar_table().reset(stream_of(context), mask_.device_data(), index_.device_data(), n_);
   count_ = n_;
+  tally_ = 0;
 }
 
 void ActiveSet::assign(Context& context, const ActiveSet& other) {
   copy<std::uint8_t>(context, other.mask_, mask_);
   copy<std::int32_t>(context, other.index_, index_);
   count_ = other.count_;
+  tally_ = 0;
 }
 
-int ActiveSet::refresh(Context& context) {
-  context.impl().scalar_table().compact(stream_of(context), mask_.device_data(), index_.device_data(), n_,
-                                        left_.device_data());
-  count_ = static_cast<int>(fetch(context, left_).wait(context)[0]);
+void ActiveSet::assign(Context& context, std::span<const std::uint8_t> open) {
+  std::vector<std::int32_t> index(open.size(), 0);
+  count_ = 0;
+  tally_ = 0;
+  for (std::size_t i = 0; i < open.size(); ++i)
+    if (open[i]) index[static_cast<std::size_t>(count_++)] = static_cast<std::int32_t>(i);
+  upload<std::uint8_t>(context, open, mask_);
+  upload<std::int32_t>(context, index, index_);
+}
+
+int ActiveSet::refresh(Context& context, View<const double> tally) {
+  context.impl().scalar_table().compact(stream_of(context),
+                                        {mask_.device_data(), index_.device_data(), n_,
+                                         tally ? tally.device_data() : nullptr, left_.device_data()});
+  const std::vector<double> left = fetch(context, left_).wait(context);
+  count_ = static_cast<int>(left[0]);
+  tally_ = left[1];
   return count_;
 }
 

@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
@@ -16,6 +18,29 @@ int attribute(cudaDeviceAttr which, int ordinal) {
   int value = 0;
   cuda::check(cudaDeviceGetAttribute(&value, which, ordinal), "cudaDeviceGetAttribute");
   return value;
+}
+
+/// BILEVEL_CUDA_VARIANT=checking takes the kernels without contraction.
+void set_tables(Device::Impl& d) {
+  const auto use = [&d](const auto& f, const auto& g, const auto& s) {
+    d.table_float = &f;
+    d.table_double = &g;
+    d.table_scalar = &s;
+  };
+  const char* choice = std::getenv("BILEVEL_CUDA_VARIANT");
+  const std::string_view variant = choice && *choice ? choice : "standard";
+  if (variant == "standard") {
+    namespace k = kernels::cuda;
+    return use(k::table_float(true), k::table_double(true), k::table_scalar());
+  }
+#ifdef BILEVEL_CUDA_CHECKING
+  if (variant == "checking") {
+    namespace k = kernels::cuda_checking;
+    return use(k::table_float(true), k::table_double(true), k::table_scalar());
+  }
+#endif
+  throw ConfigError("BILEVEL_CUDA_VARIANT=" + std::string(variant) +
+                    ": not a kernel variant of this build; unset the variable.");
 }
 
 }  // namespace
@@ -45,9 +70,7 @@ std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
   std::snprintf(text, sizeof text, "%s, %s, %.1f GiB", properties.name, impl->instruction_set.c_str(),
                 static_cast<double>(properties.totalGlobalMem) / 1073741824.0);
   impl->description = text;
-  impl->table_float = &kernels::cuda::table_float(true);
-  impl->table_double = &kernels::cuda::table_double(true);
-  impl->table_scalar = &kernels::cuda::table_scalar();
+  set_tables(*impl);
   return impl;
 }
 

@@ -98,5 +98,13 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
   }
 }
 
+void remove_temporaries(const fs::path& folder) {
+  std::error_code error, ignored;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with('.') && name.ends_with(".tmp")) fs::remove_all(at->path(), ignored);
+  }
+}
+
 }  // namespace v0
 }  // namespace bilevel

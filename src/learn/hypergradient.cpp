@@ -68,12 +68,18 @@ class Evaluation {
         b_(frame.view<T>(shape_)),
         work_(frame.view<T>(shape_)),
         residual_(frame.view<T>(shape_)),
-        dots_(frame.view<double>({3, shape_.n, 1, 1})),
-        mixed_(frame.view<double>({energy_.mixed_sums(), shape_.n, 1, 1})),
-        bounds_(frame.view<double>({energy_.bound_sums(), shape_.n, 1, 1})),
+        told_(frame.view<double>({3 + energy_.mixed_sums() + energy_.bound_sums() +
+                                      static_cast<int>(std::max(p_, p_ * (p_ + 1) / 2)),
+                                  shape_.n, 1, 1})),
+        dots_(rows(told_, 0, 3)),
+        mixed_(rows(told_, 3, energy_.mixed_sums())),
+        bounds_(rows(told_, 3 + energy_.mixed_sums(), energy_.bound_sums())),
+        products_(rows(told_, 3 + energy_.mixed_sums() + energy_.bound_sums(),
+                       static_cast<int>(std::max(p_, p_ * (p_ + 1) / 2)))),
         device_epsilon_(frame.view<double>({shape_.n, 1, 1, 1})),
         device_gradient_(frame.view<double>({shape_.n, 1, 1, 1})),
         inputs_(n_) {
+    fill<double>(context_, told_, 0);
     energy_.linearise(context_, active_.active(), x_, {}, weights_, inverse_);
     // b = (x - x_true) / N
     const double scale = 1.0 / static_cast<double>(n_);
@@ -108,9 +114,9 @@ class Evaluation {
     energy_.directional_sums(context_, active_.active(), x_, q, {}, {device_epsilon_, device_gradient_},
                              bounds_);
     count_other(2);
-    const std::vector<double> sums = fetch(context_, mixed_).wait(context_);
-    const std::vector<double> norms = fetch(context_, dots_).wait(context_);
-    const std::vector<double> bounds = fetch(context_, bounds_).wait(context_);
+    for (std::size_t j = 0; j < p_; ++j) column(j);
+    const std::vector<double> all = fetch(context_, told_).wait(context_);
+    const std::span<const double> norms = part(all, dots_), bounds = part(all, bounds_);
     const double unit = std::numeric_limits<T>::epsilon() / 2;
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
@@ -121,16 +127,15 @@ class Evaluation {
       in.q = energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, 0);
     }
     const double summation = (64 + static_cast<double>(shape_.image()) / 1024) * 0x1p-53;
+    const std::span<const double> column_norms = part(all, products_);
     for (std::size_t j = 0; j < p_; ++j) {
-      column(j);
-      const std::vector<double> column_norms = fetch(context_, row(dots_, 0)).wait(context_);
       for (std::size_t i = 0; i < n_; ++i) {
         BoundInputs& in = inputs_[i];
-        in.norm_mixed[j] = std::sqrt(column_norms[i]) * (1 + 1e-6);
+        in.norm_mixed[j] = std::sqrt(column_norms[j * n_ + i]) * (1 + 1e-6);
         in.q.rounding[j] += summation * in.norm_mixed[j] * in.norm_q;
       }
     }
-    return energy_.mixed(sums);
+    return energy_.mixed(part(all, mixed_));
   }
 
   /// A v_j = B_j for all j; returns <v_j, b - A q> per image [N][p] and the Gauss-Newton matrix.
@@ -158,8 +163,8 @@ class Evaluation {
       energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(),
                                {device_epsilon_, device_gradient_}, bounds_);
       count_other(1);
-      const std::vector<double> products = fetch(context_, dots_).wait(context_);
-      const std::vector<double> bounds = fetch(context_, bounds_).wait(context_);
+      const std::vector<double> all = fetch(context_, told_).wait(context_);
+      const std::span<const double> products = part(all, dots_), bounds = part(all, bounds_);
       for (std::size_t i = 0; i < n_; ++i) {
         BoundInputs& in = inputs_[i];
         correction[i * p_ + j] = products[i];
@@ -196,14 +201,25 @@ class Evaluation {
   }
 
   void count_other(std::uint64_t passes) { work.other += passes * n_; }
-  static View<double> row(View<double> rows, int k) {
-    const Shape s = rows.shape();
-    return {rows.device_data() + static_cast<std::size_t>(k) * s.c, {s.c, 1, 1, 1}};
+  /// Rows [first, first + count) of per-image numbers [rows][N].
+  static View<double> rows(View<double> of, int first, int count) {
+    const int n = of.shape().c;
+    return {of.device_data() + static_cast<std::size_t>(first) * n, {count, n, 1, 1}};
   }
-  void dot(View<const T> a, View<const T> b, int k) {
+  static View<double> row(View<double> of, int k) {
+    const int n = of.shape().c;
+    return {of.device_data() + static_cast<std::size_t>(k) * n, {n, 1, 1, 1}};
+  }
+  /// What `rows` of told_ held when it was fetched.
+  std::span<const double> part(std::span<const double> all, View<double> rows) const {
+    return all.subspan(static_cast<std::size_t>(rows.device_data() - told_.device_data()),
+                       rows.shape().count());
+  }
+  void dot(View<const T> a, View<const T> b, View<double> out) {
     kernel_table<T>(context_).dot(stream_of(context_), {active_.active(), shape_.image(), a.device_data(),
-                                                        b.device_data(), false, row(dots_, k).device_data()});
+                                                        b.device_data(), false, out.device_data()});
   }
+  void dot(View<const T> a, View<const T> b, int k) { dot(a, b, row(dots_, k)); }
   /// Where B_j vanishes so does v_j: factors 0 there and 1 elsewhere, or nothing when no column vanishes.
   std::optional<std::vector<double>> zero_columns(std::size_t j) const {
     std::vector<double> factors(n_, 1);
@@ -221,11 +237,11 @@ class Evaluation {
                                       {active_.active(), shape_.image(), v.device_data(), nullptr, 1, 0,
                                        row(dots_, 0).device_data(), nullptr, v.device_data()});
   }
-  /// B e_j into `work`, its squared norm into the first row.
+  /// B e_j into `work_`, its squared norm into row j of the products.
   void column(std::size_t j) {
     std::vector<double> unit(p_, 0);
     unit[j] = 1;
-    energy_.mixed_forward(context_, active_.active(), x_, unit, work_, row(dots_, 0));
+    energy_.mixed_forward(context_, active_.active(), x_, unit, work_, row(products_, static_cast<int>(j)));
     count_other(1);
   }
   void absorb(const SolveReport& report, std::vector<double>& certificate) {
@@ -239,11 +255,14 @@ class Evaluation {
   /// sum_i V_i^T V_i / N
   void gram(const std::vector<Tensor<T>>& v, std::vector<double>& matrix) {
     matrix.assign(p_ * p_, 0);
-    for (std::size_t j = 0; j < p_; ++j)
-      for (std::size_t l = 0; l <= j; ++l) {
-        dot(v[j].view(), v[l].view(), 0);
+    for (std::size_t j = 0, k = 0; j < p_; ++j)
+      for (std::size_t l = 0; l <= j; ++l, ++k)
+        dot(v[j].view(), v[l].view(), row(products_, static_cast<int>(k)));
+    const std::vector<double> products = fetch(context_, products_).wait(context_);
+    for (std::size_t j = 0, k = 0; j < p_; ++j)
+      for (std::size_t l = 0; l <= j; ++l, ++k) {
         double sum = 0;
-        for (double e : fetch(context_, row(dots_, 0)).wait(context_)) sum += e;
+        for (std::size_t i = 0; i < n_; ++i) sum += products[k * n_ + i];
         matrix[j * p_ + l] = matrix[l * p_ + j] = sum / static_cast<double>(n_);
       }
   }
@@ -259,7 +278,8 @@ class Evaluation {
   double lipschitz_ = 1;
   ActiveSet active_;
   View<T> weights_, inverse_, b_, work_, residual_;
-  View<double> dots_, mixed_, bounds_, device_epsilon_, device_gradient_;
+  View<double> told_;  // all that the host reads of a solve: one fetch
+  View<double> dots_, mixed_, bounds_, products_, device_epsilon_, device_gradient_;
   std::vector<BoundInputs> inputs_;
 };
 

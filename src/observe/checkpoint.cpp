@@ -175,10 +175,7 @@ Checkpoint::Checkpoint(fs::path folder, std::vector<NamedOption> identity)
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw IoError(folder_.string(), "cannot be made (" + error.message() + ").");
-  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
-    const std::string name = at->path().filename().string();
-    if (name.starts_with('.') && name.ends_with(".tmp")) remove_quietly(at->path());
-  }
+  remove_temporaries(folder_);
 }
 
 bool Checkpoint::wants_state(const IterationRecord&) { return true; }

@@ -31,8 +31,8 @@ kernels::CgState state_of(const CgScalars& s, ActiveSet& active, int cap) {
 
 template <class T>
 void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active,
-                            const CgStart<T>& start, const CgVectors<T>& v, const CgScalars& s, int cap,
-                            int check_every) {
+                            const CgStart<T>& start, const CgVectors<T>& v, const CgScalars& s,
+                            LaunchList& list, int cap, int check_every) {
   const kernels::Table<T>& k = kernel_table<T>(context);
   const kernels::Stream& stream = stream_of(context);
   const std::size_t size = hessian.energy->shape().image();
@@ -44,8 +44,7 @@ void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, Activ
   // r = b - A x, p = z = D^{-1} r
   k.cg_start(stream, {active.active(), size, start.source ? start.source.device_data() : nullptr, start.sign,
                       inverse, start.zero, v.x.device_data(), v.r.device_data(), v.p.device_data(), state});
-  for (int iteration = 0; iteration < cap; ++iteration) {
-    if (iteration % check_every == 0 && active.refresh(context) == 0) return;
+  const auto iterate = [&] {
     // <p, A p>
     hessian.energy->hessian_product(context, active.active(), hessian.weights, v.p, v.product, s.pap);
     // a = <r,z> / <p,Ap>;  x += a p;  r -= a A p;  beta = <r+,z+> / <r,z>
@@ -54,8 +53,17 @@ void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, Activ
     // p = z + beta p
     k.cg_direction(
         stream, {active.active(), size, v.r.device_data(), inverse, v.p.device_data(), s.beta.device_data()});
+  };
+  for (int done = 0; done < cap && active.count() > 0;) {
+    const int block = std::min(check_every, cap - done);
+    list.run({static_cast<std::uintptr_t>(active.count()), static_cast<std::uintptr_t>(block),
+              reinterpret_cast<std::uintptr_t>(v.r.device_data())},
+             [&] {
+               for (int i = 0; i < block; ++i) iterate();
+             });
+    done += block;
+    active.refresh(context, s.iterations);
   }
-  active.refresh(context);
 }
 
 namespace {
@@ -78,6 +86,18 @@ struct Progress {
         status(n, SolveStatus::iteration_cap),
         open(n, 1) {
     if (!request.per_image.empty()) tolerance.assign(request.per_image.begin(), request.per_image.end());
+  }
+
+  /// Takes the iterations of a run; returns those of all open images.
+  std::uint64_t advance(std::span<const double> done) {
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < open.size(); ++i) {
+      if (!open[i]) continue;
+      iterations[i] += done[i];
+      last_run[i] = done[i];
+      sum += static_cast<std::uint64_t>(done[i]);
+    }
+    return sum;
   }
 
   /// Takes the recomputed residuals; returns whether any image goes on.
@@ -158,58 +178,52 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
 
   Frame frame(context);
   ActiveSet active(context, frame, shape.n);
-  const CgScalars scalars(frame, shape.n);
-  const View<double> norms = frame.view<double>({3, shape.n, 1, 1});
+  CgScalars scalars(frame, shape.n);
+  // |r|^2, |q|^2, |b|^2 and the iterations of the last run: one fetch
+  const View<double> told = frame.view<double>({4, shape.n, 1, 1});
+  double* out = told.device_data();
+  scalars.iterations = {out + 3 * n, {shape.n, 1, 1, 1}};
   const View<T> r = frame.view<T>(shape), p = frame.view<T>(shape), product = frame.view<T>(shape);
   const CgVectors<T> vectors{q, r, p, product,
                              jacobi_ ? View<const T>(hessian.inverse_diagonal) : View<const T>()};
 
+  LaunchList list(context);
   Progress progress(n, request);
   Work work;
   std::vector<double> targets(n);
   fill<T>(context, product, T(0));
   if (!request.warm_start) fill<T>(context, q, T(0));
 
-  const auto activate_open = [&] {
-    upload<std::uint8_t>(context, progress.open, View<std::uint8_t>(active.mask(), {shape.n, 1, 1, 1}));
-    active.refresh(context);
-  };
+  fill<double>(context, scalars.iterations, 0);
   bool first = !request.warm_start;
   while (true) {
     // r = b - A q with its norms
-    activate_open();
+    active.assign(context, progress.open);
     if (!first) {
       hessian.energy->hessian_product(context, active.active(), hessian.weights, q, product, scalars.pap);
       work.hessian_products += static_cast<std::uint64_t>(active.count());
     }
     first = false;
-    double* out = norms.device_data();
     k.residual(stream, {active.active(), shape.image(), b.device_data(), product.device_data(),
                         q.device_data(), r.device_data(), out, out + n, out + 2 * n});
-    const std::vector<double> values = fetch(context, norms).wait(context);
+    const std::vector<double> values = fetch(context, told).wait(context);
+    work.hessian_products += progress.advance(std::span(values).subspan(3 * n));
     if (!progress.judge(values, unit, lipschitz, request.max_iterations, run)) break;
-    activate_open();
+    active.assign(context, progress.open);
     // The recurrence aims below the tolerance, leaving room for the rounding of the residual.
     for (std::size_t i = 0; i < n; ++i)
       targets[i] = std::max(0.9 * (progress.tolerance[i] - progress.floor[i]), 0.25 * progress.floor[i]);
     upload<double>(context, targets, scalars.target);
-    run_conjugate_gradient<T>(context, hessian, active, {{}, 1, false}, vectors, scalars,
+    run_conjugate_gradient<T>(context, hessian, active, {{}, 1, false}, vectors, scalars, list,
                               progress.next_run(run, request.max_iterations), request.check_every);
-    const std::vector<double> done = fetch(context, scalars.iterations).wait(context);
-    for (std::size_t i = 0; i < n; ++i) {
-      if (!progress.open[i]) continue;
-      progress.iterations[i] += done[i];
-      progress.last_run[i] = done[i];
-      work.hessian_products += static_cast<std::uint64_t>(done[i]);
-    }
   }
   return report_of(progress, work, name());
 }
 
 template void run_conjugate_gradient(Context&, const HessianAt<float>&, ActiveSet&, const CgStart<float>&,
-                                     const CgVectors<float>&, const CgScalars&, int, int);
+                                     const CgVectors<float>&, const CgScalars&, LaunchList&, int, int);
 template void run_conjugate_gradient(Context&, const HessianAt<double>&, ActiveSet&, const CgStart<double>&,
-                                     const CgVectors<double>&, const CgScalars&, int, int);
+                                     const CgVectors<double>&, const CgScalars&, LaunchList&, int, int);
 template class ConjugateGradient<float>;
 template class ConjugateGradient<double>;
 

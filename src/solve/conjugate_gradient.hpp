@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bilevel/solve/linear_solver.hpp"
+#include "device/launch_list.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -27,12 +28,13 @@ struct CgStart {
 };
 
 /// Preconditioned conjugate gradients for A x = b until |r| <= target_i or `cap` iterations, per image
-/// (Hestenes and Stiefel 1952). Three launches per iteration. Clears the masks of `active`; the caller reads
-/// scalars.iterations.
+/// (Hestenes and Stiefel 1952). Three launches per iteration, and one wait of the host per `check_every`.
+/// `active` must have been refreshed; its masks are cleared. active.tally() is the sum of scalars.iterations.
+/// `list` keeps what was recorded for the next run on the same vectors.
 template <class T>
 void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, ActiveSet& active,
                             const CgStart<T>& start, const CgVectors<T>& vectors, const CgScalars& scalars,
-                            int cap, int check_every);
+                            LaunchList& list, int cap, int check_every);
 
 /// Conjugate gradients with residual replacement: the recurrence runs to 0.9 of the tolerance, then the
 /// residual is recomputed and decides.

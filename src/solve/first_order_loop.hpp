@@ -1,9 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "device/backend.hpp"
+#include "device/launch_list.hpp"
 #include "solve/solve_support.hpp"
 
 namespace bilevel {
@@ -38,23 +39,38 @@ class FirstOrderLoop {
     fill<double>(context, spent_, shape.n);
   }
 
-  /// `evaluate(k)` writes g and state.sums at x, `step(k)` moves x. Returns what images still active ended
-  /// with.
+  /// `evaluate(k)` writes g and state.sums at x, `step(k)` moves x. `fixed`: what step(k) launches does not
+  /// depend on k > 0. Returns what images still active ended with.
   template <class Evaluate, class Step>
-  SolveStatus run(Evaluate evaluate, Step step) {
+  SolveStatus run(Evaluate evaluate, Step step, bool fixed = true) {
     const SolveRequest<T>& request = state.request;
-    for (int k = 0;; ++k) {
+    const auto visit = [&](int k) {
       evaluate(k);
       // |x - xhat| <= |grad| / mu
       state.measure(context_, mu_);
       watch(k);
-      if (k == request.max_iterations) return SolveStatus::iteration_cap;
+    };
+    LaunchList list(context_);
+    visit(0);
+    for (int k = 0; k < request.max_iterations;) {
       if (k % request.check_every == 0) {
         if (state.active.refresh(context_) == 0) return SolveStatus::converged;
         if (state.decided(context_, x)) return SolveStatus::decided;
       }
-      step(k);
+      const int look = std::min(k - k % request.check_every + request.check_every, request.max_iterations);
+      const auto block = [&] {
+        for (int j = k; j < look; ++j) {
+          step(j);
+          visit(j + 1);
+        }
+      };
+      if (fixed && k > 0 && k / window_ == look / window_)
+        list.run({static_cast<std::uintptr_t>(active().count), static_cast<std::uintptr_t>(look - k)}, block);
+      else
+        block();
+      k = look;
     }
+    return SolveStatus::iteration_cap;
   }
 
   Active active() const { return state.active.active(); }

@@ -100,12 +100,15 @@ SolveReport Fista<T>::minimise(Context& context, const Energy<T>& energy, const 
   copy<T>(context, x, previous);
   FistaMomentum momentum(curvature.mu / curvature.lipschitz);
 
-  const SolveStatus end = loop.run(gradient_of(context, energy, loop), [&](int) {
-    // x_{k+1} = v_k - 1/L grad Phi(v_k); v_{k+1} = x_{k+1} + beta_{k+1} (x_{k+1} - x_k)
-    kernel_table<T>(context).fista_step(stream_of(context),
-                                        {loop.active(), loop.size(), x.device_data(), previous.device_data(),
-                                         loop.g.device_data(), 1 / curvature.lipschitz, momentum.next()});
-  });
+  const SolveStatus end = loop.run(
+      gradient_of(context, energy, loop),
+      [&](int) {
+        // x_{k+1} = v_k - 1/L grad Phi(v_k); v_{k+1} = x_{k+1} + beta_{k+1} (x_{k+1} - x_k)
+        kernel_table<T>(context).fista_step(
+            stream_of(context), {loop.active(), loop.size(), x.device_data(), previous.device_data(),
+                                 loop.g.device_data(), 1 / curvature.lipschitz, momentum.next()});
+      },
+      /*fixed=*/false);
   return loop.state.report(context, std::nullopt, name(), end);
 }
 

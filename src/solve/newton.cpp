@@ -30,6 +30,7 @@ class NewtonRun {
         state_(context, frame, shape_.n, request),
         trial_(state_.new_sums(frame)),
         cg_(frame, shape_.n),
+        list_(context),
         step_(frame.view<double>({shape_.n, 1, 1, 1})),
         backtracks_(frame.view<double>({shape_.n, 1, 1, 1})),
         norm2_first_(frame.view<double>({shape_.n, 1, 1, 1})),
@@ -72,8 +73,9 @@ class NewtonRun {
          first, norm2_first_.device_data(), cg_.target.device_data()});
     inner_.assign(context_, state_.active);
     run_conjugate_gradient<T>(context_, {&energy_, weights_, inverse_diagonal_}, inner_, {g_, -1, true},
-                              {d_, g_, p_, product_, inverse_diagonal_}, cg_, 10000, request_.check_every);
-    work_.hessian_products += state_.sum(context_, cg_.iterations);
+                              {d_, g_, p_, product_, inverse_diagonal_}, cg_, list_, 10000,
+                              request_.check_every);
+    work_.hessian_products += static_cast<std::uint64_t>(inner_.tally());
   }
 
   /// Armijo from the unit step: trial point in p, its gradient in `product`.
@@ -121,6 +123,7 @@ class NewtonRun {
   LowerState<T> state_;
   GradientSums trial_;
   CgScalars cg_;
+  LaunchList list_;
   Scalars step_, backtracks_, norm2_first_;
   ActiveSet inner_;
   View<float> dual_;

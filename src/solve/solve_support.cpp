@@ -118,12 +118,6 @@ bool LowerState<T>::decided(Context& context, View<const T> x) {
 }
 
 template <class T>
-std::uint64_t LowerState<T>::sum(Context& context, View<const double> per_image) const {
-  const std::vector<double> values = fetch(context, per_image).wait(context);
-  return static_cast<std::uint64_t>(std::accumulate(values.begin(), values.end(), 0.0));
-}
-
-template <class T>
 SolveReport LowerState<T>::report(Context& context, std::optional<Work> work, const char* solver,
                                   SolveStatus unfinished, const char* measure) const {
   const std::vector<double> values = fetch(context, results_).wait(context);

@@ -33,9 +33,6 @@ class LowerState {
   /// Asks `decided` about the certificates at x, which must have been measured there.
   bool decided(Context& context, View<const T> x);
 
-  /// Sum over the images (one host synchronisation).
-  std::uint64_t sum(Context& context, View<const double> per_image) const;
-
   /// Statuses, certificates, iterations (evaluations after the first) and a sentence; images still active get
   /// `unfinished` (one host synchronisation). Counts one gradient per evaluation unless `work` is given.
   /// `measure` names the certificate in the sentence.

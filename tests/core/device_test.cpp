@@ -24,10 +24,13 @@ TEST_F(DeviceNames, CpuNames) {
     EXPECT_EQ(std::to_string(d.threads()), std::string(name).substr(4));
     EXPECT_FALSE(d.guarded());
   }
-  for (const char* name : {"cpu", "auto"}) {
-    const Device d = Device::open(name);
-    EXPECT_GE(d.threads(), 1);
-    EXPECT_EQ(d.name(), "cpu:" + std::to_string(d.threads()));
+  const Device cpu = Device::open("cpu"), automatic = Device::open("auto");
+  EXPECT_GE(cpu.threads(), 1);
+  EXPECT_EQ(cpu.name(), "cpu:" + std::to_string(cpu.threads()));
+  if (automatic.kind() == DeviceKind::cpu) {
+    EXPECT_EQ(automatic.name(), cpu.name());
+  } else {
+    EXPECT_EQ(automatic.name(), "cuda:0");
   }
   const Device guarded = Device::open("cpu-guarded:2");
   EXPECT_TRUE(guarded.guarded());

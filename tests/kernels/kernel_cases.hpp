@@ -189,8 +189,9 @@ void add_decision_cases(std::vector<KernelCase<T>>& cases) {
                          b.stream(), {b.n, b.flag(0), b.scalar(0), b.states(), b.flag(1), b.flag(2)});
                    }});
   cases.push_back({"compact", true, [=](B& b) {
-                     b.decisions().compact(b.stream(), b.mask.view().device_data(),
-                                           b.index.view().device_data(), b.n, b.shared(0));
+                     b.decisions().compact(b.stream(),
+                                           {b.mask.view().device_data(), b.index.view().device_data(), b.n,
+                                            b.scalar(0), b.shared(0)});
                    }});
   cases.push_back({"reset", true, [=](B& b) {
                      b.decisions().reset(b.stream(), b.mask.view().device_data(),

@@ -88,8 +88,9 @@ TYPED_TEST(FirstOrder, ImagesOfABatchAreSolvedAsIfAlone) {
 TYPED_TEST(FirstOrder, NothingDependsOnCheckEveryThreadsOrMemoryGuard) {
   using T = TypeParam;
   Random random(seed(13));
-  const oracle::TvModel model = tv_model(150, 130);
-  const std::vector<T> y = noisy_batch<T>(3, 150, 130, random);
+  const auto [height, width] = several_threads();
+  const oracle::TvModel model = tv_model(height, width);
+  const std::vector<T> y = noisy_batch<T>(3, height, width, random);
   for (const std::string& solver : solvers) {
     TvProblem<T> first(test_device("cpu:1"), model, y);
     const Solved<T> expected = minimise(first, solver, request_of<T>(0.3, 20000, 4), y);

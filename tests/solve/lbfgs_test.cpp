@@ -101,9 +101,16 @@ TEST(Lbfgs, PairsBelowTheClaimedCurvatureAreSkipped) {
   for (int i = 0; i < n; ++i) lambda.push_back(random.uniform(1, 2));
   const PixelEnergy<double> e({2, 1, 1, n}, lambda, Random(3).normal_vector(2 * n), curvature_of(10, 10));
   const Doubles start = noise(1, 2 * n, 1, random);
-  for (const int steps : {1, 5, 30})
-    EXPECT_EQ(minimise<double>(context, e, "lbfgs", request_of<double>(1e-30, steps), start).x,
-              minimise<double>(context, e, "gradient-descent", request_of<double>(1e-30, steps), start).x);
+  for (const int steps : {1, 5, 30}) {
+    const auto after = [&](const char* solver) {
+      return minimise<double>(context, e, solver, request_of<double>(1e-30, steps), start).x;
+    };
+    if (on_cuda()) {  // the kernels of the two fuse other multiplications with additions
+      EXPECT_LE(max_relative_difference(after("lbfgs"), after("gradient-descent")), 1e-14);
+    } else {
+      EXPECT_EQ(after("lbfgs"), after("gradient-descent"));
+    }
+  }
 }
 
 using Flags = std::vector<std::uint8_t>;

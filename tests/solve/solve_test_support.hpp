@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bilevel/core/error.hpp"
@@ -86,6 +87,9 @@ inline oracle::TvModel tv_model(int height, int width, double alpha = 0.05, doub
   m.xi = 1e-3;
   return m;
 }
+
+/// Height and width of images whose launches take several threads of the CPU, or several blocks of CUDA.
+inline std::pair<int, int> several_threads() { return on_cuda() ? std::pair{35, 70} : std::pair{150, 130}; }
 
 /// Noisy rectangles of different noise levels.
 template <class T>

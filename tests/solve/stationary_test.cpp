@@ -114,8 +114,9 @@ TYPED_TEST(Stationary, ImagesAreSolvedAsIfAloneToTheirOwnTolerance) {
 TYPED_TEST(Stationary, NothingDependsOnCheckEveryOrThreadsAndNothingIsAllocatedTwice) {
   using T = TypeParam;
   Random random(seed(43));
-  const oracle::TvModel model = tv_model(140, 130);
-  const std::vector<T> y = noisy_batch<T>(2, 140, 130, random), b = random_batch<T>(y.size(), random),
+  const auto [height, width] = several_threads();
+  const oracle::TvModel model = tv_model(height, width);
+  const std::vector<T> y = noisy_batch<T>(2, height, width, random), b = random_batch<T>(y.size(), random),
                        zero(y.size(), T(0));
   for (const std::string& solver : solvers) {
     Solved<T> expected;

@@ -18,7 +18,8 @@ class BILEVEL_API Device {
   /// "auto" (the first GPU, or the CPU without one), "cpu", "cpu:THREADS", "cuda", "cuda:INDEX".
   /// "cpu-guarded[:THREADS]" is the CPU with device memory that is inaccessible outside kernels, for tests.
   /// The environment variable BILEVEL_CPU_ISA (baseline, avx2, avx512) forces an instruction set,
-  /// BILEVEL_CPU_OVERRIDES=off takes the generic kernel bodies. Throws ConfigError for an unknown name,
+  /// BILEVEL_CPU_OVERRIDES=off takes the generic kernel bodies, BILEVEL_CUDA_VARIANT=checking the CUDA
+  /// kernels without contraction (in builds that hold them). Throws ConfigError for an unknown name,
   /// DeviceError for a device that is not there.
   static Device open(std::string_view name);
 

@@ -42,17 +42,21 @@ class BILEVEL_API ActiveSet {
   std::uint8_t* mask() { return mask_.device_data(); }
   int count() const { return count_; }  ///< as of the last refresh
 
-  /// Activates every image / the images of `other` (enqueues only).
+  /// Activates every image / the images of `other` / those with open[i] != 0 (enqueues only).
   void reset(Context& context);
   void assign(Context& context, const ActiveSet& other);
-  /// Compacts the list by the mask and returns how many are left (one host synchronisation).
-  int refresh(Context& context);
+  void assign(Context& context, std::span<const std::uint8_t> open);
+  /// Compacts the list by the mask and returns how many are left (one host synchronisation). `tally`, one
+  /// number per image, is summed over all images on the way.
+  int refresh(Context& context, View<const double> tally = {});
+  double tally() const { return tally_; }  ///< as of the last refresh
 
  private:
   View<std::uint8_t> mask_;
   View<std::int32_t> index_;
-  View<double> left_;
+  View<double> left_;  // images, tally
   int n_, count_;
+  double tally_ = 0;
 };
 
 }  // namespace v0

@@ -15,5 +15,8 @@ inline namespace v0 {
 /// Throws IoError (full disk, missing folder, no permission, `path` is a folder).
 BILEVEL_API void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+/// Removes what writers that were killed left in a folder: ".*.tmp", files and folders. Errors are ignored.
+BILEVEL_API void remove_temporaries(const std::filesystem::path& folder);
+
 }  // namespace v0
 }  // namespace bilevel

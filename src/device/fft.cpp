@@ -1,0 +1,76 @@
+#include "device/fft.hpp"
+
+#include <cmath>
+
+#include "bilevel/core/error.hpp"
+#include "device/library_call.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+std::size_t FftShape::half_points() const {
+  return static_cast<std::size_t>(height) * static_cast<std::size_t>(width / 2 + 1);
+}
+std::string FftShape::str() const {
+  return std::to_string(n) + (n == 1 ? " image of " : " images of ") + std::to_string(height) + "x" +
+         std::to_string(width);
+}
+
+template <class T>
+Fft<T>::Fft(Context& context, const FftShape& shape, FftKind kind)
+    : context_(&context.impl()), shape_(shape), kind_(kind) {}
+
+template <class T>
+double Fft<T>::scale() const {
+  return 1 / std::sqrt(static_cast<double>(shape_.points()));
+}
+
+template <class T>
+void Fft<T>::require(Context& context, FftKind kind, const char* call) const {
+  if (kind_ != kind)
+    throw ConfigError(std::string(call) + " needs a plan of the kind " +
+                      (kind == FftKind::complex_to_complex ? "complex_to_complex" : "real_to_complex") +
+                      "; make one for " + shape_.str() + ".");
+  if (&context.impl() != context_)
+    throw ConfigError(std::string(call) + " of a Fourier transform of " + shape_.str() +
+                      " was given another context than it was planned with; plan it for this one.");
+}
+
+template <class T>
+void Fft<T>::forward(Context& context, const Complex* in, Complex* out) const {
+  require(context, FftKind::complex_to_complex, "forward");
+  call_library(context, "a Fourier transform", [&] { run_complex(context, in, out, true); });
+}
+template <class T>
+void Fft<T>::inverse(Context& context, const Complex* in, Complex* out) const {
+  require(context, FftKind::complex_to_complex, "inverse");
+  call_library(context, "a Fourier transform", [&] { run_complex(context, in, out, false); });
+}
+template <class T>
+void Fft<T>::forward_real(Context& context, const T* in, Complex* out) const {
+  require(context, FftKind::real_to_complex, "forward_real");
+  call_library(context, "a Fourier transform", [&] { run_forward_real(context, in, out); });
+}
+template <class T>
+void Fft<T>::inverse_real(Context& context, Complex* in, T* out) const {
+  require(context, FftKind::real_to_complex, "inverse_real");
+  call_library(context, "a Fourier transform", [&] { run_inverse_real(context, in, out); });
+}
+
+template <class T>
+std::unique_ptr<Fft<T>> make_fft(Context& context, const FftShape& shape, FftKind kind) {
+  if (shape.n < 1 || shape.height < 1 || shape.width < 1)
+    throw ShapeError("a Fourier transform of " + shape.str() + " cannot be: give sizes of at least 1.");
+#ifdef BILEVEL_HAS_CUDA
+  if (context.device().kind() == DeviceKind::cuda) return make_cuda_fft<T>(context, shape, kind);
+#endif
+  return make_cpu_fft<T>(context, shape, kind);
+}
+
+template class Fft<float>;
+template class Fft<double>;
+template std::unique_ptr<Fft<float>> make_fft<float>(Context&, const FftShape&, FftKind);
+template std::unique_ptr<Fft<double>> make_fft<double>(Context&, const FftShape&, FftKind);
+
+}  // namespace v0
+}  // namespace bilevel

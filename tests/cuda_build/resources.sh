@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER
+# Compiles every kernel for sm_80 and sm_90 and reads what `ptxas -v` says: no spills, no local-memory frame, and
+# registers and shared memory within the budget written beside the kernel (its `resident` blocks per multiprocessor of
+# 65536 registers and 160 KiB). Then the packed vector updates must move 16 bytes per instruction in their PTX.
+set -euo pipefail
+
+nvcc=${1:?usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER}
+source=${2:?} generated=${3:?}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+flags=(-x cu -std=c++20 -O3 --expt-relaxed-constexpr -DBILEVEL_BACKEND=cuda -I"$source" -I"$source/include" -I"$generated")
+failed=0 kernels=0
+
+# Lines of `ptxas -v` -> "kernel|stack|spills|registers|shared".
+table='
+/Compiling entry function/ { split($0, part, "\x27"); name = part[2] }
+/bytes stack frame/ { stack = $1; spills = $5 + $9 }
+/Used [0-9]+ registers/ {
+  registers = 0; shared = 0
+  for (i = 1; i <= NF; i++) {
+    if ($i ~ /^registers/) registers = $(i - 1)
+    if ($i ~ /^smem/) shared = $(i - 2)
+  }
+  if (name != "") print name "|" stack "|" spills "|" registers "|" shared
+  name = ""
+}'
+
+for arch in sm_80 sm_90; do
+  for file in "$source"/kernels/*.cpp "$source"/kernels/overrides/cuda/*.cpp; do
+    log=$work/$(basename "$file").$arch.log
+    "$nvcc" "${flags[@]}" -arch=$arch -Xptxas -v -cubin -o "$work/kernel.cubin" "$file" >"$log" 2>&1 || { cat "$log"; exit 1; }
+    while IFS='|' read -r name stack spills registers shared; do
+      kernels=$((kernels + 1))
+      readable=$(c++filt "$name" | sed 's/bilevel::kernels::cuda:://g; s/(anonymous namespace):://g; s/(.*//; s/^void //')
+      case $readable in
+        grid_kernel*) resident=$(sed 's/.*, \([0-9]*\)>$/\1/' <<<"$readable") ;;
+        image_kernel* | range_kernel*) resident=4 ;;
+        batch_kernel*) resident=2 ;;
+        *) echo "FAILED: $readable has no budget."; failed=1; continue ;;
+      esac
+      most_registers=$((65536 / (256 * resident))) most_shared=$((160 * 1024 / resident))
+      ((most_shared > 49152)) && most_shared=49152
+      verdict=ok
+      if ((stack > 0 || spills > 0 || registers > most_registers || shared > most_shared)); then
+        verdict=FAILED failed=1
+      fi
+      printf '%-6s %s %3d of %3d registers, %5d of %5d bytes shared, %d spilled, frame %d: %s\n' "$verdict" $arch \
+        "$registers" "$most_registers" "$shared" "$most_shared" "$spills" "$stack" "$readable"
+    done < <(awk "$table" "$log")
+  done
+done
+if ((kernels < 100)); then
+  echo "FAILED: only $kernels kernels were found."
+  failed=1
+fi
+
+"$nvcc" "${flags[@]}" -arch=compute_80 -ptx -o "$work/packed.ptx" "$source/kernels/overrides/cuda/packed_vectors.cpp"
+# Of each packed kernel: 16-byte accesses, and narrower ones to arrays of T (the sums of a block are doubles, one a block).
+awk '
+/\.entry/ { name = ""; if (match($0, /Packed(Update|Direction)I[fd]Lb[01]/)) { name = substr($0, RSTART, RLENGTH); wide[name] += 0 } }
+name != "" && /(ld|st)\.global\.(v2\.f64|v4\.f32|v4\.b32|v2\.b64|v2\.u64|v4\.u32)/ { wide[name]++ }
+END { for (n in wide) { print n, wide[n]; if (wide[n] < 4) bad = 1; kernels++ } exit bad || kernels != 8 }' \
+  "$work/packed.ptx" || { echo "FAILED: a packed update has too few 16-byte accesses (above)."; failed=1; }
+echo "$kernels kernels read."
+exit $failed
