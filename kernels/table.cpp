@@ -9,6 +9,8 @@ void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
 template <class T>
+void fill_probe(Table<T>& table);
+template <class T>
 void override_kernels(Table<T>& table);
 
 namespace {
@@ -19,6 +21,7 @@ Table<T> filled(bool overrides) {
   fill_tv(table);
   fill_krylov(table);
   fill_lbfgs(table);
+  fill_probe(table);
   if (overrides) override_kernels(table);
   return table;
 }

@@ -10,6 +10,7 @@
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
+#include "kernels/probe_args.hpp"
 #include "kernels/stream.hpp"
 #include "kernels/tv_args.hpp"
 
@@ -55,6 +56,9 @@ struct Table {
   void (*lbfgs_update)(const Stream&, const LbfgsUpdateArgs<T>&);        // 4r 4w, then 2r per pair
   void (*lbfgs_direction)(const Stream&, const LbfgsDirectionArgs<T>&);  // 1r 1w, then 2r per pair
   void (*fill)(const Stream&, T* target, std::size_t size, T value);     // 1w
+
+  // Measurement of arithmetic: 2 fma_chains rounds flops per pixel.
+  void (*fma_loop)(const Stream&, const FmaLoopArgs<T>&);  // 1r 1w
 };
 
 /// `overrides`: with the hand-tuned versions of kernels/overrides in place of the generic bodies.

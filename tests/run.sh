@@ -107,7 +107,7 @@ emulate() {
       [[ -f $report.xml ]] || continue
       all=$((all + $(count "$report.xml" tests)))
       skipped=$((skipped + $(grep -c 'result="skipped"' "$report.xml") + $(count "$report.xml" disabled)))
-      grep -h '^.*: Skipped$' -A1 "$report.log" | grep -v '^--\|: Skipped$' | sort | uniq -c
+      awk '/^\[ RUN/ { name = $4 } /: Skipped$/ { getline; print "   skipped " name ": " $0 }' "$report.log"
     done
     echo "   test_$program done after $((SECONDS - start)) s"
   done
@@ -128,7 +128,7 @@ test_in_emulator() {
   export CUDA_EMU_BUILD=$PWD/build-cuda/emulator CUDA_EMU_CACHE=$PWD/build-cuda/emulator-cache
   export CUDA_EMU_CHECK=1 CUDA_EMU_LEAK_ERROR=1 BILEVEL_TEST_DEVICE=cuda
   build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80-virtual \
-    -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON || return
+    -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON "-DBILEVEL_TEST_LAUNCHER=$emulator/cuda-emu" || return
   if ! bash "$emulator/build.sh" >build-cuda/emulator.log 2>&1; then
     cat build-cuda/emulator.log
     lines+=("emulator: does not build")
@@ -138,6 +138,7 @@ test_in_emulator() {
   emulate "cuda (emulator, host watched)" core model
   export CUDA_EMU_HOST_GUARD=0
   emulate "cuda (emulator)" kernels solve learn apps
+  test_tree build-cuda "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
   CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse emulate "cuda (emulator, late and reversed)" solve apps
 }

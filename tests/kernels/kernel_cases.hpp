@@ -128,6 +128,9 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
                      b.table().fill(b.stream(), b.image("out"), b.size * static_cast<std::size_t>(b.n),
                                     T(0.75));
                    }});
+  cases.push_back({"fma_loop", false, [=](B& b) {
+                     b.table().fma_loop(b.stream(), {b.active, b.size, 5, 0.75, 0.25, b.image("x")});
+                   }});
   cases.push_back({"lbfgs_trial", false, [=](B& b) {
                      b.table().lbfgs_trial(b.stream(), {b.active, b.size, b.image("y"), b.image("p"),
                                                         b.image("x"), b.states()});
@@ -203,7 +206,7 @@ void add_decision_cases(std::vector<KernelCase<T>>& cases) {
 /// case.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) == 22 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) == 23 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 9 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_tv_cases(cases, height, width);

@@ -152,6 +152,30 @@ TYPED_TEST(VectorKernels, CombineAndDot) {
   }
 }
 
+TYPED_TEST(VectorKernels, FmaLoop) {
+  constexpr int rounds = 6;
+  for (const int size : sizes) {
+    std::vector<double> x, want, terms;
+    const View<TypeParam> view = this->random_vector(size, x);
+    for (const double start : x) {
+      double sum = 0, magnitude = 0;
+      for (int j = 0; j < kernels::fma_chains; ++j) {
+        double v = start + 0.25 * j;
+        for (int k = 0; k < rounds; ++k) v = 0.75 * v + 0.25;
+        sum += v;
+        magnitude += 1 + std::abs(start) + 0.25 * j;
+      }
+      want.push_back(sum / kernels::fma_chains);
+      terms.push_back(magnitude / kernels::fma_chains);
+    }
+    kernel_table<TypeParam>(this->context_)
+        .fma_loop(stream_of(this->context_), {this->active_.active(), static_cast<std::size_t>(size), rounds,
+                                              0.75, 0.25, view.device_data()});
+    // Start: 7 additions; a round: 2 roundings, and 3/4 of what was there; 7 additions and a product.
+    this->expect_close(this->read(view), want, terms, 7 + 8 + 8);
+  }
+}
+
 TYPED_TEST(VectorKernels, ResidualAndFill) {
   for (const int size : sizes) {
     std::vector<double> b, product, x, r;

@@ -1,0 +1,180 @@
+#include "apps/bench/cases.hpp"
+
+namespace bilevel_app::bench {
+namespace {
+
+namespace kernels = bilevel::kernels;
+
+template <class T>
+kernels::TvHessianArgs<T> hessian_args(Arrays<T>& a, bool isotropic) {
+  return {a.model(isotropic),
+          a.active(),
+          a.slot(slot_weights),
+          a.slot(slot_weights + 1),
+          isotropic ? a.slot(slot_weights + 2) : nullptr,
+          nullptr,
+          a.slot(slot_p),
+          a.slot(slot_out),
+          a.row(0)};
+}
+
+template <class T>
+kernels::CgUpdateArgs<T> update_args(Arrays<T>& a) {
+  return {a.active(),     a.image(),      a.slot(slot_p), a.slot(slot_out), a.slot(slot_weights + 3),
+          a.slot(slot_x), a.slot(slot_r), a.cg_state()};
+}
+
+template <class T>
+kernels::CgDirectionArgs<T> direction_args(Arrays<T>& a) {
+  return {a.active(),     a.image(),           a.slot(slot_r), a.slot(slot_weights + 3),
+          a.slot(slot_p), a.row(constant_half)};
+}
+
+template <class T>
+kernels::MomentumArgs<T> momentum_args(Arrays<T>& a) {
+  return {a.active(), a.image(), a.slot(slot_x), a.slot(slot_previous), a.slot(slot_q), 1e-9, 0.5};
+}
+
+/// Those of which the model decides the cost.
+template <class T>
+void add_model_cases(std::vector<Case<T>>& cases, bool isotropic) {
+  const std::string variant = isotropic ? "isotropic" : "anisotropic";
+  cases.push_back({"tv_energy", variant, 3, 0, 30, [=](Arrays<T>& a) {
+                     a.table().tv_energy(
+                         a.stream(), {a.model(isotropic), a.active(), a.slot(slot_x), a.slot(slot_y), nullptr,
+                                      a.slot(slot_out), a.row(0), a.row(1), a.row(2), 1e-8});
+                   }});
+  cases.push_back({"tv_linearise", variant, isotropic ? 5.0 : 4.0, 0, 0, [=](Arrays<T>& a) {
+                     a.table().tv_linearise(
+                         a.stream(),
+                         {a.model(isotropic), a.active(), a.slot(slot_x), nullptr, nullptr, nullptr,
+                          a.slot(slot_weights), a.slot(slot_weights + 1),
+                          isotropic ? a.slot(slot_weights + 2) : nullptr, a.slot(slot_weights + 3)});
+                   }});
+  cases.push_back({"tv_hessian", variant, isotropic ? 5.0 : 4.0, 0, isotropic ? 17.0 : 13.0,
+                   [=](Arrays<T>& a) { a.table().tv_hessian(a.stream(), hessian_args(a, isotropic)); }});
+}
+
+template <class T>
+void add_tv_cases(std::vector<Case<T>>& cases) {
+  add_model_cases(cases, true);
+  add_model_cases(cases, false);
+  cases.push_back({"tv_dual", "", 2, 4, 0, [](Arrays<T>& a) {
+                     a.table().tv_dual(a.stream(), {a.model(true), a.active(), a.slot(slot_x), a.slot(slot_p),
+                                                    a.row(constant_one), a.dual(0), a.dual(1)});
+                   }});
+  cases.push_back({"tv_mixed_adjoint", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().tv_mixed_adjoint(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
+                                                             a.slot(slot_q), a.row(0), a.row(1), a.row(2)});
+                   }});
+  cases.push_back({"tv_mixed_forward", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().tv_mixed_forward(a.stream(), {a.model(true), a.active(), a.slot(slot_x), 0.3,
+                                                             -0.7, 0.2, a.slot(slot_out), a.row(0)});
+                   }});
+  cases.push_back({"tv_bound", "", 3, 0, 0, [](Arrays<T>& a) {
+                     a.table().tv_bound(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
+                                                     a.slot(slot_q), a.slot(slot_v), a.row(constant_small),
+                                                     a.row(constant_small), 1.01, 1.5, 8, a.row(0), a.n()});
+                   }});
+  cases.push_back({"tv_local", "", 1, 0, 0, [](Arrays<T>& a) {
+                     a.table().tv_local(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
+                                                     a.row(constant_small), 1.5, a.row(0), a.row(1)});
+                   }});
+}
+
+template <class T>
+void add_krylov_cases(std::vector<Case<T>>& cases) {
+  cases.push_back({"momentum_step", "", 5, 0, 0,
+                   [](Arrays<T>& a) { a.table().momentum_step(a.stream(), momentum_args(a)); }});
+  cases.push_back(
+      {"fista_step", "", 5, 0, 0, [](Arrays<T>& a) { a.table().fista_step(a.stream(), momentum_args(a)); }});
+  cases.push_back({"guarded_step", "", 5, 0, 0, [](Arrays<T>& a) {
+                     a.table().guarded_step(a.stream(), {momentum_args(a), 1e-9, 0.5, a.row(constant_zero)});
+                   }});
+  cases.push_back({"cg_start", "", 5, 0, 0, [](Arrays<T>& a) {
+                     a.table().cg_start(a.stream(),
+                                        {a.active(), a.image(), a.slot(slot_q), 1, a.slot(slot_weights + 3),
+                                         true, a.slot(slot_x), a.slot(slot_r), a.slot(slot_p), a.cg_state()});
+                   }});
+  cases.push_back(
+      {"cg_update", "", 7, 0, 0, [](Arrays<T>& a) { a.table().cg_update(a.stream(), update_args(a)); }});
+  cases.push_back({"cg_direction", "", 4, 0, 0,
+                   [](Arrays<T>& a) { a.table().cg_direction(a.stream(), direction_args(a)); }});
+  cases.push_back({"residual", "", 4, 0, 0, [](Arrays<T>& a) {
+                     a.table().residual(
+                         a.stream(), {a.active(), a.image(), a.slot(slot_y), a.slot(slot_p), a.slot(slot_x),
+                                      a.slot(slot_r), a.row(0), a.row(1), a.row(2)});
+                   }});
+  cases.push_back({"combine", "", 3, 0, 0, [](Arrays<T>& a) {
+                     a.table().combine(a.stream(), {a.active(), a.image(), a.slot(slot_x), a.slot(slot_y), 1,
+                                                    0.5, nullptr, nullptr, a.slot(slot_out)});
+                   }});
+  cases.push_back(
+      {"dot", "", 2, 0, 0, [](Arrays<T>& a) {
+         a.table().dot(a.stream(), {a.active(), a.image(), a.slot(slot_x), a.slot(slot_y), false, a.row(0)});
+       }});
+}
+
+/// Pairs are counted when they are older than this step: the newest is still in the cache.
+template <class T>
+void add_lbfgs_cases(std::vector<Case<T>>& cases) {
+  constexpr double pairs = kernels::lbfgs_memory;
+  cases.push_back({"lbfgs_trial", "", 3, 0, 0, [](Arrays<T>& a) {
+                     a.table().lbfgs_trial(a.stream(), {a.active(), a.image(), a.slot(slot_y), a.slot(slot_p),
+                                                        a.slot(slot_x), a.states()});
+                   }});
+  cases.push_back({"lbfgs_search", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().lbfgs_search(a.stream(),
+                                            {a.active(), a.image(), a.slot(slot_q), a.slot(slot_p),
+                                             a.row(constant_one), 1e-12, a.states(), a.flags(0), a.flags(1)});
+                   }});
+  cases.push_back({"lbfgs_update", "9 pairs", 8 + 2 * (pairs - 1), 0, 0, [](Arrays<T>& a) {
+                     a.table().lbfgs_update(
+                         a.stream(),
+                         {a.active(), a.image(), a.n(), a.slot(slot_x), a.slot(slot_q), a.slot(slot_y),
+                          a.slot(slot_p), a.slot(slot_pairs_s), a.slot(slot_pairs_y), 1e-3, a.states()});
+                   }});
+  cases.push_back({"lbfgs_direction", "10 pairs", 2 + 2 * pairs, 0, 0, [](Arrays<T>& a) {
+                     a.table().lbfgs_direction(
+                         a.stream(),
+                         {a.active(), a.image(), a.n(), a.slot(slot_q), a.slot(slot_pairs_s),
+                          a.slot(slot_pairs_y), a.slot(slot_out), 0.5, a.states(), a.flags(0), a.flags(1)});
+                   }});
+}
+
+}  // namespace
+
+template <class T>
+std::vector<Case<T>> kernel_cases() {
+  static_assert(kernel_count<T> == 23, "a kernel was added: it needs a case here");
+  constexpr int rounds = 64;
+  std::vector<Case<T>> cases;
+  cases.push_back(
+      {"fma_loop", "", 2, 0, 2.0 * kernels::fma_chains * rounds, [](Arrays<T>& a) {
+         a.table().fma_loop(a.stream(), {a.active(), a.image(), rounds, 0.75, 0.25, a.slot(slot_x)});
+       }});
+  add_tv_cases(cases);
+  add_krylov_cases(cases);
+  add_lbfgs_cases(cases);
+  cases.push_back({"fill", "", 1, 0, 0,
+                   [](Arrays<T>& a) { a.table().fill(a.stream(), a.slot(slot_out), a.pixels(), T(0.75)); }});
+  return cases;
+}
+
+/// cg_update takes <p, A p> and cg_direction beta from rows of their own, which makes the iteration one that
+/// goes on for ever; what is read and written is the same.
+template <class T>
+Case<T> cg_iteration_case() {
+  return {"cg_iteration", "isotropic", 5 + 7 + 4, 0, 0, [](Arrays<T>& a) {
+            a.table().tv_hessian(a.stream(), hessian_args(a, true));
+            a.table().cg_update(a.stream(), update_args(a));
+            a.table().cg_direction(a.stream(), direction_args(a));
+          }};
+}
+
+template std::vector<Case<float>> kernel_cases();
+template std::vector<Case<double>> kernel_cases();
+template Case<float> cg_iteration_case();
+template Case<double> cg_iteration_case();
+
+}  // namespace bilevel_app::bench
