@@ -8,6 +8,7 @@ namespace cuda {
 
 void check(cudaError_t status, const char* call, std::source_location where) {
   if (status == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());  // told here, not again by the next launch
   const std::string file = where.file_name();
   throw DeviceError(std::string(call) + " failed with " + cudaGetErrorName(status) + ": " +
                     cudaGetErrorString(status) + " (" + file.substr(file.rfind('/') + 1) + ":" +
