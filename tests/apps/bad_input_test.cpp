@@ -250,7 +250,9 @@ TEST_F(BadInput, FullDisk) {
   refused(train({}), 3, {"run"}, limit(0));
   refused(train({}), 3, {"run"}, limit(100));   // the log
   refused(train({}), 3, {"run"}, limit(4096));  // the checkpoint
-  refused(apply_to(data_ + "/photo1.png"), 3, {"result.png"}, limit(100));
+  std::vector<std::string> apply = apply_to(data_ + "/photo1.png");
+  apply.insert(apply.end(), {"--device", "cpu"});
+  refused(apply, 3, {"result.png"}, limit(100));
   const auto arguments = train({});
   // Later, what was saved stays whole, and the run can go on.
   const Outcome later =
@@ -260,10 +262,11 @@ TEST_F(BadInput, FullDisk) {
     const Outcome again = run(train({"--resume"}));
     EXPECT_EQ(again.code, 0) << again.err;
   }
-  const Outcome devfull = run({"evaluate", "--model", file("model.json"), "--data", data_}, [] {
-    const int full = ::open("/dev/full", O_WRONLY);
-    ::dup2(full, 1);
-  });
+  const Outcome devfull =
+      run({"evaluate", "--model", file("model.json"), "--data", data_, "--device", "cpu"}, [] {
+        const int full = ::open("/dev/full", O_WRONLY);
+        ::dup2(full, 1);
+      });
   EXPECT_EQ(devfull.code, 3);
   expect_one_sentence(devfull);
 }
