@@ -64,12 +64,19 @@ std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
   impl->name = name;
   impl->ordinal = ordinal;
   impl->memory = properties.totalGlobalMem;
-  impl->instruction_set = "sm_" + std::to_string(attribute(cudaDevAttrComputeCapabilityMajor, ordinal)) +
-                          std::to_string(attribute(cudaDevAttrComputeCapabilityMinor, ordinal));
+  const int capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor, ordinal) +
+                         attribute(cudaDevAttrComputeCapabilityMinor, ordinal);
+  impl->instruction_set = "sm_" + std::to_string(capability);
   char text[320];
   std::snprintf(text, sizeof text, "%s, %s, %.1f GiB", properties.name, impl->instruction_set.c_str(),
                 static_cast<double>(properties.totalGlobalMem) / 1073741824.0);
   impl->description = text;
+#ifdef BILEVEL_CUDA_OLDEST
+  if (capability < BILEVEL_CUDA_OLDEST)
+    throw DeviceError("device '" + name + "' (" + impl->description +
+                      "): the oldest GPU of this build is sm_" + std::to_string(BILEVEL_CUDA_OLDEST) +
+                      "; use --device cpu, or build with -DCMAKE_CUDA_ARCHITECTURES=native.");
+#endif
   set_tables(*impl);
   return impl;
 }

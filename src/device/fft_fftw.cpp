@@ -1,11 +1,15 @@
-// Fft on the CPU with FFTW3, one image a job. No other file includes fftw3.h.
+// Fft on the CPU with FFTW3: contiguous transforms of rows, and of columns gathered in blocks. No other file
+// includes fftw3.h.
 
 #include <fftw3.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "bilevel/core/error.hpp"
@@ -29,12 +33,10 @@ template <>
 struct Fftw<float> {
   using Plan = fftwf_plan;
   using Complex = fftwf_complex;
-  static constexpr auto allocate = fftwf_malloc;
-  static constexpr auto release = fftwf_free;
   static constexpr auto alignment_of = fftwf_alignment_of;
-  static constexpr auto plan_complex = fftwf_plan_dft_2d;
-  static constexpr auto plan_forward_real = fftwf_plan_dft_r2c_2d;
-  static constexpr auto plan_inverse_real = fftwf_plan_dft_c2r_2d;
+  static constexpr auto plan_complex = fftwf_plan_dft_1d;
+  static constexpr auto plan_forward_real = fftwf_plan_dft_r2c_1d;
+  static constexpr auto plan_inverse_real = fftwf_plan_dft_c2r_1d;
   static constexpr auto run_complex = fftwf_execute_dft;
   static constexpr auto run_forward_real = fftwf_execute_dft_r2c;
   static constexpr auto run_inverse_real = fftwf_execute_dft_c2r;
@@ -45,12 +47,10 @@ template <>
 struct Fftw<double> {
   using Plan = fftw_plan;
   using Complex = fftw_complex;
-  static constexpr auto allocate = fftw_malloc;
-  static constexpr auto release = fftw_free;
   static constexpr auto alignment_of = fftw_alignment_of;
-  static constexpr auto plan_complex = fftw_plan_dft_2d;
-  static constexpr auto plan_forward_real = fftw_plan_dft_r2c_2d;
-  static constexpr auto plan_inverse_real = fftw_plan_dft_c2r_2d;
+  static constexpr auto plan_complex = fftw_plan_dft_1d;
+  static constexpr auto plan_forward_real = fftw_plan_dft_r2c_1d;
+  static constexpr auto plan_inverse_real = fftw_plan_dft_c2r_1d;
   static constexpr auto run_complex = fftw_execute_dft;
   static constexpr auto run_forward_real = fftw_execute_dft_r2c;
   static constexpr auto run_inverse_real = fftw_execute_dft_c2r;
@@ -63,8 +63,9 @@ class Plan {
   Plan() = default;
   explicit Plan(typename Fftw<T>::Plan plan) : plan_(plan) {}
   ~Plan() {
+    if (!plan_) return;
     const std::lock_guard<std::mutex> lock(planner_mutex());
-    if (plan_) Fftw<T>::destroy(plan_);
+    Fftw<T>::destroy(plan_);
   }
   Plan(Plan&& other) noexcept : plan_(std::exchange(other.plan_, nullptr)) {}
   Plan& operator=(Plan&& other) noexcept {
@@ -77,125 +78,255 @@ class Plan {
   typename Fftw<T>::Plan plan_ = nullptr;
 };
 
-/// Aligned memory that the planner needs to tell apart in-place, out-of-place and alignment; with
-/// FFTW_ESTIMATE it neither reads nor writes it.
+constexpr std::size_t cache_line = 64;
+
+/// Two aligned arrays for each thread of the device, allocated with the plan. A job leases a pair.
 template <class T>
-struct Buffer {
-  explicit Buffer(std::size_t size) : bytes(size), data(Fftw<T>::allocate(size)) {
-    if (!data)
+class Workspace {
+ public:
+  using Complex = std::complex<T>;
+
+  Workspace(int threads, std::size_t size) : threads_(threads), size_(size), busy_(new Busy[threads]) {
+    const std::size_t bytes = 2 * size * threads * sizeof(Complex);
+    data_ = static_cast<Complex*>(::operator new(bytes, std::align_val_t(cache_line), std::nothrow));
+    if (!data_)
       throw DeviceError("the CPU device cannot allocate " + std::to_string(bytes) +
-                        " bytes to plan a Fourier transform; use smaller images.");
+                        " bytes for a Fourier transform; use smaller images.");
   }
-  ~Buffer() { Fftw<T>::release(data); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  typename Fftw<T>::Complex* complex() const { return static_cast<typename Fftw<T>::Complex*>(data); }
-  T* real() const { return static_cast<T*>(data); }
-  const void* end() const { return static_cast<const char*>(data) + bytes; }
-  std::size_t bytes;
-  void* data;
+  ~Workspace() { ::operator delete(data_, std::align_val_t(cache_line)); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  class Lease {
+   public:
+    explicit Lease(Workspace& all) : all_(all) {
+      while (all.busy_[slot_].flag.exchange(true, std::memory_order_acquire))
+        slot_ = (slot_ + 1) % all.threads_;
+    }
+    ~Lease() { all_.busy_[slot_].flag.store(false, std::memory_order_release); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Complex* first() const { return all_.data_ + 2 * all_.size_ * slot_; }
+    Complex* second() const { return first() + all_.size_; }
+
+   private:
+    Workspace& all_;
+    int slot_ = 0;
+  };
+
+ private:
+  struct alignas(cache_line) Busy {
+    std::atomic<bool> flag{false};
+  };
+  int threads_;
+  std::size_t size_;
+  std::unique_ptr<Busy[]> busy_;
+  Complex* data_ = nullptr;
 };
 
+/// Rows and columns of every image pass through the same plans over aligned contiguous memory, whichever
+/// thread takes them and however they are shared out. FFTW_ESTIMATE plans depend on the length alone, so the
+/// bits repeat; FFTW's own two-dimensional ones walk the columns at the stride of a row, up to 20 times
+/// slower where that is a multiple of a large power of 2.
 template <class T>
 class FftwFft final : public Fft<T> {
  public:
   using Complex = std::complex<T>;
   using Library = Fftw<T>;
+  using Lease = typename Workspace<T>::Lease;
 
-  FftwFft(Context& context, const FftShape& shape, FftKind kind) : Fft<T>(context, shape, kind) {
-    if (kind == FftKind::complex_to_complex)
-      plan_complex();
-    else
-      plan_real();
+  FftwFft(Context& context, const FftShape& shape, FftKind kind)
+      : Fft<T>(context, shape, kind),
+        threads_(context.device().threads()),
+        stride_(((static_cast<std::size_t>(shape.height) / line + 1) | 1) * line),
+        work_(threads_,
+              std::max(block * stride_, (static_cast<std::size_t>(shape.width) / line + 1) * line)) {
+    const Lease lease(work_);
+    auto *in = raw(lease.first()), *out = raw(lease.second());
+    const auto make = [&](Plan<T>& plan, const char* call, const auto& planner) {
+      typename Library::Plan made = nullptr;
+      {
+        const std::lock_guard<std::mutex> lock(planner_mutex());
+        made = planner();
+      }
+      if (!made)
+        throw DeviceError(std::string(call) + " of FFTW has no plan for " + shape.str() +
+                          "; use other image sizes.");
+      plan = Plan<T>(made);
+    };
+    const auto make_complex = [&](Plan<T>& plan, int length, int sign) {
+      make(plan, "fftw_plan_dft_1d",
+           [&] { return Library::plan_complex(length, in, out, sign, FFTW_ESTIMATE); });
+    };
+    make_complex(column_forward_, shape.height, FFTW_FORWARD);
+    make_complex(column_inverse_, shape.height, FFTW_BACKWARD);
+    if (kind == FftKind::complex_to_complex) {
+      make_complex(row_forward_, shape.width, FFTW_FORWARD);
+      make_complex(row_inverse_, shape.width, FFTW_BACKWARD);
+      return;
+    }
+    make(row_forward_, "fftw_plan_dft_r2c_1d",
+         [&] { return Library::plan_forward_real(shape.width, real(lease.first()), out, FFTW_ESTIMATE); });
+    make(row_inverse_, "fftw_plan_dft_c2r_1d", [&] {
+      return Library::plan_inverse_real(shape.width, in, real(lease.second()),
+                                        FFTW_ESTIMATE | FFTW_DESTROY_INPUT);
+    });
   }
 
  private:
+  /// Columns that are transformed together, two cache lines of each row.
+  static constexpr std::size_t line = cache_line / sizeof(Complex), block = 2 * line;
+  /// Points of a band of rows or columns, about 10 microseconds of work.
+  static constexpr std::size_t band_points = 8192;
+
   static auto* raw(const Complex* p) {
     return reinterpret_cast<typename Library::Complex*>(const_cast<Complex*>(p));
   }
-
-  /// FFTW_ESTIMATE plans depend on the shape alone, so the bits repeat. Where an image of odd size would
-  /// break the alignment of the next, every image takes the plan for any alignment (1.2 to 2.5 times slower).
-  unsigned flags(const Buffer<T>& in, const Buffer<T>& out) {
-    aligned_ = alignment(in.end()) == 0 && alignment(out.end()) == 0;
-    return aligned_ ? FFTW_ESTIMATE : FFTW_ESTIMATE | FFTW_UNALIGNED;
+  static T* real(Complex* p) { return reinterpret_cast<T*>(p); }
+  static bool aligned(const void* p) {
+    return Library::alignment_of(static_cast<T*>(const_cast<void*>(p))) == 0;
   }
 
-  void keep(Plan<T>& plan, typename Library::Plan made, const char* call) {
-    if (!made)
-      throw DeviceError(std::string(call) + " of FFTW has no plan for " + this->shape().str() +
-                        "; use other image sizes.");
-    plan = Plan<T>(made);
+  std::size_t height() const { return static_cast<std::size_t>(this->shape().height); }
+  std::size_t width() const { return static_cast<std::size_t>(this->shape().width); }
+
+  /// run(source, target) transforms one row of `length_in` values to `length_out`, through the lease where
+  /// the row is not aligned or transformed in place.
+  template <class In, class Out, class Run>
+  static void row(const Lease& lease, In* in, std::size_t length_in, Out* out, std::size_t length_out,
+                  const Run& run) {
+    In* source = in;
+    Out* target = out;
+    if (!aligned(in)) source = std::copy_n(in, length_in, reinterpret_cast<In*>(lease.first())) - length_in;
+    if (!aligned(out) || static_cast<void*>(in) == static_cast<void*>(out))
+      target = reinterpret_cast<Out*>(lease.second());
+    run(source, target);
+    if (target != out) std::copy_n(target, length_out, out);
   }
 
-  void plan_complex() {
-    const FftShape& s = this->shape();
-    const std::size_t bytes = s.points() * sizeof(Complex);
-    const Buffer<T> a(bytes), b(bytes);
-    const unsigned f = flags(a, b);
-    const auto make = [&](const Buffer<T>& in, const Buffer<T>& out, int sign) {
-      const std::lock_guard<std::mutex> lock(planner_mutex());
-      return Library::plan_complex(s.height, s.width, in.complex(), out.complex(), sign, f);
-    };
-    keep(forward_, make(a, b, FFTW_FORWARD), "fftw_plan_dft_2d");
-    keep(forward_in_place_, make(a, a, FFTW_FORWARD), "fftw_plan_dft_2d");
-    keep(inverse_, make(a, b, FFTW_BACKWARD), "fftw_plan_dft_2d");
-    keep(inverse_in_place_, make(a, a, FFTW_BACKWARD), "fftw_plan_dft_2d");
+  /// Columns [begin, end) of one image of `pitch` columns, in place: blocks gathered into contiguous columns
+  /// `stride_` apart, an odd number of cache lines, and scattered back. Two passes over the image.
+  void columns(const Lease& lease, const Plan<T>& plan, Complex* x, std::size_t pitch, std::size_t begin,
+               std::size_t end) const {
+    if (height() == 1) return;
+    for (std::size_t q = begin; q < end; q += block) {
+      const std::size_t count = std::min(block, end - q);
+      const auto move = [&](auto n) {
+        gather(x + q, pitch, lease.first(), n);
+        for (std::size_t c = 0; c < n; ++c)
+          Library::run_complex(plan.get(), raw(lease.first() + c * stride_),
+                               raw(lease.second() + c * stride_));
+        scatter(lease.second(), x + q, pitch, n);
+      };
+      if (count == block)
+        move(std::integral_constant<std::size_t, block>());  // unrolls the loops over a whole block
+      else
+        move(count);
+    }
+  }
+  template <class Count>
+  void gather(const Complex* x, std::size_t pitch, Complex* lines, Count n) const {
+    const std::size_t rows = height();
+    for (std::size_t p = 0; p < rows; ++p)
+      for (std::size_t c = 0; c < n; ++c) lines[c * stride_ + p] = x[p * pitch + c];
+  }
+  template <class Count>
+  void scatter(const Complex* lines, Complex* x, std::size_t pitch, Count n) const {
+    const std::size_t rows = height();
+    for (std::size_t p = 0; p < rows; ++p)
+      for (std::size_t c = 0; c < n; ++c) x[p * pitch + c] = lines[c * stride_ + p];
   }
 
-  void plan_real() {
-    const FftShape& s = this->shape();
-    const Buffer<T> x(s.points() * sizeof(T)), spectrum(s.half_points() * sizeof(Complex));
-    const unsigned f = flags(x, spectrum);
-    const auto forward = [&] {
-      const std::lock_guard<std::mutex> lock(planner_mutex());
-      return Library::plan_forward_real(s.height, s.width, x.real(), spectrum.complex(), f);
-    };
-    const auto inverse = [&] {
-      const std::lock_guard<std::mutex> lock(planner_mutex());
-      return Library::plan_inverse_real(s.height, s.width, spectrum.complex(), x.real(),
-                                        f | FFTW_DESTROY_INPUT);
-    };
-    keep(forward_, forward(), "fftw_plan_dft_r2c_2d");
-    keep(inverse_, inverse(), "fftw_plan_dft_c2r_2d");
-  }
-
-  /// body(image) for every image, on all threads of the device.
+  /// body(lease, image, begin, end) transforms `count` rows or columns of an image, of `points` points each;
+  /// a job takes a multiple of `granule` of them.
   template <class Body>
-  void each_image(Context& context, const void* in, const void* out, const Body& body) const {
-    if (aligned_ && (alignment(in) != 0 || alignment(out) != 0))
-      throw DeviceError("a Fourier transform of " + this->shape().str() +
-                        " was given memory that is not aligned; take it from a Tensor or a Frame.");
-    for_each_job(context, this->shape().n, body);
+  struct Step {
+    std::size_t count, granule, points;
+    Body body;
+  };
+  template <class Body>
+  Step<Body> rows_step(const Body& body) const {
+    return {height(), 1, width(), body};
   }
-  static int alignment(const void* p) { return Library::alignment_of(static_cast<T*>(const_cast<void*>(p))); }
+  template <class Body>
+  Step<Body> columns_step(std::size_t count, const Body& body) const {
+    return {count, block, height(), body};
+  }
+
+  /// The first step and then the second of every image: an image a job where that keeps the threads busy
+  /// (the image stays in their caches), and otherwise bands of images.
+  template <class First, class Second>
+  void run(Context& context, const Step<First>& first, const Step<Second>& second) const {
+    const int images = this->shape().n;
+    if (images % threads_ != 0 && images < 4 * threads_) {
+      spread(context, first);
+      spread(context, second);
+      return;
+    }
+    for_each_job(context, images, [&](std::int64_t job) {
+      const Lease lease(work_);
+      const auto image = static_cast<std::size_t>(job);
+      first.body(lease, image, 0, first.count);
+      second.body(lease, image, 0, second.count);
+    });
+  }
+  template <class Body>
+  void spread(Context& context, const Step<Body>& step) const {
+    const std::size_t granules = (step.count + step.granule - 1) / step.granule;
+    const std::size_t bands = std::clamp<std::size_t>(step.count * step.points / band_points, 1, granules);
+    const auto images = static_cast<std::size_t>(this->shape().n);
+    for_each_job(context, static_cast<std::int64_t>(images * bands), [&](std::int64_t job) {
+      const std::size_t image = static_cast<std::size_t>(job) / bands;
+      const std::size_t band = static_cast<std::size_t>(job) % bands;
+      const Lease lease(work_);
+      step.body(lease, image, granules * band / bands * step.granule,
+                std::min(step.count, granules * (band + 1) / bands * step.granule));
+    });
+  }
 
   void run_complex(Context& context, const Complex* in, Complex* out, bool forward) const override {
-    const std::size_t points = this->shape().points();
-    const Plan<T>& plan =
-        in == out ? (forward ? forward_in_place_ : inverse_in_place_) : (forward ? forward_ : inverse_);
-    each_image(context, in, out, [&](std::int64_t image) {
-      const auto i = static_cast<std::size_t>(image);
-      Library::run_complex(plan.get(), raw(in + i * points), raw(out + i * points));
-    });
+    const std::size_t h = height(), w = width();
+    const Plan<T>&row_plan = forward ? row_forward_ : row_inverse_,
+          &column_plan = forward ? column_forward_ : column_inverse_;
+    const auto rows = [&](const Lease& lease, std::size_t image, std::size_t begin, std::size_t end) {
+      for (std::size_t p = image * h + begin; p < image * h + end; ++p)
+        row(lease, const_cast<Complex*>(in) + p * w, w, out + p * w, w,
+            [&](Complex* from, Complex* to) { Library::run_complex(row_plan.get(), raw(from), raw(to)); });
+    };
+    const auto cols = [&](const Lease& lease, std::size_t image, std::size_t begin, std::size_t end) {
+      columns(lease, column_plan, out + image * h * w, w, begin, end);
+    };
+    run(context, rows_step(rows), columns_step(w, cols));
   }
   void run_forward_real(Context& context, const T* in, Complex* out) const override {
-    const std::size_t points = this->shape().points(), half = this->shape().half_points();
-    each_image(context, in, out, [&](std::int64_t image) {
-      const auto i = static_cast<std::size_t>(image);
-      Library::run_forward_real(forward_.get(), const_cast<T*>(in) + i * points, raw(out + i * half));
-    });
+    const std::size_t h = height(), w = width(), half = w / 2 + 1;
+    const auto rows = [&](const Lease& lease, std::size_t image, std::size_t begin, std::size_t end) {
+      for (std::size_t p = image * h + begin; p < image * h + end; ++p)
+        row(lease, const_cast<T*>(in) + p * w, w, out + p * half, half,
+            [&](T* from, Complex* to) { Library::run_forward_real(row_forward_.get(), from, raw(to)); });
+    };
+    const auto cols = [&](const Lease& lease, std::size_t image, std::size_t begin, std::size_t end) {
+      columns(lease, column_forward_, out + image * h * half, half, begin, end);
+    };
+    run(context, rows_step(rows), columns_step(half, cols));
   }
   void run_inverse_real(Context& context, Complex* in, T* out) const override {
-    const std::size_t points = this->shape().points(), half = this->shape().half_points();
-    each_image(context, in, out, [&](std::int64_t image) {
-      const auto i = static_cast<std::size_t>(image);
-      Library::run_inverse_real(inverse_.get(), raw(in + i * half), out + i * points);
-    });
+    const std::size_t h = height(), w = width(), half = w / 2 + 1;
+    const auto cols = [&](const Lease& lease, std::size_t image, std::size_t begin, std::size_t end) {
+      columns(lease, column_inverse_, in + image * h * half, half, begin, end);
+    };
+    const auto rows = [&](const Lease& lease, std::size_t image, std::size_t begin, std::size_t end) {
+      for (std::size_t p = image * h + begin; p < image * h + end; ++p)
+        row(lease, in + p * half, half, out + p * w, w,
+            [&](Complex* from, T* to) { Library::run_inverse_real(row_inverse_.get(), raw(from), to); });
+    };
+    run(context, columns_step(half, cols), rows_step(rows));
   }
 
-  bool aligned_ = false;
-  Plan<T> forward_, inverse_, forward_in_place_, inverse_in_place_;
+  int threads_;
+  std::size_t stride_;
+  mutable Workspace<T> work_;
+  Plan<T> row_forward_, row_inverse_, column_forward_, column_inverse_;
 };
 
 }  // namespace

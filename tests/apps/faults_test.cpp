@@ -281,6 +281,15 @@ TEST_F(Faults, ADeviceTooSmallForTheImagesIsTold) {
 /// Without a device: none that is visible on a machine with GPUs, none in the emulator.
 const Environment no_device = {{"CUDA_VISIBLE_DEVICES", ""}, {"CUDA_EMU_DEVICES", "0"}};
 
+TEST(FaultsWithoutADevice, AGpuOlderThanTheBuildIsRefused) {
+  if (!no_cuda().empty()) GTEST_SKIP() << no_cuda();
+  const Outcome o = run({"--version"}, with({{"CUDA_EMU_ARCH", "75"}}));
+  if (o.out.find("sm_75") == std::string::npos)
+    GTEST_SKIP() << "needs the emulator, whose GPU can be made old";
+  EXPECT_NE(o.out.find("the oldest GPU of this build is sm_80"), std::string::npos) << o.out;
+  EXPECT_NE(o.out.find("device auto: cpu:"), std::string::npos) << o.out;
+}
+
 TEST(FaultsWithoutADevice, TheReasonIsToldWithExitCodeFive) {
   const TemporaryFolder folder;
   const std::string data = photographs(folder, "photos", 1, 20, 20), out = folder / "run";
