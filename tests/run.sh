@@ -146,7 +146,7 @@ test_in_emulator() {
 test_on_gpu() {
   export BILEVEL_TEST_DEVICE=cuda
   build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native \
-    -DBILEVEL_CUDA_CHECKING=ON || return
+    -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON || return
   test_tree build-cuda "cuda (GPU)" -L '^(kernels|core|model|solve|learn|apps)$'
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
