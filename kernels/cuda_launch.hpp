@@ -143,17 +143,6 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
   stream.leave(stream.owner, typeid(Body).name());
 }
 
-template <class Body>
-void launch_tiles(const Stream& stream, const Active& active, int height, int width, const Body& body) {
-  launch_grid(stream, active, height, width, Block::tile_rows, Block::tile_columns, body);
-}
-
-/// The tile's `column` is the first element, `columns` the number of elements.
-template <class Body>
-void launch_elements(const Stream& stream, const Active& active, std::size_t size, const Body& body) {
-  launch_grid(stream, active, 1, static_cast<int>(size), 1, Block::chunk, body);
-}
-
 template <class F>
 void launch_images(const Stream& stream, const Active& active, const F& f) {
   const auto blocks = static_cast<unsigned>((active.count + CudaBlock::threads - 1) / CudaBlock::threads);

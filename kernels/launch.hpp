@@ -19,3 +19,18 @@
 #else
 #include "kernels/host_launch.hpp"
 #endif
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+
+template <class Body>
+void launch_tiles(const Stream& stream, const Active& active, int height, int width, const Body& body) {
+  launch_grid(stream, active, height, width, Block::tile_rows, Block::tile_columns, body);
+}
+
+/// The tile's `column` is the first element, `columns` the number of elements.
+template <class Body>
+void launch_elements(const Stream& stream, const Active& active, std::size_t size, const Body& body) {
+  launch_grid(stream, active, 1, static_cast<int>(size), 1, Block::chunk, body);
+}
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND
