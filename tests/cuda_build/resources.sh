@@ -56,7 +56,7 @@ if ((kernels < 100)); then
 fi
 
 "$nvcc" "${flags[@]}" -arch=compute_80 -ptx -o "$work/packed.ptx" "$source/kernels/overrides/cuda/packed_vectors.cpp"
-# Of each packed kernel: 16-byte accesses, and narrower ones to arrays of T (the sums of a block are doubles, one a block).
+# The eight packed kernels and their 16-byte accesses (loops are unrolled).
 awk '
 /\.entry/ { name = ""; if (match($0, /Packed(Update|Direction)I[fd]Lb[01]/)) { name = substr($0, RSTART, RLENGTH); wide[name] += 0 } }
 name != "" && /(ld|st)\.global\.(v2\.f64|v4\.f32|v4\.b32|v2\.b64|v2\.u64|v4\.u32)/ { wide[name]++ }
