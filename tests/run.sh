@@ -122,7 +122,7 @@ emulate() {
 # Everything that runs device code, in the emulator: with its checks; the kernels also with the search for races between
 # blocks, on the variant that finishes sums in a second launch; solvers and apps also with work held back as long as
 # allowed and the threads of a block in reverse order. That host code never touches device memory is watched in the
-# core and model tests here (it makes every call slower), and on the CPU's guarded device in all.
+# core tests here (it makes every call slower, the more memory a process has used), and on the CPU's guarded device.
 test_in_emulator() {
   local emulator=$1
   export CUDA_EMU_BUILD=$PWD/build-cuda/emulator CUDA_EMU_CACHE=$PWD/build-cuda/emulator-cache
@@ -135,9 +135,9 @@ test_in_emulator() {
     failed=1 failed_total=$((failed_total + 1))
     return
   fi
-  emulate "cuda (emulator, host watched)" core model
+  emulate "cuda (emulator, host watched)" core
   export CUDA_EMU_HOST_GUARD=0
-  emulate "cuda (emulator)" kernels solve learn apps
+  emulate "cuda (emulator)" kernels model solve learn apps
   test_tree build-cuda "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
   CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse emulate "cuda (emulator, late and reversed)" solve apps

@@ -21,7 +21,7 @@ std::vector<double> Fetch::wait(Context& context) {
   context.impl().counters.host_syncs += 1;
   const std::span<const std::byte> bytes = impl_->arrival->wait();
   std::vector<double> values(bytes.size() / sizeof(double));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   impl_.reset();
   return values;
 }
