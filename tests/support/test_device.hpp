@@ -26,8 +26,8 @@ inline std::vector<std::string> repeat_devices(const std::vector<std::string>& c
 /// Number of random trials: `full`, or an eighth of it on CUDA, whose emulator is 20 to 200 times slower.
 inline int repetitions(int full) { return on_cuda() ? std::max(1, full / 8) : full; }
 
-/// Kernel bodies, values of BILEVEL_CPU_OVERRIDES: hand-tuned where there are any, or all generic. CUDA has
-/// one kind.
+/// Kernel bodies, values of BILEVEL_CPU_OVERRIDES: hand-tuned where there are any, or all generic. On CUDA
+/// the shape of the images chooses.
 inline std::vector<const char*> override_choices() {
   return on_cuda() ? std::vector<const char*>{"on"} : std::vector<const char*>{"on", "off"};
 }
