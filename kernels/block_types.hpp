@@ -11,11 +11,13 @@ struct Sums {
   double v[K];
 };
 
-/// The part of one image that a block works on: rows [row, row+rows), columns [column, column+columns).
+/// The part of one image that a block works on: rows [row, row+rows), columns [column, column+columns); of
+/// plane `plane` where a launch has several per image (one per filter).
 struct Tile {
   int image;
   int row, column;
   int rows, columns;
+  int plane = 0;
 };
 
 /// How many of the sums of a body are joined by maximum.
@@ -26,5 +28,24 @@ inline constexpr int maxima = [] {
   else
     return 0;
 }();
+
+/// Cost of a body per pixel, in units of a vector update (launches below `serial_elements` of these run on
+/// the calling thread).
+template <class Body>
+inline constexpr int work = [] {
+  if constexpr (requires { Body::work; })
+    return Body::work;
+  else
+    return 1;
+}();
+
+/// Hands the sums of an image (of one plane of it) to the body.
+template <class Body>
+BILEVEL_HD inline void finish_plane(const Body& body, int image, int plane, const double* total) {
+  if constexpr (requires { body.finish(image, plane, total); })
+    body.finish(image, plane, total);
+  else
+    body.finish(image, total);
+}
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND

@@ -20,7 +20,8 @@ inline constexpr bool split_finish = false;
 /// How a launch cuts images into tiles.
 struct Grid {
   int height, width, tile_rows, tile_columns;
-  unsigned across, tiles;  // tiles of a row, of an image
+  unsigned across, tiles;  // tiles of a row, of a plane
+  unsigned planes;         // of an image
 };
 
 /// Totals of an image from the partial sums of its tiles, in a fixed order: a tree over the lanes of one warp
@@ -42,7 +43,7 @@ __device__ inline void add_tiles(const double* partials, unsigned tiles, double*
   __syncthreads();
 }
 
-/// One block per tile. The block of an image that arrives last adds the image's partial sums and finishes it.
+/// One block per tile. The block of a plane that arrives last adds the plane's partial sums and finishes it.
 template <class Body, int resident>
 __global__ void __launch_bounds__(CudaBlock::threads, resident)
     grid_kernel(const __grid_constant__ Body body, const Active active, const Grid grid,
@@ -53,12 +54,17 @@ __global__ void __launch_bounds__(CudaBlock::threads, resident)
   __shared__ double sums[K > 0 ? K : 1];
   __shared__ bool last;
   const unsigned slot = blockIdx.x / grid.tiles, place = blockIdx.x % grid.tiles;
-  const int image = active.index[slot], thread = static_cast<int>(threadIdx.x);
+  const int plane = static_cast<int>(slot % grid.planes);
+  const int image = active.index[slot / grid.planes], thread = static_cast<int>(threadIdx.x);
   if (!active.mask[image]) return;
   const int row = static_cast<int>(place / grid.across) * grid.tile_rows;
   const int column = static_cast<int>(place % grid.across) * grid.tile_columns;
-  const Tile tile{image, row, column, minimum(grid.height - row, grid.tile_rows),
-                  minimum(grid.width - column, grid.tile_columns)};
+  const Tile tile{image,
+                  row,
+                  column,
+                  minimum(grid.height - row, grid.tile_rows),
+                  minimum(grid.width - column, grid.tile_columns),
+                  plane};
   for (int k = thread; k < K; k += CudaBlock::threads) sums[k] = 0;
   __syncthreads();
   CudaBlock block(scratch, shared);
@@ -76,7 +82,7 @@ __global__ void __launch_bounds__(CudaBlock::threads, resident)
     add_tiles<Body>(partials.sums + static_cast<std::size_t>(slot) * grid.tiles * K, grid.tiles, sums);
     if (thread == 0) {
       partials.arrived[slot] = 0;
-      body.finish(image, sums);
+      finish_plane(body, image, plane, sums);
     }
   }
 }
@@ -84,12 +90,12 @@ __global__ void __launch_bounds__(CudaBlock::threads, resident)
 template <class Body>
 __global__ void __launch_bounds__(CudaBlock::threads)
     finish_kernel(const __grid_constant__ Body body, const Active active, const unsigned tiles,
-                  const double* partials) {
+                  const unsigned planes, const double* partials) {
   __shared__ double sums[Body::sums];
-  const int image = active.index[blockIdx.x];
+  const int image = active.index[blockIdx.x / planes];
   if (!active.mask[image]) return;
   add_tiles<Body>(partials + static_cast<std::size_t>(blockIdx.x) * tiles * Body::sums, tiles, sums);
-  if (threadIdx.x == 0) body.finish(image, sums);
+  if (threadIdx.x == 0) finish_plane(body, image, static_cast<int>(blockIdx.x % planes), sums);
 }
 
 template <class F>
@@ -122,24 +128,28 @@ inline cudaStream_t queue_of(const Stream& stream) { return static_cast<cudaStre
 
 template <class Body>
 void launch_grid(const Stream& stream, const Active& active, int height, int width, int tile_rows,
-                 int tile_columns, const Body& body) {
+                 int tile_columns, const Body& body, int planes = 1) {
   constexpr int K = Body::sums;
   static_assert(Body::scratch * Body::resident <= 160 * 1024, "shared memory over the budget");
   const auto across = static_cast<unsigned>((width + tile_columns - 1) / tile_columns);
-  const Grid grid{height,       width,  tile_rows,
-                  tile_columns, across, static_cast<unsigned>((height + tile_rows - 1) / tile_rows) * across};
-  const unsigned blocks = grid.tiles * static_cast<unsigned>(active.count);
-  const Partials partials =
-      K > 0 ? stream.partials(static_cast<std::size_t>(blocks) * K, static_cast<std::size_t>(active.count))
-            : Partials{};
+  const Grid grid{height,
+                  width,
+                  tile_rows,
+                  tile_columns,
+                  across,
+                  static_cast<unsigned>((height + tile_rows - 1) / tile_rows) * across,
+                  static_cast<unsigned>(planes)};
+  const unsigned slots = grid.planes * static_cast<unsigned>(active.count);
+  const unsigned blocks = grid.tiles * slots;
+  const Partials partials = K > 0 ? stream.partials(static_cast<std::size_t>(blocks) * K, slots) : Partials{};
   stream.enter(stream.owner);
   if (blocks > 0)
     grid_kernel<Body, Body::resident>
         <<<blocks, CudaBlock::threads, 0, queue_of(stream)>>>(body, active, grid, partials);
   if constexpr (split_finish && K > 0)
     if (blocks > 0)
-      finish_kernel<<<static_cast<unsigned>(active.count), CudaBlock::threads, 0, queue_of(stream)>>>(
-          body, active, grid.tiles, partials.sums);
+      finish_kernel<<<slots, CudaBlock::threads, 0, queue_of(stream)>>>(body, active, grid.tiles, grid.planes,
+                                                                        partials.sums);
   stream.leave(stream.owner, typeid(Body).name());
 }
 

@@ -24,29 +24,33 @@ void for_range(const Stream& stream, std::int64_t jobs, F& visit) {
 
 template <class Body>
 void launch_grid(const Stream& stream, const Active& active, int height, int width, int tile_rows,
-                 int tile_columns, const Body& body) {
+                 int tile_columns, const Body& body, int planes = 1) {
   constexpr int K = Body::sums;
   const long long across = (width + tile_columns - 1) / tile_columns;
   const long long tiles = (height + tile_rows - 1) / tile_rows * across;
-  const long long jobs = tiles * active.count;
+  const long long jobs = tiles * planes * active.count;
   const LaunchScope scope(stream);
   double* partials = K > 0 ? stream.partials(static_cast<std::size_t>(jobs) * K, 0).sums : nullptr;
   const auto visit = [&](std::int64_t begin, std::int64_t end) {
     alignas(64) unsigned char scratch[HostBlock::scratch_bytes];
     for (std::int64_t job = begin; job < end; ++job) {
-      const int image = active.index[job / tiles];
+      const int image = active.index[job / tiles / planes];
       if (!active.mask[image]) continue;
       const int row = static_cast<int>(job % tiles / across) * tile_rows;
       const int column = static_cast<int>(job % tiles % across) * tile_columns;
-      const Tile tile{image, row, column, minimum(height - row, tile_rows),
-                      minimum(width - column, tile_columns)};
+      const Tile tile{image,
+                      row,
+                      column,
+                      minimum(height - row, tile_rows),
+                      minimum(width - column, tile_columns),
+                      static_cast<int>(job / tiles % planes)};
       HostBlock block(scratch);
       double partial[K > 0 ? K : 1] = {};
       body(block, tile, partial);
       for (int k = 0; k < K; ++k) partials[job * K + k] = partial[k];
     }
   };
-  if (static_cast<long long>(height) * width * active.count > serial_elements)
+  if (static_cast<long long>(height) * width * active.count * planes * work < Body >> serial_elements)
     for_range(stream, jobs, visit);
   else
     visit(0, jobs);
@@ -54,12 +58,14 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
     for (int slot = 0; slot < active.count; ++slot) {
       const int image = active.index[slot];
       if (!active.mask[image]) continue;
-      double total[K] = {};
-      const double* p = partials + slot * tiles * K;
-      for (long long t = 0; t < tiles; ++t, p += K)
-        for (int k = 0; k < K; ++k)
-          total[k] = k < K - maxima<Body> ? total[k] + p[k] : maximum(total[k], p[k]);
-      body.finish(image, total);
+      const double* p = partials + slot * planes * tiles * K;
+      for (int plane = 0; plane < planes; ++plane) {
+        double total[K] = {};
+        for (long long t = 0; t < tiles; ++t, p += K)
+          for (int k = 0; k < K; ++k)
+            total[k] = k < K - maxima<Body> ? total[k] + p[k] : maximum(total[k], p[k]);
+        finish_plane(body, image, plane, total);
+      }
     }
   }
 }

@@ -10,9 +10,10 @@
 //
 // A body of the first two has `sums` additive results per image (the last `maxima` of them, if any, joined by
 // maximum), `operator()(Block&, const Tile&, double* partial) const` and `finish(int image, const double*
-// total) const`, called once per active image when all its tiles are done. Its `scratch` are the bytes of
-// block scratch it takes, `resident` the blocks that fit on a CUDA multiprocessor: its budget of registers is
-// 65536 / (256 resident), that of shared memory 160 KiB / resident.
+// total) const`, called once per active image when all its tiles are done. A launch of several planes visits
+// every tile of every plane; its body has `finish(int image, int plane, const double* total)`. Its `scratch`
+// are the bytes of block scratch it takes, `resident` the blocks that fit on a CUDA multiprocessor: its
+// budget of registers is 65536 / (256 resident), that of shared memory 160 KiB / resident.
 
 #ifdef __CUDACC__
 #include "kernels/cuda_launch.hpp"
@@ -23,8 +24,9 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
 template <class Body>
-void launch_tiles(const Stream& stream, const Active& active, int height, int width, const Body& body) {
-  launch_grid(stream, active, height, width, Block::tile_rows, Block::tile_columns, body);
+void launch_tiles(const Stream& stream, const Active& active, int height, int width, const Body& body,
+                  int planes = 1) {
+  launch_grid(stream, active, height, width, Block::tile_rows, Block::tile_columns, body, planes);
 }
 
 /// The tile's `column` is the first element, `columns` the number of elements.

@@ -5,6 +5,8 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 template <class T>
 void fill_tv(Table<T>& table);
 template <class T>
+void fill_experts(Table<T>& table);
+template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
@@ -19,6 +21,7 @@ template <class T>
 Table<T> filled(bool overrides) {
   Table<T> table{};
   fill_tv(table);
+  fill_experts(table);
   fill_krylov(table);
   fill_lbfgs(table);
   fill_probe(table);

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/decision_args.hpp"
+#include "kernels/experts_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
 #include "kernels/probe_args.hpp"
@@ -40,6 +41,17 @@ struct Table {
   void (*tv_mixed_forward)(const Stream&, const TvMixedForwardArgs<T>&);  // 1r 1w
   void (*tv_bound)(const Stream&, const TvBoundArgs<T>&);                 // 3r
   void (*tv_local)(const Stream&, const TvLocalArgs<T>&);                 // 1r
+
+  // Fields of experts: K filters of m taps. One pass of correlations or their adjoints is 2 K m flops per
+  // pixel.
+  void (*experts_energy)(const Stream&, const ExpertsEnergyArgs<T>&);        // 2r 1w; 2 passes, K sqrt, K div
+  void (*experts_linearise)(const Stream&, const ExpertsLineariseArgs<T>&);  // 1r (K+1)w; 1 pass
+  void (*experts_hessian)(const Stream&, const ExpertsHessianArgs<T>&);      // (1+K)r 1w; 2 passes
+  void (*experts_dual)(const Stream&, const ExpertsDualArgs<T>&);            // 2r, float K r and w; 2 passes
+  void (*experts_mixed_adjoint)(const Stream&, const ExpertsMixedAdjointArgs<T>&);  // 2r; 4 passes
+  void (*experts_mixed_forward)(const Stream&, const ExpertsMixedForwardArgs<T>&);  // 1r 1w; 4 passes
+  void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
+  void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
 
   // Vectors and Krylov steps.
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w

@@ -228,11 +228,11 @@ void hessian(const Stream& stream, const TvHessianArgs<T>& a) {
 }  // namespace
 
 template <class T>
-void override_kernels(Table<T>& table) {
+void override_tv(Table<T>& table) {
   table.tv_energy = energy<T>;
   table.tv_hessian = hessian<T>;
 }
-template void override_kernels(Table<float>&);
-template void override_kernels(Table<double>&);
+template void override_tv(Table<float>&);
+template void override_tv(Table<double>&);
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND

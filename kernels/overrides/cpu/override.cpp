@@ -1,0 +1,19 @@
+#include "kernels/table.hpp"
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+
+template <class T>
+void override_tv(Table<T>& table);
+template <class T>
+void override_experts(Table<T>& table);
+
+/// The hand-tuned versions of this folder.
+template <class T>
+void override_kernels(Table<T>& table) {
+  override_tv(table);
+  override_experts(table);
+}
+template void override_kernels(Table<float>&);
+template void override_kernels(Table<double>&);
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND
