@@ -61,9 +61,7 @@ DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, 
                            const std::vector<double>& theta) {
   DenoiseModel model;
   model.options = o.model.tv();
-  model.parameters = parameters.segments();
-  for (Segment& s : model.parameters)
-    s.initial = std::clamp(parameters.value(s.name, theta), s.lower, s.upper);
+  model.parameters = parameters.at(theta);
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
   return model;

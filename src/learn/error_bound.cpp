@@ -47,14 +47,17 @@ ErrorBound error_bound(const BoundInputs& in) {
   out.adjoint += std::sqrt(rounding);
 
   out.columns = std::numeric_limits<double>::infinity();
-  if (in.norm_v.size() != p) return out;
-  out.column_entries.resize(p);
-  for (std::size_t j = 0; j < p; ++j)
-    out.column_entries[j] = in.norm_v[j] * lg * eps + in.v[j].hessian_vq +
-                            std::min(in.v[j].hessian_v * rho, in.v[j].energy_v * phi) +
-                            in.residual_v[j] * rho + in.q.mixed_q[j] + mixed_f[j] + in.q.rounding[j] +
-                            in.norm_v[j] * in.residual_rounding;
-  out.columns = norm(out.column_entries);
+  for (std::size_t j = 0; j < in.norm_v.size(); ++j) {
+    double mixed = 0;  // |dB_j^T q| + |f^T dB_j| + rounding
+    for (std::size_t b = 0; b < p; ++b) {
+      const double part = in.direction.empty() ? (b == j ? 1 : 0) : in.direction[j][b];
+      if (part > 0) mixed += part * (in.q.mixed_q[b] + mixed_f[b] + in.q.rounding[b]);
+    }
+    out.column_entries.push_back(in.norm_v[j] * lg * eps + in.v[j].hessian_vq +
+                                 std::min(in.v[j].hessian_v * rho, in.v[j].energy_v * phi) +
+                                 in.residual_v[j] * rho + mixed + in.norm_v[j] * in.residual_rounding);
+  }
+  if (in.direction.empty() && in.norm_v.size() == p) out.columns = norm(out.column_entries);
   return out;
 }
 

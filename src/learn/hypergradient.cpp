@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
@@ -41,7 +40,9 @@ struct ImplicitHypergradient<T>::Impl {
   std::size_t p;
   Tensor<T> q;
   std::vector<Tensor<T>> v;
-  bool warm = false, has_columns = false;
+  bool warm = false;
+  int columns = 0;  // solved for: p, or 1 for a direction
+  bool unit_columns() const { return p <= max_columns; }
 };
 
 namespace {
@@ -68,14 +69,12 @@ class Evaluation {
         b_(frame.view<T>(shape_)),
         work_(frame.view<T>(shape_)),
         residual_(frame.view<T>(shape_)),
-        told_(frame.view<double>({3 + energy_.mixed_sums() + energy_.bound_sums() +
-                                      static_cast<int>(std::max(p_, p_ * (p_ + 1) / 2)),
-                                  shape_.n, 1, 1})),
+        told_(frame.view<double>(
+            {3 + energy_.mixed_sums() + energy_.bound_sums() + product_rows(), shape_.n, 1, 1})),
         dots_(rows(told_, 0, 3)),
         mixed_(rows(told_, 3, energy_.mixed_sums())),
         bounds_(rows(told_, 3 + energy_.mixed_sums(), energy_.bound_sums())),
-        products_(rows(told_, 3 + energy_.mixed_sums() + energy_.bound_sums(),
-                       static_cast<int>(std::max(p_, p_ * (p_ + 1) / 2)))),
+        products_(rows(told_, 3 + energy_.mixed_sums() + energy_.bound_sums(), product_rows())),
         device_epsilon_(frame.view<double>({shape_.n, 1, 1, 1})),
         device_gradient_(frame.view<double>({shape_.n, 1, 1, 1})),
         inputs_(n_) {
@@ -98,7 +97,6 @@ class Evaluation {
       in.hessian_lipschitz = c.hessian_lipschitz;
       in.epsilon = epsilon_[i];
       in.mixed_lipschitz = c.mixed_lipschitz;
-      in.norm_mixed.resize(p_);
     }
   }
 
@@ -114,7 +112,8 @@ class Evaluation {
     energy_.directional_sums(context_, active_.active(), x_, q, {}, {device_epsilon_, device_gradient_},
                              bounds_);
     count_other(2);
-    for (std::size_t j = 0; j < p_; ++j) column(j);
+    if (unit_columns())
+      for (std::size_t j = 0; j < p_; ++j) column(unit_vector(j), static_cast<int>(j));
     const std::vector<double> all = fetch(context_, told_).wait(context_);
     const std::span<const double> norms = part(all, dots_), bounds = part(all, bounds_);
     const double unit = std::numeric_limits<T>::epsilon() / 2;
@@ -125,57 +124,59 @@ class Evaluation {
       in.norm_q = std::sqrt(norms[n_ + i]);
       in.residual_rounding = unit * (20 * lipschitz_ * in.norm_q + 4 * in.norm_b);
       in.q = energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, 0);
+      if (!in.q.norm_mixed.empty()) in.norm_mixed = in.q.norm_mixed;
+      if (!in.q.mixed_lipschitz.empty()) in.mixed_lipschitz = in.q.mixed_lipschitz;
     }
+    if (unit_columns()) measured_norms(part(all, products_));
     const double summation = (64 + static_cast<double>(shape_.image()) / 1024) * 0x1p-53;
-    const std::span<const double> column_norms = part(all, products_);
-    for (std::size_t j = 0; j < p_; ++j) {
-      for (std::size_t i = 0; i < n_; ++i) {
-        BoundInputs& in = inputs_[i];
-        in.norm_mixed[j] = std::sqrt(column_norms[j * n_ + i]) * (1 + 1e-6);
-        in.q.rounding[j] += summation * in.norm_mixed[j] * in.norm_q;
-      }
-    }
+    for (BoundInputs& in : inputs_)
+      for (std::size_t b = 0; b < in.norm_mixed.size(); ++b)
+        in.q.rounding[b] += summation * in.norm_mixed[b] * in.norm_q;
     return energy_.mixed(part(all, mixed_));
   }
 
   /// A v_j = B_j for all j; returns <v_j, b - A q> per image [N][p] and the Gauss-Newton matrix.
   std::vector<double> solve_columns(View<T> q, std::vector<Tensor<T>>& v, bool warm,
                                     std::vector<double>& gauss_newton) {
-    energy_.hessian_product(context_, active_.active(), weights_, q, work_, row(dots_, 2));
-    work.hessian_products += n_;
-    kernel_table<T>(context_).combine(
-        stream_of(context_), {active_.active(), shape_.image(), b_.device_data(), work_.device_data(), 1, -1,
-                              nullptr, nullptr, residual_.device_data()});
-    std::vector<double> correction(n_ * p_), tolerance(n_);
+    correction_residual(q);
+    std::vector<double> correction(n_ * p_);
     for (std::size_t j = 0; j < p_; ++j) {
-      column(j);
-      for (std::size_t i = 0; i < n_; ++i)
-        tolerance[i] =
-            inputs_[i].norm_mixed[j] > 0 ? request_.column_tolerance * inputs_[i].norm_mixed[j] : 1;
-      LinearRequest request;
-      request.per_image = tolerance;
-      request.warm_start = warm;
-      if (const auto vanishing = zero_columns(j)) scale(v[j].view(), *vanishing);
-      std::vector<double> rho;
-      absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v[j].view()), rho);
-      dot(v[j].view(), residual_, 0);
-      dot(v[j].view(), v[j].view(), 1);
-      energy_.directional_sums(context_, active_.active(), x_, q, v[j].view(),
-                               {device_epsilon_, device_gradient_}, bounds_);
-      count_other(1);
-      const std::vector<double> all = fetch(context_, told_).wait(context_);
-      const std::span<const double> products = part(all, dots_), bounds = part(all, bounds_);
-      for (std::size_t i = 0; i < n_; ++i) {
-        BoundInputs& in = inputs_[i];
-        correction[i * p_ + j] = products[i];
-        in.norm_v.push_back(std::sqrt(products[n_ + i]) * (1 + 1e-6));
-        in.residual_v.push_back(rho[i]);
-        in.v.push_back(
-            energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, in.norm_v.back()));
-      }
+      column(unit_vector(j), 0);
+      std::vector<double> norms(n_);
+      for (std::size_t i = 0; i < n_; ++i) norms[i] = inputs_[i].norm_mixed[j];
+      const std::vector<double> products = solve_column(q, v[j].view(), norms, warm);
+      for (std::size_t i = 0; i < n_; ++i) correction[i * p_ + j] = products[i];
     }
     gram(v, gauss_newton);
     return correction;
+  }
+
+  /// A v = B d; the derivative of f along d from z and its correction, with the bound of mathematics.md
+  /// section 6.1, ADJ.
+  DirectionalDerivative solve_direction(View<T> q, View<T> v, std::span<const double> d,
+                                        std::span<const double> z) {
+    correction_residual(q);
+    const std::vector<double> blocks = block_norms(d);
+    for (BoundInputs& in : inputs_) in.direction = {blocks};
+    column(d, 0);
+    std::vector<double> norms = fetch(context_, row(products_, 0)).wait(context_);
+    for (double& e : norms) e = std::sqrt(e) * (1 + 1e-6);
+    const std::vector<double> products = solve_column(q, v, norms, false);
+    DirectionalDerivative along;
+    double still = 0, adding = 0;
+    for (std::size_t j = 0; j < d.size(); ++j) {
+      along.slope += z[j] * d[j];
+      adding += std::abs(z[j] * d[j]);
+    }
+    for (std::size_t i = 0; i < n_; ++i) {
+      along.slope -= products[i];
+      along.error += error_bound(inputs_[i]).column_entries[0];
+      still += without_epsilon(inputs_[i]).column_entries[0];
+    }
+    along.error += 1e-15 * adding * static_cast<double>(d.size());
+    along.part_delta = std::min(still, along.error);
+    along.part_epsilon = along.error - along.part_delta;
+    return along;
   }
 
   const std::vector<BoundInputs>& inputs() const { return inputs_; }
@@ -200,6 +201,71 @@ class Evaluation {
     upload<double>(context_, epsilon_, device_epsilon_);
   }
 
+  /// Products A q and the residual b - A q, with which columns correct z.
+  void correction_residual(View<T> q) {
+    energy_.hessian_product(context_, active_.active(), weights_, q, work_, row(dots_, 2));
+    work.hessian_products += n_;
+    kernel_table<T>(context_).combine(
+        stream_of(context_), {active_.active(), shape_.image(), b_.device_data(), work_.device_data(), 1, -1,
+                              nullptr, nullptr, residual_.device_data()});
+  }
+
+  /// A v = B d, B d in `work_` with the given norms, and the inputs of its bound; returns <v, b - A q> per
+  /// image.
+  std::vector<double> solve_column(View<T> q, View<T> v, std::span<const double> norms, bool warm) {
+    std::vector<double> tolerance(n_), factors(n_, 1);
+    for (std::size_t i = 0; i < n_; ++i) {
+      tolerance[i] = norms[i] > 0 ? request_.column_tolerance * norms[i] : 1;
+      if (norms[i] == 0) factors[i] = 0;  // where B d vanishes so does v
+    }
+    LinearRequest request;
+    request.per_image = tolerance;
+    request.warm_start = warm;
+    if (warm && std::count(factors.begin(), factors.end(), 0.0) > 0) scale(v, factors);
+    std::vector<double> rho;
+    absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v), rho);
+    dot(v, residual_, 0);
+    dot(v, v, 1);
+    energy_.directional_sums(context_, active_.active(), x_, q, v, {device_epsilon_, device_gradient_},
+                             bounds_);
+    count_other(1);
+    const std::vector<double> all = fetch(context_, told_).wait(context_);
+    const std::span<const double> products = part(all, dots_), bounds = part(all, bounds_);
+    for (std::size_t i = 0; i < n_; ++i) {
+      BoundInputs& in = inputs_[i];
+      in.norm_v.push_back(std::sqrt(products[n_ + i]) * (1 + 1e-6));
+      in.residual_v.push_back(rho[i]);
+      in.v.push_back(
+          energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, in.norm_v.back()));
+    }
+    return {products.begin(), products.begin() + static_cast<std::ptrdiff_t>(n_)};
+  }
+
+  bool unit_columns() const { return p_ <= ImplicitHypergradient<T>::max_columns; }
+  int product_rows() const { return unit_columns() ? static_cast<int>(std::max(p_, p_ * (p_ + 1) / 2)) : 1; }
+  std::vector<double> unit_vector(std::size_t j) const {
+    std::vector<double> unit(p_, 0);
+    unit[j] = 1;
+    return unit;
+  }
+  std::vector<double> block_norms(std::span<const double> d) const {
+    std::vector<double> norms;
+    std::size_t begin = 0;
+    for (std::size_t end : energy_.blocks()) {
+      norms.push_back(norm_of(d.subspan(begin, end - begin)) * (1 + 1e-14));
+      begin = end;
+    }
+    return norms;
+  }
+  /// |B_j| of the columns just formed.
+  void measured_norms(std::span<const double> squares) {
+    for (std::size_t i = 0; i < n_; ++i) {
+      inputs_[i].norm_mixed.resize(p_);
+      for (std::size_t j = 0; j < p_; ++j)
+        inputs_[i].norm_mixed[j] = std::sqrt(squares[j * n_ + i]) * (1 + 1e-6);
+    }
+  }
+
   void count_other(std::uint64_t passes) { work.other += passes * n_; }
   /// Rows [first, first + count) of per-image numbers [rows][N].
   static View<double> rows(View<double> of, int first, int count) {
@@ -220,28 +286,15 @@ class Evaluation {
                                                         b.device_data(), false, out.device_data()});
   }
   void dot(View<const T> a, View<const T> b, int k) { dot(a, b, row(dots_, k)); }
-  /// Where B_j vanishes so does v_j: factors 0 there and 1 elsewhere, or nothing when no column vanishes.
-  std::optional<std::vector<double>> zero_columns(std::size_t j) const {
-    std::vector<double> factors(n_, 1);
-    bool any = false;
-    for (std::size_t i = 0; i < n_; ++i)
-      if (inputs_[i].norm_mixed[j] == 0) {
-        factors[i] = 0;
-        any = true;
-      }
-    return any ? std::optional(factors) : std::nullopt;
-  }
   void scale(View<T> v, std::span<const double> factors) {
     upload<double>(context_, factors, row(dots_, 0));
     kernel_table<T>(context_).combine(stream_of(context_),
                                       {active_.active(), shape_.image(), v.device_data(), nullptr, 1, 0,
                                        row(dots_, 0).device_data(), nullptr, v.device_data()});
   }
-  /// B e_j into `work_`, its squared norm into row j of the products.
-  void column(std::size_t j) {
-    std::vector<double> unit(p_, 0);
-    unit[j] = 1;
-    energy_.mixed_forward(context_, active_.active(), x_, unit, work_, row(products_, static_cast<int>(j)));
+  /// B d into `work_`, its squared norm into row j of the products.
+  void column(std::span<const double> d, int j) {
+    energy_.mixed_forward(context_, active_.active(), x_, d, work_, row(products_, j));
     count_other(1);
   }
   void absorb(const SolveReport& report, std::vector<double>& certificate) {
@@ -287,10 +340,10 @@ class Evaluation {
 void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mixed,
               std::span<const double> correction, std::span<const double> penalty_gradient,
               HypergradientResult& r) {
-  const std::size_t n = inputs.size(), p = penalty_gradient.size();
+  const std::size_t n = inputs.size(), p = penalty_gradient.size(), blocks = r.block_end.size();
   r.z.assign(penalty_gradient.begin(), penalty_gradient.end());
-  r.entry_bound.assign(p, 0);
-  std::vector<double> solves(p, 0), rounding(p, 0);
+  r.block_bound.assign(blocks, 0);
+  std::vector<double> solves(blocks, 0), rounding(blocks, 0);
   r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns = 0;
   r.corrected = !correction.empty();
   double best = 0;  // sum of the images' smallest bounds
@@ -304,23 +357,24 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
     const bool columns = bound.columns <= plain;
     best += std::min(plain, bound.columns);
     const bool entries = columns || bound.directional <= plain;
-    for (std::size_t j = 0; j < p; ++j) {
-      r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);
-      r.entry_bound[j] +=
-          columns ? bound.column_entries[j] : (entries ? bound.directional_entries[j] : plain);
-      solves[j] += columns ? still.column_entries[j] : still.directional_entries[j];
-      rounding[j] +=
-          inputs[i].q.rounding[j] + (columns ? inputs[i].norm_v[j] * inputs[i].residual_rounding : 0);
+    for (std::size_t j = 0; j < p; ++j) r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);
+    for (std::size_t b = 0; b < blocks; ++b) {
+      r.block_bound[b] +=
+          columns ? bound.column_entries[b] : (entries ? bound.directional_entries[b] : plain);
+      solves[b] += columns ? still.column_entries[b] : still.directional_entries[b];
+      rounding[b] +=
+          inputs[i].q.rounding[b] + (columns ? inputs[i].norm_v[b] * inputs[i].residual_rounding : 0);
     }
   }
   // Adding up the images and the penalty in double.
-  for (std::size_t j = 0; j < p; ++j) {
-    const double adding =
-        1e-15 * (std::abs(r.z[j]) + std::abs(penalty_gradient[j])) * static_cast<double>(n + 2);
-    r.entry_bound[j] += adding;
-    best += adding;
-  }
-  r.omega = std::min(norm_of(r.entry_bound), best);
+  for (std::size_t b = 0, j = 0; b < blocks; ++b)
+    for (; j < r.block_end[b]; ++j) {
+      const double adding =
+          1e-15 * (std::abs(r.z[j]) + std::abs(penalty_gradient[j])) * static_cast<double>(n + 2);
+      r.block_bound[b] += adding;
+      best += adding;
+    }
+  r.omega = std::min(norm_of(r.block_bound), best);
   r.rounding = norm_of(rounding);
   r.part_delta = std::min(norm_of(solves), r.omega);
   r.part_epsilon = r.omega - r.part_delta;
@@ -338,8 +392,8 @@ ImplicitHypergradient<T>::ImplicitHypergradient(Context& context, const BilevelP
                      {},
                      {}}) {
   impl_->q = Tensor<T>(context, impl_->shape);
-  if (impl_->p <= max_columns)
-    for (std::size_t j = 0; j < impl_->p; ++j) impl_->v.emplace_back(context, impl_->shape);
+  for (std::size_t j = 0; j < (impl_->unit_columns() ? impl_->p : 1); ++j)
+    impl_->v.emplace_back(context, impl_->shape);
 }
 
 template <class T>
@@ -362,15 +416,23 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
   m.problem.penalty(theta, penalty_gradient);
 
   HypergradientResult result;
+  result.block_end = m.problem.energy().blocks();
   const std::vector<double> mixed = evaluation.solve(m.q.view(), m.warm);
   m.warm = true;
   assemble(evaluation.inputs(), mixed, {}, penalty_gradient, result);
   const bool enough = request.sufficient >= 0 && result.omega <= request.sufficient * norm_of(result.z);
-  if (!enough && request.columns && !m.v.empty()) {
+  if (m.unit_columns() && request.columns && !enough) {
     const std::vector<double> correction =
-        evaluation.solve_columns(m.q.view(), m.v, m.has_columns, result.gauss_newton);
-    m.has_columns = true;
+        evaluation.solve_columns(m.q.view(), m.v, m.columns > 0, result.gauss_newton);
+    m.columns = static_cast<int>(m.p);
     assemble(evaluation.inputs(), mixed, correction, penalty_gradient, result);
+  } else if (!m.unit_columns() && request.direction) {
+    m.columns = 0;
+    const std::vector<double> d = request.direction(result);
+    if (!d.empty()) {
+      result.along = evaluation.solve_direction(m.q.view(), m.v[0].view(), d, result.z);
+      m.columns = 1;
+    }
   }
   result.work = evaluation.work;
   result.status = evaluation.status;
@@ -380,17 +442,17 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
 }
 
 template <class T>
-bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x, std::span<const double> direction,
-                                       View<T> x0) const {
+bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x,
+                                       std::span<const double> coefficients, View<T> x0) const {
   const Impl& m = *impl_;
-  if (!m.has_columns) return false;
+  if (m.columns == 0) return false;
   Frame frame(context);
   ActiveSet active(context, frame, m.shape.n);
-  for (std::size_t j = 0; j < m.p; ++j) {
+  for (std::size_t j = 0; j < static_cast<std::size_t>(m.columns); ++j) {
     const T* from = j == 0 ? x.device_data() : x0.device_data();
     kernel_table<T>(context).combine(stream_of(context),
                                      {active.active(), m.shape.image(), from, m.v[j].view().device_data(), 1,
-                                      -direction[j], nullptr, nullptr, x0.device_data()});
+                                      -coefficients[j], nullptr, nullptr, x0.device_data()});
   }
   return true;
 }
@@ -398,7 +460,7 @@ bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x, std::s
 template <class T>
 std::vector<T> ImplicitHypergradient<T>::save(Context& context) const {
   std::vector<T> state = download(context, impl_->q);
-  if (!impl_->has_columns) return state;
+  if (!has_columns()) return state;
   for (const Tensor<T>& v : impl_->v) {
     const std::vector<T> column = download(context, v);
     state.insert(state.end(), column.begin(), column.end());
@@ -417,12 +479,12 @@ void ImplicitHypergradient<T>::restore(Context& context, std::span<const T> stat
   m.q.upload(context, state.subspan(0, batch));
   for (std::size_t j = 0; j < columns; ++j) m.v[j].upload(context, state.subspan((1 + j) * batch, batch));
   m.warm = true;
-  m.has_columns = has_columns;
+  m.columns = static_cast<int>(columns);
 }
 
 template <class T>
 bool ImplicitHypergradient<T>::has_columns() const {
-  return impl_->has_columns;
+  return impl_->unit_columns() && impl_->columns > 0;
 }
 
 template class BILEVEL_API ImplicitHypergradient<float>;

@@ -21,12 +21,14 @@ Step finish(const Parameters& parameters, std::span<const double> theta, const H
   Step step;
   step.theta = parameters.project(target);
   step.direction.resize(theta.size());
-  double entries = 0;
-  for (std::size_t j = 0; j < theta.size(); ++j) {
-    step.direction[j] = step.theta[j] - theta[j];
-    entries += r.entry_bound[j] * std::abs(step.direction[j]);
+  for (std::size_t j = 0; j < theta.size(); ++j) step.direction[j] = step.theta[j] - theta[j];
+  double blocks = 0;
+  std::size_t begin = 0;
+  for (std::size_t b = 0; b < r.block_end.size(); ++b) {
+    blocks += r.block_bound[b] * step_norm(std::span(step.direction).subspan(begin, r.block_end[b] - begin));
+    begin = r.block_end[b];
   }
-  step.error = std::min(entries, r.omega * step_norm(step.direction));
+  step.error = std::min(blocks, r.omega * step_norm(step.direction));
   return step;
 }
 

@@ -62,26 +62,51 @@ Transform transform_from(const std::string& name) {
   throw ConfigError("transform '" + name + "': unknown; use identity, exp or log10.");
 }
 
+std::size_t Segment::size() const {
+  std::size_t count = 1;
+  for (int extent : shape) count *= static_cast<std::size_t>(extent);
+  return count;
+}
+std::span<const double> Segment::initial_values() const {
+  return shape.empty() ? std::span(&initial, 1) : std::span<const double>(values);
+}
+
+namespace {
+
+void require_valid(const Segment& s) {
+  for (int extent : s.shape)
+    if (extent < 1) throw ConfigError("parameter '" + s.name + "' is an array without entries.");
+  const std::span<const double> values = s.initial_values();
+  if (values.size() != s.size())
+    throw ConfigError("parameter '" + s.name + "' has " + std::to_string(values.size()) +
+                      " values for an array of " + std::to_string(s.size()) + ".");
+  for (double v : values)
+    if (!std::isfinite(v) || !(v >= s.lower) || !(v <= s.upper))
+      throw ConfigError("parameter '" + s.name + "' = " + std::to_string(v) +
+                        " must be a finite number between " + std::to_string(s.lower) + " and " +
+                        std::to_string(s.upper) + ".");
+  if (s.learned && s.transform != Transform::identity && !(s.lower > 0))
+    throw ConfigError("parameter '" + s.name +
+                      "' is learned on a logarithmic scale and needs a positive lower bound.");
+}
+
+}  // namespace
+
 Parameters::Parameters(std::vector<Segment> segments) : segments_(std::move(segments)) {
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     const Segment& s = segments_[i];
     for (std::size_t j = 0; j < i; ++j)
       if (segments_[j].name == s.name) throw ConfigError("parameter '" + s.name + "' is given twice.");
-    if (!std::isfinite(s.initial) || !(s.initial >= s.lower) || !(s.initial <= s.upper))
-      throw ConfigError("parameter '" + s.name + "' = " + std::to_string(s.initial) +
-                        " must be a finite number between " + std::to_string(s.lower) + " and " +
-                        std::to_string(s.upper) + ".");
-    if (!s.learned) continue;
-    if (s.transform != Transform::identity && !(s.lower > 0))
-      throw ConfigError("parameter '" + s.name +
-                        "' is learned on a logarithmic scale and needs a positive lower bound.");
-    learned_.push_back(i);
+    require_valid(s);
+    if (s.learned) learned_.insert(learned_.end(), s.size(), i);
   }
 }
 
 std::vector<double> Parameters::initial() const {
   std::vector<double> theta;
-  for (std::size_t i : learned_) theta.push_back(to_theta(segments_[i].transform, segments_[i].initial));
+  for (const Segment& s : segments_)
+    if (s.learned)
+      for (double v : s.initial_values()) theta.push_back(to_theta(s.transform, v));
   return theta;
 }
 std::vector<double> Parameters::lower() const {
@@ -114,9 +139,33 @@ int Parameters::entry(const std::string& name) const {
 }
 
 double Parameters::value(const std::string& name, std::span<const double> theta) const {
-  const int j = entry(name);
+  if (!segments_[find(name)].shape.empty())
+    throw ConfigError("parameter '" + name + "' is an array, not one number.");
+  return values(name, theta)[0];
+}
+
+std::vector<double> Parameters::values(const std::string& name, std::span<const double> theta) const {
+  const int first = entry(name);
   const Segment& s = segments_[find(name)];
-  return j < 0 ? s.initial : to_value(s.transform, theta[static_cast<std::size_t>(j)]);
+  const std::span<const double> fixed = s.initial_values();
+  std::vector<double> out(fixed.begin(), fixed.end());
+  if (first >= 0)
+    for (std::size_t k = 0; k < out.size(); ++k)
+      out[k] = to_value(s.transform, theta[static_cast<std::size_t>(first) + k]);
+  return out;
+}
+
+std::vector<Segment> Parameters::at(std::span<const double> theta) const {
+  std::vector<Segment> out = segments_;
+  for (Segment& s : out) {
+    std::vector<double> v = values(s.name, theta);
+    for (double& e : v) e = std::clamp(e, s.lower, s.upper);
+    if (s.shape.empty())
+      s.initial = v[0];
+    else
+      s.values = std::move(v);
+  }
+  return out;
 }
 
 }  // namespace v0

@@ -19,11 +19,6 @@ Parameters tv_parameters() {
 }
 
 template <class T>
-Energy<T>::~Energy() = default;
-template class BILEVEL_API Energy<float>;
-template class BILEVEL_API Energy<double>;
-
-template <class T>
 struct TvEnergy<T>::Impl {
   Parameters parameters;
   TvOptions options;

@@ -55,7 +55,8 @@ Json record_json(const IterationRecord& r, const Parameters& parameters) {
             {"seconds", r.seconds},
             {"status", r.status}};
   json["theta"] = Json::object();
-  for (const Segment& s : parameters.segments()) json["theta"][s.name] = parameters.value(s.name, r.theta);
+  for (const Segment& s : parameters.segments())  // arrays are left to model.json and the checkpoints
+    if (s.shape.empty()) json["theta"][s.name] = parameters.value(s.name, r.theta);
   const auto add = [&json](const char* name, double value) {
     if (std::isfinite(value)) json[name] = value;
   };

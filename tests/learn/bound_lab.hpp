@@ -99,7 +99,7 @@ class BoundLab {
     const OracleGradients z = oracle_gradients(instance(), setup.images(x), gradient.save(setup.context));
     const double error = distance(r.z, exact), plain = distance(z.plain, exact);
     EXPECT_LE(error, r.omega);
-    for (std::size_t j = 0; j < exact.size(); ++j) EXPECT_LE(std::fabs(r.z[j] - exact[j]), r.entry_bound[j]);
+    for (std::size_t j = 0; j < exact.size(); ++j) EXPECT_LE(std::fabs(r.z[j] - exact[j]), r.block_bound[j]);
     EXPECT_LE(plain, r.omega_theorem) << "T";
     EXPECT_LE(plain, r.omega_adjoint) << "Q";
     EXPECT_LE(plain, r.omega_directional) << "DL";

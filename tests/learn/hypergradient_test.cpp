@@ -286,7 +286,7 @@ TEST(Hypergradient, DoesNotDependOnThreads) {
   for (const HypergradientResult& r : results) {
     EXPECT_EQ(r.z, results[0].z);
     EXPECT_EQ(r.omega, results[0].omega);
-    EXPECT_EQ(r.entry_bound, results[0].entry_bound);
+    EXPECT_EQ(r.block_bound, results[0].block_bound);
     EXPECT_EQ(r.gauss_newton, results[0].gauss_newton);
     EXPECT_EQ(r.work, results[0].work);
   }

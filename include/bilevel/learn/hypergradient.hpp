@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,23 +14,36 @@
 namespace bilevel {
 inline namespace v0 {
 
+struct HypergradientResult;
+
 struct HypergradientRequest {
   double delta = 0.1;            ///< residual of N A q_i = x_i - x_i_true to reach, per image
-  double column_tolerance = .1;  ///< residual of A v_j = B_j relative to |B_j|
+  double column_tolerance = .1;  ///< residual of A v_j = B d_j relative to |B d_j|
   bool columns = true;           ///< may solve for adjoint columns (theta of at most max_columns entries)
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
   double sufficient = -1;
+  /// Given z, a direction d of theta along which the derivative is to be certified, or nothing. Ignored when
+  /// columns are solved for.
+  std::function<std::vector<double>(const HypergradientResult&)> direction = {};
 };
 
-/// z with |z - grad f| <= omega, and |z_j - (grad f)_j| <= entry_bound_j.
+/// The derivative of f along a direction d: |slope - <grad f, d>| <= error.
+struct DirectionalDerivative {
+  double slope = 0, error = 0;
+  double part_epsilon = 0, part_delta = 0;  ///< first-order split of the error
+};
+
+/// z with |z - grad f| <= omega, and |(z - grad f)_b| <= block_bound_b for the blocks of theta.
 struct HypergradientResult {
   std::vector<double> z;
   double omega = 0;
-  std::vector<double> entry_bound;
-  double rounding = 0;                      ///< part of omega that no accuracy of the solves removes
-  double part_epsilon = 0, part_delta = 0;  ///< first-order split of omega: what eps and delta contribute
-  bool corrected = false;                   ///< columns were used
-  std::vector<double> gauss_newton;         ///< p x p, sum_i V_i^T V_i / N; empty without columns
+  std::vector<double> block_bound;
+  std::vector<std::size_t> block_end;
+  double rounding = 0;                         ///< part of omega that no accuracy of the solves removes
+  double part_epsilon = 0, part_delta = 0;     ///< first-order split of omega: what eps and delta contribute
+  bool corrected = false;                      ///< columns were used
+  std::vector<double> gauss_newton;            ///< p x p, sum_i V_i^T V_i / N; empty without columns
+  std::optional<DirectionalDerivative> along;  ///< the direction of the request, if it gave one
   /// Sums over the images of each form; columns is infinite when not computed.
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   std::vector<double> residual;  ///< R_i
@@ -38,7 +53,8 @@ struct HypergradientResult {
 };
 
 /// Implicit differentiation: A q = grad g at x~, z = -B^T q + grad J, with its certified error bound. Keeps q
-/// and the adjoint columns v_j = A^{-1} B_j as warm starts.
+/// and the adjoint columns v_j = A^{-1} B d_j, d_j the unit vectors (warm starts) or the one direction asked
+/// for.
 template <class T>
 class BILEVEL_API ImplicitHypergradient {
  public:
@@ -52,14 +68,14 @@ class BILEVEL_API ImplicitHypergradient {
   HypergradientResult compute(Context&, std::span<const double> theta, View<const T> x,
                               std::span<const double> epsilon, const HypergradientRequest&);
 
-  /// x0 = x - sum_j v_j direction_j, the first-order prediction of xhat(theta + direction). False without
-  /// columns.
-  bool predict(Context&, View<const T> x, std::span<const double> direction, View<T> x0) const;
+  /// x0 = x - sum_j v_j coefficient_j, the first-order prediction of xhat(theta + sum_j coefficient_j d_j).
+  /// False without columns.
+  bool predict(Context&, View<const T> x, std::span<const double> coefficients, View<T> x0) const;
 
-  /// Warm-start state, for checkpoints: q, then the columns if there are any.
+  /// Warm-start state, for checkpoints: q, then the columns of the unit vectors if there are any.
   std::vector<T> save(Context&) const;
   void restore(Context&, std::span<const T> state, bool has_columns);
-  bool has_columns() const;
+  bool has_columns() const;  ///< of the unit vectors
 
  private:
   struct Impl;

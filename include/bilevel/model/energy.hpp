@@ -9,12 +9,12 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Constants valid for all x: mu-strong convexity, L-smoothness, Lipschitz constants of the Hessian (L_H) and
-/// of the columns of the mixed derivative (L_B), see mathematics.md sections 1 and 4.
+/// of the mixed derivative (L_B), see mathematics.md sections 1 and 4.
 struct Curvature {
   double mu = 0;
   double lipschitz = 0;
   double hessian_lipschitz = 0;
-  std::vector<double> mixed_lipschitz;  ///< one per entry of theta
+  std::vector<double> mixed_lipschitz;  ///< one per block of theta; infinite where there is none for all x
 };
 
 /// Bounds valid on the ball of radius epsilon around x, per image.
@@ -39,9 +39,12 @@ struct DirectionalBound {
   double hessian_v = 0;              ///< |f^T (A - A~) v| <= hessian_v |f|
   double energy_v = 0;               ///< and <= energy_v times the energy norm of f
   double hessian_vq = 0;             ///< |v^T (A - A~) q|
-  std::vector<double> mixed_q;       ///< |(B - B~)_j^T q| per entry of theta
-  std::vector<double> energy_mixed;  ///< |f^T (B - B~)_j| <= energy_mixed_j times the energy norm of f
-  std::vector<double> rounding;      ///< rounding of the computed (B~^T q)_j
+  std::vector<double> mixed_q;       ///< |(B - B~)_b^T q| per block b of theta
+  std::vector<double> energy_mixed;  ///< |(B - B~)_b^T f| <= energy_mixed_b times the energy norm of f
+  std::vector<double> rounding;      ///< rounding of the computed (B~^T q)_b
+  /// |B~_b| and the Lipschitz constants of B_b between x~ and xhat; empty where the columns are measured and
+  /// the constants of curvature() hold.
+  std::vector<double> norm_mixed, mixed_lipschitz;
 };
 
 /// Per-image measurements that directional bounds start from.
@@ -60,6 +63,8 @@ class BILEVEL_API Energy {
 
   virtual Shape shape() const = 0;             ///< of x: [N,1,H,W]
   virtual std::size_t parameters() const = 0;  ///< entries of theta
+  /// Ends of the blocks of theta whose errors are bounded together, in order; one entry each by default.
+  virtual std::vector<std::size_t> blocks() const;
   /// Sets theta. Throws ConfigError when a value is outside the model's domain.
   virtual void bind(std::span<const double> theta) = 0;
   virtual Curvature curvature() const = 0;
@@ -86,7 +91,7 @@ class BILEVEL_API Energy {
   virtual int mixed_sums() const = 0;
   virtual void mixed_adjoint(Context&, const Active&, View<const T> x, View<const T> q,
                              View<double> sums) const = 0;
-  /// (B^T q) per image, [N][p].
+  /// (B^T q) per image, [N][p], p entries of theta.
   virtual std::vector<double> mixed(std::span<const double> sums) const = 0;
   /// out = B direction and its squared norm per image.
   virtual void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction,
