@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <sstream>
 #include <stdexcept>
@@ -415,16 +416,18 @@ Vector moved(Vector x, Real step, const Vector& d) {
   return x;
 }
 
-// Bound of ||Hess Phi||: a tap of filter k adds at most 2 |tap| to ||C_k||, and rho'' <= 2/nu.
-Real curvature_bound(const FoeProblem& problem) {
-  Real bound = 1 + problem.mu;
+// ||Hess Phi(x)|| is at most the largest row sum of moduli.
+Real curvature_bound(const FoeProblem& problem, const Vector& x) {
+  const Vector maps = curvature_maps(problem, x), ones(problem.pixels(), 1);
+  Vector sums(problem.pixels(), 1 + Real{problem.mu});
   for (int k = 0; k < problem.filters; ++k) {
-    const Expert e = expert(problem, k);
-    Real sum = 0;
-    for (const Real tap : e.taps) sum += std::abs(tap);
-    bound += 2 * e.b / e.nu * 4 * sum * sum;
+    Vector taps = expert(problem, k).taps;
+    for (Real& tap : taps) tap = std::abs(tap);
+    Vector field = apply_c(problem, taps, ones);
+    for (std::size_t p = 0; p < field.size(); ++p) field[p] *= maps[k * field.size() + p];
+    add(sums, apply_c_adjoint(problem, taps, field));
   }
-  return bound;
+  return *std::max_element(sums.begin(), sums.end());
 }
 
 struct State {
@@ -463,17 +466,21 @@ Minimiser minimise(const FoeProblem& problem, const Image& y, const Image& start
   const Vector data = widen(y);
   State state{widen(start.empty() ? y : start), {}};
   state.zeta = psi_field(problem, state.x);
-  const Real rounding = 4e-19L * curvature_bound(problem);
+  Real last = std::numeric_limits<Real>::infinity();
   Minimiser result;
   for (; result.iterations <= 2000; ++result.iterations) {
     const Vector g = extended::gradient(problem, data, state.x);
-    result.gradient_norm = static_cast<double>(extended::norm(g));
-    if (extended::norm(g) <= std::max<Real>(tolerance, rounding * (1 + extended::norm(state.x)))) {
+    const Real now = extended::norm(g);
+    const Real rounding = 4e-19L * curvature_bound(problem, state.x) * (1 + extended::norm(state.x));
+    result.gradient_norm = static_cast<double>(now);
+    const bool at_rounding = now <= rounding && now > last / 2;
+    if (now <= tolerance || at_rounding || !newton_step(problem, data, g, state)) {
+      if (now > std::max<Real>(tolerance, rounding)) break;
       result.x = rounded(state.x);
       result.extended_x = state.x;
       return result;
     }
-    if (!newton_step(problem, data, g, state)) break;
+    last = now;
   }
   std::ostringstream message;
   message << "The oracle's Newton method stopped at ||grad|| = " << result.gradient_norm << " after "

@@ -43,9 +43,20 @@ Field random_dual(const FoeProblem& problem, Random& random) {
   return zeta;
 }
 
-// An image whose responses reach both sides of the bend of the potential.
+// Noise whose responses, in units of nu_k, have the given root mean square.
+Image image_with_responses(const FoeProblem& problem, double size, Random& random) {
+  const Image x = noise(problem.h, problem.w, 1.0, random);
+  double square = 0;
+  for (int k = 0; k < problem.filters; ++k) {
+    const Image t = correlate(problem, k, x);
+    square += dot(t, t) / std::pow(problem.smoothing(k), 2) / (problem.filters * problem.responses());
+  }
+  return add_scaled(Image(x.size(), 0.0), size / std::sqrt(square), x);
+}
+
+// Responses on both sides of the bend of the potentials.
 Image random_image(const FoeProblem& problem, Random& random) {
-  return noise(problem.h, problem.w, random.log_uniform(0.3, 3.0) * problem.smoothing(0), random);
+  return image_with_responses(problem, random.log_uniform(0.3, 0.9), random);
 }
 
 TEST(FoeOperator, HandWorkedResponses) {
@@ -186,8 +197,8 @@ TEST(FoeEnergy, ClosedForms) {
 TEST(FoeDerivatives, TaylorRemaindersHaveTheirOrder) {
   Random random(seed(34));
   for_all_problems(random, [&](const FoeProblem& problem) {
-    const ExtendedImage y = widen(problem.y), x = widen(random_image(problem, random));
-    const ExtendedImage d = widen(scaled_to(random.normal_vector(x.size()), problem.smoothing(0)));
+    const ExtendedImage y = widen(random_image(problem, random)), x = widen(random_image(problem, random)),
+                        d = widen(image_with_responses(problem, 1.0, random));
     const ExtendedImage g = extended::gradient(problem, y, x), hd = extended::hessian_product(problem, x, d);
     const long double value = extended::energy(problem, y, x);
     const auto moved = [&](double t) {
