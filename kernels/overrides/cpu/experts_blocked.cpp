@@ -7,11 +7,6 @@ namespace {
 
 using namespace blocked;
 
-template <class V, class T>
-V* image_of(V* batch, const ExpertsModel<T>& m, int image) {
-  return batch + static_cast<long long>(image) * m.height * m.width;
-}
-
 template <class T, template <class> class Rho, int size>
 struct EnergyBlocks {
   static constexpr int sums = 5;
@@ -87,12 +82,10 @@ struct HessianBlocks {
     const ExpertsModel<T>& m = a.model;
     const Blocks<T, size> tile(m, t, true);
     typename Blocks<T, size>::Gathered gathered;
-    const T* maps = image_of(a.maps, m, t.image * m.filters) + tile.columns.response_begin;
-    const long long plane = static_cast<long long>(m.height) * m.width;
     tile.filtered(
         m, image_of(a.p, m, t.image), gathered, [](int) { return T(1); },
         [&](int k, int r, const T* z, T* field) {
-          const T* map = maps + k * plane + static_cast<long long>(r) * m.width;
+          const T* map = a.maps + map_element(m, t.image, k, r, tile.columns.response_begin);
           for (int c = 0; c < tile.responses; ++c) field[c] = map[c] * z[c];
         });
     ColumnSums<1> sum;
@@ -115,23 +108,25 @@ struct HessianBlocks {
 
 template <class T>
 void energy(const Stream& stream, const ExpertsEnergyArgs<T>& a) {
-  with_size(a.model, [&](auto size) {
-    if (a.model.potential == Potential::huber_c2)
-      launch<size>(stream, a.model, a.active, EnergyBlocks<T, HuberC2, size>{a});
-    else
-      launch<size>(stream, a.model, a.active, EnergyBlocks<T, Charbonnier, size>{a});
-  });
+  launch_potential<T, EnergyBlocks>(stream, a);
 }
 
 template <class T>
 void hessian(const Stream& stream, const ExpertsHessianArgs<T>& a) {
-  with_size(a.model, [&](auto size) { launch<size>(stream, a.model, a.active, HessianBlocks<T, size>{a}); });
+  with_size(a.model, [&](auto size) { launch<size>(stream, a, HessianBlocks<T, size>{a}); });
 }
 
 }  // namespace
 
 template <class T>
+void override_experts_maps(Table<T>& table);
+template <class T>
+void override_experts_mixed(Table<T>& table);
+
+template <class T>
 void override_experts(Table<T>& table) {
+  override_experts_maps(table);
+  override_experts_mixed(table);
   table.experts_energy = energy<T>;
   table.experts_hessian = hessian<T>;
 }

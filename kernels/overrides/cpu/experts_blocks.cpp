@@ -88,6 +88,33 @@ template <class T, int size, int R, int V>
   });
 }
 
+/// sum_f,j += sum x[r][c + j] field_f[r][c] over `rows` rows and columns c of lanes `lane` + [0, S::lanes) of
+/// 64 bytes.
+template <class T, int size, int F>
+[[gnu::noinline]] void patch_block(const T* x, int x_pitch, const T* fields, int field_pitch, int row_pitch,
+                                   int rows, int columns, double* sum, int sum_pitch) {
+  using S = Simd<T>;
+  constexpr int step = 64 / static_cast<int>(sizeof(T));
+  typename S::Vector part[F][size] = {};
+  for (int r = 0; r < rows; ++r, x += x_pitch, fields += row_pitch)
+    for (int c = 0; c < columns; c += step) {
+      typename S::Vector field[F];
+      unroll<F>([&](auto f) BILEVEL_INLINE {
+        field[f] = *reinterpret_cast<const typename S::Loose*>(fields + f * field_pitch + c);
+      });
+      unroll<size>([&](auto j) BILEVEL_INLINE {
+        const typename S::Vector v = *reinterpret_cast<const typename S::Loose*>(x + c + j);
+        unroll<F>([&](auto f) BILEVEL_INLINE { part[f][j] += v * field[f]; });
+      });
+    }
+  unroll<F>([&](auto f) BILEVEL_INLINE {
+    unroll<size>([&](auto j) BILEVEL_INLINE {
+      double* lane = sum + f * sum_pitch + j * step;
+      for (int l = 0; l < S::lanes; ++l) lane[l] += double(part[f][j][l]);
+    });
+  });
+}
+
 #undef BILEVEL_INLINE
 
 /// f(first vector, V) for blocks of 4 and 3 vectors that cover `vectors`, and at most two more.
@@ -163,6 +190,19 @@ void Blocks<T, size>::adjoint(const Field& field, const T* filter, T scale, Gath
                                                     scale, target + v * lanes, sum_pitch);
     });
   }
+}
+
+template <class T, int size>
+void Blocks<T, size>::add_patches(const Image& image, int r, int count, const Strip& fields,
+                                  PatchSums& sum) const {
+  constexpr int F = size > 9 ? 2 : 3;
+  const T* from = image.v + (r - rows.response_begin) * image_pitch;
+  for (int f = 0; f < group; f += F)
+    for (int i = 0; i < size; ++i)
+      for (int lane = 0; lane < PatchSums::lanes; lane += Simd<T>::lanes)
+        patch_block<T, size, F>(from + i * image_pitch + lane, image_pitch, fields.v[f][0] + lane,
+                                Strip::rows * most_responses, most_responses, count, responses,
+                                sum.v[f][i * size] + lane, taps * PatchSums::lanes);
 }
 
 template <class T, int size>

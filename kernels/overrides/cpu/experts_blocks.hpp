@@ -75,6 +75,24 @@ struct Blocks {
     alignas(64) T v[group][most_responses];
   };
 
+  /// Eight rows of a field of every filter of the group, zero beyond the responses.
+  struct Strip {
+    static constexpr int rows = 8;
+    alignas(64) T v[group][rows][most_responses];
+  };
+  /// Inner products of fields with shifts of an image, one lane per element of 64 bytes.
+  struct PatchSums {
+    static constexpr int lanes = 64 / static_cast<int>(sizeof(T));
+    alignas(64) double v[group][taps][lanes] = {};
+
+    double total(int f, int tap) {
+      double* sum = v[f][tap];
+      for (int half = lanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) sum[l] += sum[l + half];
+      return sum[0];
+    }
+  };
+
   static int tile_rows(int height) { return tile_length(height, most_rows, size); }
   static int tile_columns(int width) {
     return width <= most_responses ? width : tile_length(width, most_responses - 2 * radius, size);
@@ -100,6 +118,9 @@ struct Blocks {
   void correlate(const Image& image, int r, const T* filters, int count, Rows& out) const;
   /// sum += scale C^T field.
   void adjoint(const Field& field, const T* filter, T scale, Gathered& sum) const;
+  /// sum_f,tap += <S_tap image, field_f> over the responses of rows r + [0, count), S_tap the shift that
+  /// picks a tap. A lane adds at most 64 products in T.
+  void add_patches(const Image& image, int r, int count, const Strip& fields, PatchSums& sum) const;
   /// Adds what lies outside the image to the pixels that it reflects, rows first.
   void fold(Gathered& sum) const;
 
@@ -118,6 +139,11 @@ struct Blocks {
   int own_begin() const { return columns.own_begin - columns.response_begin; }
   int own_end() const { return columns.own_end - columns.response_begin; }
 
+  /// f(k, count) for the groups k + [0, count) of the filters.
+  template <class F>
+  static void groups(const ExpertsModel<T>& m, F f) {
+    for (int k = 0; k < m.filters; k += group) f(k, minimum(group, m.filters - k));
+  }
   /// sum = sum_k scale(k) C_k^T field_k; point(k, r, t, field) maps row r of the responses of filter k.
   template <class Scale, class Point>
   void filtered(const ExpertsModel<T>& m, const T* image, Gathered& sum, Scale scale, Point point) const {
@@ -127,15 +153,14 @@ struct Blocks {
     load(image, x);
     clear(sum);
     for (Field& f : fields) clear(f);
-    for (int k = 0; k < m.filters; k += group) {
-      const int count = minimum(group, m.filters - k);
+    groups(m, [&](int k, int count) {
       const T* filters = m.taps + k * taps;
       for (int r = rows.response_begin; r < rows.response_end; ++r) {
         correlate(x, r, filters, count, t);
         for (int f = 0; f < count; ++f) point(k + f, r, t.v[f], row(fields[f], r));
       }
       for (int f = 0; f < count; ++f) adjoint(fields[f], filters + f * taps, scale(k + f), sum);
-    }
+    });
     fold(sum);
   }
 };
@@ -173,11 +198,32 @@ void with_size(const ExpertsModel<T>& m, F f) {
   }
 }
 
-template <int size, class T, class Body>
-void launch(const Stream& stream, const ExpertsModel<T>& m, const Active& active, const Body& body,
-            int planes = 1) {
-  launch_grid(stream, active, m.height, m.width, Blocks<T, size>::tile_rows(m.height),
-              Blocks<T, size>::tile_columns(m.width), body, planes);
+/// Every tile of every plane once.
+template <int size, class T, template <class> class Args, class Body>
+void launch(const Stream& stream, const Args<T>& a, const Body& body, int planes = 1) {
+  launch_grid(stream, a.active, a.model.height, a.model.width, Blocks<T, size>::tile_rows(a.model.height),
+              Blocks<T, size>::tile_columns(a.model.width), body, planes);
+}
+
+/// Launches the body for the model's potential and the size of its filters.
+template <class T, template <class, template <class> class, int> class Body, template <class> class Args>
+void launch_potential(const Stream& stream, const Args<T>& a, int planes = 1) {
+  with_size(a.model, [&](auto size) {
+    if (a.model.potential == Potential::huber_c2)
+      launch<size>(stream, a, Body<T, HuberC2, size>{a}, planes);
+    else
+      launch<size>(stream, a, Body<T, Charbonnier, size>{a}, planes);
+  });
+}
+
+template <class V, class T>
+V* image_of(V* batch, const ExpertsModel<T>& m, int image) {
+  return batch + static_cast<long long>(image) * m.height * m.width;
+}
+/// Where maps hold the response of filter k at (row, column).
+template <class T>
+long long map_element(const ExpertsModel<T>& m, int image, int k, int row, int column) {
+  return ((static_cast<long long>(image) * m.filters + k) * m.height + row) * m.width + column;
 }
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND::blocked
