@@ -182,4 +182,13 @@ struct DeviceBag {
   Active active;
 };
 
+/// One way to launch a kernel of the table on a bag. `joint`: images see each other, or all are written by
+/// design.
+template <class T>
+struct KernelCase {
+  std::string name;
+  bool joint = false;
+  std::function<void(DeviceBag<T>&)> launch;
+};
+
 }  // namespace bilevel::testing_support
