@@ -85,6 +85,7 @@ Bag make_bag(int n, int height, int width, Random& random) {
   std::vector<float> dual;
   for (std::size_t e = 0; e < 2 * all; ++e) dual.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
   add("dual", 2, size * sizeof(float), bytes_of(dual));
+  add("wide", 1, size * sizeof(double), bytes_of(random.normal_vector(all)));
   std::vector<double> scalars;
   for (int e = 0; e < 16 * n; ++e) scalars.push_back(random.uniform(0.5, 2));
   add("scalars", 16, sizeof(double), bytes_of(scalars));
@@ -140,6 +141,7 @@ struct DeviceBag {
     return reinterpret_cast<float*>(raw("dual")) +
            static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
   }
+  double* wide() { return reinterpret_cast<double*>(raw("wide")); }
   double* scalar(int row) { return reinterpret_cast<double*>(raw("scalars")) + row * n; }
   double* shared(int k) { return reinterpret_cast<double*>(raw("shared")) + k; }
   std::uint8_t* flag(int row) { return raw("flags") + row * n; }
