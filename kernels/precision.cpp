@@ -6,6 +6,13 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
+/// A number in [-1,1) per element: the multiplicative hash of Knuth (1998, section 6.4), its halves mixed.
+BILEVEL_HD inline double spread(int e) {
+  unsigned h = static_cast<unsigned>(e) * 2654435769u;
+  h = (h ^ (h >> 15)) * 2654435769u;
+  return static_cast<double>(static_cast<int>(h ^ (h >> 16))) * 0x1p-31;
+}
+
 struct Narrow {
   static constexpr int sums = 0;
   static constexpr int scratch = 0, resident = 4;
@@ -14,7 +21,13 @@ struct Narrow {
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const double* source = image_of(a.source, a.size, t);
     float* target = image_of(a.target, a.size, t);
-    block.for_elements(t.column, t.columns, [=](int e) { target[e] = static_cast<float>(source[e]); });
+    const double dither = a.dither;
+    if (dither != 0)
+      block.for_elements(t.column, t.columns, [=](int e) {
+        target[e] = static_cast<float>(source[e] * (1 + dither * spread(e)));
+      });
+    else
+      block.for_elements(t.column, t.columns, [=](int e) { target[e] = static_cast<float>(source[e]); });
   }
 };
 

@@ -8,11 +8,13 @@
 
 namespace bilevel::kernels {
 
-/// target = source, rounded to nearest.
+/// target = source (1 + dither s_e), rounded to nearest, with s_e in [-1,1) from a hash of the element's
+/// number.
 struct NarrowArgs {
   Active active;
   std::size_t size;
   const double* source;
+  double dither;
   float* target;
 };
 

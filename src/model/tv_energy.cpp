@@ -132,7 +132,7 @@ void TvEnergy<T>::keep_single_precision(Context& context) requires std::same_as<
   ActiveSet all(context, frame, m.shape.n);
   m.y_single = Tensor<float>(context, m.shape);
   context.impl().scalar_table().narrow(
-      stream_of(context), {all.active(), m.shape.image(), data(m.y), m.y_single.view().device_data()});
+      stream_of(context), {all.active(), m.shape.image(), data(m.y), 0, m.y_single.view().device_data()});
   std::vector<double> sampling;
   if (m.masked) sampling = download(context, m.sampling);
   m.single = std::make_unique<TvEnergy<float>>(context, std::as_const(m.y_single).view(), m.parameters,

@@ -7,6 +7,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "solve/conjugate_gradient.hpp"
 #include "solve/newton.hpp"
 #include "solve/residual_progress.hpp"
 #include "solve/solve_support.hpp"
@@ -14,6 +15,9 @@
 namespace bilevel {
 inline namespace v0 {
 namespace {
+
+/// Of the residual, by one round of iterative refinement.
+constexpr double smallest_reduction = 1e-4;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -24,9 +28,11 @@ const Energy<float>& single_of(const Energy<double>& energy) {
   return *single;
 }
 
-void narrow(Context& context, const ActiveSet& active, View<const double> source, View<float> target) {
-  context.impl().scalar_table().narrow(stream_of(context), {active.active(), target.shape().image(),
-                                                            source.device_data(), target.device_data()});
+void narrow(Context& context, const ActiveSet& active, View<const double> source, View<float> target,
+            double dither = 0) {
+  context.impl().scalar_table().narrow(
+      stream_of(context),
+      {active.active(), target.shape().image(), source.device_data(), dither, target.device_data()});
 }
 void widen(Context& context, const ActiveSet& active, View<const float> source, bool add,
            View<double> target) {
@@ -190,17 +196,20 @@ class MixedRun {
     }
   }
 
-  /// |grad - grad_single| at x.
+  /// |grad Phi(x) - grad_single| a rounding away from x: how far single precision can see. Its own rounding
+  /// moves x by about 2.8 times less, in the root mean square.
   void measure_noise() {
     std::vector<std::uint8_t> images(n_, 0);
     for (std::size_t i = 0; i < n_; ++i) images[i] = open_[i] && single_enough_[i] && !met(i, here_);
     if (std::count(images.begin(), images.end(), 1) == 0) return;
     activate(images);
+    narrow(context_, active_, x_, x_single_, std::numeric_limits<float>::epsilon());
     single_.value_and_gradient(context_, active_.active(), x_single_, g_single_, {row(3), row(4), row(5)});
     report_.work.gradients += static_cast<std::uint64_t>(active_.count());
     context_.impl().scalar_table().distance(
         stream_of(context_),
         {active_.active(), shape_.image(), g_.device_data(), g_single_.device_data(), row(3).device_data()});
+    narrow(context_, active_, x_, x_single_);
     const std::vector<double> sums = fetch(context_, told_).wait(context_);
     for (std::size_t i = 0; i < n_; ++i)
       if (chosen_[i]) noise_[i] = std::sqrt(sums[3 * n_ + i]);
@@ -232,18 +241,15 @@ class MixedRun {
       if (open_[i]) report_.image_status[i] = status;
   }
 
-  /// The gradient in single precision to reach: what the tolerance leaves beside rounding and noise.
-  double target(std::size_t i, const Certified& at) const {
-    return 0.9 * (mu_ * share_ * tolerance_[i] - at.rounding[i]) - 2 * noise_[i];
-  }
-  bool clear(std::size_t i, const Certified& at) const {
-    const double t = target(i, at);
-    return t > 0 && t >= 2 * noise_[i];
-  }
-  /// The gradient to reach before the noise is measured again: at once the target where it is far above.
+  /// The gradient to reach in single precision before the noise is measured again: what the tolerance leaves
+  /// beside rounding, at once when it is far above the noise, else by a hundredth of the way. A tolerance
+  /// that asks for double is left to it from a few times the noise. Zero: nothing to gain.
   double goal(std::size_t i) const {
-    const double t = target(i, here_);
-    return t >= 64 * noise_[i] ? t : std::max(t, 0.01 * mu_ * here_.certificate[i]);
+    const double noise = noise_[i], gradient = mu_ * here_.certificate[i];
+    const double target = 0.9 * (mu_ * share_ * tolerance_[i] - here_.rounding[i]) - 0.25 * noise;
+    if (target > 0 && target >= 32 * noise) return target;
+    if (target > 0 && target >= 2 * noise) return std::max(target, 0.01 * gradient);
+    return gradient >= 256 * noise ? std::max(4 * noise, 0.01 * gradient) : 0;
   }
   /// The open images that move in single precision; the others never do again.
   std::vector<std::uint8_t> choose(int round) {
@@ -251,7 +257,7 @@ class MixedRun {
     if (request_.joint && !(norm2(here_) < infinity)) return moving;
     for (std::size_t i = 0; i < n_; ++i) {
       if (!open_[i] || met(i, here_)) continue;
-      single_enough_[i] = single_enough_[i] && round < most_rounds && clear(i, here_);
+      single_enough_[i] = single_enough_[i] && round < most_rounds && goal(i) > 0;
       moving[i] = single_enough_[i];
     }
     return moving;
@@ -370,27 +376,91 @@ class MixedNewton final : public Minimiser<double> {
   }
 };
 
-/// The Hessian of the energy in single precision, its weights rounded from those in double.
-HessianAt<float> rounded(Context& context, const HessianAt<double>& hessian, const Energy<float>& single,
-                         const ActiveSet& all, Frame& frame) {
-  const Shape shape = single.shape();
-  const int arrays = single.weight_arrays();
-  HessianAt<float> out{&single, frame.view<float>(hessian.weights.shape()), frame.view<float>(shape)};
-  for (int k = 0; k < arrays; ++k) {
-    const std::size_t first = static_cast<std::size_t>(k) * shape.count();
-    narrow(context, all, View<const double>(hessian.weights.device_data() + first, shape),
-           View<float>(out.weights.device_data() + first, shape));
+/// A e = r in single precision, with weights rounded from those in double.
+class SingleSystem {
+ public:
+  /// Without `solver`: conjugate gradients.
+  SingleSystem(Context& context, const HessianAt<double>& hessian, const LinearSolver<float>* solver,
+               bool jacobi, const ActiveSet& all, Frame& frame)
+      : r(frame.view<float>(hessian.energy->shape())),
+        e(frame.view<float>(r.shape())),
+        context_(context),
+        solver_(solver),
+        scalars_(frame, r.shape().n),
+        list_(context) {
+    const Energy<float>& single = single_of(*hessian.energy);
+    const Shape& shape = r.shape();
+    const int arrays = single.weight_arrays();
+    hessian_ = {&single, frame.view<float>({shape.n * arrays, shape.c, shape.h, shape.w}),
+                frame.view<float>(shape)};
+    for (int k = 0; k < arrays; ++k) {
+      const std::size_t first = static_cast<std::size_t>(k) * shape.count();
+      narrow(context, all, View<const double>(hessian.weights.device_data() + first, shape),
+             View<float>(hessian_.weights.device_data() + first, shape));
+    }
+    narrow(context, all, hessian.inverse_diagonal, hessian_.inverse_diagonal);
+    fill<float>(context, r, 0);
+    if (solver != nullptr) return;
+    told_ = frame.view<double>({2, shape.n, 1, 1});
+    scalars_.rr = {told_.device_data(), {shape.n, 1, 1, 1}};
+    scalars_.iterations = {told_.device_data() + shape.n, {shape.n, 1, 1, 1}};
+    fill<double>(context, told_, 0);
+    vectors_ = {e, r, frame.view<float>(shape), frame.view<float>(shape),
+                jacobi ? View<const float>(hessian_.inverse_diagonal) : View<const float>()};
   }
-  narrow(context, all, hessian.inverse_diagonal, out.inverse_diagonal);
-  return out;
-}
+
+  struct Round {
+    std::vector<double> iterations;
+    std::vector<std::uint8_t> solved;  ///< e may be used
+  };
+  /// To the residuals given, for the open images. Conjugate gradients take at most 500 iterations and do not
+  /// recompute their residual. Adds to `work`.
+  Round solve(ActiveSet& active, std::span<const std::uint8_t> open, std::span<const double> tolerance,
+              int cap, int check_every, Work& work) {
+    Round out;
+    out.solved.assign(open.begin(), open.end());
+    if (solver_ == nullptr) {
+      upload<double>(context_, tolerance, scalars_.target);
+      run_conjugate_gradient<float>(context_, hessian_, active, {{}, 1, true}, vectors_, scalars_, list_,
+                                    std::min(cap, 500), check_every);
+      work.hessian_products += static_cast<std::uint64_t>(active.tally());
+      const std::vector<double> told = fetch(context_, told_).wait(context_);
+      out.iterations.assign(told.begin() + static_cast<std::ptrdiff_t>(open.size()), told.end());
+      for (std::size_t i = 0; i < open.size(); ++i)
+        if (!std::isfinite(told[i])) out.solved[i] = 0;
+      return out;
+    }
+    LinearRequest request;
+    const std::vector<double> only_open = only(open, {tolerance.begin(), tolerance.end()});
+    request.per_image = only_open;
+    request.max_iterations = cap;
+    request.check_every = check_every;
+    SolveReport report = solver_->solve(context_, hessian_, request, r, e);
+    work += report.work;
+    for (std::size_t i = 0; i < open.size(); ++i)
+      if (!std::isfinite(report.certificate[i])) out.solved[i] = 0;
+    out.iterations = std::move(report.iterations);
+    return out;
+  }
+
+  View<float> r, e;
+
+ private:
+  Context& context_;
+  const LinearSolver<float>* solver_;
+  HessianAt<float> hessian_;
+  CgScalars scalars_;
+  CgVectors<float> vectors_;
+  View<double> told_;  // |r|^2 and the iterations: one fetch
+  LaunchList list_;
+};
 
 class MixedLinearSolver final : public LinearSolver<double> {
  public:
   explicit MixedLinearSolver(const std::string& solver)
-      : name_("mixed:" + solver),
-        single_(make_linear_solver<float>(solver)),
-        double_(make_linear_solver<double>(solver)) {}
+      : name_("mixed:" + solver), jacobi_(solver == "pcg"), double_(make_linear_solver<double>(solver)) {
+    if (solver != "pcg" && solver != "cg") single_ = make_linear_solver<float>(solver);
+  }
   const char* name() const override { return name_.c_str(); }
   SolveReport solve(Context&, const HessianAt<double>&, const LinearRequest&, View<const double> b,
                     View<double> q) const override;
@@ -400,7 +470,8 @@ class MixedLinearSolver final : public LinearSolver<double> {
                           View<double> q, SolveReport& report) const;
 
   std::string name_;
-  std::unique_ptr<LinearSolver<float>> single_;
+  bool jacobi_;
+  std::unique_ptr<LinearSolver<float>> single_;  // null: conjugate gradients
   std::unique_ptr<LinearSolver<double>> double_;
 };
 
@@ -414,20 +485,20 @@ SolveReport MixedLinearSolver::solve(Context& context, const HessianAt<double>& 
   request.validate(shape.n);
   const auto n = static_cast<std::size_t>(shape.n);
   const double unit = std::numeric_limits<double>::epsilon() / 2, lipschitz = energy.curvature().lipschitz;
+  const int cap = request.max_iterations;
 
   Frame frame(context);
   ActiveSet active(context, frame, shape.n);
-  const HessianAt<float> single = rounded(context, hessian, single_of(energy), active, frame);
+  SingleSystem single(context, hessian, single_.get(), jacobi_, active, frame);
   const View<double> r = frame.view<double>(shape), product = frame.view<double>(shape);
-  const View<float> r_single = frame.view<float>(shape), e = frame.view<float>(shape);
   const View<double> told = frame.view<double>({3, shape.n, 1, 1});
   const Scalars inner = frame.view<double>({shape.n, 1, 1, 1});
   double* out = told.device_data();
-  fill<float>(context, r_single, 0);
   fill<double>(context, product, 0);
   if (!request.warm_start) fill<double>(context, q, 0);
 
   ResidualProgress progress(n, request);
+  std::vector<double> tolerance(n, 0);
   Work work;
   for (bool first = !request.warm_start;; first = false) {
     // r = b - A q with its norms
@@ -440,27 +511,18 @@ SolveReport MixedLinearSolver::solve(Context& context, const HessianAt<double>& 
         stream_of(context), {active.active(), shape.image(), b.device_data(), product.device_data(),
                              q.device_data(), r.device_data(), out, out + n, out + 2 * n});
     const std::vector<double> norms = fetch(context, told).wait(context);
-    if (!progress.judge(norms, unit, lipschitz, request.max_iterations, std::numeric_limits<int>::max()))
-      break;
+    if (!progress.judge(norms, unit, lipschitz, cap, std::numeric_limits<int>::max())) break;
     // A e = r
     active.assign(context, progress.open);
-    narrow(context, active, r, r_single);
-    std::vector<double> tolerance(n, infinity);
+    narrow(context, active, r, single.r);
     for (std::size_t i = 0; i < n; ++i)
-      if (progress.open[i]) tolerance[i] = std::max(progress.target(i), 1e-4 * progress.residual[i]);
-    LinearRequest refine;
-    refine.per_image = tolerance;
-    refine.max_iterations = progress.next_run(request.max_iterations, request.max_iterations);
-    refine.check_every = request.check_every;
-    const SolveReport done = single_->solve(context, single, refine, r_single, e);
-    work += done.work;
-    progress.advance(done.iterations);
+      tolerance[i] = std::max(progress.target(i), smallest_reduction * progress.residual[i]);
+    const SingleSystem::Round round = single.solve(active, progress.open, tolerance,
+                                                   progress.next_run(cap, cap), request.check_every, work);
+    progress.advance(round.iterations);
     // q += e
-    std::vector<std::uint8_t> finite = progress.open;
-    for (std::size_t i = 0; i < n; ++i)
-      if (!std::isfinite(done.certificate[i])) finite[i] = 0;
-    active.assign(context, finite);
-    widen(context, active, e, true, q);
+    active.assign(context, round.solved);
+    widen(context, active, single.e, true, q);
   }
   SolveReport report = progress.report(work, name());
   continue_in_double(context, hessian, request, b, q, report);

@@ -15,8 +15,8 @@ inline namespace v0 {
 /// weights take half the memory.
 ///
 /// Others: moves in single precision as long as the gradient to reach stands out of the error of
-/// single-precision gradients, measured as |grad - grad_single| at the current point, and in double from
-/// there. Every certificate, also those that `decided` sees (each time they fell by 10 in single precision),
+/// single-precision gradients, measured as |grad - grad_single| a rounding of the current point away, and in
+/// double from there. Every certificate, also those that `decided` sees (each time they fell by 10 in single precision),
 /// comes from a gradient in double. Needs 2 arrays
 /// in double and 2 in single precision beside those of the solver.
 std::unique_ptr<Minimiser<double>> make_mixed_minimiser(const std::string& solver);

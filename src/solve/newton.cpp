@@ -93,8 +93,8 @@ class NewtonRun {
   std::pair<CgVectors<W>, View<const W>> vectors_of_system(const Active& active) {
     if constexpr (mixed) {
       const auto narrow = [&](View<const T> from, View<W> to) {
-        context_.impl().scalar_table().narrow(stream_of(context_),
-                                              {active, shape_.image(), from.device_data(), to.device_data()});
+        context_.impl().scalar_table().narrow(
+            stream_of(context_), {active, shape_.image(), from.device_data(), 0, to.device_data()});
       };
       narrow(x_, system_p_);
       narrow(g_, system_r_);

@@ -205,9 +205,10 @@ void add_decision_cases(std::vector<KernelCase<T>>& cases) {
 template <class T>
 void add_precision_cases(std::vector<KernelCase<T>>& cases) {
   using B = DeviceBag<T>;
-  cases.push_back({"narrow", false, [=](B& b) {
-                     b.decisions().narrow(b.stream(), {b.active, b.size, b.wide(), b.dual(0)});
-                   }});
+  for (const double dither : {0.0, 1e-3})
+    cases.push_back({"narrow", false, [=](B& b) {
+                       b.decisions().narrow(b.stream(), {b.active, b.size, b.wide(), dither, b.dual(0)});
+                     }});
   for (const bool add : {false, true})
     cases.push_back({"widen", false, [=](B& b) {
                        b.decisions().widen(b.stream(), {b.active, b.size, b.dual(0), add, b.wide()});

@@ -96,7 +96,8 @@ TEST(MixedMinimiser, GoesOverToDoubleWhenTheToleranceAsksForIt) {
       EXPECT_EQ(tight.report.work.hessian_products, tight.in_single - tight.report.work.other);
       EXPECT_GT(tight.in_single, 2 * tight.in_double);
     } else {
-      EXPECT_LE(loose.in_double, 6u) << solver;  // a certificate before and after
+      EXPECT_LE(loose.in_double, 6u) << solver;   // a certificate before and after
+      EXPECT_GT(tight.in_single, 12u) << solver;  // as far as it goes
       EXPECT_GT(tight.in_double, 12u) << solver;
     }
   }
@@ -171,6 +172,7 @@ TEST(MixedMinimiser, SecondSolveAllocatesNothingAndTheHostLooksSeldom) {
     for (const double tolerance : {1e-2, 1e-8}) {
       const auto m = make_minimiser<double>("mixed:" + solver);
       const SolveRequest<double> request = request_of<double>(tolerance, 20000, 5);
+      x.upload(p.context, p.y);
       (void)m->minimise(p.context, p.energy, request, x.view());
       x.upload(p.context, p.y);
       const Counters before = p.context.counters();
@@ -179,7 +181,7 @@ TEST(MixedMinimiser, SecondSolveAllocatesNothingAndTheHostLooksSeldom) {
       EXPECT_EQ(after.allocations, before.allocations) << solver;
       const double most = *std::max_element(report.iterations.begin(), report.iterations.end());
       if (solver != "newton") {
-        EXPECT_LE(static_cast<double>(after.host_syncs - before.host_syncs), most / 5 + 22) << solver;
+        EXPECT_LE(static_cast<double>(after.host_syncs - before.host_syncs), most / 5 + 26) << solver;
       }
     }
 }
@@ -492,7 +494,7 @@ TEST(MixedLinearSolver, SameBitsForAnyThreadsAndNoAllocation) {
   const Counters after = first.setup.context.counters();
   EXPECT_EQ(after.allocations, before.allocations);
   const double most = *std::max_element(again.iterations.begin(), again.iterations.end());
-  EXPECT_LE(static_cast<double>(after.host_syncs - before.host_syncs), most / 4 + most / 50 + 12);
+  EXPECT_LE(static_cast<double>(after.host_syncs - before.host_syncs), most / 4 + 14);
 }
 
 }  // namespace
