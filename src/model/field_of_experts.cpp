@@ -47,7 +47,7 @@ struct FieldOfExperts<T>::Impl {
   Tensor<T> taps{}, weight{}, smoothing{};     // on the device
   Tensor<T> direction_taps{}, direction_weight{}, direction_smoothing{};
   Tensor<double> rounding_psi{}, rows{};
-  std::vector<double> theta{};
+  std::vector<double> bound{};                                               // theta
   double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;  // of the bound on rounding
   Tensor<float> y_single{};                                                  // data of the next
   std::unique_ptr<FieldOfExperts<float>> single{};
@@ -216,7 +216,7 @@ void FieldOfExperts<T>::bind(std::span<const double> theta) {
   m.taps.upload(m.context, in_precision<T>(m.value.filters));
   m.rounding_psi.upload(m.context, m.constants.rounding_psi);
   m.rows.upload(m.context, m.constants.rows);
-  m.theta.assign(theta.begin(), theta.end());
+  m.bound.assign(theta.begin(), theta.end());
   if (m.single) m.single->bind(theta);
 }
 
@@ -231,7 +231,7 @@ void FieldOfExperts<T>::keep_single_precision(Context& context) requires std::sa
   m.single = std::make_unique<FieldOfExperts<float>>(context, std::as_const(m.y_single).view(), m.parameters,
                                                      m.options);
   m.single->impl_->unit = 0;
-  m.single->bind(m.theta);
+  m.single->bind(m.bound);
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 // Solvers that work in single precision and certify in double: their certificates hold for every tolerance,
 // they go over to double when it asks for that, and what a solver promises holds for them too.
 
+#include "bilevel/model/field_of_experts.hpp"
 #include "tests/solve/solve_test_support.hpp"
 #include "tests/support/counting_energy.hpp"
 #include "tests/support/tv_setup.hpp"
@@ -290,6 +291,55 @@ TEST(MixedMinimiser, DataBeyondSinglePrecisionAreSolvedInDouble) {
     const Solved<double> plain = minimise(p, solver, request_of<double>(1e32, 100), p.y);
     EXPECT_EQ(s.report.status, plain.report.status) << s.report.message;
     for (std::size_t i = 0; i < 2; ++i) EXPECT_LE(s.report.certificate[i], 2 * plain.report.certificate[i]);
+  }
+}
+
+TEST(MixedMinimiser, FieldsOfExpertsAreCertifiedInDouble) {
+  Random random(seed(519));
+  Context context(Device::open(test_device("cpu:1")));
+  const Shape shape{2, 1, 13, 12};
+  const Doubles y = noisy_batch<double>(2, 13, 12, random);
+  const Tensor<double> data(context, shape, y);
+  for (const FilterPadding padding : {FilterPadding::symmetric, FilterPadding::valid}) {
+    const Parameters parameters = experts_parameters(4, 3, FilterInit::dct, 0.05, 0.02);
+    FieldOfExperts<double> energy(context, data.view(), parameters, {padding});
+    energy.keep_single_precision(context);
+    std::vector<double> theta = parameters.initial();
+    for (double& t : theta) t += 0.1 * random.normal();
+    energy.bind(theta);
+    const Solved<double> exact = minimise<double>(context, energy, "newton", request_of<double>(1e-11), y);
+    EXPECT_EQ(exact.report.status, SolveStatus::converged) << exact.report.message;
+    for (const std::string& solver : {std::string("newton"), std::string("lbfgs")})
+      for (const double tolerance : {1e-1, 1e-3, 1e-5, 1e-9}) {
+        CountingEnergy<double> counted(energy);
+        const Solved<double> s =
+            minimise<double>(context, counted, "mixed:" + solver, request_of<double>(tolerance), y);
+        EXPECT_EQ(s.report.status, SolveStatus::converged) << s.report.message;
+        EXPECT_GT(s.report.work.total(), counted.work.total());
+        for (std::size_t i = 0; i < 2; ++i) {
+          EXPECT_LE(s.report.certificate[i], tolerance);
+          EXPECT_LE(distance(part(s.x, 2, i), part(exact.x, 2, i)),
+                    s.report.certificate[i] + exact.report.certificate[i]);
+        }
+      }
+    // A q = b with the weights rounded from double.
+    Tensor<double> weights(context, {2 * energy.weight_arrays(), 1, shape.h, shape.w}),
+        inverse(context, shape), q(context, shape), product(context, shape);
+    fill<double>(context, weights.view(), 0);
+    Frame frame(context);
+    ActiveSet all(context, frame, 2);
+    energy.linearise(context, all.active(), data.view(), {}, weights.view(), inverse.view());
+    LinearRequest request;
+    request.tolerance = 1e-9;
+    const SolveReport report =
+        make_linear_solver<double>("mixed:pcg")
+            ->solve(context, {&energy, weights.view(), inverse.view()}, request, data.view(), q.view());
+    EXPECT_EQ(report.status, SolveStatus::converged) << report.message;
+    const Scalars inner = frame.view<double>({2, 1, 1, 1});
+    energy.hessian_product(context, all.active(), weights.view(), q.view(), product.view(), inner);
+    const Doubles got = download(context, product);
+    for (std::size_t i = 0; i < 2; ++i)
+      EXPECT_LE(distance(part(got, 2, i), part(y, 2, i)), report.certificate[i]);
   }
 }
 
