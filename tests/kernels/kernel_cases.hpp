@@ -193,17 +193,34 @@ void add_decision_cases(std::vector<KernelCase<T>>& cases) {
                    }});
 }
 
+template <class T>
+void add_precision_cases(std::vector<KernelCase<T>>& cases) {
+  using B = DeviceBag<T>;
+  for (const double dither : {0.0, 1e-3})
+    cases.push_back({"narrow", false, [=](B& b) {
+                       b.decisions().narrow(b.stream(), {b.active, b.size, b.wide(), dither, b.dual(0)});
+                     }});
+  for (const bool add : {false, true})
+    cases.push_back({"widen", false, [=](B& b) {
+                       b.decisions().widen(b.stream(), {b.active, b.size, b.dual(0), add, b.wide()});
+                     }});
+  cases.push_back({"distance", false, [=](B& b) {
+                     b.decisions().distance(b.stream(), {b.active, b.size, b.wide(), b.dual(1), b.scalar(0)});
+                   }});
+}
+
 /// Every kernel of the tables in its variants. The assertions below fail when a kernel is added without a
 /// case.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
   static_assert(sizeof(kernels::Table<T>) == 31 * sizeof(void (*)()));
-  static_assert(sizeof(kernels::ScalarTable) == 9 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_tv_cases(cases, height, width);
   add_experts_cases(cases, height, width);
   add_vector_cases(cases);
   add_decision_cases(cases);
+  add_precision_cases(cases);
   return cases;
 }
 
