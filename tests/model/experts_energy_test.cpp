@@ -139,9 +139,9 @@ void for_all_points(std::uint64_t from, const Check& check) {
 }
 
 TYPED_TEST(ExpertsOracle, EnergyGradientAndHessianProduct) {
-  constexpr double unit = unit_roundoff<TypeParam>;
   for_all_points<TypeParam>(1001, [](auto& lab, const Image& x, Random& random) {
     const FoeProblem& m = lab.problem();
+    const double unit = unit_roundoff<TypeParam>;
     const Image p = representable<TypeParam>(random.normal_vector(x.size()));
     const auto got = lab.gradient(x);
     lab.linearise(x);
@@ -168,10 +168,11 @@ bool near_zero(const FoeProblem& m, int k, const Image& x, double t, double unit
   return std::abs(t) <= response_error(m, k, x, unit);
 }
 
+/// Dual fields have single precision and end 2.4e-7 inside [-1,1].
 TYPED_TEST(ExpertsOracle, PrimalDualMaps) {
-  constexpr double unit = unit_roundoff<TypeParam>, single = 1.2e-7;
   for_all_points<TypeParam>(1002, [](auto& lab, const Image& x, Random& random) {
     const FoeProblem& m = lab.problem();
+    const double unit = unit_roundoff<TypeParam>, single = 3.6e-7;
     const std::size_t responses = static_cast<std::size_t>(m.responses()) * m.filters;
     Image zeta = random.normal_vector(responses * m.n);
     for (double& z : zeta) z = std::clamp(z, -1.0, 1.0);
@@ -187,10 +188,14 @@ TYPED_TEST(ExpertsOracle, PrimalDualMaps) {
       for (double& v : di) v *= 0.25;
       const Image want_psi = oracle::dual_field(m, xi), want_maps = oracle::primal_dual_maps(m, xi, zi),
                   want_moved = oracle::dual_update(m, xi, zi, di);
+      Image ts, us;
+      for (int k = 0; k < m.filters; ++k) {
+        append(ts, oracle::correlate(m, k, xi));
+        append(us, oracle::correlate(m, k, di));
+      }
       for (std::size_t e = 0; e < responses; ++e) {
-        const int k = static_cast<int>(e) / m.responses(), p = static_cast<int>(e) % m.responses();
-        const double nu = m.smoothing(k), t = oracle::correlate(m, k, xi)[static_cast<std::size_t>(p)];
-        const double u = oracle::correlate(m, k, di)[static_cast<std::size_t>(p)];
+        const int k = static_cast<int>(e) / m.responses();
+        const double nu = m.smoothing(k), t = ts[e], u = us[e];
         const double error = (response_error(m, k, xi, unit) + 4 * unit * std::abs(t)) / nu + 8 * unit;
         const double error_u = response_error(m, k, di, unit) / nu;
         const std::size_t at = responses * static_cast<std::size_t>(i) + e;
@@ -205,10 +210,10 @@ TYPED_TEST(ExpertsOracle, PrimalDualMaps) {
 }
 
 TYPED_TEST(ExpertsOracle, MixedProducts) {
-  constexpr double unit = unit_roundoff<TypeParam>;
   RatioRecorder gap("adjoint gap of B / tolerance");
   for_all_points<TypeParam>(1003, [&](auto& lab, const Image& x, Random& random) {
     const FoeProblem& m = lab.problem();
+    const double unit = unit_roundoff<TypeParam>;
     const std::size_t p = m.theta.size();
     const Image q = representable<TypeParam>(random.normal_vector(x.size())), d = random.normal_vector(p);
     const Image got = lab.mixed(x, q);
@@ -225,7 +230,7 @@ TYPED_TEST(ExpertsOracle, MixedProducts) {
               (near * norm(oracle::mixed_forward(m, xi, d)) * norm(qi)));
     }
   });
-  EXPECT_LT(gap.maximum(), 8);
+  EXPECT_LT(gap.maximum(), 0.1);
 }
 
 /// Every subset of weight, smoothing and filters, in every order, with every transform.
