@@ -100,11 +100,11 @@ TEST(LbfgsMemory, RefusesPairsWithoutPositiveCurvature) {
   }
   memory.push(zero, s);
   EXPECT_TRUE(memory.empty());
-  memory.push(s, {2, 0, 0});
+  memory.push(s, Vector{2, 0, 0});
   EXPECT_FALSE(memory.empty());
   const Vector before = memory.apply(z);
   EXPECT_EQ(before, (Vector{0.5, -1, 1.5}));
-  memory.push({0, 1, 0}, {0, -1, 0});
+  memory.push(Vector{0, 1, 0}, Vector{0, -1, 0});
   EXPECT_EQ(memory.apply(z), before);
   memory.clear();
   EXPECT_TRUE(memory.empty());
