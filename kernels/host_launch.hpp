@@ -26,6 +26,7 @@ template <class Body>
 void launch_grid(const Stream& stream, const Active& active, int height, int width, int tile_rows,
                  int tile_columns, const Body& body, int planes = 1) {
   constexpr int K = Body::sums;
+  if constexpr (requires { Body::scratch; }) static_assert(Body::scratch <= HostBlock::scratch_bytes);
   const long long across = (width + tile_columns - 1) / tile_columns;
   const long long tiles = (height + tile_rows - 1) / tile_rows * across;
   const long long jobs = tiles * planes * active.count;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "tests/kernels/experts_lab.hpp"
 #include "tests/model/scoped_environment.hpp"
@@ -108,6 +109,21 @@ class ExpertsKernels : public ::testing::Test {
     const Field s = m.adjoint(taps, k, absolute(f), true);
     for (std::size_t p = 0; p < out.size(); ++p) out[p] += s[p];
   }
+  /// Factors of |x| and |psi_k| in a bound of the gradient's rounding error: |C_k| <= e |c_k|_1 with e = 2
+  /// for reflected images; filters add by Cauchy-Schwarz.
+  static std::pair<double, Numbers> rounding_factors(const NaiveExperts& m) {
+    const int taps = m.size * m.size;
+    double of_x = 0;
+    Numbers of_psi;
+    for (int k = 0; k < m.filters; ++k) {
+      double norm = 0;
+      for (int e = 0; e < taps; ++e) norm += std::abs(m.taps[static_cast<std::size_t>(k * taps + e)]);
+      norm *= m.valid ? 1 : 2;
+      of_x += (taps + 2) * double(m.b(k) * m.lip1(k)) * norm * norm;
+      of_psi.push_back(std::sqrt(double(m.filters)) * (taps + 8) * double(m.b(k)) * norm);
+    }
+    return {of_x, of_psi};
+  }
   static Real inner(const Field& a, const Field& b) {
     Real s = 0;
     for (std::size_t p = 0; p < a.size(); ++p) s += a[p] * b[p];
@@ -116,6 +132,44 @@ class ExpertsKernels : public ::testing::Test {
   static void expect_near(const Field& got, const Field& want, const Field& bound, const std::string& what) {
     for (std::size_t p = 0; p < want.size(); ++p)
       ASSERT_NEAR(double(got[p]), double(want[p]), double(bound[p]) + 1e-37) << what << ", entry " << p;
+  }
+
+  /// A direction of (beta, gamma, filters).
+  struct Direction {
+    Numbers weight, smoothing, taps;
+  };
+  Direction direction(const NaiveExperts& m) {
+    const auto count = static_cast<std::size_t>(m.filters);
+    return {field(count, -1, 1), field(count, -1, 1), field(count * m.taps_of_one(), -1, 1)};
+  }
+  /// B direction at x, and a bound of the rounding error of every entry.
+  struct Mixed {
+    Field want, bound;
+  };
+  static Mixed mixed(const NaiveExperts& m, const Field& x, const Direction& of) {
+    Mixed sum{Field(m.pixels(), 0), Field(m.pixels(), 0)};
+    const Real chain = m.size * m.size + m.filters + function_roundings + 8;
+    for (int k = 0; k < m.filters; ++k) {
+      const Response r = response(m, k, x);
+      const Field moved = m.correlate(of.taps, k, x), scale = m.correlate(of.taps, k, absolute(x), true);
+      const Real f = of.weight[static_cast<std::size_t>(k)], g = of.smoothing[static_cast<std::size_t>(k)];
+      Field inner(r.t.size()), outer(r.t.size()), inner_error(r.t.size()), outer_error(r.t.size());
+      for (std::size_t p = 0; p < inner.size(); ++p) {
+        const Real t = r.t[p], b = m.b(k);
+        outer[p] = b * m.psi(k, t);
+        inner[p] = b * (f * m.psi(k, t) + g * m.psi_nu(k, t) + m.curvature(k, t) * moved[p]);
+        outer_error[p] = b * m.lip1(k) * r.error[p] + chain * unit * std::abs(outer[p]);
+        const Real slope =
+            std::abs(f) * m.lip1(k) + std::abs(g) * m.lip_nu(k) + std::abs(moved[p]) * m.lip2(k);
+        inner_error[p] =
+            b * (slope * r.error[p] + chain * unit * (std::abs(f) + std::abs(g) + m.lip1(k) * scale[p]));
+      }
+      const Field a = m.adjoint(m.taps, k, inner), d = m.adjoint(of.taps, k, outer);
+      for (std::size_t e = 0; e < a.size(); ++e) sum.want[e] += a[e] + d[e];
+      spread(m, m.taps, k, inner_error, sum.bound);
+      spread(m, of.taps, k, outer_error, sum.bound);
+    }
+    return sum;
   }
 
   Random random_{seed(301)};
@@ -130,16 +184,7 @@ TYPED_TEST(ExpertsKernels, ValueGradientAndItsRoundingBound) {
     const double u = this->unit;
     const int taps = m.size * m.size;
     const Numbers x = this->batch(m, n), y = this->batch(m, n);
-    // |C_k| <= e |c_k|_1 with e = 2 for reflected images; filters add by Cauchy-Schwarz.
-    double rounding_x = 0;
-    Numbers rounding;
-    for (int k = 0; k < m.filters; ++k) {
-      double norm = 0;
-      for (int e = 0; e < taps; ++e) norm += std::abs(m.taps[static_cast<std::size_t>(k * taps + e)]);
-      norm *= m.valid ? 1 : 2;
-      rounding_x += (taps + 2) * double(m.b(k) * m.lip1(k)) * norm * norm;
-      rounding.push_back(std::sqrt(double(m.filters)) * (taps + 8) * double(m.b(k)) * norm);
-    }
+    const auto [rounding_x, rounding] = this->rounding_factors(m);
     ExpertsLab<TypeParam> lab(m, n);
     const auto got = lab.energy(x, y, u, rounding_x, rounding);
     for (const std::size_t i : this->images(n)) {
@@ -176,8 +221,8 @@ TYPED_TEST(ExpertsKernels, ValueGradientAndItsRoundingBound) {
       for (std::size_t p = 0; p < want.size(); ++p) error2 += (g[p] - want[p]) * (g[p] - want[p]);
       EXPECT_GE(got.rounding[i], double(std::sqrt(error2)));
       slack.add(got.rounding[i] / double(std::sqrt(error2)));
-      const Real formula = u * ((3 + 0 * norm2) * std::sqrt(distance2) +
-                                (3 * m.mu + rounding_x) * std::sqrt(norm2) + std::sqrt(spread2));
+      const Real formula =
+          u * (3 * std::sqrt(distance2) + (3 * m.mu + rounding_x) * std::sqrt(norm2) + std::sqrt(spread2));
       EXPECT_NEAR(got.rounding[i], double(formula), 1e-3 * double(formula));
       EXPECT_NEAR(got.value[i], double(value), (taps + 30) * u * double(value));
       EXPECT_NEAR(got.norm2[i], double(this->inner(g, g)), 1e-12 * double(this->inner(g, g)));
@@ -364,63 +409,45 @@ TYPED_TEST(ExpertsKernels, MixedDerivativeAdjoint) {
 
 TYPED_TEST(ExpertsKernels, MixedDerivativeForward) {
   this->for_all([&](const NaiveExperts& m, int n) {
-    const double u = this->unit;
-    const Numbers x = this->batch(m, n), q = this->batch(m, n);
-    const auto count = static_cast<std::size_t>(m.filters);
-    const Numbers weight = this->field(count, -1, 1), smoothing = this->field(count, -1, 1);
-    const Numbers taps = this->field(count * m.taps_of_one(), -1, 1);
+    const Numbers x = this->batch(m, n);
+    const auto direction = this->direction(m);
     ExpertsLab<TypeParam> lab(m, n);
-    const auto got = lab.mixed_forward(x, weight, smoothing, taps);
-    const Numbers adjoint = lab.mixed_adjoint(x, q);
+    const auto got = lab.mixed_forward(x, direction.weight, direction.smoothing, direction.taps);
     for (const std::size_t i : this->images(n)) {
-      const Field xi = this->part(x, m.pixels(), i);
-      Field want(m.pixels(), 0), bound(m.pixels(), 0);
-      for (int k = 0; k < m.filters; ++k) {
-        const auto r = this->response(m, k, xi);
-        const Field moved = m.correlate(taps, k, xi);
-        const Field moved_scale = m.correlate(taps, k, this->absolute(xi), true);
-        Field inner(r.t.size()), outer(r.t.size()), inner_scale(r.t.size()), outer_scale(r.t.size());
-        const Real f = weight[static_cast<std::size_t>(k)], g = smoothing[static_cast<std::size_t>(k)];
-        const Real chain = m.size * m.size + m.filters + this->function_roundings + 8;
-        for (std::size_t p = 0; p < inner.size(); ++p) {
-          const Real t = r.t[p], c = m.curvature(k, t), b = m.b(k);
-          outer[p] = b * m.psi(k, t);
-          inner[p] = b * (f * m.psi(k, t) + g * m.psi_nu(k, t) + c * moved[p]);
-          const Real t_error = r.error[p] / u;
-          outer_scale[p] = b * m.lip1(k) * t_error + chain * std::abs(outer[p]);
-          inner_scale[p] =
-              b * ((std::abs(f) * m.lip1(k) + std::abs(g) * m.lip_nu(k) + std::abs(moved[p]) * m.lip2(k)) *
-                       t_error +
-                   chain * (std::abs(f) + std::abs(g) + m.lip1(k) * moved_scale[p]));
-        }
-        const Field a = m.adjoint(m.taps, k, inner), d = m.adjoint(taps, k, outer);
-        for (std::size_t e = 0; e < want.size(); ++e) want[e] += a[e] + d[e];
-        this->spread(m, m.taps, k, inner_scale, bound);
-        this->spread(m, taps, k, outer_scale, bound);
-      }
-      for (Real& b : bound) b *= u;
+      const auto b = this->mixed(m, this->part(x, m.pixels(), i), direction);
       const Field out = this->part(got.out, m.pixels(), i);
-      this->expect_near(out, want, bound, "B theta");
+      this->expect_near(out, b.want, b.bound, "B theta");
       EXPECT_NEAR(got.norm2[i], double(this->inner(out, out)), 1e-12 * double(this->inner(out, out)));
-      // <q, B theta> = <B^T q, theta>.
-      const auto sum = [&](std::size_t row, std::size_t k) {
-        return adjoint[(row * count + k) * static_cast<std::size_t>(n) + i];
-      };
+    }
+  });
+}
+
+TYPED_TEST(ExpertsKernels, MixedDerivativesAreAdjoint) {
+  this->for_all([&](const NaiveExperts& m, int n) {
+    const Numbers x = this->batch(m, n), q = this->batch(m, n);
+    const auto direction = this->direction(m);
+    ExpertsLab<TypeParam> lab(m, n);
+    const auto forward = lab.mixed_forward(x, direction.weight, direction.smoothing, direction.taps);
+    const Numbers adjoint = lab.mixed_adjoint(x, q);
+    const auto count = static_cast<std::size_t>(m.filters);
+    for (const std::size_t i : this->images(n)) {
       Real paired = 0, scale = 0;
       for (std::size_t k = 0; k < count; ++k) {
-        const Real b = m.b(static_cast<int>(k));
-        const auto add = [&](Real factor, double value) {
-          paired += b * factor * value;
-          scale += std::abs(b * factor * value);
+        const auto add = [&](double factor, std::size_t row) {
+          const Real term = m.b(static_cast<int>(k)) * factor *
+                            Real(adjoint[(row * count + k) * static_cast<std::size_t>(n) + i]);
+          paired += term;
+          scale += std::abs(term);
         };
-        add(weight[k], sum(0, k));
-        add(smoothing[k], sum(1, k));
+        add(direction.weight[k], 0);
+        add(direction.smoothing[k], 1);
         for (std::size_t tap = 0; tap < m.taps_of_one(); ++tap)
-          add(taps[k * m.taps_of_one() + tap], sum(2 + tap, k));
+          add(direction.taps[k * m.taps_of_one() + tap], 2 + tap);
       }
       const Field qi = this->part(q, m.pixels(), i);
-      EXPECT_NEAR(double(this->inner(qi, out)), double(paired),
-                  double(this->inner(this->absolute(qi), bound)) + 4e2 * u * double(scale));
+      const Field bound = this->mixed(m, this->part(x, m.pixels(), i), direction).bound;
+      EXPECT_NEAR(double(this->inner(qi, this->part(forward.out, m.pixels(), i))), double(paired),
+                  double(2 * this->inner(this->absolute(qi), bound) + 400 * this->unit * scale));
     }
   });
 }
