@@ -30,6 +30,13 @@ ErrorBound without_epsilon(BoundInputs in) {
   return error_bound(in);
 }
 
+/// Theta is short and its errors are bounded entry by entry: one column per entry is affordable and of use.
+template <class T>
+bool columns_for_all(const Energy<T>& energy) {
+  const std::size_t p = energy.parameters();
+  return p <= ImplicitHypergradient<T>::max_columns && energy.blocks().size() == p;
+}
+
 }  // namespace
 
 template <class T>
@@ -42,7 +49,7 @@ struct ImplicitHypergradient<T>::Impl {
   std::vector<Tensor<T>> v;
   bool warm = false;
   int columns = 0;  // solved for: p, or 1 for a direction
-  bool unit_columns() const { return p <= max_columns; }
+  bool unit_columns() const { return columns_for_all(problem.energy()); }
 };
 
 namespace {
@@ -266,7 +273,7 @@ class Evaluation {
     return {products.begin(), products.begin() + static_cast<std::ptrdiff_t>(n_)};
   }
 
-  bool unit_columns() const { return p_ <= ImplicitHypergradient<T>::max_columns; }
+  bool unit_columns() const { return columns_for_all(energy_); }
   int product_rows() const { return unit_columns() ? static_cast<int>(std::max(p_, p_ * (p_ + 1) / 2)) : 1; }
   std::vector<double> unit_vector(std::size_t j) const {
     std::vector<double> unit(p_, 0);
@@ -510,7 +517,12 @@ void ImplicitHypergradient<T>::restore(Context& context, std::span<const T> stat
 
 template <class T>
 bool ImplicitHypergradient<T>::has_columns() const {
-  return impl_->unit_columns() && impl_->columns > 0;
+  return unit_columns() && impl_->columns > 0;
+}
+
+template <class T>
+bool ImplicitHypergradient<T>::unit_columns() const {
+  return impl_->unit_columns();
 }
 
 template class BILEVEL_API ImplicitHypergradient<float>;

@@ -74,7 +74,7 @@ class MaidRun {
         observer_(observer),
         minimiser_(make_minimiser<T>(options.minimiser)),
         gradient_(context, problem, options.linear_solver),
-        few_(problem.parameters().size() <= ImplicitHypergradient<T>::max_columns),
+        few_(gradient_.unit_columns()),
         newton_(options.scaling == StepScaling::gauss_newton && options.columns && few_),
         gauss_newton_cg_(options.scaling == StepScaling::gauss_newton && options.columns && !few_),
         lbfgs_(options.scaling == StepScaling::lbfgs ||
@@ -455,7 +455,7 @@ class MaidRun {
   Observer& observer_;
   std::unique_ptr<Minimiser<T>> minimiser_;
   ImplicitHypergradient<T> gradient_;
-  bool few_;                               // theta is short enough for a column per entry
+  bool few_;                               // theta has a column per entry
   bool newton_, gauss_newton_cg_, lbfgs_;  // scaling of the steps
   AccuracySchedule schedule_;
   Point<T> current_, trial_;

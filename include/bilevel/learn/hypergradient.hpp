@@ -23,7 +23,7 @@ using GaussNewtonProduct = std::function<std::vector<double>(std::span<const dou
 struct HypergradientRequest {
   double delta = 0.1;            ///< residual of N A q_i = x_i - x_i_true to reach, per image
   double column_tolerance = .1;  ///< residual of A v_j = B d_j relative to |B d_j|
-  bool columns = true;           ///< may solve for adjoint columns (theta of at most max_columns entries)
+  bool columns = true;           ///< may solve for adjoint columns, see unit_columns()
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
   double sufficient = -1;
   /// Given z, a direction d of theta along which the derivative is to be certified, or nothing. Ignored when
@@ -80,6 +80,8 @@ class BILEVEL_API ImplicitHypergradient {
   std::vector<T> save(Context&) const;
   void restore(Context&, std::span<const T> state, bool has_columns);
   bool has_columns() const;  ///< of the unit vectors
+  /// Columns are those of the unit vectors: theta has at most max_columns entries, each its own block.
+  bool unit_columns() const;
 
  private:
   struct Impl;
