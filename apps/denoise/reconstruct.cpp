@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "apps/common/interrupt.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::denoise {
@@ -39,13 +40,14 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
 
   std::vector<Segment> fixed = model.parameters;
   for (Segment& s : fixed) s.learned = false;
-  TvEnergy<T> energy(context, y.view(), Parameters(fixed), model.options, mask);
-  energy.bind({});
+  const auto energy = make_energy<T>(context, y.view(), Parameters(fixed), model.options, mask);
+  energy->bind({});
   const double root = std::sqrt(static_cast<double>(shape.image()));
   SolveRequest<T> request;
   request.tolerance = tolerance * root;
   request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
-  const SolveReport report = make_minimiser<T>(solver)->minimise(context, energy, request, x.view());
+  const SolveReport report =
+      make_minimiser<T>(lower_solver(solver, model.options))->minimise(context, *energy, request, x.view());
   y = Tensor<T>();
   pixels = converted<double>(download<T>(context, x));
   return {report.certificate.at(0) / root, report.status, report.work, report.message};
