@@ -10,6 +10,7 @@
 #include "bilevel/learn/upper_optimiser.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "device/backend.hpp"
+#include "learn/lbfgs_memory.hpp"
 #include "learn/step_direction.hpp"
 
 namespace bilevel {
@@ -71,9 +72,11 @@ class MaidRun {
         observer_(observer),
         minimiser_(make_minimiser<T>(options.minimiser)),
         gradient_(context, problem, options.linear_solver),
-        columns_(options.columns && problem.parameters().size() <= ImplicitHypergradient<T>::max_columns),
-        newton_(options.scaling == StepScaling::gauss_newton && columns_),
-        schedule_(options.schedule, newton_ ? 1.0 : options.schedule.step0),
+        few_(problem.parameters().size() <= ImplicitHypergradient<T>::max_columns),
+        newton_(options.scaling == StepScaling::gauss_newton && options.columns && few_),
+        lbfgs_(options.scaling == StepScaling::lbfgs ||
+               (options.scaling == StepScaling::gauss_newton && !newton_)),
+        schedule_(options.schedule, newton_ || lbfgs_ ? 1.0 : options.schedule.step0),
         current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
         trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
         start_(Clock::now()) {}
@@ -133,12 +136,21 @@ class MaidRun {
       HypergradientRequest request;
       request.delta = schedule_.state().delta;
       request.column_tolerance = std::min(0.05, schedule_.state().delta);
-      request.columns = columns_;
+      request.columns = options_.columns;
       request.sufficient = newton_ ? -1 : 1 - schedule_.options().eta;
+      if (options_.columns)
+        request.direction = [this](const HypergradientResult& r) {
+          result_ = r;
+          choose_step();
+          return full_step_.direction;
+        };
       result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
       work_ += result_.work;
       if (result_.status == SolveStatus::failed) throw Stop{UpperStatus::failed, result_.message};
-      choose_step();
+      if (result_.along)
+        certify_along(*result_.along);
+      else
+        choose_step();
       const double stationarity = projected_gradient_norm(problem_.parameters(), current_.theta, result_.z);
       const bool at_floor = current_.status == SolveStatus::rounding_limited ||
                             result_.status == SolveStatus::rounding_limited ||
@@ -161,26 +173,58 @@ class MaidRun {
 
   void refine_gradient(double stationarity) {
     const ScheduleOptions& o = schedule_.options();
+    check_limits();
+    if (result_.along) {
+      const DirectionalDerivative& d = *result_.along;
+      if (-d.slope <= 0) memory_.clear();  // old pairs mislead
+      schedule_.refine(d.error, d.part_epsilon, d.part_delta, 0.8 * (1 - o.eta) * std::max(-d.slope, 0.0), 0,
+                       0);
+      return;
+    }
     const double descent =
         step_.slope > 0 && step_.error > 0 ? result_.omega * (1 - o.eta) * step_.slope / step_.error : 0;
     schedule_.refine(result_.omega, result_.part_epsilon, result_.part_delta,
                      0.8 * std::max(descent, o.tolerance - stationarity), 0, 0);
-    check_limits();
   }
 
-  /// Direction of the step at the schedule's step length.
+  /// Direction of the step, and the step at the schedule's length.
   void choose_step() {
-    if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() && schedule_.state().backtracks == 0) {
+    if (lbfgs_) {
+      pairs_ = memory_;
+      if (!previous_z_.empty()) push_pair();
+      full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_, pairs_);
+    } else if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() &&
+               schedule_.state().backtracks == 0) {
       const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_,
                                          previous_z_, previous_omega_);
       if (bb > 0) schedule_.set_step(std::clamp(bb, 1e-2 * last_step_, 1e2 * last_step_));
     }
+    if (!lbfgs_) full_step_ = direct_step();
+    full_length_ = schedule_.state().step;
     make_step();
   }
+  /// A plain or Gauss-Newton step at the schedule's length.
+  Step direct_step() const {
+    return newton_ ? gauss_newton_step(problem_.parameters(), current_.theta, result_, schedule_.state().step)
+                   : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
+  }
+  void push_pair() {
+    std::vector<double> s = current_.theta, y = result_.z;
+    for (std::size_t j = 0; j < s.size(); ++j) {
+      s[j] -= previous_theta_[j];
+      y[j] -= previous_z_[j];
+    }
+    pairs_.push(s, y);
+  }
   void make_step() {
-    step_ = newton_
-                ? gauss_newton_step(problem_.parameters(), current_.theta, result_, schedule_.state().step)
-                : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
+    step_ = lbfgs_ || !few_ ? shortened(full_step_, current_.theta, schedule_.state().step / full_length_)
+                            : direct_step();
+  }
+  /// The bound along the direction itself in place of the one for every direction.
+  void certify_along(const DirectionalDerivative& along) {
+    full_step_.slope = -along.slope;
+    full_step_.error = along.error;
+    make_step();
   }
 
   /// Backtracks until upper+ <= lower_k - lambda s; refines when the enclosures cannot tell.
@@ -208,6 +252,8 @@ class MaidRun {
     last_step_ = used_step_;
     schedule_.accept(used_step_);
     if (newton_) schedule_.set_step(std::min(1.0, schedule_.state().step));
+    if (lbfgs_) schedule_.set_step(1);
+    memory_ = pairs_;
   }
 
   /// What to change when the accuracy is the limit.
@@ -234,8 +280,10 @@ class MaidRun {
     } catch (const ConfigError&) {
       return TrialVerdict::backtrack;  // outside the model's domain
     }
-    if (!gradient_.has_columns() || !columns_ ||
-        !gradient_.predict(context_, current_.x.view(), step_.direction, trial_.x.view()))
+    const std::vector<double> along{schedule_.state().step / full_length_};
+    if (!options_.columns ||
+        !gradient_.predict(context_, current_.x.view(),
+                           few_ ? std::span<const double>(step_.direction) : along, trial_.x.view()))
       copy<T>(context_, current_.x.view(), trial_.x.view());
     std::vector<double> ignored(trial_.theta.size(), 0);
     const double penalty = problem_.penalty(trial_.theta, ignored);
@@ -347,26 +395,27 @@ class MaidRun {
     s.previous_z = previous_z_;
     s.previous_omega = previous_omega_;
     s.last_step = last_step_;
-    const auto raw = [](const std::vector<T>& values) {
-      std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
+    const auto raw = [](const auto& values) {
+      std::vector<std::uint8_t> bytes(values.size() * sizeof(values[0]));
       std::memcpy(bytes.data(), values.data(), bytes.size());
       return bytes;
     };
     s.x = raw(download(context_, current_.x));
     s.adjoints = raw(gradient_.save(context_));
+    s.pairs = raw(memory_.save());
     return s;
   }
 
   void restore(const UpperState& s) {
-    const auto values = [](const std::vector<std::uint8_t>& bytes) {
-      std::vector<T> v(bytes.size() / sizeof(T));
-      std::memcpy(v.data(), bytes.data(), v.size() * sizeof(T));
+    const auto values = [](const std::vector<std::uint8_t>& bytes, auto zero) {
+      std::vector<decltype(zero)> v(bytes.size() / sizeof(zero));
+      std::memcpy(v.data(), bytes.data(), v.size() * sizeof(zero));
       return v;
     };
     current_.theta = s.theta;
     problem_.energy().bind(current_.theta);
-    current_.x.upload(context_, values(s.x));
-    gradient_.restore(context_, values(s.adjoints), s.has_columns);
+    current_.x.upload(context_, values(s.x, T()));
+    gradient_.restore(context_, values(s.adjoints, T()), s.has_columns);
     schedule_ = AccuracySchedule(options_.schedule, {s.epsilon, s.delta, s.step});
     iteration_ = s.iteration;
     work_ = s.work;
@@ -375,6 +424,7 @@ class MaidRun {
     previous_z_ = s.previous_z;
     previous_omega_ = s.previous_omega;
     last_step_ = s.last_step;
+    memory_.restore(values(s.pairs, double()), s.theta.size());
   }
 
   Context& context_;
@@ -383,13 +433,15 @@ class MaidRun {
   Observer& observer_;
   std::unique_ptr<Minimiser<T>> minimiser_;
   ImplicitHypergradient<T> gradient_;
-  bool columns_, newton_;
+  bool few_;             // theta is short enough for a column per entry
+  bool newton_, lbfgs_;  // scaling of the steps
   AccuracySchedule schedule_;
   Point<T> current_, trial_;
   HypergradientResult result_ = unknown_gradient();
-  Step step_;
+  Step step_, full_step_;       // the trial, and the whole step it shortens
+  LbfgsMemory memory_, pairs_;  // before and with the latest pair
   std::vector<double> previous_theta_, previous_z_;
-  double previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;
+  double full_length_ = 1, previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;
   int iteration_ = 0, backtracks_ = 0;
   Work work_;
   Clock::time_point start_;

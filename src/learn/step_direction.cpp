@@ -101,6 +101,49 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
   return step;
 }
 
+namespace {
+
+/// theta - a h, a <= 1 the longest that moves no entry by more than `most`.
+std::vector<double> limited(std::span<const double> theta, std::span<const double> h, double most) {
+  double largest = 0;
+  for (double e : h) largest = std::max(largest, std::abs(e));
+  const double a = largest > most ? most / largest : 1;
+  std::vector<double> target(theta.begin(), theta.end());
+  for (std::size_t j = 0; j < target.size(); ++j) target[j] -= a * h[j];
+  return target;
+}
+
+}  // namespace
+
+Step lbfgs_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& r,
+                const LbfgsMemory& memory) {
+  if (!memory.empty()) {
+    Step step = finish(parameters, theta, r, limited(theta, memory.apply(r.z), 1));
+    step.slope = -inner(r.z, step.direction);
+    if (step.slope > 0) return step;
+  }
+  std::vector<double> h = r.z;
+  double largest = 0;
+  for (double e : h) largest = std::max(largest, std::abs(e));
+  if (largest > 0)
+    for (double& e : h) e *= 0.1 / largest;
+  Step step = finish(parameters, theta, r, limited(theta, h, 0.1));
+  step.slope = -inner(r.z, step.direction);
+  return step;
+}
+
+Step shortened(const Step& full, std::span<const double> theta, double a) {
+  Step step = full;
+  for (std::size_t j = 0; j < theta.size(); ++j) {
+    step.direction[j] *= a;
+    step.theta[j] = theta[j] + step.direction[j];
+  }
+  if (a == 1) step.theta = full.theta;
+  step.slope *= a;
+  step.error *= a;
+  return step;
+}
+
 double barzilai_borwein(std::span<const double> theta, std::span<const double> z, double omega,
                         std::span<const double> previous_theta, std::span<const double> previous_z,
                         double previous_omega) {

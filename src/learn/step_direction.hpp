@@ -5,6 +5,7 @@
 
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/model/parameters.hpp"
+#include "learn/lbfgs_memory.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -31,6 +32,14 @@ Step gradient_step(const Parameters& parameters, std::span<const double> theta,
 /// bound blocks; s = -<z, d>. A step cut by a bound in a way that is no descent becomes a gradient step.
 Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
                        const HypergradientResult& result, double a);
+
+/// d = P(theta - H z) - theta with H of the pairs, no entry moved by more than 1, or by more than 0.1 before
+/// there are pairs; s = -<z, d>. A direction that is no descent becomes a gradient step of that length.
+Step lbfgs_step(const Parameters& parameters, std::span<const double> theta,
+                const HypergradientResult& result, const LbfgsMemory& memory);
+
+/// theta + a d, a <= 1.
+Step shortened(const Step& full, std::span<const double> theta, double a);
 
 /// <s,s>/<s,y> when <s,y> > (omega + omega_previous) |s|, so that its sign is certain; else 0.
 double barzilai_borwein(std::span<const double> theta, std::span<const double> z, double omega,

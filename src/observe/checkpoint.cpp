@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr std::size_t kKept = 2;
 
 std::string folder_name(int iteration) {
@@ -98,6 +98,7 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["last_step"] = number(s.last_step);
   json["x"] = array_json("x.bin", s.x);
   json["adjoints"] = array_json("adjoints.bin", s.adjoints);
+  json["pairs"] = array_json("pairs.bin", s.pairs);
   json["checksum"] = fingerprint_text(checksum(json.dump()));
   return json.dump(1) + "\n";
 }
@@ -156,6 +157,7 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   s.last_step = number_from(json.at("last_step"));
   s.x = read_array(folder, json.at("x"));
   s.adjoints = read_array(folder, json.at("adjoints"));
+  s.pairs = read_array(folder, json.at("pairs"));
   return s;
 }
 
@@ -190,6 +192,7 @@ void Checkpoint::state(const UpperState& state) {
     if (error) throw IoError(temporary.string(), "cannot be made (" + error.message() + ").");
     write_file_atomically(temporary / "x.bin", as_text(state.x));
     write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints));
+    if (!state.pairs.empty()) write_file_atomically(temporary / "pairs.bin", as_text(state.pairs));
     write_file_atomically(temporary / "state.json", state_text(state, identity_));
     remove_quietly(target);
     fs::rename(temporary, target, error);

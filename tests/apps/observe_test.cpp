@@ -52,6 +52,7 @@ UpperState state(int iteration) {
   s.last_step = 0.3;
   for (int k = 0; k < 1000; ++k) s.x.push_back(static_cast<std::uint8_t>(k * 7 + iteration));
   for (int k = 0; k < 333; ++k) s.adjoints.push_back(static_cast<std::uint8_t>(k * 3));
+  for (int k = 0; k < 64; ++k) s.pairs.push_back(static_cast<std::uint8_t>(k * 5));
   return s;
 }
 
@@ -71,6 +72,7 @@ void expect_same(const UpperState& a, const UpperState& b) {
   EXPECT_EQ(a.last_step, b.last_step);
   EXPECT_EQ(a.x, b.x);
   EXPECT_EQ(a.adjoints, b.adjoints);
+  EXPECT_EQ(a.pairs, b.pairs);
 }
 
 const std::vector<NamedOption> kIdentity{

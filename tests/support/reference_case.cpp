@@ -30,6 +30,8 @@ void read_header(const nlohmann::json& json, ReferenceCase& data) {
   data.H = json.value("H", 0);
   data.W = json.value("W", 0);
   data.N = json.value("N", 1);
+  data.filters = json.value("K", 0);
+  data.filter_size = json.value("k", 0);
   data.scalar_layout = json.value("scalar_layout", std::vector<std::string>{});
   data.fixed = json.value("fixed", std::map<std::string, double>{});
   const std::vector<double> none;

@@ -15,6 +15,7 @@ namespace bilevel::testing_support {
 struct ReferenceCase {
   std::string name, model, potential, isotropy, padding, parameterisation;
   int H = 0, W = 0, N = 0;
+  int filters = 0, filter_size = 0;  ///< of fields of experts
   std::vector<std::string> scalar_layout;
   std::map<std::string, double> fixed;  ///< parameters that are not learned
 

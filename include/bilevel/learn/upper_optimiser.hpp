@@ -12,16 +12,17 @@ namespace bilevel {
 inline namespace v0 {
 
 /// How a step follows from z: -a z, or -a P z with P the inverse of the damped Gauss-Newton matrix of the
-/// loss.
-enum class StepScaling { none, gauss_newton };
+/// loss (theta of few entries, else L-BFGS), or the inverse Hessian of L-BFGS.
+enum class StepScaling { none, gauss_newton, lbfgs };
 
 struct BILEVEL_API UpperOptions {
   ScheduleOptions schedule;
-  StepScaling scaling =
-      StepScaling::gauss_newton;  ///< none when theta has too many entries for adjoint columns
+  StepScaling scaling = StepScaling::gauss_newton;
   bool barzilai_borwein =
       true;  ///< step length of plain gradient steps from the last two z, when its sign is certified
-  bool columns = true;  ///< error bound by adjoint columns, prediction of xhat along the step
+  /// Error bound by adjoint columns (for long theta: the one along the step), prediction of xhat along the
+  /// step.
+  bool columns = true;
   std::string minimiser = "newton";
   std::string linear_solver = "pcg";
   int max_iterations = 200;
