@@ -1,5 +1,6 @@
 # One object library per instruction set, all from the files of kernels/. Each defines the namespace
-# bilevel::kernels::BILEVEL_BACKEND. Contraction is off, so that every variant computes the same bits.
+# bilevel::kernels::BILEVEL_BACKEND. Contraction is off, so that every variant computes the same bits; but for the
+# hand-tuned correlations, which reach twice the speed with fused multiply-add.
 set(BILEVEL_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -fvisibility=hidden
   -fvisibility-inlines-hidden -fno-semantic-interposition)
 set(BILEVEL_KERNEL_BACKENDS baseline)
@@ -19,4 +20,6 @@ function(bilevel_add_kernels backend)
   target_compile_definitions(bilevel_kernels_${backend} PRIVATE BILEVEL_BACKEND=${backend} bilevel_EXPORTS)
   target_compile_options(bilevel_kernels_${backend} PRIVATE ${BILEVEL_KERNEL_FLAGS} ${ARGN})
   target_link_libraries(bilevel_kernels_${backend} PRIVATE bilevel_warnings)
+  file(GLOB fused CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/overrides/cpu/experts_*.cpp)
+  set_source_files_properties(${fused} PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 endfunction()
