@@ -315,7 +315,7 @@ Subject subject(const CheckOptions& o) {
   if (o.model.empty()) return {o.untrained.parameters(o.data.seed), o.untrained.regulariser()};
   const DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.data.mask);
-  require_large_enough(model, o.data.crop, o.data.crop, "--crop " + std::to_string(o.data.crop));
+  require_large_enough(model, o.data.crop, o.data.crop, o.model);
   std::vector<Segment> segments = model.parameters;
   const bool experts = std::holds_alternative<ExpertsOptions>(model.options);
   for (Segment& s : segments) s.learned = experts ? s.name != "mu" : s.initial > 0 && s.lower > 0;

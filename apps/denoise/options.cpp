@@ -219,8 +219,9 @@ void choose(TrainOptions& o) {
   if (o.scaling == "auto") o.scaling = o.model.experts() ? "lbfgs" : "gauss-newton";
   o.solver = lower_solver(o.solver, regulariser);
   o.linear_solver = linear_solver(o.linear_solver, regulariser);
-  o.upper.scaling =
-      o.scaling == "gauss-newton" ? bilevel::StepScaling::gauss_newton : bilevel::StepScaling::none;
+  o.upper.scaling = o.scaling == "none"           ? bilevel::StepScaling::none
+                    : o.scaling == "gauss-newton" ? bilevel::StepScaling::gauss_newton
+                                                  : bilevel::StepScaling::lbfgs;
   o.upper.minimiser = o.solver;
   o.upper.linear_solver = o.linear_solver;
   o.upper.max_iterations = o.max_iterations.value_or(usual_iterations(o.model));

@@ -46,8 +46,8 @@ void require_large_enough(const DenoiseModel& model, int height, int width, cons
   if (filters == model.parameters.end()) return;
   const int least = smallest_image(model.options, filters->shape.at(1));
   if (std::min(height, width) < least)
-    throw IoError(path, "the image of " + std::to_string(width) + " x " + std::to_string(height) +
-                            " pixels is too small for the model's filters, which need " +
+    throw IoError(path, "images of " + std::to_string(width) + " x " + std::to_string(height) +
+                            " pixels are too small for the model's filters, which need " +
                             std::to_string(least) + " x " + std::to_string(least) + ".");
 }
 

@@ -156,9 +156,10 @@ std::optional<Fault> fault_of(const RegulariserOptions& options, const std::vect
       return Fault{"theta",
                    "has a parameter '" + s.name + "' that is " +
                        (array ? "one number instead of an array" : "an array instead of one number")};
-    if (s.name != "filters" && s.initial_values().size() > 0 &&
-        *std::min_element(s.initial_values().begin(), s.initial_values().end()) < 0)
-      return Fault{"theta", "has a negative value of the parameter '" + s.name + "'"};
+    const std::span<const double> values = s.initial_values();
+    const double least = values.empty() ? 0 : *std::min_element(values.begin(), values.end());
+    if (s.name != "filters" && (least < 0 || (array && least == 0)))
+      return Fault{"theta", "has values of the parameter '" + s.name + "' that are not positive"};
   }
   for (const std::string& name : names)
     if (std::none_of(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == name; }))
