@@ -23,8 +23,9 @@ class CudaBlock {
   static constexpr int threads = 256, warps = threads / 32;
   static constexpr int tile_rows = 16;
   static constexpr int tile_columns = 64;
-  static constexpr int chunk = 4096;    ///< elements of a vector that one block takes
-  static constexpr int most_sums = 12;  ///< of one reduction
+  static constexpr int patch_rows = 32, patch_columns = 32;  ///< tile of a body with a wide halo
+  static constexpr int chunk = 4096;                         ///< elements of a vector that one block takes
+  static constexpr int most_sums = 24;                       ///< of one reduction
 
   using Scan = cub::BlockScan<int, threads>;
   /// What the collectives themselves keep in shared memory.
@@ -62,6 +63,20 @@ class CudaBlock {
     __syncthreads();
   }
 
+  /// Sums that run over several loops, one partial sum per thread; the last M are maxima (of values >= 0).
+  template <int K, int M = 0>
+  struct Running {
+    Sums<K> own = {};
+
+    __device__ void add(int, const Sums<K>& s) { gather<K, M>(own, s); }
+  };
+
+  /// Joins running sums into out[0..K): trees over the lanes, then the warps in turn.
+  template <int K, int M>
+  __device__ void join(const Running<K, M>& running, double* out) {
+    join<K, M>(running.own, out);
+  }
+
   /// Adds f(r, c) over the rectangle into out[0..K-M) and joins the last M by maximum (of values >= 0),
   /// leaving out columns below zero. The order of the additions is a function of the rectangle alone: one sum
   /// per thread, then trees over the lanes, then the warps in turn.
@@ -73,6 +88,52 @@ class CudaBlock {
       if (c >= 0) gather<K, M>(own, s);
     });
     join<K, M>(own, out);
+  }
+
+  /// Adds f(k, r, c) over the rectangle into out[k], k < count: one warp per sum, in a fixed order.
+  template <class F>
+  __device__ void reduce_each(int count, int row0, int row1, int column0, int column1, F f, double* out) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, columns = column1 - column0;
+    const int size = columns > 0 ? (row1 - row0) * columns : 0;
+    for (int k = static_cast<int>(threadIdx.x) / 32; k < count; k += warps) {
+      double sum = 0;
+      for (int e = lane; e < size; e += 32) sum += f(k, row0 + e / columns, column0 + e % columns);
+      sum = join_warp(sum, false);
+      if (lane == 0) out[k] += sum;
+    }
+    __syncthreads();
+  }
+
+  /// f(r, c, sum) over the rectangle, where sum is the correlation of `source` with a filter of S x S taps,
+  /// taps[j * S + i] in row i and column j, centred at (r, c). A thread computes four outputs below each
+  /// other: S + 3 words of the image and S taps are loaded for 4 S products. Up to three rows below what the
+  /// rectangle needs are read.
+  template <int S, class T, class F>
+  __device__ void correlate(int row0, int row1, int column0, int column1, const T* source, int pitch,
+                            const T* taps, F f) {
+    constexpr int outputs = 4;
+    visit(0, (row1 - row0 + outputs - 1) / outputs, column0, column1, [&](int strip, int c) {
+      const int r = row0 + outputs * strip;
+      const T* column = source + (r - S / 2) * pitch + c - S / 2;
+      T sum[outputs] = {};
+#pragma unroll 1
+      for (int j = 0; j < S; ++j, ++column) {
+        T tap[S];
+#pragma unroll
+        for (int i = 0; i < S; ++i) tap[i] = taps[j * S + i];
+#pragma unroll
+        for (int y = 0; y < S + outputs - 1; ++y) {
+          const T v = column[y * pitch];
+#pragma unroll
+          for (int o = 0; o < outputs; ++o)
+            if (y >= o && y - o < S) sum[o] += tap[y - o] * v;
+        }
+      }
+#pragma unroll
+      for (int o = 0; o < outputs; ++o)
+        if (r + o < row1) f(r + o, c, sum[o]);
+    });
+    __syncthreads();
   }
 
   /// f(e) for the elements [begin, begin + count) of a vector.

@@ -131,6 +131,7 @@ void launch_grid(const Stream& stream, const Active& active, int height, int wid
                  int tile_columns, const Body& body, int planes = 1) {
   constexpr int K = Body::sums;
   static_assert(Body::scratch * Body::resident <= 160 * 1024, "shared memory over the budget");
+  static_assert(work<Body> > 0);
   const auto across = static_cast<unsigned>((width + tile_columns - 1) / tile_columns);
   const Grid grid{height,
                   width,

@@ -9,7 +9,8 @@ class HostBlock {
  public:
   static constexpr int tile_rows = 16;
   static constexpr int tile_columns = 128;
-  static constexpr int chunk = 4096;  ///< elements of a vector that one block takes
+  static constexpr int patch_rows = 32, patch_columns = 128;  ///< tile of a body with a wide halo
+  static constexpr int chunk = 4096;                          ///< elements of a vector that one block takes
   static constexpr int lanes = tile_columns + 16;
   static constexpr int scratch_bytes = 160 * 1024;
 
@@ -43,25 +44,78 @@ class HostBlock {
     }
   }
 
+  /// Sums that run over several loops, one partial sum per column; the last M are maxima (of values >= 0).
+  template <int K, int M = 0>
+  struct Running {
+    alignas(64) double v[K][lanes] = {};
+
+    void add(int c, const Sums<K>& s) {
+      for (int k = 0; k < K - M; ++k) v[k][c + 8] += s.v[k];
+      for (int k = K - M; k < K; ++k) v[k][c + 8] = maximum(v[k][c + 8], s.v[k]);
+    }
+  };
+
+  /// Joins running sums into out[0..K), leaving out columns outside [0, tile_columns): a binary tree over the
+  /// columns.
+  template <int K, int M>
+  void join(Running<K, M>& running, double* out) {
+    for (int k = 0; k < K; ++k) {
+      double* a = running.v[k] + 8;
+      for (int half = tile_columns / 2; half > 0; half /= 2)
+        for (int c = 0; c < half; ++c) a[c] = k < K - M ? a[c] + a[c + half] : maximum(a[c], a[c + half]);
+      out[k] = k < K - M ? out[k] + a[0] : maximum(out[k], a[0]);
+    }
+  }
+
   /// Adds f(r, c) over the rectangle into out[0..K-M) and joins the last M by maximum (of values >= 0),
   /// leaving out columns below zero. The order of the additions is a function of the rectangle alone: one
   /// partial sum per column, then a binary tree over the columns.
   template <int K, int M = 0, class F>
   void reduce(int row0, int row1, int column0, int column1, F f, double* out) {
-    alignas(64) double acc[K][lanes] = {};
+    Running<K, M> running;
     for (int r = row0; r < row1; ++r) {
 #pragma GCC ivdep
-      for (int c = column0; c < column1; ++c) {
-        const Sums<K> s = f(r, c);
-        for (int k = 0; k < K - M; ++k) acc[k][c + 8] += s.v[k];
-        for (int k = K - M; k < K; ++k) acc[k][c + 8] = maximum(acc[k][c + 8], s.v[k]);
-      }
+      for (int c = column0; c < column1; ++c) running.add(c, f(r, c));
     }
-    for (int k = 0; k < K; ++k) {
-      double* a = acc[k] + 8;
-      for (int half = tile_columns / 2; half > 0; half /= 2)
-        for (int c = 0; c < half; ++c) a[c] = k < K - M ? a[c] + a[c + half] : maximum(a[c], a[c + half]);
-      out[k] = k < K - M ? out[k] + a[0] : maximum(out[k], a[0]);
+    join(running, out);
+  }
+
+  /// Adds f(k, r, c) over the rectangle into out[k], k < count. The order of the additions is that of reduce.
+  template <class F>
+  void reduce_each(int count, int row0, int row1, int column0, int column1, F f, double* out) {
+    for (int k = 0; k < count; ++k) {
+      Running<1> running;
+      for (int r = row0; r < row1; ++r) {
+#pragma GCC ivdep
+        for (int c = column0; c < column1; ++c) running.v[0][c + 8] += f(k, r, c);
+      }
+      join(running, out + k);
+    }
+  }
+
+  /// f(r, c, sum) over the rectangle, where sum is the correlation of `source` with a filter of S x S taps,
+  /// taps[j * S + i] in row i and column j, centred at (r, c).
+  template <int S, class T, class F>
+  void correlate(int row0, int row1, int column0, int column1, const T* source, int pitch, const T* taps,
+                 F f) {
+    alignas(64) T sum[lanes];
+    const int columns = column1 - column0;
+    for (int r = row0; r < row1; ++r) {
+      for (int c = 0; c < columns; ++c) sum[c] = T(0);
+      for (int i = 0; i < S; ++i) {
+        const T* row = source + (r + i - S / 2) * pitch + column0 - S / 2;
+        T tap[S];
+        for (int j = 0; j < S; ++j) tap[j] = taps[j * S + i];
+#pragma GCC ivdep
+        for (int c = 0; c < columns; ++c) {
+          T s = tap[0] * row[c];
+#pragma GCC unroll 16
+          for (int j = 1; j < S; ++j) s += tap[j] * row[c + j];
+          sum[c] += s;
+        }
+      }
+#pragma GCC ivdep
+      for (int c = 0; c < columns; ++c) f(r, column0 + c, sum[c]);
     }
   }
 
@@ -95,7 +149,7 @@ class HostBlock {
         acc[c + 8] = acc[c + 8] < s ? s : acc[c + 8];
       }
     }
-    for (int c = 0; c < tile_columns; ++c) *out = maximum(*out, acc[c + 8]);
+    for (int c = 0; c < lanes; ++c) *out = maximum(*out, acc[c]);
   }
 
   /// index[0..) = the e in [0, count) with wanted(e), in order; returns how many.

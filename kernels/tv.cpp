@@ -3,6 +3,7 @@
 // upper and left neighbours, then (K^T f)(r,c) = -f_x(r,c) + f_x(r,c-1) - f_y(r,c) + f_y(r-1,c) with f zero
 // outside the image.
 
+#include "kernels/error_ball.hpp"
 #include "kernels/launch.hpp"
 #include "kernels/tv_pixel.hpp"
 
@@ -346,19 +347,6 @@ struct MixedForward {
   BILEVEL_HD void finish(int image, const double* total) const { a.norm2[image] = total[0]; }
 };
 
-/// Radius D >= |(Ke)_p|: at most r_K epsilon, and alpha m D^2 <= energy with m the smallest curvature within
-/// D, which shrinks D at each turn because a smaller ball has a larger m.
-template <class T, class Rho>
-BILEVEL_HD inline T pixel_radius(const Rho& rho, T r, T largest, T budget, T alpha) {
-  constexpr T outward = sizeof(T) == 4 ? T(1 + 4e-6) : T(1 + 8e-15);
-  T radius = largest;
-  for (int turn = 0; turn < 3; ++turn) {
-    const T stiff = maximum(alpha * rho.softest(r + radius), T(1e-30));
-    radius = minimum(radius, std::sqrt(budget / stiff) * outward);
-  }
-  return radius;
-}
-
 template <class T, template <class> class Rho, bool isotropic>
 struct Bound {
   static constexpr int sums = tv_bound_sums, maxima = tv_bound_maxima;
@@ -396,20 +384,16 @@ struct Bound {
     const T* x = load(block, m, a.x, t);
     const T* q = load(block, m, a.q, t);
     const T* v = a.v ? load(block, m, a.v, t) : q;
-    // <e, A e> <= |grad| |e| along the segment, hence alpha m |Ke|^2 <= energy = max over |e| <= eps of
-    // |grad| |e| - mu |e|^2.
-    const double eps = a.epsilon[t.image], gradient = a.gradient[t.image];
-    const double energy =
-        gradient <= 2 * a.mu * eps ? gradient * gradient / (4 * a.mu) : (gradient - a.mu * eps) * eps;
-    const double stiffness = m.alpha * (energy * 4 > a.mu * eps * eps ? eps * eps / energy : 4 / a.mu);
+    const double eps = a.epsilon[t.image];
+    const ErrorBall error(eps, a.gradient[t.image], a.mu);
     const double outward = 1 + 2e-6, inward = 1 - 2e-6;
     const Ball ball{Rho<T>(m.nu),
                     T(m.nu),
                     T(a.row_bound * eps * outward),
                     T(m.alpha),
-                    T(maximum(energy * outward, 1e-36)),
+                    T(maximum(error.energy * outward, 1e-36)),
                     T(0.5 / a.norm2 * inward),
-                    T(0.5 * stiffness * inward),
+                    T(0.5 * m.alpha * error.softness * inward),
                     !isotropic || m.height == 1};
     block.reduce<sums, maxima>(
         0, t.rows, 0, t.columns,

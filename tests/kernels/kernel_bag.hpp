@@ -55,6 +55,9 @@ std::vector<std::uint8_t> bytes_of(const std::vector<V>& values) {
   return bytes;
 }
 
+/// Fields of experts in a bag: at most these filters and taps per filter.
+inline constexpr int expert_filters = 2, expert_taps = 49;
+
 /// Random contents that are meaningful to every kernel: images of noise and edges, positive weights and
 /// scalars, dual fields in the unit ball, line searches under way.
 template <class T>
@@ -85,6 +88,22 @@ Bag make_bag(int n, int height, int width, Random& random) {
   std::vector<float> dual;
   for (std::size_t e = 0; e < 2 * all; ++e) dual.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
   add("dual", 2, size * sizeof(float), bytes_of(dual));
+  // Fields of experts: maps and sums of all filters, and what a model shares.
+  std::vector<T> maps;
+  std::vector<float> dual_maps;
+  for (std::size_t e = 0; e < expert_filters * all; ++e) {
+    maps.push_back(static_cast<T>(random.uniform(0.1, 1)));
+    dual_maps.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
+  }
+  add("maps", 1, expert_filters * size * sizeof(T), bytes_of(maps));
+  add("dual_maps", 1, expert_filters * size * sizeof(float), bytes_of(dual_maps));
+  const int expert_rows = expert_filters * (2 + expert_taps);
+  add("expert_sums", expert_rows, sizeof(double),
+      bytes_of(std::vector<double>(static_cast<std::size_t>(expert_rows * n), 0.5)));
+  std::vector<T> experts;
+  for (int e = 0; e < expert_filters * (2 * expert_taps + 4); ++e)
+    experts.push_back(static_cast<T>(random.uniform(0.05, 0.3)));
+  bag.buffers.push_back({"experts", true, 1, experts.size() * sizeof(T), bytes_of(experts)});
   std::vector<double> scalars;
   for (int e = 0; e < 16 * n; ++e) scalars.push_back(random.uniform(0.5, 2));
   add("scalars", 16, sizeof(double), bytes_of(scalars));
@@ -140,6 +159,11 @@ struct DeviceBag {
     return reinterpret_cast<float*>(raw("dual")) +
            static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
   }
+  /// Numbers shared by the batch: taps, other taps, weights, smoothings, their directions.
+  T* experts(int first) { return image("experts") + first; }
+  T* maps() { return image("maps"); }
+  float* dual_maps() { return reinterpret_cast<float*>(raw("dual_maps")); }
+  double* expert_sums() { return reinterpret_cast<double*>(raw("expert_sums")); }
   double* scalar(int row) { return reinterpret_cast<double*>(raw("scalars")) + row * n; }
   double* shared(int k) { return reinterpret_cast<double*>(raw("shared")) + k; }
   std::uint8_t* flag(int row) { return raw("flags") + row * n; }

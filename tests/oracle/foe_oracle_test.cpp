@@ -254,6 +254,11 @@ TEST(FoeDerivatives, MixedDerivativesByTaylorAdjointnessAndColumns) {
   for_all_problems(random, [&](FoeProblem problem) {
     const Image x = random_image(problem, random), q = random.normal_vector(x.size());
     std::vector<double> d = random.normal_vector(problem.parameters());
+    double change = 1;  // of the responses by the taps, in units of nu_k
+    for (int k = 0; k < problem.filters; ++k)
+      for (const double t : correlate(with_theta(problem, d), k, x))
+        change = std::max(change, std::abs(t) / problem.smoothing(k));
+    for (double& entry : d) entry /= change;
     for (std::vector<double>* v : {&problem.theta, &d})  // theta + t d below is exact
       for (double& entry : *v) entry = std::ldexp(std::round(std::ldexp(entry, 20)), -20);
     const Image bd = mixed_forward(problem, x, d);
