@@ -16,7 +16,7 @@ int columns_for(int count) {
   const int first = static_cast<int>(std::ceil(root));
   const auto empty = [count](int columns) { return (count + columns - 1) / columns * columns - count; };
   int best = first;
-  for (int c = first; c <= static_cast<int>(1.5 * root); ++c)
+  for (int c = first; c <= static_cast<int>(2 * root); ++c)
     if (empty(c) < empty(best)) best = c;
   return best;
 }
@@ -63,7 +63,7 @@ HostImage filters_image(const RankedFilters& f) {
     const std::span taps(f.taps.data() + k * area, area);
     const double largest = *std::max_element(taps.begin(), taps.end(),
                                              [](double a, double b) { return std::abs(a) < std::abs(b); });
-    const double scale = largest == 0 ? 0 : 0.5 / largest;
+    const double scale = largest == 0 ? 0 : 0.4 / largest;  // the gaps are white
     const int top = gap + k / columns * (side + gap), left = gap + k % columns * (side + gap);
     for (int i = 0; i < side; ++i)
       for (int j = 0; j < side; ++j)

@@ -23,7 +23,7 @@ RankedFilters ranked_filters(const bilevel::Parameters& parameters, std::span<co
                              bool zero_mean);
 
 /// Tiles in rows, first rank at the upper left, every tap a square of pixels. Grey is zero; each tile has a
-/// contrast of its own, its largest tap being white: c_k and -c_k, which give the same energy, look the same.
+/// contrast of its own, its largest tap being light: c_k and -c_k, which give the same energy, look the same.
 bilevel::HostImage filters_image(const RankedFilters& filters);
 
 }  // namespace bilevel_app::denoise

@@ -69,7 +69,7 @@ Spread spread(std::vector<double> values) {
   return {values.front(), values[values.size() / 2], values.back()};
 }
 
-/// Numbers as they are, arrays (all of them are in model.json) as shape and spread. With log10 only what is
+/// Numbers as they are, arrays (all of them are in model.json) by their spread. With log10 only what is
 /// positive by its nature.
 Json values_json(const Parameters& parameters, const std::vector<double>& theta, bool log10) {
   Json json = Json::object();
@@ -83,33 +83,31 @@ Json values_json(const Parameters& parameters, const std::vector<double>& theta,
       continue;
     }
     const Spread range = spread(values);
-    json[s.name] = {
-        {"shape", s.shape}, {"least", range.least}, {"median", range.median}, {"most", range.most}};
+    json[s.name] = {{"least", range.least}, {"median", range.median}, {"most", range.most}};
   }
   return json;
 }
 
-/// One line of a parameter for people; filters by their norms.
-std::string parameter_text(const Segment& s, std::vector<double> values, bool log10) {
+/// A parameter for people: filters by their norms, other arrays by their spread.
+std::string parameter_text(const Segment& s, const std::vector<double>& values, bool log10) {
   std::string text;
   if (s.shape.empty()) {
-    text = format("%-6s %.6g", s.name.c_str(), values[0]);
+    text = format("%.6g", values[0]);
     if (log10) text += format("  (log10 %.6f)", std::log10(values[0]));
   } else if (s.shape.size() == 3) {
     const std::size_t area = static_cast<std::size_t>(s.shape[1]) * s.shape[2];
-    std::vector<double> norms(static_cast<std::size_t>(s.shape[0]), 0.0);
-    for (std::size_t k = 0; k < values.size(); ++k) norms[k / area] += values[k] * values[k];
-    const Spread range = spread(norms);
-    text = format("%-9s %d of %d x %d taps, norms %.3g to %.3g, median %.3g", s.name.c_str(), s.shape[0],
-                  s.shape[1], s.shape[2], std::sqrt(range.least), std::sqrt(range.most),
-                  std::sqrt(range.median));
+    std::vector<double> squares(static_cast<std::size_t>(s.shape[0]), 0.0);
+    for (std::size_t k = 0; k < values.size(); ++k) squares[k / area] += values[k] * values[k];
+    const Spread range = spread(squares);
+    text = format("%d of %d x %d taps, norms %.3g to %.3g, median %.3g", s.shape[0], s.shape[1], s.shape[2],
+                  std::sqrt(range.least), std::sqrt(range.most), std::sqrt(range.median));
   } else {
     const Spread range = spread(values);
-    text = format("%-9s %zu numbers, %.3g to %.3g, median %.3g", s.name.c_str(), values.size(), range.least,
-                  range.most, range.median);
+    text = format("%zu numbers, %.3g to %.3g, median %.3g", values.size(), range.least, range.most,
+                  range.median);
     if (log10) text += format("  (log10 %.4f to %.4f)", std::log10(range.least), std::log10(range.most));
   }
-  return text + (s.learned ? "\n" : "  (fixed)\n");
+  return text + (s.learned ? "" : "  (fixed)");
 }
 
 std::filesystem::path images_folder(const RunFolder& folder) {
@@ -218,6 +216,8 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
             {"message", report.message},
             {"model", o.model.type},
             {"theta", values_json(parameters, report.theta, false)}};
+  for (const Segment& s : parameters.segments())
+    if (s.shape.size() == 3) json.update({{"filters", s.shape[0]}, {"filter_size", s.shape[1]}});
   if (o.log10) json["theta_log10"] = values_json(parameters, report.theta, true);
   json.update({{"loss", r.loss},
                {"loss_lower", r.loss_lower},
@@ -251,21 +251,28 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
   return json;
 }
 
-std::string summary_text(const TrainOptions& o, const Parameters& parameters, const Results& results) {
+std::string summary_text(const TrainOptions& o, const Parameters& parameters, const Results& results,
+                         const RunFolder& folder) {
   const UpperReport& report = results.report;
   const IterationRecord& r = report.last;
+  std::size_t width = 6;
+  for (const Segment& s : parameters.segments()) width = std::max(width, s.name.size());
   std::string text;
-  for (const Segment& s : parameters.segments())
-    text += parameter_text(s, parameters.values(s.name, report.theta), o.log10);
-  text += format("loss   %.6g, certainly between %.6g and %.6g\n", r.loss, r.loss_lower, r.loss_upper);
-  const auto add = [&text](const Quality& q, const char* which) {
-    text += format("PSNR   %.2f dB noisy, %.2f dB reconstructed (%s images)\n", q.psnr_noisy, q.psnr, which);
-    text += format("SSIM   %.4f noisy, %.4f reconstructed\n", q.ssim_noisy, q.ssim);
+  const auto add = [&](const std::string& name, const std::string& what) {
+    text += name + std::string(width - name.size() + 1, ' ') + what + "\n";
   };
-  if (results.reconstructed) add(results.training, "training");
-  if (results.test) add(*results.test, "test");
-  text += format("work   %d iterations, %llu operator applications, %.1f s\n", r.iteration,
-                 static_cast<unsigned long long>(r.work.total()), r.seconds);
+  for (const Segment& s : parameters.segments())
+    add(s.name, parameter_text(s, parameters.values(s.name, report.theta), o.log10));
+  add("loss", format("%.6g, certainly between %.6g and %.6g", r.loss, r.loss_lower, r.loss_upper));
+  const auto add_quality = [&add](const Quality& q, const char* which) {
+    add("PSNR", format("%.2f dB noisy, %.2f dB reconstructed (%s images)", q.psnr_noisy, q.psnr, which));
+    add("SSIM", format("%.4f noisy, %.4f reconstructed", q.ssim_noisy, q.ssim));
+  };
+  if (results.reconstructed) add_quality(results.training, "training");
+  if (results.test) add_quality(*results.test, "test");
+  add("work", format("%d iterations, %llu operator applications, %.1f s", r.iteration,
+                     static_cast<unsigned long long>(r.work.total()), r.seconds));
+  add("run", folder.path().string());
   return text;
 }
 

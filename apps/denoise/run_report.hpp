@@ -50,6 +50,6 @@ nlohmann::ordered_json write_summary(const RunFolder& folder, const TrainOptions
 
 /// A few lines for people.
 std::string summary_text(const TrainOptions& options, const bilevel::Parameters& parameters,
-                         const Results& results);
+                         const Results& results, const RunFolder& folder);
 
 }  // namespace bilevel_app::denoise

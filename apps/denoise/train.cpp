@@ -115,8 +115,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
   if (o.common.json) {
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
   } else if (!o.common.quiet) {
-    out << sentence(report.message) << '\n'
-        << summary_text(o, parameters, results) << "run    " << folder.path().string() << '\n';
+    out << sentence(report.message) << '\n' << summary_text(o, parameters, results, folder);
   }
   const int code = exit_code(o, report.status);
   if (code == exit_interrupted) {

@@ -283,6 +283,24 @@ Json segment_json(const Segment& s) {
   return json;
 }
 
+/// Two spaces per level, but lists of numbers on one line.
+std::string text_of(const Json& json) {
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string compact;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    compact += text[at];
+    if (text.compare(at, 2, "[\n") != 0) continue;  // a line never ends inside a text
+    const std::size_t stop = text.find_first_of("[]{\"", at + 1);
+    if (text[stop] != ']') continue;
+    for (++at; at < stop; ++at) {
+      if (text[at] == '\n' && compact.back() == ',') compact += ' ';
+      if (text[at] != '\n' && text[at] != ' ') compact += text[at];
+    }
+    compact += ']';
+  }
+  return compact;
+}
+
 /// Keys of the options, and the energy in words.
 std::string describe(const TvOptions& o, Json& json) {
   json.update({{"potential", potential_name(o.potential)},
@@ -416,7 +434,7 @@ void write_model(const std::filesystem::path& path, const DenoiseModel& model) {
                   {"width", model.data.width},
                   {"fingerprint", fingerprint_text(model.data.pixels)}};
   json["library_version"] = BILEVEL_VERSION;
-  write_file_atomically(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(path, text_of(json));
 }
 
 }  // namespace v0

@@ -150,6 +150,17 @@ TEST(ModelFile, FieldsOfExpertsRoundTrip) {
   EXPECT_EQ(get_file(folder / "model.json"), first);
 }
 
+TEST(ModelFile, ListsOfNumbersStandOnALineAndTextsStayAsTheyAre) {
+  const TemporaryFolder folder;
+  DenoiseModel m = experts();
+  m.data.files = {"a [1, 2]\n [ 3 ].png", "[", "]"};
+  write_model(folder / "model.json", m);
+  EXPECT_EQ(read_model(folder / "model.json").data.files, m.data.files);
+  const std::string text = get_file(folder / "model.json");
+  EXPECT_NE(text.find("\"shape\": [3, 5, 5],\n"), std::string::npos) << text;
+  EXPECT_LT(lines_of(text).size(), 75u);
+}
+
 TEST(ModelFile, RefusesFieldsOfExpertsThatDoNotFitTogether) {
   const auto shape = [](int segment, std::vector<std::int64_t> extents) {
     return [=](Json& j) { j["theta"][static_cast<std::size_t>(segment)]["shape"] = extents; };
@@ -193,7 +204,7 @@ TEST(ModelFile, RefusesFieldsOfExpertsThatDoNotFitTogether) {
                                 {"theta[2].values", shape(2, {64, 64, 64})},
                                 {"theta[2].values", shape(2, {3, 5, 7})},
                                 {"theta", shape(2, {5, 3, 5})},
-                                {"theta", shape(2, {75})},
+                                {"theta", resized({3}, {27})},
                                 {"theta[0].values", shape(0, {2})},
                                 {"theta", resized({2}, {3, 5, 5})},
                                 {"theta", resized({3}, {3, 4, 4})},
@@ -226,7 +237,7 @@ TEST(ModelFile, DamagedFilesAreRefusedOrHarmless) {
   for (const DenoiseModel& good : {model(), experts()}) {
     write_model(folder / "model.json", good);
     const std::string text = get_file(folder / "model.json");
-    for (int trial = 0; trial < 1000; ++trial) {
+    for (int trial = 0; trial < 400; ++trial) {
       std::string bad = text;
       const std::size_t at = generator() % bad.size(), length = 1 + generator() % 40;
       if (const unsigned kind = generator() % 4; kind == 0) {
@@ -250,8 +261,8 @@ TEST(ModelFile, DamagedFilesAreRefusedOrHarmless) {
       }
     }
   }
-  EXPECT_GT(refused, 500);
-  EXPECT_GT(harmless, 100);
+  EXPECT_GT(refused, 200);
+  EXPECT_GT(harmless, 40);
 }
 
 TEST(ModelFile, RefusesWhatIsNoModel) {
