@@ -179,6 +179,31 @@ class Evaluation {
     return along;
   }
 
+  /// sum_i J_i^T J_i d / N: A v = B d, A w = v / N, B^T w. Uses `v` and the adjoints of the residual as
+  /// scratch.
+  std::vector<double> gauss_newton_product(std::span<const double> d, View<T> v) {
+    LinearRequest request;
+    std::vector<double> relative(n_), unused;
+    const auto solve_to = [&](View<const T> b, View<double> squares, View<T> out) {
+      const std::vector<double> norms = fetch(context_, squares).wait(context_);
+      for (std::size_t i = 0; i < n_; ++i)
+        relative[i] = norms[i] > 0 ? request_.column_tolerance * std::sqrt(norms[i]) : 1;
+      request.per_image = relative;
+      absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, b, out), unused);
+    };
+    column(d, 0);
+    solve_to(work_, row(products_, 0), v);
+    dot(v, v, row(products_, 0));
+    solve_to(v, row(products_, 0), residual_);
+    energy_.mixed_adjoint(context_, active_.active(), x_, residual_, mixed_);
+    count_other(1);
+    const std::vector<double> per_image = energy_.mixed(fetch(context_, mixed_).wait(context_));
+    std::vector<double> product(p_, 0);
+    for (std::size_t k = 0; k < per_image.size(); ++k)
+      product[k % p_] += per_image[k] / static_cast<double>(n_);
+    return product;
+  }
+
   const std::vector<BoundInputs>& inputs() const { return inputs_; }
   Work work;
   SolveStatus status = SolveStatus::converged;
@@ -428,7 +453,8 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
     assemble(evaluation.inputs(), mixed, correction, penalty_gradient, result);
   } else if (!m.unit_columns() && request.direction) {
     m.columns = 0;
-    const std::vector<double> d = request.direction(result);
+    const std::vector<double> d = request.direction(
+        result, [&](std::span<const double> e) { return evaluation.gauss_newton_product(e, m.v[0].view()); });
     if (!d.empty()) {
       result.along = evaluation.solve_direction(m.q.view(), m.v[0].view(), d, result.z);
       m.columns = 1;

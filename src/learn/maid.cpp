@@ -19,6 +19,8 @@ inline namespace v0 {
 void UpperOptions::validate() const {
   schedule.validate();
   if (max_iterations < 0) throw ConfigError("max-iterations must not be negative.");
+  if (!(min_progress >= 0 && min_progress < 1)) throw ConfigError("min-progress must lie between 0 and 1.");
+  if (progress_window < 1) throw ConfigError("the window of min-progress must be at least 1 iteration.");
   if (!(time_limit >= 0)) throw ConfigError("time-limit must not be negative.");
   if (max_lower_iterations < 1) throw ConfigError("the cap of lower-level iterations must be at least 1.");
 }
@@ -74,9 +76,10 @@ class MaidRun {
         gradient_(context, problem, options.linear_solver),
         few_(problem.parameters().size() <= ImplicitHypergradient<T>::max_columns),
         newton_(options.scaling == StepScaling::gauss_newton && options.columns && few_),
+        gauss_newton_cg_(options.scaling == StepScaling::gauss_newton && options.columns && !few_),
         lbfgs_(options.scaling == StepScaling::lbfgs ||
-               (options.scaling == StepScaling::gauss_newton && !newton_)),
-        schedule_(options.schedule, newton_ || lbfgs_ ? 1.0 : options.schedule.step0),
+               (options.scaling == StepScaling::gauss_newton && !options.columns)),
+        schedule_(options.schedule, options.scaling == StepScaling::none ? options.schedule.step0 : 1.0),
         current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
         trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
         start_(Clock::now()) {}
@@ -113,6 +116,7 @@ class MaidRun {
     if (iteration_ >= options_.max_iterations)
       throw Stop{UpperStatus::max_iterations,
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
+    watch_progress();
     line_search();
     IterationRecord done = record("accepted");
     done.step = used_step_;
@@ -128,6 +132,20 @@ class MaidRun {
     if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
   }
 
+  /// Ends the run when the loss has fallen by less than min_progress over the window.
+  void watch_progress() {
+    if (options_.min_progress == 0) return;
+    const auto window = static_cast<std::size_t>(options_.progress_window);
+    losses_.push_back(current_.loss.value);
+    if (losses_.size() <= window) return;
+    const double fall = losses_.front() - losses_.back();
+    losses_.erase(losses_.begin());
+    if (fall < options_.min_progress * losses_.back())
+      throw Stop{UpperStatus::slow_progress, "The loss fell by " + short_number(100 * fall / losses_.back()) +
+                                                 " % over " + std::to_string(window) +
+                                                 " iterations, less than min-progress asks for."};
+  }
+
   /// Refines (epsilon, delta) until omega is small against z along the step: algorithms.md section 5.
   void inexact_gradient() {
     schedule_.start_search();
@@ -139,9 +157,9 @@ class MaidRun {
       request.columns = options_.columns;
       request.sufficient = newton_ ? -1 : 1 - schedule_.options().eta;
       if (options_.columns)
-        request.direction = [this](const HypergradientResult& r) {
+        request.direction = [this](const HypergradientResult& r, const GaussNewtonProduct& product) {
           result_ = r;
-          choose_step();
+          choose_step(product);
           return full_step_.direction;
         };
       result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
@@ -188,8 +206,10 @@ class MaidRun {
   }
 
   /// Direction of the step, and the step at the schedule's length.
-  void choose_step() {
-    if (lbfgs_) {
+  void choose_step(const GaussNewtonProduct& product = {}) {
+    if (gauss_newton_cg_) {
+      full_step_ = gauss_newton_step(problem_.parameters(), current_.theta, result_, product, 1e-3, 0.3, 12);
+    } else if (lbfgs_) {
       pairs_ = memory_;
       if (!previous_z_.empty()) push_pair();
       full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_, pairs_);
@@ -199,7 +219,7 @@ class MaidRun {
                                          previous_z_, previous_omega_);
       if (bb > 0) schedule_.set_step(std::clamp(bb, 1e-2 * last_step_, 1e2 * last_step_));
     }
-    if (!lbfgs_) full_step_ = direct_step();
+    if (!lbfgs_ && !gauss_newton_cg_) full_step_ = direct_step();
     full_length_ = schedule_.state().step;
     make_step();
   }
@@ -252,7 +272,7 @@ class MaidRun {
     last_step_ = used_step_;
     schedule_.accept(used_step_);
     if (newton_) schedule_.set_step(std::min(1.0, schedule_.state().step));
-    if (lbfgs_) schedule_.set_step(1);
+    if (lbfgs_ || gauss_newton_cg_) schedule_.set_step(1);
     memory_ = pairs_;
   }
 
@@ -395,6 +415,7 @@ class MaidRun {
     s.previous_z = previous_z_;
     s.previous_omega = previous_omega_;
     s.last_step = last_step_;
+    s.losses = losses_;
     const auto raw = [](const auto& values) {
       std::vector<std::uint8_t> bytes(values.size() * sizeof(values[0]));
       std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -424,6 +445,7 @@ class MaidRun {
     previous_z_ = s.previous_z;
     previous_omega_ = s.previous_omega;
     last_step_ = s.last_step;
+    losses_ = s.losses;
     memory_.restore(values(s.pairs, double()), s.theta.size());
   }
 
@@ -433,14 +455,15 @@ class MaidRun {
   Observer& observer_;
   std::unique_ptr<Minimiser<T>> minimiser_;
   ImplicitHypergradient<T> gradient_;
-  bool few_;             // theta is short enough for a column per entry
-  bool newton_, lbfgs_;  // scaling of the steps
+  bool few_;                               // theta is short enough for a column per entry
+  bool newton_, gauss_newton_cg_, lbfgs_;  // scaling of the steps
   AccuracySchedule schedule_;
   Point<T> current_, trial_;
   HypergradientResult result_ = unknown_gradient();
   Step step_, full_step_;       // the trial, and the whole step it shortens
   LbfgsMemory memory_, pairs_;  // before and with the latest pair
   std::vector<double> previous_theta_, previous_z_;
+  std::vector<double> losses_;  // of the last iterations
   double full_length_ = 1, previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;
   int iteration_ = 0, backtracks_ = 0;
   Work work_;

@@ -132,6 +132,33 @@ Step lbfgs_step(const Parameters& parameters, std::span<const double> theta, con
   return step;
 }
 
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
+                       const HypergradientResult& r, const GaussNewtonProduct& product, double damping,
+                       double forcing, int most) {
+  const std::size_t p = theta.size();
+  std::vector<double> h(p, 0), residual = r.z, direction = r.z;
+  double rr = inner(residual, residual);
+  const double target = forcing * forcing * rr;
+  double shift = 0;
+  for (int k = 0; k < most && rr > target; ++k) {
+    std::vector<double> bent = product(direction);
+    if (k == 0) shift = damping * inner(direction, bent) / rr;
+    for (std::size_t j = 0; j < p; ++j) bent[j] += shift * direction[j];
+    const double curvature = inner(direction, bent);
+    if (!(curvature > 0)) break;  // products are inexact
+    const double a = rr / curvature, before = rr;
+    for (std::size_t j = 0; j < p; ++j) {
+      h[j] += a * direction[j];
+      residual[j] -= a * bent[j];
+    }
+    rr = inner(residual, residual);
+    for (std::size_t j = 0; j < p; ++j) direction[j] = residual[j] + rr / before * direction[j];
+  }
+  Step step = finish(parameters, theta, r, limited(theta, h, 1));
+  step.slope = -inner(r.z, step.direction);
+  return step.slope > 0 ? step : lbfgs_step(parameters, theta, r, {});
+}
+
 Step shortened(const Step& full, std::span<const double> theta, double a) {
   Step step = full;
   for (std::size_t j = 0; j < theta.size(); ++j) {

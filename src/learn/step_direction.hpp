@@ -38,6 +38,13 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
 Step lbfgs_step(const Parameters& parameters, std::span<const double> theta,
                 const HypergradientResult& result, const LbfgsMemory& memory);
 
+/// The same with (G + damping g I) d = -z solved by conjugate gradients, G the Gauss-Newton matrix by
+/// products and g its Rayleigh quotient at z: until the residual has fallen by `forcing` or after `most`
+/// products.
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
+                       const HypergradientResult& result, const GaussNewtonProduct& product, double damping,
+                       double forcing, int most);
+
 /// theta + a d, a <= 1.
 Step shortened(const Step& full, std::span<const double> theta, double a);
 

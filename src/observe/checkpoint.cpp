@@ -96,6 +96,7 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["previous_z"] = numbers(s.previous_z);
   json["previous_omega"] = number(s.previous_omega);
   json["last_step"] = number(s.last_step);
+  json["losses"] = numbers(s.losses);
   json["x"] = array_json("x.bin", s.x);
   json["adjoints"] = array_json("adjoints.bin", s.adjoints);
   json["pairs"] = array_json("pairs.bin", s.pairs);
@@ -155,6 +156,7 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   s.previous_z = numbers_from(json.at("previous_z"));
   s.previous_omega = number_from(json.at("previous_omega"));
   s.last_step = number_from(json.at("last_step"));
+  s.losses = numbers_from(json.at("losses"));
   s.x = read_array(folder, json.at("x"));
   s.adjoints = read_array(folder, json.at("adjoints"));
   s.pairs = read_array(folder, json.at("pairs"));

@@ -40,6 +40,8 @@ const char* upper_status_name(UpperStatus status) {
   switch (status) {
     case UpperStatus::stationary:
       return "stationary";
+    case UpperStatus::slow_progress:
+      return "slow_progress";
     case UpperStatus::accuracy_limit:
       return "accuracy_limit";
     case UpperStatus::line_search_failed:

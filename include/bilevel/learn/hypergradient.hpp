@@ -16,6 +16,10 @@ inline namespace v0 {
 
 struct HypergradientResult;
 
+/// d -> sum_i J_i^T J_i d / N with J = -A^{-1} B, the Gauss-Newton matrix of the loss: two linear systems and
+/// two mixed products per image, to the request's column_tolerance.
+using GaussNewtonProduct = std::function<std::vector<double>(std::span<const double> d)>;
+
 struct HypergradientRequest {
   double delta = 0.1;            ///< residual of N A q_i = x_i - x_i_true to reach, per image
   double column_tolerance = .1;  ///< residual of A v_j = B d_j relative to |B d_j|
@@ -24,7 +28,7 @@ struct HypergradientRequest {
   double sufficient = -1;
   /// Given z, a direction d of theta along which the derivative is to be certified, or nothing. Ignored when
   /// columns are solved for.
-  std::function<std::vector<double>(const HypergradientResult&)> direction = {};
+  std::function<std::vector<double>(const HypergradientResult&, const GaussNewtonProduct&)> direction = {};
 };
 
 /// The derivative of f along a direction d: |slope - <grad f, d>| <= error.

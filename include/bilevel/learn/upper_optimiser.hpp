@@ -12,7 +12,7 @@ namespace bilevel {
 inline namespace v0 {
 
 /// How a step follows from z: -a z, or -a P z with P the inverse of the damped Gauss-Newton matrix of the
-/// loss (theta of few entries, else L-BFGS), or the inverse Hessian of L-BFGS.
+/// loss (for long theta by conjugate gradients), or the inverse Hessian of L-BFGS.
 enum class StepScaling { none, gauss_newton, lbfgs };
 
 struct BILEVEL_API UpperOptions {
@@ -26,6 +26,9 @@ struct BILEVEL_API UpperOptions {
   std::string minimiser = "newton";
   std::string linear_solver = "pcg";
   int max_iterations = 200;
+  double min_progress =
+      0;  ///< stop when the loss falls by less than this fraction over progress_window steps
+  int progress_window = 20;
   double time_limit = 0;     ///< seconds; 0: none
   std::uint64_t budget = 0;  ///< operator applications to one image; 0: none
   int max_lower_iterations = 10000;

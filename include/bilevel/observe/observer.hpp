@@ -30,6 +30,7 @@ struct IterationRecord {
 
 enum class UpperStatus {
   stationary,      ///< |z| + omega <= tolerance, certified
+  slow_progress,   ///< the loss fell by less than the fraction asked for over the last iterations
   accuracy_limit,  ///< rounding (or a fixed accuracy) forbids a smaller certified gradient
   line_search_failed,
   max_iterations,
@@ -57,6 +58,7 @@ struct UpperState {
   bool has_columns = false;
   std::vector<double> previous_theta, previous_z;
   double previous_omega = 0, last_step = 0;
+  std::vector<double> losses;             ///< of the last iterations, oldest first
   std::vector<std::uint8_t> x, adjoints;  ///< raw elements of T in host byte order
   std::vector<std::uint8_t> pairs;        ///< of L-BFGS, raw doubles [pairs][2][p]
 };

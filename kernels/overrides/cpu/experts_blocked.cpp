@@ -1,100 +1,104 @@
 // Register-blocked CPU versions of experts_energy and experts_hessian.
 
-#include "kernels/overrides/cpu/experts_tile.hpp"
+#include "kernels/overrides/cpu/experts_blocks.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-template <class T>
-T* image_of(T* batch, const ExpertsModel<std::remove_const_t<T>>& m, int image) {
-  return batch + static_cast<long long>(image) * m.height * m.width;
-}
+using namespace blocked;
 
 template <class T, template <class> class Rho, int size>
-struct EnergyTile {
+struct EnergyBlocks {
   static constexpr int sums = 5;
   static constexpr int work = 64;
   ExpertsEnergyArgs<T> a;
 
   void operator()(HostBlock&, const Tile& t, double* partial) const {
-    using Blocked = ExpertsTile<T, size>;
     const ExpertsModel<T>& m = a.model;
-    Blocked tile(m, t);
-    const T* x = image_of(a.x, m, t.image);
+    const Blocks<T, size> tile(m, t, true);
+    typename Blocks<T, size>::Gathered gathered;
     ColumnSums<5> sum;
-    const int response = tile.columns.response_begin;
-    const int own = tile.columns.own_begin - response, own_end = tile.columns.own_end - response;
-    const int whole = tile.whole();
+    const int whole = tile.whole(), own_begin = tile.own_begin(), own_end = tile.own_end();
     tile.filtered(
-        m, x, [&](int k) { return m.weight[k]; },
-        [&](int k, int r, const T* c, T* psi) {
-          alignas(64) T value[Blocked::t_pitch];
+        m, image_of(a.x, m, t.image), gathered, [&](int k) { return m.weight[k]; },
+        [&](int k, int r, const T* z, T* psi) {
+          alignas(64) T value[Blocks<T, size>::most_responses];
           const Rho<T> rho(m.smoothing[k]);
-          for (int e = 0; e < whole; ++e) {
+          for (int c = 0; c < whole; ++c) {
             T w;
-            rho.value_weight(c[e] * c[e], value[e], w);
-            psi[e] = w * c[e];
+            rho.value_weight(z[c] * z[c], value[c], w);
+            psi[c] = w * z[c];
           }
           tile.clear_tail(psi);
-          if (r < tile.rows.own_begin || r >= tile.rows.own_end) return;
-          const double b = m.weight[k], rounding = a.rounding_psi[k];
-          for (int e = own; e < own_end; ++e) {
-            const double p = rounding * psi[e];
-            sum.sum[0][e] += b * value[e];
-            sum.sum[1][e] += p * p;
+          if (!tile.owns_row(r)) return;
+          const double b = m.weight[k], rounding = a.unit > 0 ? a.rounding_psi[k] : 0;
+          for (int c = own_begin; c < own_end; ++c) {
+            const double p = rounding * psi[c];
+            sum.v[0][c] += b * value[c];
+            sum.v[1][c] += p * p;
           }
         });
-    const T* y = image_of(a.y, m, t.image);
-    T* gradient = image_of(a.gradient, m, t.image);
-    for (int r = t.row; r < t.row + t.rows; ++r) {
-      const long long e = static_cast<long long>(r) * m.width + t.column;
-      const T* out = tile.out_row(r) + tile.columns.begin - tile.columns.outer_begin;
-      for (int c = 0; c < t.columns; ++c) {
-        const T v = x[e + c], d = v - y[e + c], g = d + m.mu * v + out[c];
-        gradient[e + c] = g;
-        sum.sum[2][c] += double(d) * d;
-        sum.sum[3][c] += double(v) * v;
-        sum.sum[4][c] += double(g) * g;
-      }
-    }
+    store(tile, gathered, t, sum);
     sum.total(partial);
   }
+
+  /// total: sums of b rho, (rounding_psi psi)^2, |x-y|^2, |x|^2, |grad|^2.
   void finish(int image, const double* total) const {
-    const double x = std::sqrt(total[3]);
-    a.value[image] = total[0] + 0.5 * total[2] + 0.5 * a.model.mu * total[3];
+    const double mu = a.model.mu, distance = std::sqrt(total[2]), norm = std::sqrt(total[3]);
+    a.value[image] = 0.5 * total[2] + total[0] + 0.5 * mu * total[3];
     a.norm2[image] = total[4];
-    a.rounding[image] =
-        a.unit * (3 * std::sqrt(total[2]) + 3 * a.model.mu * x + a.rounding_x * x + std::sqrt(total[1]));
+    a.rounding[image] = a.unit * (3 * distance + 3 * mu * norm + a.rounding_x * norm + std::sqrt(total[1]));
+  }
+
+ private:
+  void store(const Blocks<T, size>& tile, const typename Blocks<T, size>::Gathered& gathered, const Tile& t,
+             ColumnSums<5>& sum) const {
+    const T mu = a.model.mu;
+    for (int r = t.row; r < t.row + t.rows; ++r) {
+      const long long e = static_cast<long long>(r) * a.model.width + t.column;
+      const T* x = image_of(a.x, a.model, t.image) + e;
+      const T* y = image_of(a.y, a.model, t.image) + e;
+      T* gradient = image_of(a.gradient, a.model, t.image) + e;
+      const T* regulariser = tile.row(gathered, r);
+#pragma GCC ivdep
+      for (int c = 0; c < t.columns; ++c) {
+        const T v = x[c], d = v - y[c], g = d + mu * v + regulariser[c];
+        gradient[c] = g;
+        sum.v[2][c] += double(d) * d;
+        sum.v[3][c] += double(v) * v;
+        sum.v[4][c] += double(g) * g;
+      }
+    }
   }
 };
 
 template <class T, int size>
-struct HessianTile {
+struct HessianBlocks {
   static constexpr int sums = 1;
   static constexpr int work = 64;
   ExpertsHessianArgs<T> a;
 
   void operator()(HostBlock&, const Tile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
-    ExpertsTile<T, size> tile(m, t);
-    const T* p = image_of(a.p, m, t.image);
-    const T* maps = image_of(a.maps, m, t.image * m.filters);
-    const long long plane = static_cast<long long>(m.height) * m.width;
+    const Blocks<T, size> tile(m, t, true);
+    typename Blocks<T, size>::Gathered gathered;
     tile.filtered(
-        m, p, [](int) { return T(1); },
-        [&](int k, int r, const T* c, T* psi) {
-          const T* map = maps + k * plane + static_cast<long long>(r) * m.width + tile.columns.response_begin;
-          for (int e = 0; e < tile.responses; ++e) psi[e] = map[e] * c[e];
+        m, image_of(a.p, m, t.image), gathered, [](int) { return T(1); },
+        [&](int k, int r, const T* z, T* field) {
+          const T* map = a.maps + map_element(m, t.image, k, r, tile.columns.response_begin);
+          for (int c = 0; c < tile.responses; ++c) field[c] = map[c] * z[c];
         });
-    T* product = image_of(a.product, m, t.image);
     ColumnSums<1> sum;
     for (int r = t.row; r < t.row + t.rows; ++r) {
       const long long e = static_cast<long long>(r) * m.width + t.column;
-      const T* out = tile.out_row(r) + tile.columns.begin - tile.columns.outer_begin;
+      const T* p = image_of(a.p, m, t.image) + e;
+      T* product = image_of(a.product, m, t.image) + e;
+      const T* regulariser = tile.row(gathered, r);
+#pragma GCC ivdep
       for (int c = 0; c < t.columns; ++c) {
-        const T v = p[e + c], g = v + m.mu * v + out[c];
-        product[e + c] = g;
-        sum.sum[0][c] += double(v) * g;
+        const T v = p[c], g = v + m.mu * v + regulariser[c];
+        product[c] = g;
+        sum.v[0][c] += double(v) * g;
       }
     }
     sum.total(partial);
@@ -104,30 +108,25 @@ struct HessianTile {
 
 template <class T>
 void energy(const Stream& stream, const ExpertsEnergyArgs<T>& a) {
-  with_size(a.model, [&](auto size) {
-    using Blocked = ExpertsTile<T, size>;
-    const auto launch = [&](const auto& body) {
-      launch_grid(stream, a.active, a.model.height, a.model.width, Blocked::tile_rows(a.model.height),
-                  Blocked::tile_columns(a.model.width), body);
-    };
-    a.model.potential == Potential::huber_c2 ? launch(EnergyTile<T, HuberC2, size>{a})
-                                             : launch(EnergyTile<T, Charbonnier, size>{a});
-  });
+  launch_potential<T, EnergyBlocks>(stream, a);
 }
 
 template <class T>
 void hessian(const Stream& stream, const ExpertsHessianArgs<T>& a) {
-  with_size(a.model, [&](auto size) {
-    using Blocked = ExpertsTile<T, size>;
-    launch_grid(stream, a.active, a.model.height, a.model.width, Blocked::tile_rows(a.model.height),
-                Blocked::tile_columns(a.model.width), HessianTile<T, size>{a});
-  });
+  with_size(a.model, [&](auto size) { launch<size>(stream, a, HessianBlocks<T, size>{a}); });
 }
 
 }  // namespace
 
 template <class T>
+void override_experts_maps(Table<T>& table);
+template <class T>
+void override_experts_mixed(Table<T>& table);
+
+template <class T>
 void override_experts(Table<T>& table) {
+  override_experts_maps(table);
+  override_experts_mixed(table);
   table.experts_energy = energy<T>;
   table.experts_hessian = hessian<T>;
 }
