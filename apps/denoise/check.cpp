@@ -60,8 +60,8 @@ class Laboratory {
         truth_(context, shape_, batch.clean),
         noisy_(context, shape_, batch.noisy),
         x_(context, shape_),
-        problem_(make_energy<double>(context, noisy_.view(), parameters, options, batch.mask), truth_.view(),
-                 parameters) {}
+        problem_(make_energy<double>(context, noisy_.view(), parameters, options, batch.mask, false),
+                 truth_.view(), parameters) {}
 
   const BilevelProblem<double>& problem() const { return problem_; }
   Energy<double>& energy() const { return problem_.energy(); }

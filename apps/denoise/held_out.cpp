@@ -48,14 +48,14 @@ std::optional<Quality> HeldOut::measure(const std::vector<double>& theta) const 
   const std::vector<T> values(batch_.noisy.begin(), batch_.noisy.end());
   const Tensor<T> noisy(context, shape, values);
   Tensor<T> x(context, shape, values);
-  const auto energy =
-      make_energy<T>(context, noisy.view(), parameters_, options_.model.regulariser(), batch_.mask);
+  const auto energy = make_energy<T>(context, noisy.view(), parameters_, options_.model.regulariser(),
+                                     batch_.mask, options_.common.precision == "mixed");
   energy->bind(theta);
   SolveRequest<T> request;
   request.tolerance = rms_tolerance * std::sqrt(static_cast<double>(shape.image()));
   request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
   const SolveReport report =
-      make_minimiser<T>(options_.solver)->minimise(context, *energy, request, x.view());
+      make_minimiser<T>(options_.upper.minimiser)->minimise(context, *energy, request, x.view());
   if (report.status != SolveStatus::converged) return {};
   const std::vector<T> result = download<T>(context, x);
   return measure_quality(batch_, {result.begin(), result.end()});

@@ -102,6 +102,9 @@ void add_train(CLI::App& app, TrainOptions& o) {
       ->group(group);
   add_value(app, "--max-iterations", o.max_iterations, "upper iterations at most [tv: 200, foe: 500]", "K")
       ->group(group);
+  add_value(app, "--min-progress", o.upper.min_progress,
+            "stop when the loss falls by less than this fraction in 20 iterations [never]")
+      ->group(group);
   add_value(app, "--time-limit", o.upper.time_limit, "stop after this time [none]", "SECONDS")->group(group);
   add_value(app, "--budget", o.budget, "stop after this work, in operator applications to one image [none]",
             "N")
@@ -222,8 +225,8 @@ void choose(TrainOptions& o) {
   o.upper.scaling = o.scaling == "none"           ? bilevel::StepScaling::none
                     : o.scaling == "gauss-newton" ? bilevel::StepScaling::gauss_newton
                                                   : bilevel::StepScaling::lbfgs;
-  o.upper.minimiser = o.solver;
-  o.upper.linear_solver = o.linear_solver;
+  o.upper.minimiser = in_precision(o.solver, o.common.precision);
+  o.upper.linear_solver = in_precision(o.linear_solver, o.common.precision);
   o.upper.max_iterations = o.max_iterations.value_or(usual_iterations(o.model));
   o.upper.budget = static_cast<std::uint64_t>(o.budget);
   o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";

@@ -43,7 +43,8 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
   const Tensor<T> truth(context, shape, in_precision<T>(batch.clean));
   const Tensor<T> noisy(context, shape, in_precision<T>(batch.noisy));
   const RegulariserOptions regulariser = o.model.regulariser();
-  auto energy = make_energy<T>(context, noisy.view(), parameters, regulariser, batch.mask);
+  auto energy = make_energy<T>(context, noisy.view(), parameters, regulariser, batch.mask,
+                               o.common.precision == "mixed");
   Penalty penalty;
   if (o.condition_penalty > 0)
     penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regulariser), shape, !batch.mask.empty(),

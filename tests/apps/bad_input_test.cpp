@@ -93,8 +93,8 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});
   refused(train({"--solver", "magic"}), 2, {"--solver magic", "fista"});
   refused(train({"--linear-solver", "magic"}), 2, {"--linear-solver magic", "pcg"});
-  refused(train({"--precision", "mixed"}), 2, {"mixed", "double"});
   refused(train({"--precision", "half"}), 2, {"half"});
+  refused(train({"--min-progress", "1.5"}), 2, {"min-progress"});
   refused(train({"--rho", "2"}), 2, {"rho"});
   refused(train({"--rho-up", "0.5"}), 2, {"rho-up"});
   refused(train({"--nu", "1"}), 2, {"nu"});

@@ -46,6 +46,7 @@ TEST(Help, ListsTheContract) {
                            "--resume",
                            "--seed",
                            "--max-iterations",
+                           "--min-progress",
                            "--time-limit",
                            "--budget",
                            "--epsilon0",
