@@ -3,6 +3,11 @@
 #include "kernels/launch.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
+
+void narrow(const Stream&, const NarrowArgs&);
+void widen(const Stream&, const WidenArgs&);
+void distance(const Stream&, const DistanceArgs&);
+
 namespace {
 
 BILEVEL_HD inline double status_of(ImageStatus s) { return static_cast<double>(s); }
@@ -277,7 +282,10 @@ const ScalarTable& table_scalar() {
                                      each<ResidualRounding, ResidualRoundingArgs>,
                                      lbfgs_start,
                                      batch<Compact, CompactArgs>,
-                                     reset};
+                                     reset,
+                                     narrow,
+                                     widen,
+                                     distance};
   return table;
 }
 

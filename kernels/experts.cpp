@@ -91,7 +91,7 @@ struct Linearise {
   using Of = Shape<T, S>;
   static constexpr int rows = Of::rows, columns = Of::columns;
   static constexpr int sums = 0, work = 2 * S * S;
-  static constexpr int scratch = Of::Near::bytes + Taps<T, S>::bytes, resident = 4;
+  static constexpr int scratch = Of::Near::bytes + Taps<T, S>::bytes, resident = 3;
   ExpertsLineariseArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {

@@ -48,7 +48,7 @@ struct ExpertsEnergyArgs {
   const double* rounding_psi;  // device, [K]
 };
 
-/// maps = b (w - kappa t zeta), zeta the dual field, or psi(t) without: the Hessian is
+/// maps = b (w - kappa t zeta), zeta the dual field; b phi'' without: the Hessian is
 /// (1 + mu) I + sum_k C_k^T maps_k C_k. inverse_diagonal is set to 1: no preconditioner.
 template <class T>
 struct ExpertsLineariseArgs {
@@ -120,9 +120,9 @@ struct ExpertsPatchesArgs {
 };
 
 /// Sums of the directional error bounds (src/model/experts_constants.hpp derives them), per image and filter,
-/// out[row * K * n + k * n + image], with t = C_k x, g = |C_k q|, h = |C_k v|; profile K, local curvature a
-/// (1/nu included) and smallest curvature m over |t' - t| <= D, D <= row_bound_k epsilon and
-/// b_k m D^2 <= energy; W = 1/(2 Lambda) + stiffness nu_k m / 2; X, Q: patches of x and q.
+/// out[row * K * n + k * n + image], rounded outwards but for rows 1 and 2: t = C_k x, g = |C_k q|,
+/// h = |C_k v|; profile K, local curvature a (1/nu included), smallest curvature m over |t' - t| <= D;
+/// D <= row_bound_k epsilon, b_k m D^2 <= energy; W = 1/(2 Lambda) + softness nu_k m / 2; patches X, Q.
 /// Rows 0..14: psi^2, (w_nu t)^2, phi''^2 X, (a g)^2, g, a^2 Q, (K g)^2 X, (a h)^2, (K h g)^2, a h g,
 /// (K h g)^2/W, (a g)^2/W, a^2 Q/W, (K g)^2 X/W, x^2 (over the image, the same for every k).
 /// Rows 15..22, maxima: K g, K h, K g/W, K h/W, a, a/W, K, X.

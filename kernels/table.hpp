@@ -11,6 +11,7 @@
 #include "kernels/experts_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
+#include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "kernels/stream.hpp"
 #include "kernels/tv_args.hpp"
@@ -28,6 +29,11 @@ struct ScalarTable {
   void (*lbfgs_start)(const Stream&, const LbfgsStartArgs&);
   void (*compact)(const Stream&, const CompactArgs&);
   void (*reset)(const Stream&, std::uint8_t* mask, std::int32_t* index, int n);
+
+  // Between precisions; words of 8 and of 4 bytes per pixel.
+  void (*narrow)(const Stream&, const NarrowArgs&);      // 1r double, 1w float
+  void (*widen)(const Stream&, const WidenArgs&);        // 1r float, 1w double (add: + 1r double)
+  void (*distance)(const Stream&, const DistanceArgs&);  // 1r double, 1r float
 };
 
 template <class T>

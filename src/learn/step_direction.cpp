@@ -156,7 +156,7 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
   }
   Step step = finish(parameters, theta, r, limited(theta, h, 1));
   step.slope = -inner(r.z, step.direction);
-  return step.slope > 0 ? step : lbfgs_step(parameters, theta, r, {});
+  return step.slope > 0 ? step : lbfgs_step(parameters, theta, r, LbfgsMemory());
 }
 
 Step shortened(const Step& full, std::span<const double> theta, double a) {

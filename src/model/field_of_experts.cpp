@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
@@ -46,6 +47,10 @@ struct FieldOfExperts<T>::Impl {
   Tensor<T> taps{}, weight{}, smoothing{};     // on the device
   Tensor<T> direction_taps{}, direction_weight{}, direction_smoothing{};
   Tensor<double> rounding_psi{}, rows{};
+  std::vector<double> bound{};                                               // theta
+  double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;  // of the bound on rounding
+  Tensor<float> y_single{};                                                  // data of the next
+  std::unique_ptr<FieldOfExperts<float>> single{};
 
   std::size_t count() const { return value.count(); }
   std::size_t part_size(std::size_t part) const {
@@ -211,6 +216,27 @@ void FieldOfExperts<T>::bind(std::span<const double> theta) {
   m.taps.upload(m.context, in_precision<T>(m.value.filters));
   m.rounding_psi.upload(m.context, m.constants.rounding_psi);
   m.rows.upload(m.context, m.constants.rows);
+  m.bound.assign(theta.begin(), theta.end());
+  if (m.single) m.single->bind(theta);
+}
+
+template <class T>
+void FieldOfExperts<T>::keep_single_precision(Context& context) requires std::same_as<T, double> {
+  Impl& m = *impl_;
+  Frame frame(context);
+  ActiveSet all(context, frame, m.shape.n);
+  m.y_single = Tensor<float>(context, m.shape);
+  context.impl().scalar_table().narrow(stream_of(context), {all.active(), m.shape.image(), m.y.device_data(),
+                                                            0, m.y_single.view().device_data()});
+  m.single = std::make_unique<FieldOfExperts<float>>(context, std::as_const(m.y_single).view(), m.parameters,
+                                                     m.options);
+  m.single->impl_->unit = 0;
+  m.single->bind(m.bound);
+}
+
+template <class T>
+const Energy<float>* FieldOfExperts<T>::single_precision() const {
+  return impl_->single.get();
 }
 
 template <class T>
@@ -240,8 +266,7 @@ void FieldOfExperts<T>::value_and_gradient(Context& context, const Active& activ
   kernel_table<T>(context).experts_energy(
       stream_of(context), {m.model(), active, x.device_data(), m.y.device_data(), gradient.device_data(),
                            sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(),
-                           static_cast<double>(std::numeric_limits<T>::epsilon()) / 2, m.constants.rounding_x,
-                           m.rounding_psi.view().device_data()});
+                           m.unit, m.constants.rounding_x, m.rounding_psi.view().device_data()});
 }
 
 template <class T>

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
@@ -29,6 +30,9 @@ struct TvEnergy<T>::Impl {
   TvValues value;                 // alpha, nu, xi
   std::array<double, 3> slope{};  // d value / d theta entry, for alpha, nu, xi
   std::array<int, 3> entry{};     // entry of theta, or -1
+  double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;  // of the bound on rounding
+  Tensor<float> y_single = {};                                               // data of the next
+  std::unique_ptr<TvEnergy<float>> single = {};
 
   kernels::TvModel model() const {
     return {shape.h,
@@ -118,6 +122,30 @@ void TvEnergy<T>::bind(std::span<const double> theta) {
   impl_->value = values;
   impl_->slope = slope;
   impl_->entry = entry;
+  if (impl_->single) impl_->single->bind(theta);
+}
+
+template <class T>
+void TvEnergy<T>::keep_single_precision(Context& context) requires std::same_as<T, double> {
+  Impl& m = *impl_;
+  Frame frame(context);
+  ActiveSet all(context, frame, m.shape.n);
+  m.y_single = Tensor<float>(context, m.shape);
+  context.impl().scalar_table().narrow(
+      stream_of(context), {all.active(), m.shape.image(), data(m.y), 0, m.y_single.view().device_data()});
+  std::vector<double> sampling;
+  if (m.masked) sampling = download(context, m.sampling);
+  m.single = std::make_unique<TvEnergy<float>>(context, std::as_const(m.y_single).view(), m.parameters,
+                                               m.options, sampling);
+  m.single->impl_->unit = 0;
+  m.single->impl_->value = m.value;
+  m.single->impl_->slope = m.slope;
+  m.single->impl_->entry = m.entry;
+}
+
+template <class T>
+const Energy<float>* TvEnergy<T>::single_precision() const {
+  return impl_->single.get();
 }
 
 template <class T>
@@ -136,8 +164,7 @@ void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, Vie
   kernel_table<T>(context).tv_energy(
       stream_of(context),
       {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(), gradient.device_data(),
-       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(),
-       static_cast<double>(std::numeric_limits<T>::epsilon()) / 2});
+       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(), impl_->unit});
 }
 
 template <class T>

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "device/backend.hpp"
+#include "solve/residual_progress.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -66,100 +66,6 @@ void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, Activ
   }
 }
 
-namespace {
-
-/// Per-image progress of a solve with residual replacement, on the host.
-struct Progress {
-  std::vector<double> tolerance, residual, floor, best, iterations, last_run;
-  std::vector<int> stalls;
-  std::vector<SolveStatus> status;
-  std::vector<std::uint8_t> open;
-
-  explicit Progress(std::size_t n, const LinearRequest& request)
-      : tolerance(n, request.tolerance),
-        residual(n, std::numeric_limits<double>::infinity()),
-        floor(n, 0),
-        best(n, std::numeric_limits<double>::infinity()),
-        iterations(n, 0),
-        last_run(n, 0),
-        stalls(n, 0),
-        status(n, SolveStatus::iteration_cap),
-        open(n, 1) {
-    if (!request.per_image.empty()) tolerance.assign(request.per_image.begin(), request.per_image.end());
-  }
-
-  /// Takes the iterations of a run; returns those of all open images.
-  std::uint64_t advance(std::span<const double> done) {
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < open.size(); ++i) {
-      if (!open[i]) continue;
-      iterations[i] += done[i];
-      last_run[i] = done[i];
-      sum += static_cast<std::uint64_t>(done[i]);
-    }
-    return sum;
-  }
-
-  /// Takes the recomputed residuals; returns whether any image goes on.
-  bool judge(std::span<const double> norms, double unit, double lipschitz, int cap, int run) {
-    const std::size_t n = tolerance.size();
-    bool any = false;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (!open[i]) continue;
-      const double rr = norms[i], qq = norms[n + i], bb = norms[2 * n + i];
-      // Rounding of b - A q: at most u (20 L |q| + 4 |b|).
-      floor[i] = unit * (20 * lipschitz * std::sqrt(qq) + 4 * std::sqrt(bb));
-      residual[i] = std::sqrt(rr) * (1 + 1e-6) + floor[i];
-      if (!std::isfinite(rr)) {
-        residual[i] = std::numeric_limits<double>::infinity();
-        close(i, SolveStatus::failed);
-      } else if (residual[i] <= tolerance[i]) {
-        close(i, SolveStatus::converged);
-      } else if (floor[i] > tolerance[i] && std::sqrt(rr) <= floor[i]) {
-        close(i, SolveStatus::rounding_limited);
-      } else if (iterations[i] >= cap) {
-        close(i, SolveStatus::iteration_cap);
-      } else {
-        // A run that was cut to replace the residual says nothing about progress.
-        const bool stalled = residual[i] > 0.5 * best[i] && last_run[i] < run;
-        stalls[i] = stalled ? stalls[i] + 1 : 0;
-        if (stalls[i] >= 2)
-          close(i, SolveStatus::rounding_limited);
-        else
-          any = true;
-      }
-      best[i] = std::min(best[i], residual[i]);
-    }
-    return any;
-  }
-  /// Iterations of the next run: no open image may exceed the cap.
-  int next_run(int longest, int cap) const {
-    double left = longest;
-    for (std::size_t i = 0; i < open.size(); ++i)
-      if (open[i]) left = std::min(left, cap - iterations[i]);
-    return static_cast<int>(left);
-  }
-  void close(std::size_t i, SolveStatus s) {
-    status[i] = s;
-    open[i] = 0;
-  }
-};
-
-SolveReport report_of(const Progress& p, Work work, const char* name) {
-  SolveReport report;
-  report.image_status = p.status;
-  report.certificate = p.residual;
-  report.iterations = p.iterations;
-  report.work = work;
-  report.status = *std::max_element(p.status.begin(), p.status.end());
-  const double worst = *std::max_element(p.residual.begin(), p.residual.end());
-  report.message = std::string(name) + ": " + status_name(report.status) + ", largest residual " +
-                   std::to_string(worst) + ".";
-  return report;
-}
-
-}  // namespace
-
 template <class T>
 SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& hessian,
                                         const LinearRequest& request, View<const T> b, View<T> q) const {
@@ -188,7 +94,7 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
                              jacobi_ ? View<const T>(hessian.inverse_diagonal) : View<const T>()};
 
   LaunchList list(context);
-  Progress progress(n, request);
+  ResidualProgress progress(n, request);
   Work work;
   std::vector<double> targets(n);
   fill<T>(context, product, T(0));
@@ -210,14 +116,12 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
     work.hessian_products += progress.advance(std::span(values).subspan(3 * n));
     if (!progress.judge(values, unit, lipschitz, request.max_iterations, run)) break;
     active.assign(context, progress.open);
-    // The recurrence aims below the tolerance, leaving room for the rounding of the residual.
-    for (std::size_t i = 0; i < n; ++i)
-      targets[i] = std::max(0.9 * (progress.tolerance[i] - progress.floor[i]), 0.25 * progress.floor[i]);
+    for (std::size_t i = 0; i < n; ++i) targets[i] = progress.target(i);
     upload<double>(context, targets, scalars.target);
     run_conjugate_gradient<T>(context, hessian, active, {{}, 1, false}, vectors, scalars, list,
                               progress.next_run(run, request.max_iterations), request.check_every);
   }
-  return report_of(progress, work, name());
+  return progress.report(work, name());
 }
 
 template void run_conjugate_gradient(Context&, const HessianAt<float>&, ActiveSet&, const CgStart<float>&,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "device/backend.hpp"
 #include "solve/conjugate_gradient.hpp"
@@ -15,14 +17,15 @@ namespace {
 constexpr double largest_forcing = 0.1;
 constexpr int backtrack_cap = 40;
 
-/// One solve: its vectors and per-image numbers.
-template <class T>
+/// One solve: its vectors and per-image numbers. W is the precision of the linear systems, those of `system`.
+template <class T, class W>
 class NewtonRun {
  public:
-  NewtonRun(Context& context, const Energy<T>& energy, const SolveRequest<T>& request, View<T> x,
-            Frame& frame)
+  NewtonRun(Context& context, const Energy<T>& energy, const Energy<W>& system,
+            const SolveRequest<T>& request, View<T> x, Frame& frame)
       : context_(context),
         energy_(energy),
+        system_(system),
         request_(request),
         shape_(energy.shape()),
         mu_(energy.curvature().mu),
@@ -36,12 +39,15 @@ class NewtonRun {
         norm2_first_(frame.view<double>({shape_.n, 1, 1, 1})),
         inner_(context, frame, shape_.n),
         dual_(frame.view<float>(times(energy.dual_arrays()))),
-        weights_(frame.view<T>(times(energy.weight_arrays()))),
-        inverse_diagonal_(frame.view<T>(shape_)),
+        weights_(frame.view<W>(times(system.weight_arrays()))),
+        inverse_diagonal_(frame.view<W>(shape_)),
         d_(frame.view<T>(shape_)),
         g_(frame.view<T>(shape_)),
         p_(frame.view<T>(shape_)),
-        product_(frame.view<T>(shape_)) {}
+        product_(frame.view<T>(shape_)) {
+    if constexpr (mixed)
+      for (View<W>* v : {&system_d_, &system_r_, &system_p_, &system_product_}) *v = frame.view<W>(shape_);
+  }
 
   SolveReport run() {
     energy_.value_and_gradient(context_, state_.active.active(), x_, g_, state_.sums);
@@ -59,12 +65,15 @@ class NewtonRun {
   }
 
  private:
+  static constexpr bool mixed = !std::is_same_v<T, W>;
+
   Shape times(int k) const { return {shape_.n * k, shape_.c, shape_.h, shape_.w}; }
 
   /// K^T M K d = -grad by conjugate gradients to eta_k |grad|.
   void direction(bool first) {
     const Active active = state_.active.active();
-    energy_.linearise(context_, active, x_, dual_, weights_, inverse_diagonal_);
+    const auto [vectors, at] = vectors_of_system(active);
+    system_.linearise(context_, active, at, dual_, weights_, inverse_diagonal_);
     work_.other += static_cast<std::uint64_t>(active.count);
     const double share = request_.joint ? 1 / std::sqrt(static_cast<double>(shape_.n)) : 1;
     context_.impl().scalar_table().newton_begin(
@@ -72,10 +81,27 @@ class NewtonRun {
         {active, state_.sums.norm2.device_data(), state_.tolerance.device_data(), mu_, largest_forcing, share,
          first, norm2_first_.device_data(), cg_.target.device_data()});
     inner_.assign(context_, state_.active);
-    run_conjugate_gradient<T>(context_, {&energy_, weights_, inverse_diagonal_}, inner_, {g_, -1, true},
-                              {d_, g_, p_, product_, inverse_diagonal_}, cg_, list_, 10000,
-                              request_.check_every);
+    run_conjugate_gradient<W>(context_, {&system_, weights_, inverse_diagonal_}, inner_,
+                              {vectors.r, -1, true}, vectors, cg_, list_, 10000, request_.check_every);
+    if constexpr (mixed)
+      context_.impl().scalar_table().widen(
+          stream_of(context_), {active, shape_.image(), vectors.x.device_data(), false, d_.device_data()});
     work_.hessian_products += static_cast<std::uint64_t>(inner_.tally());
+  }
+
+  /// The vectors of the linear system, r = grad, and the point of its linearisation.
+  std::pair<CgVectors<W>, View<const W>> vectors_of_system(const Active& active) {
+    if constexpr (mixed) {
+      const auto narrow = [&](View<const T> from, View<W> to) {
+        context_.impl().scalar_table().narrow(
+            stream_of(context_), {active, shape_.image(), from.device_data(), 0, to.device_data()});
+      };
+      narrow(x_, system_p_);
+      narrow(g_, system_r_);
+      return {{system_d_, system_r_, system_p_, system_product_, inverse_diagonal_}, system_p_};
+    } else {
+      return {{d_, g_, p_, product_, inverse_diagonal_}, x_};
+    }
   }
 
   /// Armijo from the unit step: trial point in p, its gradient in `product`.
@@ -116,6 +142,7 @@ class NewtonRun {
 
   Context& context_;
   const Energy<T>& energy_;
+  const Energy<W>& system_;
   const SolveRequest<T>& request_;
   Shape shape_;
   double mu_;
@@ -127,7 +154,9 @@ class NewtonRun {
   Scalars step_, backtracks_, norm2_first_;
   ActiveSet inner_;
   View<float> dual_;
-  View<T> weights_, inverse_diagonal_, d_, g_, p_, product_;
+  View<W> weights_, inverse_diagonal_;
+  View<T> d_, g_, p_, product_;
+  View<W> system_d_, system_r_, system_p_, system_product_;  // empty when W = T
   Work work_;
 };
 
@@ -139,7 +168,13 @@ SolveReport Newton<T>::minimise(Context& context, const Energy<T>& energy, const
   require_same(energy.shape(), x.shape(), "newton (energy and start)");
   request.validate(energy.shape().n);
   Frame frame(context);
-  return NewtonRun<T>(context, energy, request, x, frame).run();
+  return NewtonRun<T, T>(context, energy, energy, request, x, frame).run();
+}
+
+SolveReport newton_with_single(Context& context, const Energy<double>& energy, const Energy<float>& single,
+                               const SolveRequest<double>& request, View<double> x) {
+  Frame frame(context);
+  return NewtonRun<double, float>(context, energy, single, request, x, frame).run();
 }
 
 template class Newton<float>;

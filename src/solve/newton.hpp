@@ -15,5 +15,9 @@ class Newton final : public Minimiser<T> {
   SolveReport minimise(Context&, const Energy<T>&, const SolveRequest<T>&, View<T> x) const override;
 };
 
+/// The same with the linear systems in single precision, those of `single`.
+SolveReport newton_with_single(Context&, const Energy<double>&, const Energy<float>& single,
+                               const SolveRequest<double>&, View<double> x);
+
 }  // namespace v0
 }  // namespace bilevel

@@ -1,4 +1,6 @@
 #include <cmath>
+#include <string_view>
+#include <type_traits>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/solve/linear_solver.hpp"
@@ -6,6 +8,7 @@
 #include "solve/conjugate_gradient.hpp"
 #include "solve/gradient_methods.hpp"
 #include "solve/lbfgs.hpp"
+#include "solve/mixed.hpp"
 #include "solve/newton.hpp"
 #include "solve/stationary.hpp"
 
@@ -70,8 +73,26 @@ LinearSolver<T>::~LinearSolver() = default;
 template class BILEVEL_API LinearSolver<float>;
 template class BILEVEL_API LinearSolver<double>;
 
+namespace {
+
+/// Takes "mixed:" from the front of a name.
+bool take_mixed(std::string& name, bool is_double) {
+  constexpr std::string_view prefix = "mixed:";
+  if (!name.starts_with(prefix)) return false;
+  if (!is_double) throw ConfigError("solver '" + name + "' returns double precision and needs data in it.");
+  name.erase(0, prefix.size());
+  return true;
+}
+
+}  // namespace
+
 template <class T>
-std::unique_ptr<Minimiser<T>> make_minimiser(const std::string& name) {
+std::unique_ptr<Minimiser<T>> make_minimiser(const std::string& given) {
+  std::string name = given;
+  const bool mixed = take_mixed(name, std::is_same_v<T, double>);
+  if constexpr (std::is_same_v<T, double>) {
+    if (mixed) return make_mixed_minimiser(name);
+  }
   if (name == "newton") return std::make_unique<Newton<T>>();
   if (name == "gradient-descent") return std::make_unique<GradientDescent<T>>();
   if (name == "heavy-ball") return std::make_unique<HeavyBall<T>>();
@@ -84,7 +105,11 @@ template BILEVEL_API std::unique_ptr<Minimiser<float>> make_minimiser(const std:
 template BILEVEL_API std::unique_ptr<Minimiser<double>> make_minimiser(const std::string&);
 
 template <class T>
-std::unique_ptr<LinearSolver<T>> make_linear_solver(const std::string& name) {
+std::unique_ptr<LinearSolver<T>> make_linear_solver(const std::string& given) {
+  std::string name = given;
+  const bool mixed = take_mixed(name, std::is_same_v<T, double>);
+  if constexpr (std::is_same_v<T, double>)
+    if (mixed) return make_mixed_linear_solver(name);
   if (name == "pcg") return std::make_unique<ConjugateGradient<T>>(true);
   if (name == "cg") return std::make_unique<ConjugateGradient<T>>(false);
   if (name == "gradient-descent") return std::make_unique<RichardsonSolver<T>>();

@@ -8,9 +8,9 @@
 #include "tests/model/scoped_environment.hpp"
 #include "tests/support/test_device.hpp"
 
-// What holds for every kernel of the tables: the same bits for any number of threads and any instruction set,
-// no byte of an inactive image changes, no image depends on its neighbours, and guarded device memory
-// suffices.
+// What holds for every kernel of the tables: the same bits for any number of threads and any instruction set
+// (the hand-tuned kernels of the fields of experts: any with fused multiply-add), no byte of an inactive
+// image changes, no image depends on its neighbours, and guarded device memory suffices.
 
 namespace bilevel {
 namespace {
@@ -36,9 +36,10 @@ void expect_same(const Bag& a, const Bag& b, const std::string& what) {
 }
 
 /// Element type and whether hand-tuned bodies replace the generic ones.
-template <class T, bool tuned>
+template <class T, bool with_overrides>
 struct Bodies {
   using Element = T;
+  static constexpr bool tuned = with_overrides;
   static constexpr const char* overrides = tuned ? "on" : "off";
 };
 
@@ -83,7 +84,9 @@ TYPED_TEST(EveryKernel, SameBitsForEveryInstructionSet) {
     const Bag bag = make_bag<typename TypeParam::Element>(s.n, s.h, s.w, this->random_);
     for (const auto& kernel : kernel_cases<typename TypeParam::Element>(s.h, s.w)) {
       std::optional<Bag> first;
+      const bool fused = TypeParam::tuned && kernel.name.starts_with("experts_");
       for (const char* isa : present) {
+        if (fused && isa == present[0]) continue;
         const ScopedEnvironment forced(instruction_set, isa);
         const Bag result = run_case(kernel, bag, "cpu:2");
         if (first) expect_same(*first, result, kernel.name + " with " + isa);

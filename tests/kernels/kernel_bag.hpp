@@ -88,6 +88,7 @@ Bag make_bag(int n, int height, int width, Random& random) {
   std::vector<float> dual;
   for (std::size_t e = 0; e < 2 * all; ++e) dual.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
   add("dual", 2, size * sizeof(float), bytes_of(dual));
+  add("wide", 1, size * sizeof(double), bytes_of(random.normal_vector(all)));
   // Fields of experts: maps and sums of all filters, and what a model shares.
   std::vector<T> maps;
   std::vector<float> dual_maps;
@@ -159,6 +160,7 @@ struct DeviceBag {
     return reinterpret_cast<float*>(raw("dual")) +
            static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
   }
+  double* wide() { return reinterpret_cast<double*>(raw("wide")); }
   /// Numbers shared by the batch: taps, other taps, weights, smoothings, their directions.
   T* experts(int first) { return image("experts") + first; }
   T* maps() { return image("maps"); }
@@ -180,6 +182,15 @@ struct DeviceBag {
   Tensor<std::uint8_t> mask;
   Tensor<std::int32_t> index;
   Active active;
+};
+
+/// One way to launch a kernel of the table on a bag. `joint`: images see each other, or all are written by
+/// design.
+template <class T>
+struct KernelCase {
+  std::string name;
+  bool joint = false;
+  std::function<void(DeviceBag<T>&)> launch;
 };
 
 }  // namespace bilevel::testing_support

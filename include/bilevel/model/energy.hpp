@@ -68,6 +68,9 @@ class BILEVEL_API Energy {
   /// Sets theta. Throws ConfigError when a value is outside the model's domain.
   virtual void bind(std::span<const double> theta) = 0;
   virtual Curvature curvature() const = 0;
+  /// The same energy in single precision, bound to the same theta and with weights in the same order, for
+  /// solvers that certify in double; null where none is kept. Its gradients come without a bound on rounding.
+  virtual const Energy<float>* single_precision() const { return nullptr; }
 
   virtual void value_and_gradient(Context&, const Active&, View<const T> x, View<T> gradient,
                                   const GradientSums&) const = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <memory>
 #include <span>
 #include <vector>
@@ -45,6 +46,10 @@ class BILEVEL_API FieldOfExperts final : public Energy<T> {
                  const ExpertsOptions& options = {});
   ~FieldOfExperts() override;
 
+  /// Makes single_precision(), from a copy of the data as they are now (allocates).
+  void keep_single_precision(Context& context) requires std::same_as<T, double>;
+  const Energy<float>* single_precision() const override;
+
   Shape shape() const override;
   std::size_t parameters() const override;
   std::vector<std::size_t> blocks() const override;
@@ -81,6 +86,8 @@ class BILEVEL_API FieldOfExperts final : public Energy<T> {
   int filter_size() const;
 
  private:
+  template <class>
+  friend class FieldOfExperts;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

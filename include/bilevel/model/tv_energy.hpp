@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <memory>
 #include <span>
 #include <vector>
@@ -36,6 +37,11 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   TvEnergy(Context& context, View<const T> y, const Parameters& parameters, const TvOptions& options = {},
            std::span<const double> sampling = {});
   ~TvEnergy() override;
+
+  /// Makes single_precision(), from a copy of the data as they are now (allocates; one host synchronisation
+  /// with a sampling image).
+  void keep_single_precision(Context& context) requires std::same_as<T, double>;
+  const Energy<float>* single_precision() const override;
 
   Shape shape() const override;
   std::size_t parameters() const override;
@@ -74,6 +80,8 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   double xi() const;
 
  private:
+  template <class>
+  friend class TvEnergy;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

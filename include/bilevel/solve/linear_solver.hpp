@@ -40,7 +40,9 @@ class BILEVEL_API LinearSolver {
 };
 
 /// "pcg" (Jacobi-preconditioned conjugate gradients, the default), "cg", "gradient-descent", "heavy-ball"
-/// (the last two are inexact automatic differentiation). Throws ConfigError for another name.
+/// (the last two are inexact automatic differentiation); with T = double also "mixed:" before any of these:
+/// iterative refinement with that solver in single precision, for an energy with single_precision(). Throws
+/// ConfigError for another name.
 template <class T>
 BILEVEL_API std::unique_ptr<LinearSolver<T>> make_linear_solver(const std::string& name = "pcg");
 

@@ -8,10 +8,8 @@ namespace {
 // Accumulators held in registers: `filters` x 4 vectors of columns, `adjoint_rows` x 4.
 #if defined(__AVX512F__)
 constexpr int vector_bytes = 64, correlate_filters = 6, adjoint_rows = 6;
-#elif defined(__AVX2__)
-constexpr int vector_bytes = 32, correlate_filters = 3, adjoint_rows = 3;
 #else
-constexpr int vector_bytes = 16, correlate_filters = 3, adjoint_rows = 3;
+constexpr int vector_bytes = 32, correlate_filters = 3, adjoint_rows = 3;
 #endif
 
 /// A vector register of T; `Loose` is one in memory, aligned like a T.

@@ -5,9 +5,9 @@
 // from where the adjoints are gathered into the tile. Responses are computed once, but for those within a
 // filter's radius of several tiles.
 //
-// Every element is a chain of multiply-adds in the order of the taps, and one more addition per filter,
-// whatever the width of the registers: the variants that fuse them (AVX2, AVX-512) agree in every bit, the
-// baseline rounds every product and differs from them by roundoff. Partitions are functions of the shape.
+// Every element is a chain of fused multiply-adds in the order of the taps, and one more per filter, whatever
+// the width of the registers; partitions are functions of the shape. So AVX2 and AVX-512 agree in every bit;
+// the generic bodies, which are all that the baseline has, round every product and differ by roundoff.
 
 #include <type_traits>
 #include <utility>

@@ -11,7 +11,9 @@ void override_experts(Table<T>& table);
 template <class T>
 void override_kernels(Table<T>& table) {
   override_tv(table);
+#ifdef __FMA__
   override_experts(table);
+#endif
 }
 template void override_kernels(Table<float>&);
 template void override_kernels(Table<double>&);
