@@ -139,7 +139,8 @@ class Laboratory {
     HypergradientRequest request;
     request.delta = delta;
     request.column_tolerance = delta;
-    if (!direction.empty()) request.direction = [&](const HypergradientResult&) { return direction; };
+    if (!direction.empty())
+      request.direction = [&](const HypergradientResult&, const auto&) { return direction; };
     HypergradientResult result = gradient.compute(context_, theta, x_.view(), at.certificate, request);
     if (result.status == SolveStatus::failed) throw Error(result.message);
     return result;

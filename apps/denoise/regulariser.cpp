@@ -20,7 +20,7 @@ std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, co
                                        const RegulariserOptions& options, std::span<const double> mask,
                                        bool mixed) {
   const auto kept = [&](auto energy) -> std::unique_ptr<Energy<T>> {
-    if constexpr (std::is_same_v<T, double> && requires { energy->keep_single_precision(context); })
+    if constexpr (std::is_same_v<T, double>)
       if (mixed) energy->keep_single_precision(context);
     return energy;
   };

@@ -311,6 +311,7 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
   int k = 0;
   for (const std::vector<std::string>& more :
        std::vector<std::vector<std::string>>{{"--scaling", "none"},
+                                             {"--precision", "mixed"},
                                              {"--solver", "fista"},
                                              {"--solver", "lbfgs", "--linear-solver", "cg"},
                                              {"--learn", "alpha,nu,xi", "--potential", "huber_c2",

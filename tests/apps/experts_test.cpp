@@ -208,22 +208,27 @@ TEST_F(Experts, ApplyCertifiesOnImagesOfAnySize) {
     a.insert(a.end(), more.begin(), more.end());
     return run(on_device(a));
   };
-  const Outcome o = apply("denoised.npy", {"--tolerance", "1e-3", "--json"});
-  ASSERT_EQ(o.code, 0) << o.err;
-  const double certified = Json::parse(o.out)["images"][0]["certified_rms"];
-  EXPECT_LE(certified, 1e-3);
   const Outcome tight = apply("tight.npy", {"--tolerance", "1e-9", "--solver", "fista"});
   ASSERT_EQ(tight.code, 0) << tight.err;
-  const auto result = bilevel::read_image(file("denoised.npy")),
-             exact = bilevel::read_image(file("tight.npy"));
-  ASSERT_EQ(result.channels, 3);
-  for (std::size_t c = 0; c < 3; ++c) {
-    double sum = 0;
-    for (std::size_t k = c * 527; k < (c + 1) * 527; ++k)
-      sum += (result.pixels[k] - exact.pixels[k]) * (result.pixels[k] - exact.pixels[k]);
-    EXPECT_LE(std::sqrt(sum / 527), certified + 1e-9) << c;
+  const auto exact = bilevel::read_image(file("tight.npy"));
+  ASSERT_EQ(exact.channels, 3);
+  for (const auto& [precision, tolerance] : std::vector<std::pair<std::string, double>>{
+           {"double", 1e-3}, {"float", 1e-3}, {"mixed", 1e-3}, {"mixed", 1e-8}}) {
+    SCOPED_TRACE(precision + " " + std::to_string(tolerance));
+    const Outcome o = apply(
+        "denoised.npy", {"--tolerance", bilevel::option_text(tolerance), "--precision", precision, "--json"});
+    ASSERT_EQ(o.code, 0) << o.err;
+    const double certified = Json::parse(o.out)["images"][0]["certified_rms"];
+    EXPECT_LE(certified, tolerance);
+    const auto result = bilevel::read_image(file("denoised.npy"));
+    for (std::size_t c = 0; c < 3; ++c) {
+      double sum = 0;
+      for (std::size_t k = c * 527; k < (c + 1) * 527; ++k)
+        sum += (result.pixels[k] - exact.pixels[k]) * (result.pixels[k] - exact.pixels[k]);
+      EXPECT_LE(std::sqrt(sum / 527), certified + 1e-9) << c;
+    }
   }
-  ASSERT_EQ(apply("luma.png", {"--luma", "--precision", "float"}).code, 0);
+  ASSERT_EQ(apply("luma.png", {"--luma"}).code, 0);
   EXPECT_EQ(bilevel::read_image(file("luma.png")).channels, 1);
 }
 
@@ -278,7 +283,8 @@ TEST_F(Experts, EveryOptionRuns) {
                                               "--init", "alpha=0.02", "--init", "mu=0.01"},
                                              {"--scaling", "none", "--algorithm", "fixed", "--solver",
                                               "newton", "--linear-solver", "pcg", "--log10"},
-                                             {"--precision", "float", "--algorithm", "fixed"}}) {
+                                             {"--precision", "float", "--algorithm", "fixed"},
+                                             {"--precision", "mixed", "--test-data", held_out_}}) {
     const Outcome o = run(arguments("option" + std::to_string(k++), more, "1"));
     EXPECT_EQ(o.code, 0) << more[1] << ": " << o.err;
   }
