@@ -6,6 +6,7 @@
 #include "apps/common/text.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app::denoise {
@@ -127,6 +128,7 @@ Json to_json(const Job& job, const HostImage& image, const Total& t, int bits) {
 
 int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   const DenoiseModel model = read_model(o.model);
+  require_no_mask(model.options, o.mask);
   const Device device = open_device(o.common, "bilevel-denoise", err);
   const std::vector<Job> jobs = plan(o);
   Json results = Json::array();
@@ -134,6 +136,7 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   for (const Job& job : jobs) {
     const int bits = output_bits(o, job);
     HostImage image = read_image(job.input);
+    require_large_enough(model, image.height, image.width, job.input.string());
     if (image.alpha_dropped && !o.common.quiet)
       err << "bilevel-denoise: " << job.input.string() << ": the alpha channel is left out of the result.\n";
     if (o.luma) image = to_luma(image);

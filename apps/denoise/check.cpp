@@ -10,6 +10,7 @@
 #include "apps/common/noise.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/options.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/solve/minimiser.hpp"
@@ -51,17 +52,20 @@ double difference_error(const Vector& a, const Vector& b, double t, const Vector
 /// The lower level and its derivatives as functions of host arrays.
 class Laboratory {
  public:
-  Laboratory(Context& context, const ImageBatch& batch, const Parameters& parameters, const TvOptions& tv)
+  Laboratory(Context& context, const ImageBatch& batch, const Parameters& parameters,
+             const RegulariserOptions& options)
       : context_(context),
+        options_(options),
         shape_{batch.images, 1, batch.size, batch.size},
         truth_(context, shape_, batch.clean),
         noisy_(context, shape_, batch.noisy),
         x_(context, shape_),
-        problem_(std::make_unique<TvEnergy<double>>(context, noisy_.view(), parameters, tv, batch.mask),
+        problem_(make_energy<double>(context, noisy_.view(), parameters, options, batch.mask, false),
                  truth_.view(), parameters) {}
 
   const BilevelProblem<double>& problem() const { return problem_; }
   Energy<double>& energy() const { return problem_.energy(); }
+  const RegulariserOptions& options() const { return options_; }
   const Shape& shape() const { return shape_; }
 
   struct Evaluated {
@@ -121,18 +125,22 @@ class Laboratory {
     copy<double>(context_, View<const double>(noisy_.view()), x_.view());
     SolveRequest<double> request;
     request.tolerance = tolerance;
-    const SolveReport report = make_minimiser<double>()->minimise(context_, energy(), request, x_.view());
+    const SolveReport report = make_minimiser<double>(lower_solver("auto", options_))
+                                   ->minimise(context_, energy(), request, x_.view());
     if (report.status == SolveStatus::failed) throw Error(report.message);
     return {download(context_, x_), report.certificate};
   }
-  /// z and its bound at solved reconstructions.
-  HypergradientResult hypergradient(const Vector& theta, const Solved& at, double delta) {
+  /// z and its bound at solved reconstructions; along a direction of theta too, unless that is empty.
+  HypergradientResult hypergradient(const Vector& theta, const Solved& at, double delta,
+                                    const Vector& direction = {}) {
     energy().bind(theta);
     x_.upload(context_, at.x);
-    ImplicitHypergradient<double> gradient(context_, problem_);
+    ImplicitHypergradient<double> gradient(context_, problem_, linear_solver("auto", options_));
     HypergradientRequest request;
     request.delta = delta;
     request.column_tolerance = delta;
+    if (!direction.empty())
+      request.direction = [&](const HypergradientResult&, const auto&) { return direction; };
     HypergradientResult result = gradient.compute(context_, theta, x_.view(), at.certificate, request);
     if (result.status == SolveStatus::failed) throw Error(result.message);
     return result;
@@ -152,6 +160,7 @@ class Laboratory {
   Scalars scalars(Frame& frame) const { return frame.view<double>({shape_.n, 1, 1, 1}); }
 
   Context& context_;
+  RegulariserOptions options_;
   Shape shape_;
   Tensor<double> truth_, noisy_, x_;
   BilevelProblem<double> problem_;
@@ -167,9 +176,50 @@ double best_step(std::initializer_list<double> steps, const std::function<double
   return best;
 }
 
-std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, const Vector& x,
-                                       const Vector& d) {
-  const double nu = lab.problem().parameters().value("nu", theta);  // the scale on which the gradient bends
+/// A direction of theta and its name.
+struct Direction {
+  std::string name;
+  Vector d;
+};
+
+/// The unit vector of every number; of every array a random direction of norm 1 and the unit vector of one
+/// entry, as arrays have too many for all of them.
+std::vector<Direction> directions(const Parameters& parameters, const CounterRandom& random) {
+  std::vector<Direction> list;
+  std::size_t first = 0;
+  for (const Segment& s : parameters.segments()) {
+    if (!s.learned) continue;
+    const std::size_t entry = s.size() > 1 ? random.bits(first) % s.size() : 0;
+    Vector unit(parameters.size(), 0.0);
+    unit[first + entry] = 1;
+    list.push_back({s.name + (s.shape.empty() ? "" : "[" + std::to_string(entry) + "]"), unit});
+    if (s.size() > 1) {
+      Vector mixed(parameters.size(), 0.0);
+      for (std::size_t k = first; k < first + s.size(); ++k) mixed[k] = random.normal_pair(k / 2)[k % 2];
+      list.push_back({"all " + s.name, plus(Vector(parameters.size(), 0.0), 1 / norm(mixed), mixed)});
+    }
+    first += s.size();
+  }
+  return list;
+}
+
+/// The scale of x on which the gradient bends: the smallest smoothing, over the norm of the filters.
+double bend(const Parameters& parameters, const Vector& theta, const RegulariserOptions& options) {
+  if (std::holds_alternative<TvOptions>(options)) return parameters.value("nu", theta);
+  const Vector nu = parameters.values("smoothing", theta), taps = parameters.values("filters", theta);
+  const std::size_t area = taps.size() / nu.size();
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t k = 0; k < nu.size(); ++k) {
+    const auto filter = taps.begin() + static_cast<std::ptrdiff_t>(k * area);
+    const double size = norm(Vector(filter, filter + static_cast<std::ptrdiff_t>(area)));
+    if (size > 0) least = std::min(least, nu[k] / size);
+  }
+  return std::isfinite(least) ? least : 1;
+}
+
+std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, const Vector& x, const Vector& d,
+                                       const std::vector<Direction>& along) {
+  const double nu = bend(lab.problem().parameters(), theta, lab.options());
   const auto at = lab.evaluate(theta, x);
   const double slope = dot(at.gradient, d);
   const double scale =
@@ -194,22 +244,19 @@ std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, con
                             }),
                   1e-5});
   const Vector adjoint = lab.mixed_adjoint(theta, x, d);
-  for (std::size_t j = 0; j < theta.size(); ++j) {
-    Vector unit(theta.size(), 0.0);
-    unit[j] = 1;
-    const std::string name = lab.problem().parameters().learned(j).name;
-    const Vector column = lab.mixed(theta, x, unit);
+  for (const auto& [name, direction] : along) {
+    const Vector column = lab.mixed(theta, x, direction);
     list.push_back({"mixed derivative of " + name + " against differences in it",
                     best_step({1e-3, 1e-4, 1e-5},
-                              [&](double t) {
-                                return difference_error(lab.evaluate(plus(theta, t, unit), x).gradient,
-                                                        lab.evaluate(plus(theta, -t, unit), x).gradient, t,
-                                                        column) /
+                              [&, &direction = direction](double t) {
+                                return difference_error(lab.evaluate(plus(theta, t, direction), x).gradient,
+                                                        lab.evaluate(plus(theta, -t, direction), x).gradient,
+                                                        t, column) /
                                        norm(column);
                               }),
                     1e-6});
     list.push_back({"adjoint of the mixed derivative of " + name,
-                    std::abs(adjoint[j] - dot(column, d)) / (norm(column) * norm(d)), 1e-12});
+                    std::abs(dot(adjoint, direction) - dot(column, d)) / (norm(column) * norm(d)), 1e-12});
   }
   return list;
 }
@@ -221,25 +268,22 @@ double loss(Laboratory& lab, const Vector& theta, const Vector& truth, double to
   return 0.5 * distance * distance / lab.shape().n;
 }
 
-std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, const Vector& truth) {
+std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, const Vector& truth,
+                                        const std::vector<Direction>& along) {
   constexpr double tight = 1e-9, loose = 0.1;
   const auto exact = lab.solve(theta, tight);
   const HypergradientResult reference = lab.hypergradient(theta, exact, tight);
   std::vector<Verdict> list;
   const double scale = norm(reference.z);
-  for (std::size_t j = 0; j < theta.size(); ++j) {
-    Vector unit(theta.size(), 0.0);
-    unit[j] = 1;
-    list.push_back({"hypergradient of " + lab.problem().parameters().learned(j).name +
-                        " against differences of the loss",
+  for (const auto& [name, direction] : along)
+    list.push_back({"hypergradient of " + name + " against differences of the loss",
                     best_step({1e-2, 1e-3, 1e-4},
-                              [&](double t) {
-                                const double up = loss(lab, plus(theta, t, unit), truth, tight);
-                                const double down = loss(lab, plus(theta, -t, unit), truth, tight);
-                                return std::abs((up - down) / (2 * t) - reference.z[j]) / scale;
+                              [&, &direction = direction](double t) {
+                                const double up = loss(lab, plus(theta, t, direction), truth, tight);
+                                const double down = loss(lab, plus(theta, -t, direction), truth, tight);
+                                return std::abs((up - down) / (2 * t) - dot(reference.z, direction)) / scale;
                               }),
                     1e-5});
-  }
   const auto rough = lab.solve(theta, loose);
   const std::size_t pixels = lab.shape().image();
   Verdict worst{"distance to a tight solve against its certificate", 0, 1};
@@ -250,38 +294,55 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
     worst.measured = std::max(worst.measured, std::sqrt(sum) / (rough.certificate[i] + exact.certificate[i]));
   }
   list.push_back(worst);
-  const HypergradientResult inexact = lab.hypergradient(theta, rough, loose);
+  const Vector& d = along.back().d;
+  const HypergradientResult inexact = lab.hypergradient(theta, rough, loose, d);
   list.push_back({"error of an inexact hypergradient against its bound",
                   norm(plus(inexact.z, -1, reference.z)) / (inexact.omega + reference.omega), 1});
+  if (const auto& certified = inexact.along)
+    list.push_back(
+        {"error of an inexact derivative along " + along.back().name + " against its bound",
+         std::abs(certified->slope - dot(reference.z, d)) / (certified->error + reference.omega * norm(d)),
+         1});
   return list;
+}
+
+struct Subject {
+  Parameters parameters;
+  RegulariserOptions options;
+};
+
+/// The model of --model or of --model-type. Of a file, all that can be learned is checked, learned or not.
+Subject subject(const CheckOptions& o) {
+  if (o.model.empty()) return {o.untrained.parameters(o.data.seed), o.untrained.regulariser()};
+  const DenoiseModel model = read_model(o.model);
+  require_no_mask(model.options, o.data.mask);
+  require_large_enough(model, o.data.crop, o.data.crop, o.model);
+  std::vector<Segment> segments = model.parameters;
+  const bool experts = std::holds_alternative<ExpertsOptions>(model.options);
+  for (Segment& s : segments) s.learned = experts ? s.name != "mu" : s.initial > 0 && s.lower > 0;
+  return {Parameters(segments), model.options};
 }
 
 }  // namespace
 
 int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
   const Device device = open_device(o.common, "bilevel-denoise", err);
-  Parameters parameters = o.untrained.parameters();
-  TvOptions tv = o.untrained.tv();
-  if (!o.model.empty()) {
-    const DenoiseModel model = read_model(o.model);
-    std::vector<Segment> segments = model.parameters;
-    for (Segment& s : segments) s.learned = s.initial > 0 && s.lower > 0;
-    parameters = Parameters(segments);
-    tv = model.options;
-  }
+  const auto [parameters, options] = subject(o);
   const ImageBatch batch = load_crops(o.data);
   if (!o.common.quiet)
     for (const std::string& text : batch.notes) err << "bilevel-denoise: " << sentence(text) << '\n';
 
   Context context(device);
-  Laboratory lab(context, batch, parameters, tv);
+  Laboratory lab(context, batch, parameters, options);
   const Vector theta = parameters.initial();
   Vector direction(batch.noisy.size(), 0.0);
   const CounterRandom random(o.common.seed, Purpose::directions, 0);
   for (std::size_t k = 0; k < direction.size(); ++k) direction[k] = random.normal_pair(k / 2)[k % 2];
-  std::vector<Verdict> list = check_derivatives(lab, theta, batch.noisy, direction);
+  const std::vector<Direction> along =
+      directions(parameters, CounterRandom(o.common.seed, Purpose::directions, 1));
+  std::vector<Verdict> list = check_derivatives(lab, theta, batch.noisy, direction, along);
   if (!interrupted()) {
-    const std::vector<Verdict> more = check_certificates(lab, theta, batch.clean);
+    const std::vector<Verdict> more = check_certificates(lab, theta, batch.clean, along);
     list.insert(list.end(), more.begin(), more.end());
   }
   if (interrupted()) {

@@ -7,6 +7,7 @@
 #include "apps/common/text.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/image_file.hpp"
 #include "bilevel/io/quality.hpp"
@@ -106,6 +107,7 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
 int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err) {
   EvaluateOptions o = given;
   const DenoiseModel model = read_model(o.model);
+  require_no_mask(model.options, o.data.mask);
   if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
   const Device device = open_device(o.common, "bilevel-denoise", err);
   auto files = paired_files(o.data);
@@ -125,6 +127,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
       pair.noisy = centre(pair.noisy, o.data.crop, files[k].first.string());
     }
     const int height = pair.clean.height, width = pair.clean.width;
+    require_large_enough(model, height, width, files[k].first.string());
     const auto mask = o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width);
     for (std::size_t p = 0; p < mask.size(); ++p) pair.noisy.pixels[p] *= mask[p];
     Row r{pair.name, format("%dx%d", width, height), 0, 0, 0, 0, 0};

@@ -1,10 +1,10 @@
 #include "apps/denoise/options.hpp"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
+#include "apps/common/option_support.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app::denoise {
@@ -14,64 +14,40 @@ using bilevel::option_text;
 
 namespace {
 
-/// A value option that shows its unit and default.
-template <class T>
-CLI::Option* add(CLI::App& app, const std::string& name, T& value, const std::string& text,
-                 const std::string& type = "X") {
-  return app.add_option(name, value, text)->type_name(type);
-}
-
-void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) {
-  const char* group = "Model";
-  add(app, type_option, o.type, "tv (isotropic) or tv-aniso (anisotropic smoothed total variation) [tv]",
-      "NAME")
-      ->group(group);
-  add(app, "--potential", o.potential, "charbonnier or huber_c2 [charbonnier]", "NAME")->group(group);
-  app.add_flag("--xi-inside-alpha", o.xi_inside_alpha,
-               "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2")
-      ->group(group);
-  add(app, "--learn", o.learn, "parameters to learn, of alpha, nu, xi; the others stay fixed [alpha,nu]",
-      "NAMES")
-      ->delimiter(',')
-      ->group(group);
-  add(app, "--init", o.init, "first value of a parameter, repeatable [alpha=0.05 nu=0.01 xi=0.001]",
-      "NAME=VALUE")
-      ->expected(1)
-      ->take_all()
-      ->group(group);
-}
+/// Upper iterations when --max-iterations is not given.
+int usual_iterations(const ModelOptions& model) { return model.experts() ? 500 : 200; }
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
-  add(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma",
-      "PATH")
+  add_value(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma",
+            "PATH")
       ->group(group);
-  add(app, "--noisy", o.noisy,
-      "given noisy images, paired with the clean ones in sorted order, instead of added noise", "PATH")
+  add_value(app, "--noisy", o.noisy,
+            "given noisy images, paired with the clean ones in sorted order, instead of added noise", "PATH")
       ->group(group);
-  add(app, "--mask", o.mask,
-      std::string("image whose pixels above 0.5 are measured, the others are filled in; of ") +
-          (crops ? "the crops' size" : "the images' size"),
-      "FILE")
+  add_value(app, "--mask", o.mask,
+            std::string("image whose pixels above 0.5 are measured, the others are filled in; of ") +
+                (crops ? "the crops' size" : "the images' size"),
+            "FILE")
       ->group(group);
 }
 
 void add_crop_options(CLI::App& app, DataOptions& o) {
   const std::string images = std::to_string(o.images), crop = std::to_string(o.crop);
-  add(app, "--images", o.images,
-      "number of crops: one of each file, more of each when the files are fewer [" + images + "]", "N")
+  add_value(app, "--images", o.images,
+            "number of crops: one of each file, more of each when the files are fewer [" + images + "]", "N")
       ->group("Data");
-  add(app, "--crop", o.crop, "size of the square crops, pixels [" + crop + "]", "N")->group("Data");
+  add_value(app, "--crop", o.crop, "size of the square crops, pixels [" + crop + "]", "N")->group("Data");
 }
 
 void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   const char* group = "Algorithm";
   bilevel::ScheduleOptions& s = o.upper.schedule;
   const auto number = [&](const char* name, auto& value, const std::string& text) {
-    add(app, name, value, text + " [" + option_text(static_cast<double>(value)) + "]")->group(group);
+    add_value(app, name, value, text + " [" + option_text(static_cast<double>(value)) + "]")->group(group);
   };
-  add(app, "--algorithm", o.algorithm, "maid (adaptive accuracies) or fixed (fixed accuracies) [maid]",
-      "NAME")
+  add_value(app, "--algorithm", o.algorithm, "maid (adaptive accuracies) or fixed (fixed accuracies) [maid]",
+            "NAME")
       ->group(group);
   number("--tolerance", s.tolerance, "stop when the certified norm of the gradient of the loss is below");
   number("--epsilon0", s.epsilon0, "first accuracy of the reconstructions, Euclidean distance");
@@ -83,36 +59,55 @@ void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   number("--nu-up", s.nu_up, "factor of the accuracies after an accepted step");
   number("--eta", s.eta, "descent: error of the gradient at most (1 - eta) of its norm");
   number("--lambda", s.lambda, "sufficient decrease, below eta");
-  add(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")
+  add_value(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")
       ->group(group);
-  add(app, "--scaling", o.scaling, "none (plain gradient steps) or gauss-newton [gauss-newton]", "NAME")
+  add_value(
+      app, "--scaling", o.scaling,
+      "steps: none (plain gradient), gauss-newton, lbfgs, or auto (tv: gauss-newton, foe: lbfgs) [auto]",
+      "NAME")
       ->group(group);
-  add(app, "--solver", o.upper.minimiser,
-      "lower level: newton, fista, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
+  add_value(
+      app, "--solver", o.solver,
+      "lower level: newton, fista, heavy-ball, gradient-descent, lbfgs, or auto (tv: newton, foe: lbfgs) "
+      "[auto]",
+      "NAME")
       ->group(group);
-  add(app, "--linear-solver", o.upper.linear_solver,
-      "linear systems: pcg, cg, gradient-descent or heavy-ball [pcg]", "NAME")
+  add_value(app, "--linear-solver", o.linear_solver,
+            "linear systems: pcg, cg, gradient-descent, heavy-ball, or auto (tv: pcg, foe: cg) [auto]",
+            "NAME")
       ->group(group);
-  number("--condition-penalty", o.condition_penalty, "weight beta of the penalty beta (L/mu)^2");
+  number("--condition-penalty", o.condition_penalty, "tv: weight beta of the penalty beta (L/mu)^2");
 }
 
 void add_train(CLI::App& app, TrainOptions& o) {
   o.upper.schedule.tolerance = 1e-3;
   add_data_options(app, o.data, true);
-  add(app, "--sigma", o.data.sigma, "standard deviation of the added noise, intensities being 0 to 1 [0.1]")
+  add_value(app, "--sigma", o.data.sigma,
+            "standard deviation of the added noise, intensities being 0 to 1 [0.1]")
       ->group("Data");
   add_crop_options(app, o.data);
   add_model_options(app, o.model, "--model");
+  add_value(app, "--test-data", o.test_data,
+            "other clean images, whose centre crops with noise of seed N + 1 are reconstructed during the "
+            "training: test_psnr in the log",
+            "PATH")
+      ->group("Data");
+  add_value(app, "--test-every", o.test_every, "iterations between two such tests [10]", "K")->group("Data");
   const char* group = "Run";
-  add(app, "--out", o.out,
-      "folder of the run: model.json, log.jsonl, summary.json, images/, convergence.svg, checkpoint/",
-      "RUN_DIR")
+  add_value(app, "--out", o.out,
+            "folder of the run: model.json, log.jsonl, summary.json, images/, convergence.svg, checkpoint/",
+            "RUN_DIR")
       ->group(group);
   app.add_flag("--resume", o.resume, "go on with the run in --out, with the same bits as without the break")
       ->group(group);
-  add(app, "--max-iterations", o.upper.max_iterations, "upper iterations at most [200]", "K")->group(group);
-  add(app, "--time-limit", o.upper.time_limit, "stop after this time [none]", "SECONDS")->group(group);
-  add(app, "--budget", o.budget, "stop after this work, in operator applications to one image [none]", "N")
+  add_value(app, "--max-iterations", o.max_iterations, "upper iterations at most [tv: 200, foe: 500]", "K")
+      ->group(group);
+  add_value(app, "--min-progress", o.upper.min_progress,
+            "stop when the loss falls by less than this fraction in 20 iterations [never]")
+      ->group(group);
+  add_value(app, "--time-limit", o.upper.time_limit, "stop after this time [none]", "SECONDS")->group(group);
+  add_value(app, "--budget", o.budget, "stop after this work, in operator applications to one image [none]",
+            "N")
       ->group(group);
   app.add_flag("--log10", o.log10, "also show the parameters as log10")->group(group);
   add_algorithm_options(app, o);
@@ -120,34 +115,39 @@ void add_train(CLI::App& app, TrainOptions& o) {
   app.footer(
       "Example:\n  bilevel-denoise train --data photos/ --model tv-aniso --sigma 0.1 --images 25 --crop 96 "
       "--out run\n"
+      "  bilevel-denoise train --data photos/ --model foe --filters 30 --filter-size 7 --out run-foe\n"
       "Stopping: Ctrl-C keeps the last finished iteration (exit code 130); go on with the same command and "
       "--resume.");
 }
 
 void add_model_file(CLI::App& app, std::string& model) {
-  add(app, "--model", model, "model.json of a training run", "FILE")->group("Model");
+  add_value(app, "--model", model, "model.json of a training run", "FILE")->group("Model");
 }
 
 void add_accuracy(CLI::App& app, double& tolerance, std::string& solver) {
-  add(app, "--tolerance", tolerance,
-      "certified distance to the exact minimiser, root mean square per pixel, intensities being 0 to 1 "
-      "[0.001]")
+  add_value(app, "--tolerance", tolerance,
+            "certified distance to the exact minimiser, root mean square per pixel, intensities being 0 to 1 "
+            "[0.001]")
       ->group("Accuracy");
-  add(app, "--solver", solver, "newton, fista, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
+  add_value(app, "--solver", solver,
+            "newton, fista, heavy-ball, gradient-descent, lbfgs, or auto (tv: newton, foe: lbfgs) [auto]",
+            "NAME")
       ->group("Accuracy");
 }
 
 void add_apply(CLI::App& app, ApplyOptions& o) {
   add_model_file(app, o.model);
   const char* group = "Images";
-  add(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE")->group(group);
-  add(app, "--output", o.output, "image file, or a folder for several inputs (names are kept)", "IMAGE|DIR")
+  add_value(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE")->group(group);
+  add_value(app, "--output", o.output, "image file, or a folder for several inputs (names are kept)",
+            "IMAGE|DIR")
       ->group(group);
   app.add_flag("--luma", o.luma, "denoise the luma and write a grey image [each channel by itself]")
       ->group(group);
-  add(app, "--bits", o.bits, "bits per sample of the output: 8, 16, or 32 for TIFF [as the input]", "N")
+  add_value(app, "--bits", o.bits, "bits per sample of the output: 8, 16, or 32 for TIFF [as the input]", "N")
       ->group(group);
-  add(app, "--mask", o.mask, "image whose pixels above 0.5 are measured, the others are filled in", "FILE")
+  add_value(app, "--mask", o.mask, "image whose pixels above 0.5 are measured, the others are filled in",
+            "FILE")
       ->group(group);
   add_accuracy(app, o.tolerance, o.solver);
   add_common_options(app, o.common, false);
@@ -160,13 +160,14 @@ void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   o.data.crop = 0;
   add_model_file(app, o.model);
   add_data_options(app, o.data, false);
-  add(app, "--sigma", o.sigma,
-      "standard deviation of the added noise, intensities being 0 to 1 [that of the training]")
+  add_value(app, "--sigma", o.sigma,
+            "standard deviation of the added noise, intensities being 0 to 1 [that of the training]")
       ->group("Data");
-  add(app, "--images", o.data.images, "only the first N files [all]", "N")->group("Data");
-  add(app, "--crop", o.data.crop, "only the centre crop of N x N pixels [whole images]", "N")->group("Data");
-  add(app, "--save", o.save, "folder for K-NAME-noisy.png and K-NAME-denoised.png of image K [not kept]",
-      "DIR")
+  add_value(app, "--images", o.data.images, "only the first N files [all]", "N")->group("Data");
+  add_value(app, "--crop", o.data.crop, "only the centre crop of N x N pixels [whole images]", "N")
+      ->group("Data");
+  add_value(app, "--save", o.save,
+            "folder for K-NAME-noisy.png and K-NAME-denoised.png of image K [not kept]", "DIR")
       ->group("Data");
   add_accuracy(app, o.tolerance, o.solver);
   add_common_options(app, o.common, true);
@@ -179,7 +180,8 @@ void add_check(CLI::App& app, CheckOptions& o) {
   add_model_file(app, o.model);
   add_model_options(app, o.untrained, "--model-type");
   add_data_options(app, o.data, true);
-  add(app, "--sigma", o.data.sigma, "standard deviation of the added noise, intensities being 0 to 1 [0.1]")
+  add_value(app, "--sigma", o.data.sigma,
+            "standard deviation of the added noise, intensities being 0 to 1 [0.1]")
       ->group("Data");
   add_crop_options(app, o.data);
   add_common_options(app, o.common, true);
@@ -192,45 +194,65 @@ void require(bool given, const char* command, const char* what) {
                       " --help).");
 }
 
-void require_positive(double value, const char* option) {
-  if (!(value > 0) || !std::isfinite(value))
-    throw ConfigError(std::string(option) + " " + option_text(value) + ": use a positive number.");
+constexpr std::initializer_list<const char*> kSolvers = {"auto",       "newton",           "fista",
+                                                         "heavy-ball", "gradient-descent", "lbfgs"};
+
+/// The model's options, and crops that its filters fit into.
+void require_model_fits(const ModelOptions& model, const CommonOptions& common, const DataOptions& data) {
+  static_cast<void>(model.parameters(static_cast<std::uint64_t>(common.seed)));
+  const bilevel::RegulariserOptions regulariser = model.regulariser();
+  require_no_mask(regulariser, data.mask);
+  if (const int least = smallest_image(regulariser, model.size()); data.crop < least)
+    throw ConfigError("--filter-size " + std::to_string(model.size()) + " needs crops of at least " +
+                      std::to_string(least) + " pixels, not --crop " + std::to_string(data.crop) + ".");
 }
 
-void require_one_of(const std::string& value, const char* option, std::initializer_list<const char*> known) {
-  std::string list;
-  for (const char* k : known) {
-    if (value == k) return;
-    list += (list.empty() ? "" : ", ") + std::string(k);
-  }
-  throw ConfigError(std::string(option) + " " + value + ": unknown; known are " + list + ".");
+void require_limits(const TrainOptions& o) {
+  if (o.max_iterations && *o.max_iterations < 1)
+    throw ConfigError("--max-iterations " + std::to_string(*o.max_iterations) + ": use at least 1.");
+  if (!(o.upper.time_limit >= 0) || !std::isfinite(o.upper.time_limit))
+    throw ConfigError("--time-limit " + option_text(o.upper.time_limit) +
+                      ": use a positive number of seconds.");
+  if (o.budget < 0) throw ConfigError("--budget " + std::to_string(o.budget) + ": use a number >= 1.");
 }
 
-constexpr std::initializer_list<const char*> kSolvers = {"newton", "fista", "heavy-ball", "gradient-descent",
-                                                         "lbfgs"};
+/// Puts the model's choice for `auto`, and everything where the optimiser looks for it.
+void choose(TrainOptions& o) {
+  const bilevel::RegulariserOptions regulariser = o.model.regulariser();
+  if (o.scaling == "auto") o.scaling = o.model.experts() ? "lbfgs" : "gauss-newton";
+  o.solver = lower_solver(o.solver, regulariser);
+  o.linear_solver = linear_solver(o.linear_solver, regulariser);
+  o.upper.scaling = o.scaling == "none"           ? bilevel::StepScaling::none
+                    : o.scaling == "gauss-newton" ? bilevel::StepScaling::gauss_newton
+                                                  : bilevel::StepScaling::lbfgs;
+  o.upper.minimiser = in_precision(o.solver, o.common.precision);
+  o.upper.linear_solver = in_precision(o.linear_solver, o.common.precision);
+  o.upper.max_iterations = o.max_iterations.value_or(usual_iterations(o.model));
+  o.upper.budget = static_cast<std::uint64_t>(o.budget);
+  o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";
+}
 
 void finish(TrainOptions& o) {
   require(!o.data.data.empty(), "train", "--data PATH");
   require(!o.out.empty(), "train", "--out RUN_DIR");
   validate(o.common);
   validate(o.data);
-  static_cast<void>(o.model.parameters());
+  require_model_fits(o.model, o.common, o.data);
   require_one_of(o.algorithm, "--algorithm", {"maid", "fixed"});
-  require_one_of(o.scaling, "--scaling", {"none", "gauss-newton"});
-  require_one_of(o.upper.minimiser, "--solver", kSolvers);
-  require_one_of(o.upper.linear_solver, "--linear-solver", {"pcg", "cg", "gradient-descent", "heavy-ball"});
-  if (o.upper.max_iterations < 1)
-    throw ConfigError("--max-iterations " + std::to_string(o.upper.max_iterations) + ": use at least 1.");
-  if (!(o.upper.time_limit >= 0) || !std::isfinite(o.upper.time_limit))
-    throw ConfigError("--time-limit " + option_text(o.upper.time_limit) +
-                      ": use a positive number of seconds.");
-  if (o.budget < 0) throw ConfigError("--budget " + std::to_string(o.budget) + ": use a number >= 1.");
-  o.upper.budget = static_cast<std::uint64_t>(o.budget);
+  require_one_of(o.scaling, "--scaling", {"auto", "none", "gauss-newton", "lbfgs"});
+  require_one_of(o.solver, "--solver", kSolvers);
+  require_one_of(o.linear_solver, "--linear-solver", {"auto", "pcg", "cg", "gradient-descent", "heavy-ball"});
+  require_limits(o);
   if (!(o.condition_penalty >= 0) || !std::isfinite(o.condition_penalty))
     throw ConfigError("--condition-penalty " + option_text(o.condition_penalty) + ": use a number >= 0.");
+  if (o.condition_penalty > 0 && o.model.experts())
+    throw ConfigError("--condition-penalty is an option of the model tv, not of foe; leave it out.");
+  if (o.test_every < 1)
+    throw ConfigError("--test-every " + std::to_string(o.test_every) + ": use at least 1.");
+  if (!o.test_data.empty() && !o.data.noisy.empty())
+    throw ConfigError("--test-data adds noise of --sigma, which --noisy replaces; leave one of them out.");
   require_positive(o.upper.schedule.tolerance, "--tolerance");
-  o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";
-  o.upper.scaling = o.scaling == "none" ? bilevel::StepScaling::none : bilevel::StepScaling::gauss_newton;
+  choose(o);
   static_cast<void>(bilevel::make_maid<double>(o.upper));  // checks the numbers of the algorithm
 }
 
@@ -265,7 +287,7 @@ void finish(CheckOptions& o) {
   if (o.common.precision != "double")
     throw ConfigError("--precision " + o.common.precision +
                       ": check compares with differences, which needs double.");
-  static_cast<void>(o.untrained.parameters());
+  if (o.model.empty()) require_model_fits(o.untrained, o.common, o.data);
 }
 
 /// Without the double empty lines that CLI11 leaves between groups.
@@ -277,7 +299,8 @@ std::string tidy(std::string text) {
 /// Options of the model that a model file fixes may not stand beside --model.
 void require_no_model_options(const CLI::App& app, const CheckOptions& o) {
   if (o.model.empty()) return;
-  for (const char* name : {"--model-type", "--potential", "--xi-inside-alpha", "--init", "--learn"})
+  for (const char* name : {"--model-type", "--potential", "--xi-inside-alpha", "--init", "--learn",
+                           "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string(name) + " has no effect beside --model FILE; leave one of them out.");
 }
@@ -289,43 +312,11 @@ void require_no_noise_level(const CLI::App& app) {
 
 }  // namespace
 
-bilevel::TvOptions ModelOptions::tv() const {
-  if (type != "tv" && type != "tv-aniso")
-    throw ConfigError("model '" + type + "' is unknown; known are tv and tv-aniso.");
-  return {bilevel::potential_from(potential), type == "tv", xi_inside_alpha};
-}
-
-bilevel::Parameters ModelOptions::parameters() const {
-  static_cast<void>(tv());
-  std::vector<bilevel::Segment> segments = bilevel::tv_parameters().segments();
-  const auto find = [&segments](const std::string& name, const char* option) -> bilevel::Segment& {
-    for (bilevel::Segment& s : segments)
-      if (s.name == name) return s;
-    throw ConfigError(std::string(option) + " " + name + ": the model has the parameters alpha, nu and xi.");
-  };
-  for (bilevel::Segment& s : segments) s.learned = false;
-  for (const std::string& name : learn) find(name, "--learn").learned = true;
-  for (const std::string& text : init) {
-    const std::size_t equals = text.find('=');
-    double value = 0;
-    const char* end = text.data() + text.size();
-    if (equals == std::string::npos)
-      throw ConfigError("--init " + text + ": write NAME=VALUE, for example alpha=0.05.");
-    const auto [stop, error] = std::from_chars(text.data() + equals + 1, end, value);
-    if (error != std::errc() || stop != end || !std::isfinite(value))
-      throw ConfigError("--init " + text + ": the value is no number.");
-    bilevel::Segment& s = find(text.substr(0, equals), "--init");
-    if (value < s.lower || value > s.upper)
-      throw ConfigError("--init " + text + ": the value must be between " + option_text(s.lower) + " and " +
-                        option_text(s.upper) + ".");
-    s.initial = value;
-  }
-  return bilevel::Parameters(segments);
-}
-
 Options parse(int argc, const char* const* argv) {
-  CLI::App app("Learns total-variation denoisers from images and applies them, with certified accuracies.",
-               "bilevel-denoise");
+  CLI::App app(
+      "Learns denoisers (total variation, fields of experts) from images and applies them, with certified "
+      "accuracies.",
+      "bilevel-denoise");
   bool version = false;
   TrainOptions train_options;
   ApplyOptions apply_options;

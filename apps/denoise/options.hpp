@@ -7,22 +7,10 @@
 
 #include "apps/common/common_options.hpp"
 #include "apps/common/image_data.hpp"
+#include "apps/denoise/model_options.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
 
 namespace bilevel_app::denoise {
-
-/// The model before learning.
-struct ModelOptions {
-  std::string type = "tv";
-  std::string potential = "charbonnier";
-  bool xi_inside_alpha = false;
-  std::vector<std::string> learn = {"alpha", "nu"};
-  std::vector<std::string> init;  ///< NAME=VALUE
-
-  bilevel::TvOptions tv() const;
-  /// Throws ConfigError for unknown names and values outside the bounds.
-  bilevel::Parameters parameters() const;
-};
 
 struct TrainOptions {
   CommonOptions common;
@@ -30,15 +18,20 @@ struct TrainOptions {
   ModelOptions model;
   std::string out;
   bool resume = false, log10 = false;
-  std::string algorithm = "maid", scaling = "gauss-newton";
+  std::string algorithm = "maid";
+  /// auto: gauss-newton, newton and pcg for tv; lbfgs, lbfgs and cg for foe. parse() puts the choice here.
+  std::string scaling = "auto", solver = "auto", linear_solver = "auto";
+  std::optional<int> max_iterations;  ///< empty: 200 for tv, 500 for foe
   double condition_penalty = 0;
-  std::int64_t budget = 0;  ///< operator applications; 0: none
+  std::int64_t budget = 0;             ///< operator applications; 0: none
+  std::vector<std::string> test_data;  ///< held-out clean images; empty: none
+  int test_every = 10;
   bilevel::UpperOptions upper;
 };
 
 struct ApplyOptions {
   CommonOptions common;
-  std::string model, output, mask, solver = "newton";
+  std::string model, output, mask, solver = "auto";
   std::vector<std::string> input;
   double tolerance = 1e-3;  ///< certified root-mean-square distance to the minimiser, per pixel
   bool luma = false;
@@ -49,7 +42,7 @@ struct EvaluateOptions {
   CommonOptions common;
   DataOptions data;
   std::optional<double> sigma;  ///< empty: that of the model
-  std::string model, save, solver = "newton";
+  std::string model, save, solver = "auto";
   double tolerance = 1e-3;
 };
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "apps/common/interrupt.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::denoise {
@@ -24,8 +25,9 @@ std::vector<To> converted(std::vector<From>&& values) {
 }
 
 template <class T>
-Reconstruction solve(Context& context, const DenoiseModel& model, const std::string& solver, double tolerance,
-                     const Shape& shape, std::span<const double> mask, std::vector<double>& pixels) {
+Reconstruction solve(Context& context, const DenoiseModel& model, const std::string& precision,
+                     const std::string& solver, double tolerance, const Shape& shape,
+                     std::span<const double> mask, std::vector<double>& pixels) {
   Tensor<T> y(context, shape), x(context, shape);
   {
     if (!mask.empty())
@@ -39,13 +41,15 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
 
   std::vector<Segment> fixed = model.parameters;
   for (Segment& s : fixed) s.learned = false;
-  TvEnergy<T> energy(context, y.view(), Parameters(fixed), model.options, mask);
-  energy.bind({});
+  const auto energy =
+      make_energy<T>(context, y.view(), Parameters(fixed), model.options, mask, precision == "mixed");
+  energy->bind({});
   const double root = std::sqrt(static_cast<double>(shape.image()));
   SolveRequest<T> request;
   request.tolerance = tolerance * root;
   request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
-  const SolveReport report = make_minimiser<T>(solver)->minimise(context, energy, request, x.view());
+  const SolveReport report = make_minimiser<T>(in_precision(lower_solver(solver, model.options), precision))
+                                 ->minimise(context, *energy, request, x.view());
   y = Tensor<T>();
   pixels = converted<double>(download<T>(context, x));
   return {report.certificate.at(0) / root, report.status, report.work, report.message};
@@ -57,8 +61,9 @@ Reconstruction reconstruct(Context& context, const DenoiseModel& model, const st
                            const std::string& solver, double tolerance, int height, int width,
                            std::span<const double> mask, std::vector<double>& pixels) {
   const Shape shape{1, 1, height, width};
-  if (precision == "float") return solve<float>(context, model, solver, tolerance, shape, mask, pixels);
-  return solve<double>(context, model, solver, tolerance, shape, mask, pixels);
+  if (precision == "float")
+    return solve<float>(context, model, precision, solver, tolerance, shape, mask, pixels);
+  return solve<double>(context, model, precision, solver, tolerance, shape, mask, pixels);
 }
 
 }  // namespace bilevel_app::denoise

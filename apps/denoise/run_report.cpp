@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -59,13 +60,62 @@ Curves read_log(const std::filesystem::path& path, const std::vector<const char*
   return curves;
 }
 
+/// Extremes and median of an array.
+struct Spread {
+  double least, median, most;
+};
+Spread spread(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values.front(), values[values.size() / 2], values.back()};
+}
+
+/// Numbers as they are, arrays (all of them are in model.json) by their spread. With log10 only what is
+/// positive by its nature.
 Json values_json(const Parameters& parameters, const std::vector<double>& theta, bool log10) {
   Json json = Json::object();
   for (const Segment& s : parameters.segments()) {
-    const double value = parameters.value(s.name, theta);
-    json[s.name] = log10 ? std::log10(value) : value;
+    if (log10 && s.transform == Transform::identity) continue;
+    std::vector<double> values = parameters.values(s.name, theta);
+    if (log10)
+      for (double& v : values) v = std::log10(v);
+    if (s.shape.empty()) {
+      json[s.name] = values[0];
+      continue;
+    }
+    const Spread range = spread(values);
+    json[s.name] = {{"least", range.least}, {"median", range.median}, {"most", range.most}};
   }
   return json;
+}
+
+/// A parameter for people: filters by their norms, other arrays by their spread.
+std::string parameter_text(const Segment& s, const std::vector<double>& values, bool log10) {
+  std::string text;
+  if (s.shape.empty()) {
+    text = format("%.6g", values[0]);
+    if (log10) text += format("  (log10 %.6f)", std::log10(values[0]));
+  } else if (s.shape.size() == 3) {
+    const std::size_t area = static_cast<std::size_t>(s.shape[1]) * s.shape[2];
+    std::vector<double> squares(static_cast<std::size_t>(s.shape[0]), 0.0);
+    for (std::size_t k = 0; k < values.size(); ++k) squares[k / area] += values[k] * values[k];
+    const Spread range = spread(squares);
+    text = format("%d of %d x %d taps, norms %.3g to %.3g, median %.3g", s.shape[0], s.shape[1], s.shape[2],
+                  std::sqrt(range.least), std::sqrt(range.most), std::sqrt(range.median));
+  } else {
+    const Spread range = spread(values);
+    text = format("%zu numbers, %.3g to %.3g, median %.3g", values.size(), range.least, range.most,
+                  range.median);
+    if (log10) text += format("  (log10 %.4f to %.4f)", std::log10(range.least), std::log10(range.most));
+  }
+  return text + (s.learned ? "" : "  (fixed)");
+}
+
+std::filesystem::path images_folder(const RunFolder& folder) {
+  std::filesystem::path images = folder / "images";
+  std::error_code error;
+  std::filesystem::create_directories(images, error);
+  if (error) throw IoError(images.string(), "cannot be made (" + error.message() + ").");
+  return images;
 }
 
 std::uint64_t peak_memory() {
@@ -92,14 +142,7 @@ Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reco
 
 std::vector<NamedOption> deciding_options(const TrainOptions& o) {
   const ScheduleOptions& s = o.upper.schedule;
-  std::string learn;
-  for (const std::string& name : o.model.learn) learn += (learn.empty() ? "" : ",") + name;
-  const Parameters parameters = o.model.parameters();
-  std::vector<NamedOption> list{{"model", o.model.type},
-                                {"potential", o.model.potential},
-                                {"xi-inside-alpha", o.model.xi_inside_alpha},
-                                {"learn", learn}};
-  for (const Segment& p : parameters.segments()) list.emplace_back("init " + p.name, p.initial);
+  std::vector<NamedOption> list = o.model.deciding(o.data.seed);
   if (o.data.noisy.empty()) list.emplace_back("sigma", o.data.sigma);
   list.insert(list.end(), {{"noisy given", !o.data.noisy.empty()},
                            {"mask given", !o.data.mask.empty()},
@@ -109,8 +152,8 @@ std::vector<NamedOption> deciding_options(const TrainOptions& o) {
                            {"precision", o.common.precision},
                            {"algorithm", o.algorithm},
                            {"scaling", o.scaling},
-                           {"solver", o.upper.minimiser},
-                           {"linear-solver", o.upper.linear_solver},
+                           {"solver", o.solver},
+                           {"linear-solver", o.linear_solver},
                            {"condition-penalty", o.condition_penalty},
                            {"tolerance", s.tolerance},
                            {"epsilon0", s.epsilon0},
@@ -128,10 +171,7 @@ std::vector<NamedOption> deciding_options(const TrainOptions& o) {
 
 void write_samples(const RunFolder& folder, const ImageBatch& batch,
                    const std::vector<double>& reconstructions) {
-  const std::filesystem::path images = folder / "images";
-  std::error_code error;
-  std::filesystem::create_directories(images, error);
-  if (error) throw IoError(images.string(), "cannot be made (" + error.message() + ").");
+  const std::filesystem::path images = images_folder(folder);
   for (int k = 0; k < std::min(batch.images, 4); ++k) {
     const std::string number = "_" + std::to_string(k) + ".png";
     const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k),
@@ -144,6 +184,10 @@ void write_samples(const RunFolder& folder, const ImageBatch& batch,
     single("reconstructed", result);
     write_image(images / ("strip" + number), strip({clean, noisy, result}, batch.size));
   }
+}
+
+void write_filters(const RunFolder& folder, const RankedFilters& filters) {
+  write_image(images_folder(folder) / "filters.png", filters_image(filters));
 }
 
 void write_convergence_plot(const RunFolder& folder) {
@@ -164,13 +208,16 @@ void write_convergence_plot(const RunFolder& folder) {
 }
 
 Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device& device,
-                   const ImageBatch& batch, const Parameters& parameters, const UpperReport& report,
-                   const Quality& q, bool reconstructed, int resumed_from) {
+                   const ImageBatch& batch, const Parameters& parameters, const Results& results) {
+  const UpperReport& report = results.report;
+  const Quality& q = results.training;
   const IterationRecord& r = report.last;
   Json json{{"status", upper_status_name(report.status)},
             {"message", report.message},
             {"model", o.model.type},
             {"theta", values_json(parameters, report.theta, false)}};
+  for (const Segment& s : parameters.segments())
+    if (s.shape.size() == 3) json.update({{"filters", s.shape[0]}, {"filter_size", s.shape[1]}});
   if (o.log10) json["theta_log10"] = values_json(parameters, report.theta, true);
   json.update({{"loss", r.loss},
                {"loss_lower", r.loss_lower},
@@ -182,14 +229,17 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
                       {"crop", batch.size},
                       {"psnr_noisy", q.psnr_noisy},
                       {"ssim_noisy", q.ssim_noisy}};
-  if (reconstructed) json["training"].update({{"psnr", q.psnr}, {"ssim", q.ssim}});
+  if (results.reconstructed) json["training"].update({{"psnr", q.psnr}, {"ssim", q.ssim}});
+  if (const auto& t = results.test)
+    json["test"] = {{"images", results.test_images}, {"crop", batch.size}, {"psnr_noisy", t->psnr_noisy},
+                    {"ssim_noisy", t->ssim_noisy},   {"psnr", t->psnr},    {"ssim", t->ssim}};
   json.update({{"iterations", r.iteration},
                {"lower_gradients", r.work.gradients},
                {"hessian_products", r.work.hessian_products},
                {"other_operators", r.work.other},
                {"operators", r.work.total()},
                {"seconds", r.seconds},
-               {"resumed_from", resumed_from < 0 ? Json(nullptr) : Json(resumed_from)},
+               {"resumed_from", results.resumed_from < 0 ? Json(nullptr) : Json(results.resumed_from)},
                {"device", device.name()},
                {"instruction_set", device.instruction_set()},
                {"threads", device.threads()},
@@ -201,23 +251,28 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
   return json;
 }
 
-std::string summary_text(const TrainOptions& o, const Parameters& parameters, const UpperReport& report,
-                         const Quality& q, bool reconstructed) {
+std::string summary_text(const TrainOptions& o, const Parameters& parameters, const Results& results,
+                         const RunFolder& folder) {
+  const UpperReport& report = results.report;
   const IterationRecord& r = report.last;
+  std::size_t width = 6;
+  for (const Segment& s : parameters.segments()) width = std::max(width, s.name.size());
   std::string text;
-  for (const Segment& s : parameters.segments()) {
-    const double value = parameters.value(s.name, report.theta);
-    text += format("%-6s %.6g", s.name.c_str(), value);
-    if (o.log10) text += format("  (log10 %.6f)", std::log10(value));
-    text += s.learned ? "\n" : "  (fixed)\n";
-  }
-  text += format("loss   %.6g, certainly between %.6g and %.6g\n", r.loss, r.loss_lower, r.loss_upper);
-  if (reconstructed) {
-    text += format("PSNR   %.2f dB noisy, %.2f dB reconstructed (training images)\n", q.psnr_noisy, q.psnr);
-    text += format("SSIM   %.4f noisy, %.4f reconstructed\n", q.ssim_noisy, q.ssim);
-  }
-  text += format("work   %d iterations, %llu operator applications, %.1f s\n", r.iteration,
-                 static_cast<unsigned long long>(r.work.total()), r.seconds);
+  const auto add = [&](const std::string& name, const std::string& what) {
+    text += name + std::string(width - name.size() + 1, ' ') + what + "\n";
+  };
+  for (const Segment& s : parameters.segments())
+    add(s.name, parameter_text(s, parameters.values(s.name, report.theta), o.log10));
+  add("loss", format("%.6g, certainly between %.6g and %.6g", r.loss, r.loss_lower, r.loss_upper));
+  const auto add_quality = [&add](const Quality& q, const char* which) {
+    add("PSNR", format("%.2f dB noisy, %.2f dB reconstructed (%s images)", q.psnr_noisy, q.psnr, which));
+    add("SSIM", format("%.4f noisy, %.4f reconstructed", q.ssim_noisy, q.ssim));
+  };
+  if (results.reconstructed) add_quality(results.training, "training");
+  if (results.test) add_quality(*results.test, "test");
+  add("work", format("%d iterations, %llu operator applications, %.1f s", r.iteration,
+                     static_cast<unsigned long long>(r.work.total()), r.seconds));
+  add("run", folder.path().string());
   return text;
 }
 

@@ -1,15 +1,17 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/denoise/filters_image.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/run_folder.hpp"
 
 namespace bilevel_app::denoise {
 
-/// Mean PSNR (dB) and SSIM over the training images.
+/// Mean PSNR (dB) and SSIM over images.
 struct Quality {
   double psnr_noisy = 0, psnr = 0, ssim_noisy = 0, ssim = 0;
 };
@@ -28,15 +30,26 @@ void write_samples(const RunFolder& folder, const ImageBatch& batch,
 /// convergence.svg: loss enclosure and accuracies against operator applications, from log.jsonl.
 void write_convergence_plot(const RunFolder& folder);
 
+/// images/filters.png.
+void write_filters(const RunFolder& folder, const RankedFilters& filters);
+
+/// What a run came to. Reconstructions may be missing after a failure, tests always.
+struct Results {
+  const bilevel::UpperReport& report;
+  Quality training;
+  bool reconstructed = false;
+  std::optional<Quality> test;
+  int test_images = 0;
+  int resumed_from = -1;  ///< iteration, -1: a run from the start
+};
+
 /// Writes summary.json and returns its content.
 nlohmann::ordered_json write_summary(const RunFolder& folder, const TrainOptions& options,
                                      const bilevel::Device& device, const ImageBatch& batch,
-                                     const bilevel::Parameters& parameters,
-                                     const bilevel::UpperReport& report, const Quality& quality,
-                                     bool reconstructed, int resumed_from);
+                                     const bilevel::Parameters& parameters, const Results& results);
 
 /// A few lines for people.
 std::string summary_text(const TrainOptions& options, const bilevel::Parameters& parameters,
-                         const bilevel::UpperReport& report, const Quality& quality, bool reconstructed);
+                         const Results& results, const RunFolder& folder);
 
 }  // namespace bilevel_app::denoise

@@ -8,7 +8,10 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/denoise/filters_image.hpp"
+#include "apps/denoise/held_out.hpp"
 #include "apps/denoise/options.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "apps/denoise/run_folder.hpp"
 #include "apps/denoise/run_report.hpp"
 #include "bilevel/core/error.hpp"
@@ -39,11 +42,13 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
   const Shape shape{batch.images, 1, batch.size, batch.size};
   const Tensor<T> truth(context, shape, in_precision<T>(batch.clean));
   const Tensor<T> noisy(context, shape, in_precision<T>(batch.noisy));
-  const TvOptions tv = o.model.tv();
-  auto energy = std::make_unique<TvEnergy<T>>(context, noisy.view(), parameters, tv, batch.mask);
+  const RegulariserOptions regulariser = o.model.regulariser();
+  auto energy = make_energy<T>(context, noisy.view(), parameters, regulariser, batch.mask,
+                               o.common.precision == "mixed");
   Penalty penalty;
   if (o.condition_penalty > 0)
-    penalty = tv_condition_penalty(parameters, tv, shape, !batch.mask.empty(), o.condition_penalty);
+    penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regulariser), shape, !batch.mask.empty(),
+                                   o.condition_penalty);
   const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
   const auto optimiser = make_maid<T>(o.upper);
   Outcome outcome{optimiser->run(context, problem, parameters.initial(), noisy.view(), observer, state), {}};
@@ -60,7 +65,7 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
 DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
                            const std::vector<double>& theta) {
   DenoiseModel model;
-  model.options = o.model.tv();
+  model.options = o.model.regulariser();
   model.parameters = parameters.at(theta);
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
@@ -89,24 +94,29 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& ba
 
 /// Writes everything but the log and the checkpoints, and tells the user.
 int conclude(const TrainOptions& o, const RunFolder& folder, const Device& device, const ImageBatch& batch,
-             const Parameters& parameters, const Outcome& outcome, int resumed_from, bool checkpointed,
-             std::ostream& out, std::ostream& err) {
+             const Parameters& parameters, const Outcome& outcome, const HeldOut* held_out, int resumed_from,
+             bool checkpointed, std::ostream& out, std::ostream& err) {
   const UpperReport& report = outcome.report;
   const bool reconstructed = !outcome.reconstructions.empty();
-  const Quality quality = measure_quality(batch, outcome.reconstructions);
+  Results results{report,      measure_quality(batch, outcome.reconstructions), reconstructed, {}, 0,
+                  resumed_from};
+  if (held_out != nullptr && held_out->last()) {
+    results.test = held_out->last();
+    results.test_images = held_out->batch().images;
+  }
   if (report.status != UpperStatus::failed)
     write_model(folder / "model.json", learned_model(o, parameters, batch, report.theta));
-  const auto summary =
-      write_summary(folder, o, device, batch, parameters, report, quality, reconstructed, resumed_from);
+  const auto summary = write_summary(folder, o, device, batch, parameters, results);
   write_convergence_plot(folder);
   if (reconstructed) write_samples(folder, batch, outcome.reconstructions);
+  if (const auto regulariser = o.model.regulariser(); std::holds_alternative<ExpertsOptions>(regulariser))
+    write_filters(folder,
+                  ranked_filters(parameters, report.theta, std::get<ExpertsOptions>(regulariser).zero_mean));
 
   if (o.common.json) {
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
   } else if (!o.common.quiet) {
-    out << sentence(report.message) << '\n'
-        << summary_text(o, parameters, report, quality, reconstructed) << "run    " << folder.path().string()
-        << '\n';
+    out << sentence(report.message) << '\n' << summary_text(o, parameters, results, folder);
   }
   const int code = exit_code(o, report.status);
   if (code == exit_interrupted) {
@@ -125,11 +135,13 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const Device device = open_device(o.common, "bilevel-denoise", err);
   RunFolder folder(o.out, o.resume);
   const ImageBatch batch = load_crops(o.data);
-  const Parameters parameters = o.model.parameters();
+  const Parameters parameters = o.model.parameters(o.data.seed);
   const auto note = [&](const std::string& text) {
     if (!o.common.quiet) err << "bilevel-denoise: " << sentence(text) << '\n';
   };
   for (const std::string& text : batch.notes) note(text);
+  std::optional<HeldOut> held_out;
+  if (!o.test_data.empty()) held_out.emplace(o, device, parameters, err);
 
   const std::vector<NamedOption> identity = identity_of(o, batch);
   std::optional<Checkpoint::Loaded> saved;
@@ -141,7 +153,9 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const UpperState* state = saved ? &saved->state : nullptr;
 
   Context context(device);
-  JsonlLog log(folder / "log.jsonl", parameters, state ? state->iteration : 0);
+  JsonlLog::TestPsnr test_psnr;
+  if (held_out) test_psnr = [&](const IterationRecord& r, bool end) { return held_out->psnr(r, end); };
+  JsonlLog log(folder / "log.jsonl", parameters, state ? state->iteration : 0, test_psnr);
   Checkpoint checkpoint(folder / "checkpoint", identity);
   const bool terminal = &err == &std::cerr && isatty(STDERR_FILENO) != 0 && !o.common.quiet;
   ConsoleProgress progress(err, terminal, {o.upper.max_iterations, o.upper.time_limit, o.upper.budget},
@@ -153,8 +167,8 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
                               ? optimise<float>(o, parameters, batch, context, observers, state)
                               : optimise<double>(o, parameters, batch, context, observers, state);
   folder.keep();
-  return conclude(o, folder, device, batch, parameters, outcome, state ? state->iteration : -1,
-                  state != nullptr || checkpoint.last() >= 0, out, err);
+  return conclude(o, folder, device, batch, parameters, outcome, held_out ? &*held_out : nullptr,
+                  state ? state->iteration : -1, state != nullptr || checkpoint.last() >= 0, out, err);
 }
 
 }  // namespace bilevel_app::denoise

@@ -1,10 +1,10 @@
 #include "bilevel/io/model_file.hpp"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <optional>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
@@ -79,6 +79,117 @@ double limit(const Reader& reader, const char* key, double none) {
   return reader.at(key).is_null() ? none : reader.number(key);
 }
 
+/// What is wrong with a segment, and with which key.
+struct Fault {
+  std::string key, what;
+};
+
+std::string shape_text(const std::vector<int>& shape) {
+  std::string text;
+  for (int extent : shape) text += (text.empty() ? "[" : ",") + std::to_string(extent);
+  return text + "]";
+}
+
+/// Values lie inside their bounds; those on a logarithmic scale are not negative, and positive when learned.
+std::optional<Fault> fault_of(const Segment& s) {
+  if (!(s.lower <= s.upper)) return Fault{"upper", "is below key 'lower'"};
+  const std::span<const double> values = s.initial_values();
+  if (values.size() != s.size())
+    return Fault{"values",
+                 "holds " + std::to_string(values.size()) + " numbers for the shape " + shape_text(s.shape)};
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    const std::string key = s.shape.empty() ? "value" : "values[" + std::to_string(k) + "]";
+    const double v = values[k];
+    if (!std::isfinite(v)) return Fault{key, "is not a finite number"};
+    if (v < s.lower || v > s.upper)
+      return Fault{key, "is " + option_text(v) + ", outside its bounds " + option_text(s.lower) + " to " +
+                            option_text(s.upper)};
+    if (s.transform != Transform::identity && (v < 0 || (s.learned && v == 0)))
+      return Fault{key, "is " + option_text(v) + ", but parameters are positive"};
+  }
+  return {};
+}
+
+constexpr int most_filters = 64, largest_filter = 11;
+
+/// The parameters of a kind of model, in the order in which messages name them.
+std::vector<std::string> parameter_names(const RegulariserOptions& options) {
+  if (std::holds_alternative<TvOptions>(options)) return {"alpha", "nu", "xi"};
+  return {"weight", "smoothing", "filters", "mu"};
+}
+
+/// Weight and smoothing [K], filters [K,size,size], mu a number.
+std::optional<Fault> fault_of_shapes(const std::vector<Segment>& segments) {
+  const auto shape_of = [&segments](const std::string& name) -> const std::vector<int>& {
+    return std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == name; })
+        ->shape;
+  };
+  const std::vector<int>& f = shape_of("filters");
+  if (f.size() != 3 || f[1] != f[2])
+    return Fault{"theta", "has filters of shape " + shape_text(f) + ", not [K,size,size]"};
+  if (f[0] < 1 || f[0] > most_filters)
+    return Fault{"theta", "has " + std::to_string(f[0]) + " filters; a model has 1 to 64"};
+  if (f[1] < 3 || f[1] > largest_filter || f[1] % 2 == 0)
+    return Fault{"theta",
+                 "has filters of size " + std::to_string(f[1]) + "; known sizes are 3, 5, 7, 9 and 11"};
+  for (const char* name : {"weight", "smoothing"})
+    if (shape_of(name) != std::vector<int>{f[0]})
+      return Fault{"theta", "has " + std::string(name) + " of shape " + shape_text(shape_of(name)) +
+                                " beside " + std::to_string(f[0]) + " filters"};
+  return {};
+}
+
+/// Which parameters there are, and whether they fit together.
+std::optional<Fault> fault_of(const RegulariserOptions& options, const std::vector<Segment>& segments) {
+  const std::vector<std::string> names = parameter_names(options);
+  for (std::size_t k = 0; k < segments.size(); ++k) {
+    const Segment& s = segments[k];
+    if (std::find(names.begin(), names.end(), s.name) == names.end()) {
+      std::string list;
+      for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+      return Fault{"theta", "has a parameter '" + s.name + "' that this model does not know (" + list + ")"};
+    }
+    for (std::size_t j = 0; j < k; ++j)
+      if (segments[j].name == s.name) return Fault{"theta", "has the parameter '" + s.name + "' twice"};
+    const bool array = s.name == "weight" || s.name == "smoothing" || s.name == "filters";
+    if (array == s.shape.empty())
+      return Fault{"theta",
+                   "has a parameter '" + s.name + "' that is " +
+                       (array ? "one number instead of an array" : "an array instead of one number")};
+    const std::span<const double> values = s.initial_values();
+    const double least = values.empty() ? 0 : *std::min_element(values.begin(), values.end());
+    if (s.name != "filters" && (least < 0 || (array && least == 0)))
+      return Fault{"theta", "has values of the parameter '" + s.name + "' that are not positive"};
+  }
+  for (const std::string& name : names)
+    if (std::none_of(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == name; }))
+      return Fault{"theta", "has no parameter '" + name + "'"};
+  if (std::holds_alternative<ExpertsOptions>(options)) return fault_of_shapes(segments);
+  return {};
+}
+
+/// "shape" and "values" of an array. Extents are small, so their product tells how many values there must be
+/// before any is read.
+void read_array(const Reader& reader, Segment& s) {
+  const Json &shape = reader.at("shape"), &values = reader.at("values");
+  if (!shape.is_array() || shape.empty() || shape.size() > 3)
+    reader.fail("shape", "is not a list of one to three extents");
+  for (const Json& extent : shape) {
+    if (!extent.is_number_integer() || extent.get<std::int64_t>() < 1 ||
+        extent.get<std::int64_t>() > most_filters)
+      reader.fail("shape", "holds something that is not a number from 1 to 64");
+    s.shape.push_back(extent.get<int>());
+  }
+  if (!values.is_array()) reader.fail("values", "is not a list");
+  if (values.size() != s.size())
+    reader.fail("values",
+                "holds " + std::to_string(values.size()) + " numbers for the shape " + shape_text(s.shape));
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    if (!values[k].is_number()) reader.fail("values[" + std::to_string(k) + "]", "is not a finite number");
+    s.values.push_back(values[k].get<double>());
+  }
+}
+
 Segment read_segment(const Reader& reader) {
   Segment s;
   s.name = reader.text("name");
@@ -86,35 +197,43 @@ Segment read_segment(const Reader& reader) {
   if (transform != "identity" && transform != "exp" && transform != "log10")
     reader.fail("transform", "is '" + transform + "'; known are identity, exp and log10");
   s.transform = transform_from(transform);
-  s.initial = reader.number("value");
+  if (reader.json().contains("shape")) {
+    read_array(reader, s);
+  } else {
+    s.initial = reader.number("value");
+  }
   s.lower = limit(reader, "lower", -std::numeric_limits<double>::infinity());
   s.upper = limit(reader, "upper", std::numeric_limits<double>::infinity());
   s.learned = reader.flag("learned");
-  if (!(s.lower <= s.upper)) reader.fail("upper", "is below key 'lower'");
-  if (s.initial < s.lower || s.initial > s.upper)
-    reader.fail("value", "is " + option_text(s.initial) + ", outside its bounds " + option_text(s.lower) +
-                             " to " + option_text(s.upper));
-  const bool logarithmic = s.transform != Transform::identity;
-  if (s.initial < 0 || (logarithmic && s.learned && s.initial == 0))
-    reader.fail("value", "is " + option_text(s.initial) + ", but parameters are positive");
+  if (const auto fault = fault_of(s)) reader.fail(fault->key, fault->what);
   return s;
 }
 
-std::vector<Segment> read_segments(const Reader& reader) {
+std::vector<Segment> read_segments(const Reader& reader, const RegulariserOptions& options) {
   const Json& list = reader.at("theta");
   if (!list.is_array()) reader.fail("theta", "is not a list");
   std::vector<Segment> segments;
-  std::set<std::string> names;
-  for (std::size_t k = 0; k < list.size(); ++k) {
-    segments.push_back(read_segment(reader.element("theta", k)));
-    const std::string& name = segments.back().name;
-    if (name != "alpha" && name != "nu" && name != "xi")
-      reader.fail("theta", "has a parameter '" + name + "' that this model does not know (alpha, nu, xi)");
-    if (!names.insert(name).second) reader.fail("theta", "has the parameter '" + name + "' twice");
-  }
-  for (const char* name : {"alpha", "nu", "xi"})
-    if (!names.count(name)) reader.fail("theta", "has no parameter '" + std::string(name) + "'");
+  for (std::size_t k = 0; k < list.size(); ++k) segments.push_back(read_segment(reader.element("theta", k)));
+  if (const auto fault = fault_of(options, segments)) reader.fail(fault->key, fault->what);
   return segments;
+}
+
+/// Options of the regulariser, with keys of their own for each kind.
+RegulariserOptions read_regulariser(const Reader& reader) {
+  const std::string type = reader.text("model");
+  if (type != "tv" && type != "tv-aniso" && type != "foe")
+    reader.fail("model", "is '" + type + "'; known are tv, tv-aniso and foe");
+  const std::string potential = reader.text("potential");
+  if (potential != "charbonnier" && potential != "huber_c2")
+    reader.fail("potential", "is '" + potential + "'; known are charbonnier and huber_c2");
+  if (type == "foe") {
+    const std::string padding = reader.text("padding");
+    if (padding != "symmetric" && padding != "valid")
+      reader.fail("padding", "is '" + padding + "'; known are symmetric and valid");
+    return ExpertsOptions{padding_from(padding), potential_from(potential), reader.flag("zero_mean")};
+  }
+  if (reader.flag("isotropic") != (type == "tv")) reader.fail("isotropic", "contradicts key 'model'");
+  return TvOptions{potential_from(potential), type == "tv", reader.flag("xi_inside_alpha")};
 }
 
 std::vector<NamedOption> read_options(const Reader& reader) {
@@ -153,9 +272,51 @@ DataFingerprint read_data(const Reader& reader) {
 }
 
 Json segment_json(const Segment& s) {
-  return Json{{"name", s.name},     {"transform", transform_name(s.transform)},
-              {"value", s.initial}, {"lower", s.lower},
-              {"upper", s.upper},   {"learned", s.learned}};
+  Json json{{"name", s.name}, {"transform", transform_name(s.transform)}};
+  if (s.shape.empty()) {
+    json["value"] = s.initial;
+  } else {
+    json["shape"] = s.shape;
+    json["values"] = s.values;
+  }
+  json.update({{"lower", s.lower}, {"upper", s.upper}, {"learned", s.learned}});
+  return json;
+}
+
+/// Two spaces per level, but lists of numbers on one line.
+std::string text_of(const Json& json) {
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string compact;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    compact += text[at];
+    if (text.compare(at, 2, "[\n") != 0) continue;  // a line never ends inside a text
+    const std::size_t stop = text.find_first_of("[]{\"", at + 1);
+    if (text[stop] != ']') continue;
+    for (++at; at < stop; ++at) {
+      if (text[at] == '\n' && compact.back() == ',') compact += ' ';
+      if (text[at] != '\n' && text[at] != ' ') compact += text[at];
+    }
+    compact += ']';
+  }
+  return compact;
+}
+
+/// Keys of the options, and the energy in words.
+std::string describe(const TvOptions& o, Json& json) {
+  json.update({{"potential", potential_name(o.potential)},
+               {"isotropic", o.isotropic},
+               {"xi_inside_alpha", o.xi_inside_alpha}});
+  return o.xi_inside_alpha ? "1/2 |x - y|^2 + alpha (R_nu(x) + xi/2 |x|^2)"
+                           : "1/2 |x - y|^2 + alpha R_nu(x) + xi/2 |x|^2";
+}
+std::string describe(const ExpertsOptions& o, Json& json) {
+  json.update({{"potential", potential_name(o.potential)},
+               {"padding", padding_name(o.padding)},
+               {"zero_mean", o.zero_mean}});
+  return std::string(
+             "1/2 |x - y|^2 + sum_k weight_k sum_p rho((c_k * x)_p; smoothing_k) + mu/2 |x|^2, "
+             "* cross-correlation, c_k = filters_k") +
+         (o.zero_mean ? " minus its mean" : "");
 }
 
 }  // namespace
@@ -193,11 +354,15 @@ std::string fingerprint_text(std::uint64_t value) {
 
 double DenoiseModel::value(const std::string& name) const {
   for (const Segment& s : parameters)
-    if (s.name == name) return s.initial;
-  throw ConfigError("parameter '" + name + "' is not part of the model.");
+    if (s.name == name && s.shape.empty()) return s.initial;
+  throw ConfigError("parameter '" + name + "' is no number of the model.");
 }
 
-const char* model_type(const TvOptions& options) { return options.isotropic ? "tv" : "tv-aniso"; }
+const char* model_type(const RegulariserOptions& options) {
+  const auto* tv = std::get_if<TvOptions>(&options);
+  if (tv == nullptr) return "foe";
+  return tv->isotropic ? "tv" : "tv-aniso";
+}
 
 const char* potential_name(TvPotential potential) {
   return potential == TvPotential::charbonnier ? "charbonnier" : "huber_c2";
@@ -207,6 +372,16 @@ TvPotential potential_from(const std::string& name) {
   if (name == "charbonnier") return TvPotential::charbonnier;
   if (name == "huber_c2") return TvPotential::huber_c2;
   throw ConfigError("potential '" + name + "' is unknown; use charbonnier or huber_c2.");
+}
+
+const char* padding_name(FilterPadding padding) {
+  return padding == FilterPadding::symmetric ? "symmetric" : "valid";
+}
+
+FilterPadding padding_from(const std::string& name) {
+  if (name == "symmetric") return FilterPadding::symmetric;
+  if (name == "valid") return FilterPadding::valid;
+  throw ConfigError("padding '" + name + "' is unknown; use symmetric or valid.");
 }
 
 DenoiseModel read_model(const std::filesystem::path& path) {
@@ -227,18 +402,8 @@ DenoiseModel read_model(const std::filesystem::path& path) {
     reader.fail("format_version", "is " + std::to_string(version) + "; this library reads version " +
                                       std::to_string(kFormatVersion));
   DenoiseModel model;
-  const std::string type = reader.text("model");
-  if (type != "tv" && type != "tv-aniso")
-    reader.fail("model", "is '" + type + "'; known are tv and tv-aniso");
-  model.options.isotropic = type == "tv";
-  if (reader.flag("isotropic") != model.options.isotropic)
-    reader.fail("isotropic", "contradicts key 'model'");
-  const std::string potential = reader.text("potential");
-  if (potential != "charbonnier" && potential != "huber_c2")
-    reader.fail("potential", "is '" + potential + "'; known are charbonnier and huber_c2");
-  model.options.potential = potential_from(potential);
-  model.options.xi_inside_alpha = reader.flag("xi_inside_alpha");
-  model.parameters = read_segments(reader);
+  model.options = read_regulariser(reader);
+  model.parameters = read_segments(reader, model.options);
   model.training = read_options(reader.object("training"));
   model.data = read_data(reader.object("data"));
   model.library_version = reader.text("library_version");
@@ -246,25 +411,21 @@ DenoiseModel read_model(const std::filesystem::path& path) {
 }
 
 void write_model(const std::filesystem::path& path, const DenoiseModel& model) {
+  const auto refuse = [](const std::string& what) {
+    throw ConfigError("the model was not written: " + what + ".");
+  };
   for (const Segment& s : model.parameters)
-    if (!std::isfinite(s.initial) || s.initial < s.lower || s.initial > s.upper)
-      throw ConfigError("parameter " + s.name + " = " + std::to_string(s.initial) +
-                        " is not finite or outside its bounds; the model was not written.");
-  for (const char* name : {"alpha", "nu", "xi"}) static_cast<void>(model.value(name));
-  Json json{{"format", kFormat},
-            {"format_version", kFormatVersion},
-            {"model", model_type(model.options)},
-            {"potential", potential_name(model.options.potential)},
-            {"isotropic", model.options.isotropic},
-            {"xi_inside_alpha", model.options.xi_inside_alpha}};
+    if (const auto fault = fault_of(s))
+      refuse("parameter '" + s.name + "', " + fault->key + " " + fault->what);
+  if (const auto fault = fault_of(model.options, model.parameters)) refuse(fault->key + " " + fault->what);
+  Json json{{"format", kFormat}, {"format_version", kFormatVersion}, {"model", model_type(model.options)}};
+  const std::string energy = std::visit([&json](const auto& o) { return describe(o, json); }, model.options);
   json["theta"] = Json::array();
   for (const Segment& s : model.parameters) json["theta"].push_back(segment_json(s));
-  json["conventions"] = {
-      {"logarithm", "natural"},
-      {"loss", "1/(2N) sum_i |xhat_i - x_i|^2"},
-      {"intensities", "0 to 1"},
-      {"energy", model.options.xi_inside_alpha ? "1/2 |x - y|^2 + alpha (R_nu(x) + xi/2 |x|^2)"
-                                               : "1/2 |x - y|^2 + alpha R_nu(x) + xi/2 |x|^2"}};
+  json["conventions"] = {{"logarithm", "natural"},
+                         {"loss", "1/(2N) sum_i |xhat_i - x_i|^2"},
+                         {"intensities", "0 to 1"},
+                         {"energy", energy}};
   json["training"] = Json::object();
   for (const auto& [name, value] : model.training) json["training"][name] = to_json(value);
   json["data"] = {{"files", model.data.files},
@@ -273,7 +434,7 @@ void write_model(const std::filesystem::path& path, const DenoiseModel& model) {
                   {"width", model.data.width},
                   {"fingerprint", fingerprint_text(model.data.pixels)}};
   json["library_version"] = BILEVEL_VERSION;
-  write_file_atomically(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(path, text_of(json));
 }
 
 }  // namespace v0

@@ -38,7 +38,7 @@ std::string kept_lines(const std::string& text, int next) {
   return text.substr(0, end);
 }
 
-Json record_json(const IterationRecord& r, const Parameters& parameters) {
+Json record_json(const IterationRecord& r, const Parameters& parameters, double test_psnr) {
   Json json{{"iteration", r.iteration},
             {"loss", r.loss},
             {"loss_lower", r.loss_lower},
@@ -61,6 +61,7 @@ Json record_json(const IterationRecord& r, const Parameters& parameters) {
     if (std::isfinite(value)) json[name] = value;
   };
   add("psnr", r.psnr);
+  add("test_psnr", test_psnr);
   add("omega_theorem", r.omega_theorem);
   add("omega_adjoint", r.omega_adjoint);
   add("omega_directional", r.omega_directional);
@@ -70,8 +71,8 @@ Json record_json(const IterationRecord& r, const Parameters& parameters) {
 
 }  // namespace
 
-JsonlLog::JsonlLog(std::filesystem::path path, Parameters parameters, int next)
-    : path_(std::move(path)), parameters_(std::move(parameters)) {
+JsonlLog::JsonlLog(std::filesystem::path path, Parameters parameters, int next, TestPsnr test_psnr)
+    : path_(std::move(path)), parameters_(std::move(parameters)), test_psnr_(std::move(test_psnr)) {
   std::error_code ignored;
   if (next > 0 && std::filesystem::exists(path_, ignored) && std::filesystem::file_size(path_, ignored) > 0)
     write_file_atomically(path_, kept_lines(io_detail::read_file(path_), next));
@@ -84,17 +85,18 @@ JsonlLog::~JsonlLog() {
 }
 
 bool JsonlLog::iteration(const IterationRecord& record) {
-  append(record);
+  append(record, false);
   return true;
 }
 
 void JsonlLog::finished(const UpperReport& report) {
-  if (!report.last.theta.empty()) append(report.last);
+  if (!report.last.theta.empty()) append(report.last, true);
 }
 
-void JsonlLog::append(const IterationRecord& record) {
+void JsonlLog::append(const IterationRecord& record, bool finished) {
+  const double test_psnr = test_psnr_ ? test_psnr_(record, finished) : std::nan("");
   const std::string text =
-      record_json(record, parameters_).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+      record_json(record, parameters_, test_psnr).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   struct stat before {};
   const bool known = ::fstat(file_, &before) == 0;
   std::size_t done = 0;

@@ -82,7 +82,7 @@ TEST_F(BadInput, OptionValues) {
   refused({"train", "--data", data_, "--out", file("run"), "--images", "0"}, 2, {"--images 0"});
   refused({"train", "--data", data_, "--out", file("run"), "--max-iterations", "0"}, 2,
           {"--max-iterations 0"});
-  refused(train({"--model", "foe"}), 2, {"foe", "tv", "tv-aniso"});
+  refused(train({"--model", "fields"}), 2, {"fields", "tv", "tv-aniso", "foe"});
   refused(train({"--potential", "huber"}), 2, {"huber", "charbonnier"});
   refused(train({"--learn", "beta"}), 2, {"--learn beta", "alpha"});
   refused(train({"--init", "alpha"}), 2, {"--init alpha", "NAME=VALUE"});
@@ -93,8 +93,8 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});
   refused(train({"--solver", "magic"}), 2, {"--solver magic", "fista"});
   refused(train({"--linear-solver", "magic"}), 2, {"--linear-solver magic", "pcg"});
-  refused(train({"--precision", "mixed"}), 2, {"mixed", "double"});
   refused(train({"--precision", "half"}), 2, {"half"});
+  refused(train({"--min-progress", "1.5"}), 2, {"min-progress"});
   refused(train({"--rho", "2"}), 2, {"rho"});
   refused(train({"--rho-up", "0.5"}), 2, {"rho-up"});
   refused(train({"--nu", "1"}), 2, {"nu"});
@@ -121,6 +121,84 @@ TEST_F(BadInput, OptionValues) {
   refused({"check", "--data", data_, "--precision", "float"}, 2, {"float", "double"});
   refused({"check", "--data", data_, "--model", file("model.json"), "--model-type", "tv"}, 2,
           {"--model-type"});
+}
+
+TEST_F(BadInput, FieldsOfExperts) {
+  const auto foe = [this](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--model", "foe"});
+    return train(more);
+  };
+  refused(foe({"--filters", "0"}), 2, {"--filters 0", "64"});
+  refused(foe({"--filters", "65"}), 2, {"--filters 65", "64"});
+  refused(foe({"--filters", "-3"}), 2, {"--filters -3"});
+  refused(foe({"--filters", "many"}), 2, {"--filters", "many"});
+  for (const char* size : {"4", "1", "13", "0", "-3"})
+    refused(foe({"--filter-size", size}), 2, {std::string("--filter-size ") + size, "3, 5, 7, 9 or 11"});
+  refused(foe({"--padding", "zero"}), 2, {"zero", "symmetric", "valid"});
+  refused(foe({"--filter-init", "gabor"}), 2, {"--filter-init gabor", "dct"});
+  refused(foe({"--potential", "student"}), 2, {"student", "charbonnier"});
+  refused(foe({"--learn", "alpha"}), 2, {"--learn alpha", "smoothing"});
+  refused(foe({"--learn", "mu"}), 2, {"--learn mu", "filters"});
+  refused(foe({"--init", "xi=1"}), 2, {"--init xi", "mu"});
+  refused(foe({"--init", "alpha=-1"}), 2, {"--init alpha=-1", "between"});
+  refused(foe({"--init", "nu=0"}), 2, {"--init nu=0", "between"});
+  refused(foe({"--init", "nu=nan"}), 2, {"--init nu=nan"});
+  refused(foe({"--init", "mu=-1"}), 2, {"--init mu=-1", "between"});
+  refused(foe({"--xi-inside-alpha"}), 2, {"--xi-inside-alpha", "tv"});
+  refused(foe({"--condition-penalty", "1"}), 2, {"--condition-penalty", "tv"});
+  refused(foe({"--mask", data_ + "/photo1.png"}), 2, {"--mask", "field of experts"});
+  const auto sized = [this](const char* crop, const char* size, const char* padding) {
+    return std::vector<std::string>{"train",   "--data",    data_,    "--out", file("run"),
+                                    "--model", "foe",       "--crop", crop,    "--filter-size",
+                                    size,      "--padding", padding};
+  };
+  refused(sized("8", "9", "valid"), 2, {"--filter-size 9", "at least 9", "--crop 8"});
+  refused(sized("4", "11", "symmetric"), 2, {"--filter-size 11", "at least 5", "--crop 4"});
+  for (const std::vector<std::string>& other : std::vector<std::vector<std::string>>{{"--filters", "3"},
+                                                                                     {"--filter-size", "3"},
+                                                                                     {"--padding", "valid"},
+                                                                                     {"--filter-init", "dct"},
+                                                                                     {"--free-mean"}})
+    for (const char* type : {"tv", "tv-aniso"}) {
+      auto a = train({"--model", type});
+      a.insert(a.end(), other.begin(), other.end());
+      refused(a, 2, {other[0], "foe", type});
+    }
+  refused({"check", "--data", data_, "--model-type", "tv", "--filters", "3"}, 2, {"--filters", "foe"});
+  refused({"check", "--data", data_, "--model-type", "foe", "--crop", "8", "--filter-size", "11", "--padding",
+           "valid"},
+          2, {"--filter-size 11", "--crop 8"});
+  refused({"check", "--data", data_, "--model", file("model.json"), "--filters", "3"}, 2, {"--filters"});
+}
+
+TEST_F(BadInput, ModelsOfFieldsOfExperts) {
+  bilevel::DenoiseModel model;
+  model.options = bilevel::ExpertsOptions{bilevel::FilterPadding::valid};
+  model.parameters = bilevel::experts_parameters(2, 9, bilevel::FilterInit::dct, 0.03, 0.05).segments();
+  model.training = {{"sigma", 0.1}};
+  bilevel::write_model(file("foe.json"), model);
+  bilevel::write_image(file("small.png"), photograph(8, 40, 1));
+  refused({"apply", "--model", file("foe.json"), "--input", file("small.png"), "--output", file("x.png")}, 3,
+          {"small.png", "40 x 8", "9 x 9"});
+  refused({"evaluate", "--model", file("foe.json"), "--data", file("small.png")}, 3,
+          {"small.png", "40 x 8", "9 x 9"});
+  refused({"check", "--model", file("foe.json"), "--data", data_, "--crop", "8"}, 3, {"foe.json", "8 x 8"});
+  const std::string image = data_ + "/photo1.png";
+  refused(
+      {"apply", "--model", file("foe.json"), "--input", image, "--output", file("x.png"), "--mask", image}, 2,
+      {"--mask", "field of experts"});
+  refused({"evaluate", "--model", file("foe.json"), "--data", image, "--mask", image}, 2,
+          {"--mask", "field of experts"});
+  refused({"check", "--model", file("foe.json"), "--data", data_, "--mask", image}, 2,
+          {"--mask", "field of experts"});
+}
+
+TEST_F(BadInput, HeldOutImages) {
+  refused(train({"--test-data", file("nowhere")}), 3, {"nowhere"});
+  refused(train({"--test-data", data_, "--test-every", "0"}), 2, {"--test-every 0"});
+  refused(train({"--test-data", data_, "--noisy", data_}), 2, {"--test-data", "--noisy"});
+  refused(train({"--test-data", photographs(folder_, "small", 1, 20, 20)}), 3,
+          {"photo1.png", "20 x 20", "--crop"});
 }
 
 TEST_F(BadInput, Devices) {

@@ -98,7 +98,7 @@ TEST_F(Trained, TheSummaryHoldsTheContract) {
 
 TEST_F(Trained, TheModelKnowsItsTraining) {
   const auto model = bilevel::read_model(file("run/model.json"));
-  EXPECT_FALSE(model.options.isotropic);
+  EXPECT_FALSE(std::get<bilevel::TvOptions>(model.options).isotropic);
   EXPECT_EQ(model.data.files, (std::vector<std::string>{"photo1.png", "photo2.png", "photo3.png"}));
   EXPECT_EQ(model.data.images, 3);
   EXPECT_EQ(model.data.height, 32);
@@ -279,7 +279,7 @@ TEST_F(Trained, OptionsComeFromAFileAndTheCommandLineWins) {
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(o.out, "");
   const auto model = bilevel::read_model(file("configured/model.json"));
-  EXPECT_TRUE(model.options.isotropic);
+  EXPECT_TRUE(std::get<bilevel::TvOptions>(model.options).isotropic);
   EXPECT_EQ(model.data.images, 2);
   EXPECT_EQ(model.data.height, 24);
   EXPECT_EQ(model.value("nu"), 0.01);
@@ -311,6 +311,7 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
   int k = 0;
   for (const std::vector<std::string>& more :
        std::vector<std::vector<std::string>>{{"--scaling", "none"},
+                                             {"--precision", "mixed"},
                                              {"--solver", "fista"},
                                              {"--solver", "lbfgs", "--linear-solver", "cg"},
                                              {"--learn", "alpha,nu,xi", "--potential", "huber_c2",

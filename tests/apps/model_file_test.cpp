@@ -11,7 +11,7 @@ using namespace bilevel;
 
 DenoiseModel model() {
   DenoiseModel m;
-  m.options = {TvPotential::huber_c2, false, true};
+  m.options = TvOptions{TvPotential::huber_c2, false, true};
   m.parameters = tv_parameters().segments();
   m.parameters[0].initial = 0.1 / 3;
   m.training = {
@@ -20,13 +20,48 @@ DenoiseModel model() {
   return m;
 }
 
+/// 3 filters of 5 x 5 taps, values that decimal fractions do not hold.
+DenoiseModel experts() {
+  DenoiseModel m = model();
+  m.options = ExpertsOptions{FilterPadding::valid, TvPotential::huber_c2, false};
+  m.parameters = experts_parameters(3, 5, FilterInit::random, 0.1 / 3, 0.01 / 7, 4).segments();
+  return m;
+}
+
+struct Change {
+  const char* key;  ///< that the message names
+  std::function<void(Json&)> change;
+};
+
+/// Each change of the file of a model is refused with a message that names the file and the key.
+void expect_refused(const DenoiseModel& good_model, const std::vector<Change>& changes) {
+  const TemporaryFolder folder;
+  write_model(folder / "model.json", good_model);
+  const Json good = Json::parse(get_file(folder / "model.json"));
+  for (std::size_t k = 0; k < changes.size(); ++k) {
+    SCOPED_TRACE(std::to_string(k) + " " + changes[k].key);
+    Json bad = good;
+    changes[k].change(bad);
+    put_file(folder / "bad.json", bad.dump(2));
+    try {
+      read_model(folder / "bad.json");
+      ADD_FAILURE() << "accepted";
+    } catch (const IoError& error) {
+      const std::string what = error.what();
+      EXPECT_NE(what.find("bad.json"), std::string::npos) << what;
+      EXPECT_NE(what.find("'" + std::string(changes[k].key) + "'"), std::string::npos) << what;
+    }
+  }
+}
+
 TEST(ModelFile, RoundTrips) {
   const TemporaryFolder folder;
   write_model(folder / "model.json", model());
   const DenoiseModel read = read_model(folder / "model.json"), wanted = model();
-  EXPECT_EQ(read.options.potential, wanted.options.potential);
-  EXPECT_EQ(read.options.isotropic, false);
-  EXPECT_EQ(read.options.xi_inside_alpha, true);
+  const auto& options = std::get<TvOptions>(read.options);
+  EXPECT_EQ(options.potential, TvPotential::huber_c2);
+  EXPECT_EQ(options.isotropic, false);
+  EXPECT_EQ(options.xi_inside_alpha, true);
   ASSERT_EQ(read.parameters.size(), 3u);
   for (std::size_t k = 0; k < 3; ++k) {
     EXPECT_EQ(read.parameters[k].name, wanted.parameters[k].name);
@@ -57,58 +92,177 @@ TEST(ModelFile, HoldsTheContract) {
   EXPECT_EQ(json["theta"][0]["name"], "alpha");
 }
 
-/// Each change of a valid file is refused with a message that names the file and the key.
 TEST(ModelFile, RefusesWhatIsWrongByName) {
-  struct Case {
-    const char* key;
-    std::function<void(Json&)> change;
-  };
-  const std::vector<Case> cases{
-      {"format", [](Json& j) { j["format"] = "other"; }},
-      {"format_version", [](Json& j) { j["format_version"] = 2; }},
-      {"format_version", [](Json& j) { j.erase("format_version"); }},
-      {"model", [](Json& j) { j["model"] = "foe"; }},
-      {"model", [](Json& j) { j["model"] = 3; }},
-      {"isotropic", [](Json& j) { j["isotropic"] = true; }},
-      {"potential", [](Json& j) { j["potential"] = "huber"; }},
-      {"xi_inside_alpha", [](Json& j) { j["xi_inside_alpha"] = 1; }},
-      {"theta", [](Json& j) { j["theta"] = 1; }},
-      {"theta", [](Json& j) { j["theta"].erase(1); }},
-      {"theta", [](Json& j) { j["theta"][1]["name"] = "alpha"; }},
-      {"theta", [](Json& j) { j["theta"][1]["name"] = "gamma"; }},
-      {"theta[2]", [](Json& j) { j["theta"][2] = 4; }},
-      {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = nullptr; }},
-      {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = "0.1"; }},
-      {"theta[0].value", [](Json& j) { j["theta"][0].erase("value"); }},
-      {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = -1; }},
-      {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = 1e9; }},
-      {"theta[0].upper", [](Json& j) { j["theta"][0]["upper"] = 0; }},
-      {"theta[0].learned", [](Json& j) { j["theta"][0]["learned"] = "yes"; }},
-      {"theta[1].transform", [](Json& j) { j["theta"][1]["transform"] = "sqrt"; }},
-      {"training", [](Json& j) { j.erase("training"); }},
-      {"training.sigma", [](Json& j) { j["training"]["sigma"] = Json::array(); }},
-      {"data.images", [](Json& j) { j["data"]["images"] = -3; }},
-      {"data.fingerprint", [](Json& j) { j["data"]["fingerprint"] = "xyz"; }},
-      {"data.files", [](Json& j) { j["data"]["files"] = "a.png"; }},
-      {"library_version", [](Json& j) { j.erase("library_version"); }},
-  };
+  expect_refused(model(), {
+                              {"format", [](Json& j) { j["format"] = "other"; }},
+                              {"format_version", [](Json& j) { j["format_version"] = 2; }},
+                              {"format_version", [](Json& j) { j.erase("format_version"); }},
+                              {"model", [](Json& j) { j["model"] = "fields"; }},
+                              {"model", [](Json& j) { j["model"] = 3; }},
+                              {"isotropic", [](Json& j) { j["isotropic"] = true; }},
+                              {"potential", [](Json& j) { j["potential"] = "huber"; }},
+                              {"xi_inside_alpha", [](Json& j) { j["xi_inside_alpha"] = 1; }},
+                              {"theta", [](Json& j) { j["theta"] = 1; }},
+                              {"theta", [](Json& j) { j["theta"].erase(1); }},
+                              {"theta", [](Json& j) { j["theta"][1]["name"] = "alpha"; }},
+                              {"theta", [](Json& j) { j["theta"][1]["name"] = "gamma"; }},
+                              {"theta[2]", [](Json& j) { j["theta"][2] = 4; }},
+                              {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = nullptr; }},
+                              {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = "0.1"; }},
+                              {"theta[0].value", [](Json& j) { j["theta"][0].erase("value"); }},
+                              {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = -1; }},
+                              {"theta[0].value", [](Json& j) { j["theta"][0]["value"] = 1e9; }},
+                              {"theta[0].upper", [](Json& j) { j["theta"][0]["upper"] = 0; }},
+                              {"theta[0].learned", [](Json& j) { j["theta"][0]["learned"] = "yes"; }},
+                              {"theta[1].transform", [](Json& j) { j["theta"][1]["transform"] = "sqrt"; }},
+                              {"training", [](Json& j) { j.erase("training"); }},
+                              {"training.sigma", [](Json& j) { j["training"]["sigma"] = Json::array(); }},
+                              {"data.images", [](Json& j) { j["data"]["images"] = -3; }},
+                              {"data.fingerprint", [](Json& j) { j["data"]["fingerprint"] = "xyz"; }},
+                              {"data.files", [](Json& j) { j["data"]["files"] = "a.png"; }},
+                              {"library_version", [](Json& j) { j.erase("library_version"); }},
+                          });
+}
+
+TEST(ModelFile, FieldsOfExpertsRoundTrip) {
   const TemporaryFolder folder;
-  write_model(folder / "model.json", model());
-  const Json good = Json::parse(get_file(folder / "model.json"));
-  for (std::size_t k = 0; k < cases.size(); ++k) {
-    SCOPED_TRACE(std::to_string(k) + " " + cases[k].key);
-    Json bad = good;
-    cases[k].change(bad);
-    put_file(folder / "bad.json", bad.dump(2));
-    try {
-      read_model(folder / "bad.json");
-      ADD_FAILURE() << "accepted";
-    } catch (const IoError& error) {
-      const std::string what = error.what();
-      EXPECT_NE(what.find("bad.json"), std::string::npos) << what;
-      EXPECT_NE(what.find("'" + std::string(cases[k].key) + "'"), std::string::npos) << what;
+  write_model(folder / "model.json", experts());
+  const DenoiseModel read = read_model(folder / "model.json"), wanted = experts();
+  const auto& options = std::get<ExpertsOptions>(read.options);
+  EXPECT_EQ(options.padding, FilterPadding::valid);
+  EXPECT_EQ(options.potential, TvPotential::huber_c2);
+  EXPECT_EQ(options.zero_mean, false);
+  ASSERT_EQ(read.parameters.size(), wanted.parameters.size());
+  for (std::size_t k = 0; k < wanted.parameters.size(); ++k) {
+    const Segment &r = read.parameters[k], &w = wanted.parameters[k];
+    EXPECT_EQ(r.name, w.name);
+    EXPECT_EQ(r.transform, w.transform);
+    EXPECT_EQ(r.shape, w.shape);
+    EXPECT_EQ(r.values, w.values);
+    EXPECT_EQ(r.lower, w.lower);
+    EXPECT_EQ(r.upper, w.upper);
+    EXPECT_EQ(r.learned, w.learned);
+  }
+  EXPECT_EQ(read.value("mu"), 1e-3);
+  EXPECT_THROW(static_cast<void>(read.value("weight")), ConfigError);
+  const std::string first = get_file(folder / "model.json");
+  write_model(folder / "model.json", read);
+  EXPECT_EQ(get_file(folder / "model.json"), first);
+}
+
+TEST(ModelFile, ListsOfNumbersStandOnALineAndTextsStayAsTheyAre) {
+  const TemporaryFolder folder;
+  DenoiseModel m = experts();
+  m.data.files = {"a [1, 2]\n [ 3 ].png", "[", "]"};
+  write_model(folder / "model.json", m);
+  EXPECT_EQ(read_model(folder / "model.json").data.files, m.data.files);
+  const std::string text = get_file(folder / "model.json");
+  EXPECT_NE(text.find("\"shape\": [3, 5, 5],\n"), std::string::npos) << text;
+  EXPECT_LT(lines_of(text).size(), 75u);
+}
+
+TEST(ModelFile, RefusesFieldsOfExpertsThatDoNotFitTogether) {
+  const auto shape = [](int segment, std::vector<std::int64_t> extents) {
+    return [=](Json& j) { j["theta"][static_cast<std::size_t>(segment)]["shape"] = extents; };
+  };
+  /// Shapes with as many values as they ask for.
+  const auto resized = [](std::vector<int> weight, std::vector<int> filters) {
+    return [=](Json& j) {
+      for (auto [segment, extents] : {std::pair(0, weight), std::pair(1, weight), std::pair(2, filters)}) {
+        Json& s = j["theta"][static_cast<std::size_t>(segment)];
+        std::size_t count = 1;
+        for (int e : extents) count *= static_cast<std::size_t>(e);
+        s["shape"] = extents;
+        s["values"] = std::vector<double>(count, 0.5);
+      }
+    };
+  };
+  expect_refused(experts(), {
+                                {"model", [](Json& j) { j["model"] = "foes"; }},
+                                {"isotropic", [](Json& j) { j["model"] = "tv"; }},
+                                {"padding", [](Json& j) { j["padding"] = "zero"; }},
+                                {"padding", [](Json& j) { j.erase("padding"); }},
+                                {"zero_mean", [](Json& j) { j["zero_mean"] = 1; }},
+                                {"theta", [](Json& j) { j["theta"].erase(0); }},
+                                {"theta", [](Json& j) { j["theta"].erase(3); }},
+                                {"theta", [](Json& j) { j["theta"][0]["name"] = "alpha"; }},
+                                {"theta", [](Json& j) { j["theta"][0]["name"] = "smoothing"; }},
+                                {"theta[0].value", [](Json& j) { j["theta"][0].erase("shape"); }},
+                                {"theta",
+                                 [](Json& j) {
+                                   j["theta"][0].erase("shape");
+                                   j["theta"][0]["value"] = 0.1;
+                                 }},
+                                {"theta[3].values", [](Json& j) { j["theta"][3]["shape"] = {1}; }},
+                                {"theta[2].shape", [](Json& j) { j["theta"][2]["shape"] = "3x5x5"; }},
+                                {"theta[2].shape", shape(2, {})},
+                                {"theta[2].shape", shape(2, {3, 5, 5, 1})},
+                                {"theta[2].shape", shape(2, {1000000000, 1000000000, 1000000000})},
+                                {"theta[2].shape", shape(2, {3, -5, 5})},
+                                {"theta[2].shape", shape(2, {0, 5, 5})},
+                                {"theta[2].shape", [](Json& j) { j["theta"][2]["shape"][1] = 5.5; }},
+                                {"theta[2].values", shape(2, {64, 64, 64})},
+                                {"theta[2].values", shape(2, {3, 5, 7})},
+                                {"theta", shape(2, {5, 3, 5})},
+                                {"theta", resized({3}, {27})},
+                                {"theta[0].values", shape(0, {2})},
+                                {"theta", resized({2}, {3, 5, 5})},
+                                {"theta", resized({3}, {3, 4, 4})},
+                                {"theta", resized({3}, {3, 1, 1})},
+                                {"theta", resized({3}, {3, 13, 13})},
+                                {"theta", resized({3}, {3, 64, 64})},
+                                {"theta[0].values", [](Json& j) { j["theta"][0]["values"] = 0.1; }},
+                                {"theta[0].values", [](Json& j) { j["theta"][0]["values"].push_back(0.1); }},
+                                {"theta[0].values[1]", [](Json& j) { j["theta"][0]["values"][1] = nullptr; }},
+                                {"theta[0].values[1]", [](Json& j) { j["theta"][0]["values"][1] = 1e6; }},
+                                {"theta[1].values[2]", [](Json& j) { j["theta"][1]["values"][2] = -0.1; }},
+                                {"theta",
+                                 [](Json& j) {
+                                   j["theta"][1]["lower"] = nullptr;
+                                   j["theta"][1]["learned"] = false;
+                                   j["theta"][1]["values"][2] = 0;
+                                 }},
+                                {"theta[2].values[74]", [](Json& j) { j["theta"][2]["values"][74] = "0"; }},
+                                {"theta[2].values[74]", [](Json& j) { j["theta"][2]["values"][74] = -1e9; }},
+                                {"theta[3].value", [](Json& j) { j["theta"][3]["value"] = -1; }},
+                            });
+}
+
+/// Bytes changed, cut out and doubled: a model that could be written again, or a refusal.
+TEST(ModelFile, DamagedFilesAreRefusedOrHarmless) {
+  const unsigned seed = 20;
+  std::mt19937 generator(seed);
+  const TemporaryFolder folder;
+  int refused = 0, harmless = 0;
+  for (const DenoiseModel& good : {model(), experts()}) {
+    write_model(folder / "model.json", good);
+    const std::string text = get_file(folder / "model.json");
+    for (int trial = 0; trial < 400; ++trial) {
+      std::string bad = text;
+      const std::size_t at = generator() % bad.size(), length = 1 + generator() % 40;
+      if (const unsigned kind = generator() % 4; kind == 0) {
+        bad[at] = static_cast<char>(generator());
+      } else if (kind == 1) {
+        bad.erase(at, length);
+      } else if (kind == 2) {
+        bad.insert(at, bad.substr(generator() % bad.size(), length));
+      } else {
+        bad[at] = "0123456789-.e,[]{}\"n"[generator() % 20];
+      }
+      put_file(folder / "bad.json", bad);
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", trial " + std::to_string(trial));
+      try {
+        const DenoiseModel read = read_model(folder / "bad.json");
+        EXPECT_NO_THROW(write_model(folder / "again.json", read));
+        ++harmless;
+      } catch (const IoError& error) {
+        EXPECT_NE(std::string(error.what()).find("bad.json"), std::string::npos);
+        ++refused;
+      }
     }
   }
+  EXPECT_GT(refused, 200);
+  EXPECT_GT(harmless, 40);
 }
 
 TEST(ModelFile, RefusesWhatIsNoModel) {
@@ -135,6 +289,12 @@ TEST(ModelFile, WritesOnlyWhatItWouldRead) {
   const TemporaryFolder folder;
   DenoiseModel bad = model();
   bad.parameters[0].initial = std::nan("");
+  EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
+  bad = experts();
+  bad.parameters[2].values[7] = std::nan("");
+  EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
+  bad = experts();
+  bad.options = TvOptions{};
   EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
   bad = model();
   bad.parameters.pop_back();

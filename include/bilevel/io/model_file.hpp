@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "bilevel/model/field_of_experts.hpp"
 #include "bilevel/model/tv_energy.hpp"
 
 namespace bilevel {
@@ -38,26 +39,33 @@ struct DataFingerprint {
   bool operator==(const DataFingerprint&) const = default;
 };
 
-/// A learned denoiser: what `apply` and `evaluate` need. `initial` of a segment holds its learned value.
+/// The kind of regulariser: smoothed total variation or a field of experts.
+using RegulariserOptions = std::variant<TvOptions, ExpertsOptions>;
+
+/// A learned denoiser: what `apply` and `evaluate` need. `initial` (of an array `values`) of a segment holds
+/// what was learned.
 struct BILEVEL_API DenoiseModel {
-  TvOptions options;
+  RegulariserOptions options;
   std::vector<Segment> parameters;
   std::vector<NamedOption> training;  ///< the options of the training run
   DataFingerprint data;
   std::string library_version;  ///< of the library that wrote the file; set by read_model
 
-  /// Value of a parameter. Throws ConfigError for an unknown name.
+  /// Value of a number. Throws ConfigError for an unknown name or an array.
   double value(const std::string& name) const;
 };
 
-/// "tv" for isotropic, "tv-aniso" for anisotropic smoothed total variation.
-BILEVEL_API const char* model_type(const TvOptions& options);
+/// "tv" for isotropic, "tv-aniso" for anisotropic smoothed total variation, "foe" for fields of experts.
+BILEVEL_API const char* model_type(const RegulariserOptions& options);
 BILEVEL_API const char* potential_name(TvPotential potential);
-/// Throws ConfigError for a name other than charbonnier, huber_c2.
+BILEVEL_API const char* padding_name(FilterPadding padding);
+/// Throw ConfigError for a name other than charbonnier, huber_c2; symmetric, valid.
 BILEVEL_API TvPotential potential_from(const std::string& name);
+BILEVEL_API FilterPadding padding_from(const std::string& name);
 
 /// Reads a model.json. Throws IoError naming the file and the key: no JSON, another format or version,
-/// unknown model, a missing key, a value that is not finite or outside its bounds.
+/// unknown model, a missing key, a value that is not finite or outside its bounds, arrays whose shapes do not
+/// fit together.
 BILEVEL_API DenoiseModel read_model(const std::filesystem::path& path);
 
 /// Writes a model.json atomically. The bytes depend on the model and the library version only.

@@ -1,0 +1,78 @@
+#include "apps/denoise/regulariser.hpp"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::denoise {
+
+using namespace bilevel;
+
+namespace {
+
+bool experts(const RegulariserOptions& options) { return std::holds_alternative<ExpertsOptions>(options); }
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, const Parameters& parameters,
+                                       const RegulariserOptions& options, std::span<const double> mask,
+                                       bool mixed) {
+  const auto kept = [&](auto energy) -> std::unique_ptr<Energy<T>> {
+    if constexpr (std::is_same_v<T, double>)
+      if (mixed) energy->keep_single_precision(context);
+    return energy;
+  };
+  if (!experts(options))
+    return kept(
+        std::make_unique<TvEnergy<T>>(context, noisy, parameters, std::get<TvOptions>(options), mask));
+  if (!mask.empty()) require_no_mask(options, "given");
+  return kept(
+      std::make_unique<FieldOfExperts<T>>(context, noisy, parameters, std::get<ExpertsOptions>(options)));
+}
+
+template std::unique_ptr<Energy<float>> make_energy(Context&, View<const float>, const Parameters&,
+                                                    const RegulariserOptions&, std::span<const double>, bool);
+template std::unique_ptr<Energy<double>> make_energy(Context&, View<const double>, const Parameters&,
+                                                     const RegulariserOptions&, std::span<const double>,
+                                                     bool);
+
+void require_no_mask(const RegulariserOptions& options, const std::string& mask) {
+  if (!mask.empty() && experts(options))
+    throw ConfigError(
+        "--mask: a field of experts denoises whole images and fills in nothing; use a model tv or tv-aniso.");
+}
+
+int smallest_image(const RegulariserOptions& options, int filter_size) {
+  const auto* foe = std::get_if<ExpertsOptions>(&options);
+  if (foe == nullptr) return 1;
+  return foe->padding == FilterPadding::valid ? filter_size : filter_size / 2;
+}
+
+void require_large_enough(const DenoiseModel& model, int height, int width, const std::string& path) {
+  const auto filters = std::find_if(model.parameters.begin(), model.parameters.end(),
+                                    [](const Segment& s) { return s.name == "filters"; });
+  if (filters == model.parameters.end()) return;
+  const int least = smallest_image(model.options, filters->shape.at(1));
+  if (std::min(height, width) < least)
+    throw IoError(path, "images of " + std::to_string(width) + " x " + std::to_string(height) +
+                            " pixels are too small for the model's filters, which need " +
+                            std::to_string(least) + " x " + std::to_string(least) + ".");
+}
+
+std::string lower_solver(const std::string& name, const RegulariserOptions& options) {
+  if (name != "auto") return name;
+  return experts(options) ? "lbfgs" : "newton";
+}
+
+std::string linear_solver(const std::string& name, const RegulariserOptions& options) {
+  if (name != "auto") return name;
+  return experts(options) ? "cg" : "pcg";
+}
+
+std::string in_precision(const std::string& solver, const std::string& precision) {
+  return precision == "mixed" ? "mixed:" + solver : solver;
+}
+
+}  // namespace bilevel_app::denoise

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bilevel/core/context.hpp"
+#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/energy.hpp"
+
+namespace bilevel_app::denoise {
+
+/// The energy of a model of either kind for noisy images [N,1,H,W]. `mask` is 0/1 [H,W], or empty.
+/// `mixed`: T is double, and the energy keeps itself in single precision for the solvers of in_precision().
+/// Throws ConfigError for a mask with a field of experts.
+template <class T>
+std::unique_ptr<bilevel::Energy<T>> make_energy(bilevel::Context& context, bilevel::View<const T> noisy,
+                                                const bilevel::Parameters& parameters,
+                                                const bilevel::RegulariserOptions& options,
+                                                std::span<const double> mask, bool mixed);
+
+/// Throws ConfigError when --mask is given for a field of experts.
+void require_no_mask(const bilevel::RegulariserOptions& options, const std::string& mask);
+
+/// Height and width that images need at least: the filters' size, or their radius where images are
+/// reflected.
+int smallest_image(const bilevel::RegulariserOptions& options, int filter_size);
+/// Throws IoError naming `path` when an image of this size is too small for the model.
+void require_large_enough(const bilevel::DenoiseModel& model, int height, int width, const std::string& path);
+
+/// What --solver and --linear-solver auto stand for. Fields of experts have no diagonal that preconditions
+/// well, and their primal-dual Newton method keeps K images of weights and K of the dual field.
+std::string lower_solver(const std::string& name, const bilevel::RegulariserOptions& options);
+std::string linear_solver(const std::string& name, const bilevel::RegulariserOptions& options);
+
+/// The solver for --precision: with mixed the one that works in single precision where the accuracy asked for
+/// allows it.
+std::string in_precision(const std::string& solver, const std::string& precision);
+
+}  // namespace bilevel_app::denoise
