@@ -107,8 +107,9 @@ class Evaluation {
     }
   }
 
-  /// A q = b; returns (B^T q) per image [N][p] and fills the bound's inputs.
-  std::vector<double> solve(View<T> q, bool warm) {
+  /// A q = b; returns (B^T q) per image [N][p], with the inputs of its bounds if they are not to follow
+  /// later.
+  std::vector<double> solve(View<T> q, bool warm, bool bounds) {
     LinearRequest request;
     request.tolerance = request_.delta / static_cast<double>(n_);
     request.warm_start = warm;
@@ -116,13 +117,12 @@ class Evaluation {
     energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
     dot(b_, b_, 0);
     dot(q, q, 1);
-    energy_.directional_sums(context_, active_.active(), x_, q, {}, {device_epsilon_, device_gradient_},
-                             bounds_);
-    count_other(2);
+    count_other(1);
+    if (bounds) bound(q, {});
     if (unit_columns())
       for (std::size_t j = 0; j < p_; ++j) column(unit_vector(j), static_cast<int>(j));
     const std::vector<double> all = fetch(context_, told_).wait(context_);
-    const std::span<const double> norms = part(all, dots_), bounds = part(all, bounds_);
+    const std::span<const double> norms = part(all, dots_);
     const double unit = std::numeric_limits<T>::epsilon() / 2;
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
@@ -130,16 +130,16 @@ class Evaluation {
       in.norm_b = std::sqrt(norms[i]);
       in.norm_q = std::sqrt(norms[n_ + i]);
       in.residual_rounding = unit * (20 * lipschitz_ * in.norm_q + 4 * in.norm_b);
-      in.q = energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, 0);
-      if (!in.q.norm_mixed.empty()) in.norm_mixed = in.q.norm_mixed;
-      if (!in.q.mixed_lipschitz.empty()) in.mixed_lipschitz = in.q.mixed_lipschitz;
     }
     if (unit_columns()) measured_norms(part(all, products_));
-    const double summation = (64 + static_cast<double>(shape_.image()) / 1024) * 0x1p-53;
-    for (BoundInputs& in : inputs_)
-      for (std::size_t b = 0; b < in.norm_mixed.size(); ++b)
-        in.q.rounding[b] += summation * in.norm_mixed[b] * in.norm_q;
+    if (bounds) take_bounds(part(all, bounds_));
     return energy_.mixed(part(all, mixed_));
+  }
+
+  /// The bounds of z alone, when no direction was chosen.
+  void bound_alone(View<T> q) {
+    bound(q, {});
+    take_bounds(fetch(context_, bounds_).wait(context_));
   }
 
   /// A v_j = B_j for all j; returns <v_j, b - A q> per image [N][p] and the Gauss-Newton matrix.
@@ -168,7 +168,7 @@ class Evaluation {
     column(d, 0);
     std::vector<double> norms = fetch(context_, row(products_, 0)).wait(context_);
     for (double& e : norms) e = std::sqrt(e) * (1 + 1e-6);
-    const std::vector<double> products = solve_column(q, v, norms, false);
+    const std::vector<double> products = solve_column(q, v, norms, false, true);
     DirectionalDerivative along;
     double still = 0, adding = 0;
     for (std::size_t j = 0; j < d.size(); ++j) {
@@ -242,9 +242,10 @@ class Evaluation {
                               nullptr, nullptr, residual_.device_data()});
   }
 
-  /// A v = B d, B d in `work_` with the given norms, and the inputs of its bound; returns <v, b - A q> per
-  /// image.
-  std::vector<double> solve_column(View<T> q, View<T> v, std::span<const double> norms, bool warm) {
+  /// A v = B d, B d in `work_` with the given norms, and the inputs of its bound (with `first_bounds` also
+  /// those of z); returns <v, b - A q> per image.
+  std::vector<double> solve_column(View<T> q, View<T> v, std::span<const double> norms, bool warm,
+                                   bool first_bounds = false) {
     std::vector<double> tolerance(n_), factors(n_, 1);
     for (std::size_t i = 0; i < n_; ++i) {
       tolerance[i] = norms[i] > 0 ? request_.column_tolerance * norms[i] : 1;
@@ -258,11 +259,10 @@ class Evaluation {
     absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, work_, v), rho);
     dot(v, residual_, 0);
     dot(v, v, 1);
-    energy_.directional_sums(context_, active_.active(), x_, q, v, {device_epsilon_, device_gradient_},
-                             bounds_);
-    count_other(1);
+    bound(q, v);
     const std::vector<double> all = fetch(context_, told_).wait(context_);
     const std::span<const double> products = part(all, dots_), bounds = part(all, bounds_);
+    if (first_bounds) take_bounds(bounds);
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
       in.norm_v.push_back(std::sqrt(products[n_ + i]) * (1 + 1e-6));
@@ -271,6 +271,23 @@ class Evaluation {
           energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, in.norm_v.back()));
     }
     return {products.begin(), products.begin() + static_cast<std::ptrdiff_t>(n_)};
+  }
+
+  void bound(View<const T> q, View<const T> v) {
+    energy_.directional_sums(context_, active_.active(), x_, q, v, {device_epsilon_, device_gradient_},
+                             bounds_);
+    count_other(1);
+  }
+  void take_bounds(std::span<const double> bounds) {
+    const double summation = (64 + static_cast<double>(shape_.image()) / 1024) * 0x1p-53;
+    for (std::size_t i = 0; i < n_; ++i) {
+      BoundInputs& in = inputs_[i];
+      in.q = energy_.directional(bounds, static_cast<int>(i), epsilon_[i], in.norm_q, 0);
+      if (!in.q.norm_mixed.empty()) in.norm_mixed = in.q.norm_mixed;
+      if (!in.q.mixed_lipschitz.empty()) in.mixed_lipschitz = in.q.mixed_lipschitz;
+      for (std::size_t b = 0; b < in.norm_mixed.size(); ++b)
+        in.q.rounding[b] += summation * in.norm_mixed[b] * in.norm_q;
+    }
   }
 
   bool unit_columns() const { return columns_for_all(energy_); }
@@ -368,6 +385,15 @@ class Evaluation {
   std::vector<BoundInputs> inputs_;
 };
 
+/// z before its bounds are known: they are infinite.
+void only_gradient(std::span<const double> mixed, std::span<const double> penalty_gradient,
+                   HypergradientResult& r) {
+  r.z.assign(penalty_gradient.begin(), penalty_gradient.end());
+  for (std::size_t k = 0; k < mixed.size(); ++k) r.z[k % r.z.size()] -= mixed[k];
+  r.omega = std::numeric_limits<double>::infinity();
+  r.block_bound.assign(r.block_end.size(), r.omega);
+}
+
 /// Sums the images' hypergradients and bounds, each by its best form. `correction` may be empty.
 void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mixed,
               std::span<const double> correction, std::span<const double> penalty_gradient,
@@ -449,8 +475,21 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
 
   HypergradientResult result;
   result.block_end = m.problem.energy().blocks();
-  const std::vector<double> mixed = evaluation.solve(m.q.view(), m.warm);
+  const bool choose = !m.unit_columns() && request.direction;
+  const std::vector<double> mixed = evaluation.solve(m.q.view(), m.warm, !choose);
   m.warm = true;
+  if (choose) {
+    m.columns = 0;
+    only_gradient(mixed, penalty_gradient, result);
+    const std::vector<double> d = request.direction(
+        result, [&](std::span<const double> e) { return evaluation.gauss_newton_product(e, m.v[0].view()); });
+    if (d.empty()) {
+      evaluation.bound_alone(m.q.view());
+    } else {
+      result.along = evaluation.solve_direction(m.q.view(), m.v[0].view(), d, result.z);
+      m.columns = 1;
+    }
+  }
   assemble(evaluation.inputs(), mixed, {}, penalty_gradient, result);
   const bool enough = request.sufficient >= 0 && result.omega <= request.sufficient * norm_of(result.z);
   if (m.unit_columns() && request.columns && !enough) {
@@ -458,14 +497,6 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
         evaluation.solve_columns(m.q.view(), m.v, m.columns > 0, result.gauss_newton);
     m.columns = static_cast<int>(m.p);
     assemble(evaluation.inputs(), mixed, correction, penalty_gradient, result);
-  } else if (!m.unit_columns() && request.direction) {
-    m.columns = 0;
-    const std::vector<double> d = request.direction(
-        result, [&](std::span<const double> e) { return evaluation.gauss_newton_product(e, m.v[0].view()); });
-    if (!d.empty()) {
-      result.along = evaluation.solve_direction(m.q.view(), m.v[0].view(), d, result.z);
-      m.columns = 1;
-    }
   }
   result.work = evaluation.work;
   result.status = evaluation.status;

@@ -25,10 +25,11 @@ Step finish(const Parameters& parameters, std::span<const double> theta, const H
   double blocks = 0;
   std::size_t begin = 0;
   for (std::size_t b = 0; b < r.block_end.size(); ++b) {
-    blocks += r.block_bound[b] * step_norm(std::span(step.direction).subspan(begin, r.block_end[b] - begin));
+    const double part = step_norm(std::span(step.direction).subspan(begin, r.block_end[b] - begin));
+    if (part > 0) blocks += r.block_bound[b] * part;
     begin = r.block_end[b];
   }
-  step.error = std::min(blocks, r.omega * step_norm(step.direction));
+  if (blocks > 0) step.error = std::min(blocks, r.omega * step_norm(step.direction));
   return step;
 }
 

@@ -14,8 +14,9 @@ double absolute_sum(std::span<const double> v) {
   return sum;
 }
 
-/// Additions one after the other that a computed entry of the gradient may go through.
-double additions(const ExpertsValues& v) { return static_cast<double>(v.count() * v.taps()) + 16; }
+/// Roundings that a term of a computed entry of the gradient goes through: those of psi, the taps of its
+/// filter added one after the other, then the filters.
+double additions(const ExpertsValues& v) { return static_cast<double>(v.count() + v.taps()) + 16; }
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 // in operator applications (to the whole batch) and seconds, to losses below that of learned total variation.
 //
 //   bench_experts_training [NAME=VALUE...]
-//     scaling=lbfgs|none  init=tv|dct|random  accuracy=adaptive|1e-1..  solver=lbfgs|newton
+//     scaling=lbfgs|none|gauss-newton  init=tv|dct|random  accuracy=adaptive|1e-1..  solver=lbfgs|newton
 //     precision=double|float seconds=600  columns=1|0  zero_mean=1|0  epsilon0=0.1  filters=30  size=7
 //     every=10
 
@@ -97,13 +97,18 @@ void train(const TrainingData& data, double best_tv) {
   ExpertsOptions model;
   model.zero_mean = number("zero_mean") != 0;
   if (options.at("potential") == "huber_c2") model.potential = TvPotential::huber_c2;
-  const BilevelProblem<T> problem(
-      std::make_unique<FieldOfExperts<T>>(context, noisy.view(), parameters, model), truth.view(),
-      parameters);
+  auto energy = std::make_unique<FieldOfExperts<T>>(context, noisy.view(), parameters, model);
+  const bool mixed = options.at("precision") == "mixed";
+  if constexpr (sizeof(T) == sizeof(double))
+    if (mixed) energy->keep_single_precision(context);
+  const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters);
   UpperOptions o;
-  o.scaling = options.at("scaling") == "none" ? StepScaling::none : StepScaling::lbfgs;
-  o.minimiser = options.at("solver");
-  o.linear_solver = options.at("linear");
+  const std::string& scaling = options.at("scaling");
+  o.scaling = scaling == "none"           ? StepScaling::none
+              : scaling == "gauss-newton" ? StepScaling::gauss_newton
+                                          : StepScaling::lbfgs;
+  o.minimiser = (mixed ? "mixed:" : "") + options.at("solver");
+  o.linear_solver = (mixed ? "mixed:" : "") + options.at("linear");
   o.columns = number("columns") != 0;
   o.time_limit = number("seconds");
   o.max_iterations = std::stoi(options.at("iterations"));

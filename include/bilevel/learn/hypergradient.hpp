@@ -26,8 +26,8 @@ struct HypergradientRequest {
   bool columns = true;           ///< may solve for adjoint columns, see unit_columns()
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
   double sufficient = -1;
-  /// Given z, a direction d of theta along which the derivative is to be certified, or nothing. Ignored when
-  /// columns are solved for.
+  /// Given z (its bounds are still infinite), a direction d of theta along which the derivative is to be
+  /// certified, or nothing. Ignored when columns can be solved for.
   std::function<std::vector<double>(const HypergradientResult&, const GaussNewtonProduct&)> direction = {};
 };
 
