@@ -61,7 +61,8 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
                   "the folder of --out cannot be written" + reason.substr(reason.rfind(" (")) + ".");
   }
   fs::remove(probe, error);
-  if (had_run_) bilevel::remove_temporaries(path_);
+  if (had_run_)
+    for (const fs::path& folder : {path_, path_ / "images"}) bilevel::remove_temporaries(folder);
 }
 
 RunFolder::~RunFolder() {

@@ -114,6 +114,8 @@ TEST_F(Resume, EveryCheckpointIsAPlaceToGoOnFrom) {
 
 TEST_F(Resume, AFinishedRunStaysAsItIs) {
   fs::copy(file("reference"), file("finished"), fs::copy_options::recursive);
+  put_file(file("finished/.model.json.1-2.tmp"), "left by a killed run");
+  put_file(file("finished/images/.clean_2.png.1-2.tmp"), "left by a killed run");
   ASSERT_EQ(run(arguments("finished", {"--resume"})).code, 0);
   expect_like_reference("finished");
 }
