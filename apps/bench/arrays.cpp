@@ -49,6 +49,12 @@ kernels::TvModel Arrays<T>::model(bool isotropic) const {
 }
 
 template <class T>
+const Experts<T>& Arrays<T>::experts() {
+  if (!experts_) experts_ = std::make_unique<Experts<T>>(*this);
+  return *experts_;
+}
+
+template <class T>
 kernels::CgState Arrays<T>::cg_state() {
   return {row(row_rz),    row(row_rr),         row(row_pap),   row(row_beta), row(row_target),
           row(row_slope), row(row_iterations), active_.mask(), HUGE_VAL};

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "apps/bench/experts.hpp"
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
 
@@ -39,10 +41,14 @@ class Arrays {
   bilevel::Active active() { return active_.active(); }
 
   int n() const { return n_; }
+  int size() const { return size_; }            ///< height and width
   std::size_t image() const { return image_; }  ///< pixels of one image
   std::size_t pixels() const { return image_ * static_cast<std::size_t>(n_); }
   /// Weight 0.05, smoothing 0.01, ridge 0.01, charbonnier.
   bilevel::kernels::TvModel model(bool isotropic) const;
+
+  /// Made when first asked for.
+  const Experts<T>& experts();
 
   T* slot(int k) { return slab_.view().device_data() + static_cast<std::size_t>(k) * stride_; }
   float* dual(int k) { return reinterpret_cast<float*>(slot(slot_dual + k)); }
@@ -74,6 +80,7 @@ class Arrays {
   bilevel::View<double> rows_;
   bilevel::View<std::uint8_t> flags_, states_;
   bilevel::ActiveSet active_;
+  std::unique_ptr<Experts<T>> experts_;
   std::vector<std::pair<double, double>> copies_;  // bytes and seconds
 };
 

@@ -146,7 +146,7 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 23, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 31, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(
@@ -154,6 +154,7 @@ std::vector<Case<T>> kernel_cases() {
          a.table().fma_loop(a.stream(), {a.active(), a.image(), rounds, 0.75, 0.25, a.slot(slot_x)});
        }});
   add_tv_cases(cases);
+  add_experts_cases(cases);
   add_krylov_cases(cases);
   add_lbfgs_cases(cases);
   cases.push_back({"fill", "", 1, 0, 0,

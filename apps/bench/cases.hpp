@@ -24,6 +24,10 @@ struct Case {
 template <class T>
 std::vector<Case<T>> kernel_cases();
 
+/// Those of fields of experts.
+template <class T>
+void add_experts_cases(std::vector<Case<T>>& cases);
+
 /// Kernels of Table<T>.
 template <class T>
 inline constexpr std::size_t kernel_count = sizeof(bilevel::kernels::Table<T>) / sizeof(void (*)());

@@ -13,8 +13,8 @@ namespace {
 using bilevel::ConfigError;
 
 void validate(const Options& o, const std::string& precision, bool images_given) {
-  if (o.size < 2 || o.size > 16384)
-    throw ConfigError("--size " + std::to_string(o.size) + ": use 2 to 16384 pixels.");
+  if (o.size < 4 || o.size > 16384)
+    throw ConfigError("--size " + std::to_string(o.size) + ": use 4 to 16384 pixels.");
   if (images_given && (o.images < 1 || o.images > 4096))
     throw ConfigError("--images " + std::to_string(o.images) + ": use 1 to 4096.");
   if (std::int64_t{o.size} * o.size * std::max(o.images, 1) > std::int64_t{1} << 33)
