@@ -76,7 +76,9 @@ struct Bound {
       rho.profile(t * t, (d + error) / nu, true, k, l);
       rho.weight_nu(t * t, w, w_nu);
       rho.hessian(r * r, w_r, unused);
-      const T psi = w_r * r, nu_t = w_nu * t, bent = rho.softest(std::abs(t));
+      // w_nu t changes by at most 2 / nu times t, and the curvature falls with |t|.
+      const T psi = w_r * r, nu_t = std::abs(w_nu * t) + 2 / nu * error,
+              bent = rho.softest(maximum(std::abs(t) - error, T(0)));
       const double inverse = 1 / double(floor + stiffness * rho.softest(r + d));
       const double kg = double(k) * g, kh = double(k) * h, ag = double(l) * g, ah = double(l) * h,
                    khg = kh * g, a2q = double(l) * l * Q, kgx = kg * kg * X;

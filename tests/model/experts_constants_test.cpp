@@ -308,6 +308,40 @@ std::vector<Image> adversaries(const FoeProblem& m, const Image& xhat, double ep
   return all;
 }
 
+/// |B~_b| where rounding decides on which side of the bend a response lies: flat images with an offset, and
+/// smoothing below the rounding of responses.
+TYPED_TEST(ExpertsBall, NormsHoldForRoundedResponses) {
+  Random random(seed(1304));
+  RatioRecorder ratios[] = {RatioRecorder("norm_mixed weight, rounded/measured"),
+                            RatioRecorder("norm_mixed smoothing, rounded/measured"),
+                            RatioRecorder("norm_mixed filters, rounded/measured")};
+  for (const FoeProblem& shape : small_shapes())
+    for (NamedFoe& named : oracle::foe_collection(shape, random)) {
+      SCOPED_TRACE(describe(named));
+      named.problem.zero_mean = true;
+      for (const double nu : {1e-5, 1e-7, 1e-11}) {
+        for (int k = 0; k < shape.filters; ++k)
+          named.problem.theta[static_cast<std::size_t>(shape.filters + k)] = std::log(nu);
+        ExpertsLab<TypeParam> lab(named.problem);
+        const FoeProblem& m = lab.problem();
+        Image x = image_with_responses(m, random.log_uniform(0.01, 2), random);
+        for (double& v : x) v += 1;
+        x = representable<TypeParam>(x);
+        const Matrix mixed = oracle::mixed_matrix(m, x);
+        const auto bound = lab.directional(x, x, {}, {nu}, {1})[0];
+        const std::vector<std::size_t> ends = lab.energy().blocks();
+        std::size_t begin = 0;
+        for (std::size_t b = 0; b < ends.size(); begin = ends[b++]) {
+          const double size = block_norm(block_of(mixed, begin, ends[b]), random);
+          if (size > 0)
+            ratios[std::min<std::size_t>(b / static_cast<std::size_t>(m.filters), 2)].add(
+                bound.norm_mixed[b] / size);
+        }
+      }
+    }
+  for (const RatioRecorder& r : ratios) EXPECT_GE(r.minimum(), 1);
+}
+
 TYPED_TEST(ExpertsBall, DirectionalBoundsHoldForMinimisersInside) {
   Random random(seed(1303));
   DirectionalCheck check;
