@@ -240,10 +240,13 @@ class MaidRun {
     step_ = lbfgs_ || !few_ ? shortened(full_step_, current_.theta, schedule_.state().step / full_length_)
                             : direct_step();
   }
-  /// The bound along the direction itself in place of the one for every direction.
+  /// The derivative along the direction itself, where its bound is below that of z.
   void certify_along(const DirectionalDerivative& along) {
-    full_step_.slope = -along.slope;
-    full_step_.error = along.error;
+    full_step_.error = direction_error(result_, full_step_.direction);
+    if (along.error < full_step_.error) {
+      full_step_.slope = -along.slope;
+      full_step_.error = along.error;
+    }
     make_step();
   }
 

@@ -22,14 +22,7 @@ Step finish(const Parameters& parameters, std::span<const double> theta, const H
   step.theta = parameters.project(target);
   step.direction.resize(theta.size());
   for (std::size_t j = 0; j < theta.size(); ++j) step.direction[j] = step.theta[j] - theta[j];
-  double blocks = 0;
-  std::size_t begin = 0;
-  for (std::size_t b = 0; b < r.block_end.size(); ++b) {
-    const double part = step_norm(std::span(step.direction).subspan(begin, r.block_end[b] - begin));
-    if (part > 0) blocks += r.block_bound[b] * part;
-    begin = r.block_end[b];
-  }
-  if (blocks > 0) step.error = std::min(blocks, r.omega * step_norm(step.direction));
+  step.error = direction_error(r, step.direction);
   return step;
 }
 
@@ -59,6 +52,17 @@ bool cholesky_solve(std::vector<double>& a, std::vector<double>& b) {
 }  // namespace
 
 double step_norm(std::span<const double> v) { return std::sqrt(inner(v, v)); }
+
+double direction_error(const HypergradientResult& r, std::span<const double> direction) {
+  double blocks = 0;
+  std::size_t begin = 0;
+  for (std::size_t b = 0; b < r.block_end.size(); ++b) {
+    const double part = step_norm(direction.subspan(begin, r.block_end[b] - begin));
+    if (part > 0) blocks += r.block_bound[b] * part;
+    begin = r.block_end[b];
+  }
+  return blocks > 0 ? std::min(blocks, r.omega * step_norm(direction)) : 0;
+}
 
 double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta,
                                std::span<const double> z) {

@@ -20,6 +20,9 @@ struct Step {
 
 double step_norm(std::span<const double> v);
 
+/// >= |<grad f - z, direction>| from the bounds of z, block by block or as a whole.
+double direction_error(const HypergradientResult& result, std::span<const double> direction);
+
 /// |P(theta - z) - theta|, P the projection to the bounds; |z| without active bounds.
 double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta,
                                std::span<const double> z);

@@ -25,6 +25,7 @@ class CountingEnergy final : public Energy<T> {
   /// Not inlined: GCC 12 warns about array bounds where it guesses this body for another energy.
   [[gnu::noinline]] Shape shape() const override { return inner_.shape(); }
   std::size_t parameters() const override { return inner_.parameters(); }
+  std::vector<std::size_t> blocks() const override { return inner_.blocks(); }
   void bind(std::span<const double> theta) override { inner_.bind(theta); }
   Curvature curvature() const override { return inner_.curvature(); }
   const Energy<float>* single_precision() const override { return single_; }
