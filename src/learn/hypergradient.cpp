@@ -401,6 +401,7 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
   const std::size_t n = inputs.size(), p = penalty_gradient.size(), blocks = r.block_end.size();
   r.z.assign(penalty_gradient.begin(), penalty_gradient.end());
   r.block_bound.assign(blocks, 0);
+  r.block_norm2.assign(blocks, 0);
   std::vector<double> solves(blocks, 0), rounding(blocks, 0);
   r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns = 0;
   r.corrected = !correction.empty();
@@ -417,6 +418,7 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
     const bool entries = columns || bound.directional <= plain;
     for (std::size_t j = 0; j < p; ++j) r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);
     for (std::size_t b = 0; b < blocks; ++b) {
+      r.block_norm2[b] += inputs[i].norm_mixed[b] * inputs[i].norm_mixed[b] / static_cast<double>(n);
       r.block_bound[b] +=
           columns ? bound.column_entries[b] : (entries ? bound.directional_entries[b] : plain);
       solves[b] += columns ? still.column_entries[b] : still.directional_entries[b];

@@ -25,15 +25,20 @@ void LbfgsMemory::push(std::span<const double> s, std::span<const double> y) {
   pairs_.push_back({{s.begin(), s.end()}, {y.begin(), y.end()}, sy});
 }
 
-std::vector<double> LbfgsMemory::apply(std::span<const double> z) const {
+std::vector<double> LbfgsMemory::apply(std::span<const double> z, std::span<const double> diagonal) const {
   std::vector<double> r(z.begin(), z.end()), a(pairs_.size());
-  if (pairs_.empty()) return r;
+  const auto scaled = [&](std::vector<double> v) {
+    for (std::size_t j = 0; j < diagonal.size(); ++j) v[j] *= diagonal[j];
+    return v;
+  };
+  if (pairs_.empty()) return scaled(r);
   for (std::size_t k = pairs_.size(); k-- > 0;) {
     a[k] = inner(pairs_[k].s, r) / pairs_[k].sy;
     add(r, -a[k], pairs_[k].y);
   }
   const Pair& last = pairs_.back();
-  const double scale = last.sy / inner(last.y, last.y);
+  const double scale = last.sy / inner(last.y, scaled(last.y));
+  r = scaled(std::move(r));
   for (double& e : r) e *= scale;
   for (std::size_t k = 0; k < pairs_.size(); ++k)
     add(r, a[k] - inner(pairs_[k].y, r) / pairs_[k].sy, pairs_[k].s);

@@ -15,8 +15,9 @@ class LbfgsMemory {
 
   /// Keeps the pair when it tells of positive curvature, <s,y> > 1e-8 |s| |y|.
   void push(std::span<const double> s, std::span<const double> y);
-  /// H z by the two-loop recursion from H_0 = <s,y>/<y,y> of the last pair; z itself without pairs.
-  std::vector<double> apply(std::span<const double> z) const;
+  /// H z by the two-loop recursion from H_0 = <s,y>/<y,Dy> D with the last pair, D the diagonal given (empty:
+  /// I); D z without pairs.
+  std::vector<double> apply(std::span<const double> z, std::span<const double> diagonal = {}) const;
   void clear() { pairs_.clear(); }
   bool empty() const { return pairs_.empty(); }
 

@@ -112,12 +112,15 @@ class MaidRun {
 
   /// One step of MAID: an inexact gradient that is certainly a descent direction, then a certified decrease.
   void iterate() {
-    inexact_gradient();
+    const bool certified = inexact_gradient(options_.try_uncertified && !few_);
     if (iteration_ >= options_.max_iterations)
       throw Stop{UpperStatus::max_iterations,
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
     watch_progress();
-    line_search();
+    if (!line_search(certified)) {
+      inexact_gradient(false);
+      line_search(true);
+    }
     IterationRecord done = record("accepted");
     done.step = used_step_;
     done.backtracks = backtracks_;
@@ -125,6 +128,7 @@ class MaidRun {
     previous_z_ = result_.z;
     previous_omega_ = result_.omega;
     std::swap(current_, trial_);
+    diagonal_ = block_scaling(result_);
     result_ = unknown_gradient();
     iteration_ += 1;
     const bool go_on = observer_.iteration(done);
@@ -146,14 +150,16 @@ class MaidRun {
                                                  " iterations, less than min-progress asks for."};
   }
 
-  /// Refines (epsilon, delta) until omega is small against z along the step: algorithms.md section 5.
-  void inexact_gradient() {
+  /// Refines (epsilon, delta) until omega is small against z along the step: algorithms.md section 5. With
+  /// `may_try` the first z will do; returns whether its descent is certified.
+  bool inexact_gradient(bool may_try) {
     schedule_.start_search();
     while (true) {
       solve(current_, schedule_.state().epsilon, {});
       HypergradientRequest request;
       request.delta = schedule_.state().delta;
-      request.column_tolerance = std::min(0.05, schedule_.state().delta);
+      if (!few_) request.delta = std::min(request.delta, options_.schedule.delta0);  // pairs of z need it
+      request.column_tolerance = std::min(0.05, request.delta);
       request.columns = options_.columns;
       request.sufficient = newton_ ? -1 : 1 - schedule_.options().eta;
       if (options_.columns)
@@ -173,7 +179,11 @@ class MaidRun {
       const bool at_floor = current_.status == SolveStatus::rounding_limited ||
                             result_.status == SolveStatus::rounding_limited ||
                             result_.rounding > 0.5 * result_.omega;
-      switch (schedule_.judge_gradient(stationarity, result_.omega, step_.slope, step_.error, at_floor)) {
+      const GradientVerdict verdict =
+          schedule_.judge_gradient(stationarity, result_.omega, step_.slope, step_.error, at_floor);
+      const bool undecided = verdict == GradientVerdict::refine || verdict == GradientVerdict::accuracy_limit;
+      if (undecided && may_try && result_.along && step_.slope > 0) return false;
+      switch (verdict) {
         case GradientVerdict::stationary:
           throw Stop{UpperStatus::stationary, "Stationary: the gradient is certified to be at most " +
                                                   short_number(stationarity + result_.omega) + "."};
@@ -182,7 +192,7 @@ class MaidRun {
                      "No descent direction can be certified at this accuracy; |z| + omega = " +
                          short_number(stationarity + result_.omega) + remedy()};
         case GradientVerdict::descend:
-          return;
+          return true;
         case GradientVerdict::refine:
           refine_gradient(stationarity);
       }
@@ -212,7 +222,7 @@ class MaidRun {
     } else if (lbfgs_) {
       pairs_ = memory_;
       if (!previous_z_.empty()) push_pair();
-      full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_, pairs_);
+      full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_, pairs_, diagonal_);
     } else if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() &&
                schedule_.state().backtracks == 0) {
       const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_,
@@ -251,12 +261,17 @@ class MaidRun {
   }
 
   /// Backtracks until upper+ <= lower_k - lambda s; refines when the enclosures cannot tell.
-  void line_search() {
+  /// On a direction whose descent is not certified it ends with false at the first step that certainly fails.
+  bool line_search(bool certified) {
     schedule_.start_search();
     backtracks_ = 0;
     while (true) {
       const TrialVerdict verdict = evaluate_trial();
       if (verdict == TrialVerdict::accept) break;
+      if (verdict == TrialVerdict::backtrack && !certified) {
+        problem_.energy().bind(current_.theta);
+        return false;
+      }
       backtracks_ += 1;
       switch (schedule_.next_trial(verdict, remaining_gap())) {
         case SearchVerdict::try_step:
@@ -277,6 +292,7 @@ class MaidRun {
     if (newton_) schedule_.set_step(std::min(1.0, schedule_.state().step));
     if (lbfgs_ || gauss_newton_cg_) schedule_.set_step(1);
     memory_ = pairs_;
+    return true;
   }
 
   /// What to change when the accuracy is the limit.
@@ -419,6 +435,7 @@ class MaidRun {
     s.previous_omega = previous_omega_;
     s.last_step = last_step_;
     s.losses = losses_;
+    s.diagonal = diagonal_;
     const auto raw = [](const auto& values) {
       std::vector<std::uint8_t> bytes(values.size() * sizeof(values[0]));
       std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -449,6 +466,7 @@ class MaidRun {
     previous_omega_ = s.previous_omega;
     last_step_ = s.last_step;
     losses_ = s.losses;
+    diagonal_ = s.diagonal;
     memory_.restore(values(s.pairs, double()), s.theta.size());
   }
 
@@ -466,7 +484,8 @@ class MaidRun {
   Step step_, full_step_;       // the trial, and the whole step it shortens
   LbfgsMemory memory_, pairs_;  // before and with the latest pair
   std::vector<double> previous_theta_, previous_z_;
-  std::vector<double> losses_;  // of the last iterations
+  std::vector<double> losses_;    // of the last iterations
+  std::vector<double> diagonal_;  // that L-BFGS starts from, of the last iteration
   double full_length_ = 1, previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;
   int iteration_ = 0, backtracks_ = 0;
   Work work_;

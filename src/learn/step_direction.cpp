@@ -108,6 +108,16 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
 
 namespace {
 
+/// z with zeros where theta is on a bound and -z points out.
+std::vector<double> without_blocked(const Parameters& parameters, std::span<const double> theta,
+                                    std::span<const double> z) {
+  const std::vector<double> low = parameters.lower(), high = parameters.upper();
+  std::vector<double> free(z.begin(), z.end());
+  for (std::size_t j = 0; j < free.size(); ++j)
+    if ((theta[j] <= low[j] && z[j] > 0) || (theta[j] >= high[j] && z[j] < 0)) free[j] = 0;
+  return free;
+}
+
 /// theta - a h, a <= 1 the longest that moves no entry by more than `most`.
 std::vector<double> limited(std::span<const double> theta, std::span<const double> h, double most) {
   double largest = 0;
@@ -121,13 +131,15 @@ std::vector<double> limited(std::span<const double> theta, std::span<const doubl
 }  // namespace
 
 Step lbfgs_step(const Parameters& parameters, std::span<const double> theta, const HypergradientResult& r,
-                const LbfgsMemory& memory) {
+                const LbfgsMemory& memory, std::span<const double> diagonal) {
+  const std::vector<double> z = without_blocked(parameters, theta, r.z);
   if (!memory.empty()) {
-    Step step = finish(parameters, theta, r, limited(theta, memory.apply(r.z), 1));
+    const std::vector<double> h = without_blocked(parameters, theta, memory.apply(z, diagonal));
+    Step step = finish(parameters, theta, r, limited(theta, h, 1));
     step.slope = -inner(r.z, step.direction);
     if (step.slope > 0) return step;
   }
-  std::vector<double> h = r.z;
+  std::vector<double> h = LbfgsMemory().apply(z, diagonal);
   double largest = 0;
   for (double e : h) largest = std::max(largest, std::abs(e));
   if (largest > 0)
@@ -162,6 +174,21 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
   Step step = finish(parameters, theta, r, limited(theta, h, 1));
   step.slope = -inner(r.z, step.direction);
   return step.slope > 0 ? step : lbfgs_step(parameters, theta, r, LbfgsMemory());
+}
+
+std::vector<double> block_scaling(const HypergradientResult& r) {
+  std::vector<double> share(r.block_norm2.size());
+  double largest = 0;
+  std::size_t begin = 0;
+  for (std::size_t b = 0; b < share.size(); ++b) {
+    share[b] = r.block_norm2[b] / static_cast<double>(r.block_end[b] - begin);
+    begin = r.block_end[b];
+    largest = std::max(largest, share[b]);
+  }
+  std::vector<double> diagonal;
+  for (std::size_t b = 0, j = 0; b < share.size(); ++b)
+    for (; j < r.block_end[b]; ++j) diagonal.push_back(1 / std::max(share[b], 1e-4 * largest));
+  return largest > 0 ? diagonal : std::vector<double>();
 }
 
 Step shortened(const Step& full, std::span<const double> theta, double a) {

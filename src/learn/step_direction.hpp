@@ -36,10 +36,12 @@ Step gradient_step(const Parameters& parameters, std::span<const double> theta,
 Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
                        const HypergradientResult& result, double a);
 
-/// d = P(theta - H z) - theta with H of the pairs, no entry moved by more than 1, or by more than 0.1 before
-/// there are pairs; s = -<z, d>. A direction that is no descent becomes a gradient step of that length.
+/// d = P(theta - H z) - theta with H of the pairs and the diagonal its recursion starts from (empty: I), no
+/// entry moved by more than 1, or by more than 0.1 before there are pairs; s = -<z, d>. A direction that is
+/// no descent becomes a gradient step of that length.
 Step lbfgs_step(const Parameters& parameters, std::span<const double> theta,
-                const HypergradientResult& result, const LbfgsMemory& memory);
+                const HypergradientResult& result, const LbfgsMemory& memory,
+                std::span<const double> diagonal = {});
 
 /// The same with (G + damping g I) d = -z solved by conjugate gradients, G the Gauss-Newton matrix by
 /// products and g its Rayleigh quotient at z: until the residual has fallen by `forcing` or after `most`
@@ -47,6 +49,10 @@ Step lbfgs_step(const Parameters& parameters, std::span<const double> theta,
 Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
                        const HypergradientResult& result, const GaussNewtonProduct& product, double damping,
                        double forcing, int most);
+
+/// The diagonal that gives every entry of theta the same influence on the lower level: the inverse of its
+/// share in |B_b|^2 (mean over the images), b its block, bounded by 1e4 times the smallest.
+std::vector<double> block_scaling(const HypergradientResult& result);
 
 /// theta + a d, a <= 1.
 Step shortened(const Step& full, std::span<const double> theta, double a);

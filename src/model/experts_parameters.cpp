@@ -92,8 +92,9 @@ Parameters experts_parameters(int filters, int size, FilterInit init, double alp
     throw ConfigError("filters of size " + std::to_string(size) + ": use 3, 5, 7, 9 or 11.");
   const auto count = static_cast<std::size_t>(filters);
   Segment weight{"weight", Transform::exp, 1, 1e-8, 1e2, true, {filters}, std::vector<double>(count, alpha)};
-  Segment smoothing{"smoothing", Transform::exp, 1,         1e-6,
-                    1e1,         true,           {filters}, std::vector<double>(count, nu)};
+  // Smoothings below a quarter of a grey level cost accuracy and gain nothing.
+  Segment smoothing{"smoothing", Transform::exp, 1, 1e-3, 1e1, true, {filters}, {}};
+  smoothing.values.assign(count, nu);
   Segment taps{"filters", Transform::identity, 1, -1e2, 1e2, true, {filters, size, size}, {}};
   for (const Filter& f : initial_filters(filters, size, init, seed))
     taps.values.insert(taps.values.end(), f.begin(), f.end());

@@ -97,6 +97,7 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["previous_omega"] = number(s.previous_omega);
   json["last_step"] = number(s.last_step);
   json["losses"] = numbers(s.losses);
+  json["diagonal"] = numbers(s.diagonal);
   json["x"] = array_json("x.bin", s.x);
   json["adjoints"] = array_json("adjoints.bin", s.adjoints);
   json["pairs"] = array_json("pairs.bin", s.pairs);
@@ -157,6 +158,7 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   s.previous_omega = number_from(json.at("previous_omega"));
   s.last_step = number_from(json.at("last_step"));
   s.losses = numbers_from(json.at("losses"));
+  s.diagonal = numbers_from(json.at("diagonal"));
   s.x = read_array(folder, json.at("x"));
   s.adjoints = read_array(folder, json.at("adjoints"));
   s.pairs = read_array(folder, json.at("pairs"));

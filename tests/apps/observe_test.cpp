@@ -51,6 +51,7 @@ UpperState state(int iteration) {
   s.previous_omega = std::numeric_limits<double>::infinity();
   s.last_step = 0.3;
   s.losses = {3.5, 0.1 + 0.2};
+  s.diagonal = {1e-300, 1.0 / 7};
   for (int k = 0; k < 1000; ++k) s.x.push_back(static_cast<std::uint8_t>(k * 7 + iteration));
   for (int k = 0; k < 333; ++k) s.adjoints.push_back(static_cast<std::uint8_t>(k * 3));
   for (int k = 0; k < 64; ++k) s.pairs.push_back(static_cast<std::uint8_t>(k * 5));
@@ -72,6 +73,7 @@ void expect_same(const UpperState& a, const UpperState& b) {
   EXPECT_EQ(a.previous_omega, b.previous_omega);
   EXPECT_EQ(a.last_step, b.last_step);
   EXPECT_EQ(a.losses, b.losses);
+  EXPECT_EQ(a.diagonal, b.diagonal);
   EXPECT_EQ(a.x, b.x);
   EXPECT_EQ(a.adjoints, b.adjoints);
   EXPECT_EQ(a.pairs, b.pairs);

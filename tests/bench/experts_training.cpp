@@ -38,7 +38,7 @@ std::map<std::string, std::string> options = {{"scaling", "lbfgs"},
                                               {"iterations", "100000"},
                                               {"eta", "0.5"},
                                               {"lambda", "0.1"},
-                                              {"potential", "charbonnier"}};
+                                              {"potential", "charbonnier"}, {"least_nu", "1e-3"}};
 
 double number(const char* name) { return std::stod(options.at(name)); }
 
@@ -67,6 +67,16 @@ struct Trace : Observer {
           static_cast<double>(r.work.gradients) / images,
           static_cast<double>(r.work.hessian_products) / images, static_cast<double>(r.work.other) / images,
           r.seconds);
+      const std::size_t k = static_cast<std::size_t>(std::stoi(options.at("filters")));
+      std::vector<double> nu, b;
+      for (std::size_t j = 0; j < k; ++j) {
+        b.push_back(std::exp(r.theta[j]));
+        nu.push_back(std::exp(r.theta[k + j]));
+      }
+      std::sort(b.begin(), b.end());
+      std::sort(nu.begin(), nu.end());
+      std::printf("      weights %.2e %.2e %.2e, smoothings %.2e %.2e %.2e\n", b[0], b[k / 2], b[k - 1], nu[0],
+                  nu[k / 2], nu[k - 1]);
       std::fflush(stdout);
     }
   }
@@ -90,10 +100,14 @@ void train(const TrainingData& data, double best_tv) {
   const Tensor<T> truth(context, data.shape, std::vector<T>(data.clean.begin(), data.clean.end()));
   const Tensor<T> noisy(context, data.shape, std::vector<T>(data.noisy.begin(), data.noisy.end()));
   const std::string& init = options.at("init");
-  const Parameters parameters = experts_parameters(
+  Parameters parameters = experts_parameters(
       std::stoi(options.at("filters")), std::stoi(options.at("size")),
       init == "tv" ? FilterInit::tv : (init == "dct" ? FilterInit::dct : FilterInit::random), number("alpha"),
       number("nu"));
+  std::vector<Segment> segments = parameters.segments();
+  for (Segment& s : segments)
+    if (s.name == "smoothing") s.lower = number("least_nu");
+  parameters = Parameters(segments);
   ExpertsOptions model;
   model.zero_mean = number("zero_mean") != 0;
   if (options.at("potential") == "huber_c2") model.potential = TvPotential::huber_c2;

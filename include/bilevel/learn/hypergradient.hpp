@@ -43,6 +43,7 @@ struct HypergradientResult {
   double omega = 0;
   std::vector<double> block_bound;
   std::vector<std::size_t> block_end;
+  std::vector<double> block_norm2;             ///< mean over the images of |B~_b|^2, as bounded
   double rounding = 0;                         ///< part of omega that no accuracy of the solves removes
   double part_epsilon = 0, part_delta = 0;     ///< first-order split of omega: what eps and delta contribute
   bool corrected = false;                      ///< columns were used

@@ -23,6 +23,9 @@ struct BILEVEL_API UpperOptions {
   /// Error bound by adjoint columns (for long theta: the one along the step), prediction of xhat along the
   /// step.
   bool columns = true;
+  /// For long theta: a step may be tried along a direction whose descent is not certified yet. It is accepted
+  /// when the decrease of the loss is certified, which is all that counts; when it fails, z is refined first.
+  bool try_uncertified = true;
   std::string minimiser = "newton";
   std::string linear_solver = "pcg";
   int max_iterations = 200;

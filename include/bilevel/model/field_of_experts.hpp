@@ -26,10 +26,10 @@ struct ExpertsOptions {
 /// mean, norm 1; or the two differences of total variation followed by the cosine basis, nearly switched off.
 enum class FilterInit { dct, random, tv };
 
-/// Segments weight [K], smoothing [K] (both on a log scale), filters [K,size,size] and the fixed ridge mu =
-/// 1e-3. For FilterInit::tv the first two filters start with `alpha` and `nu`, the others with weight 3e-4
-/// and smoothing 0.01; otherwise all start with `alpha` and `nu`. Throws ConfigError for a number of filters
-/// outside [1,64] or a size other than 3, 5, 7, 9, 11.
+/// Segments weight [K], smoothing [K] (both on a log scale, smoothings at least 1e-3), filters [K,size,size]
+/// and the fixed ridge mu = 1e-3. For FilterInit::tv the first two filters start with `alpha` and `nu`, the
+/// others with weight 3e-4 and smoothing 0.01; otherwise all start with `alpha` and `nu`. Throws ConfigError
+/// for a number of filters outside [1,64] or a size other than 3, 5, 7, 9, 11.
 BILEVEL_API Parameters experts_parameters(int filters, int size, FilterInit init, double alpha, double nu,
                                           std::uint64_t seed = 0);
 

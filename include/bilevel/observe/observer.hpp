@@ -59,6 +59,7 @@ struct UpperState {
   std::vector<double> previous_theta, previous_z;
   double previous_omega = 0, last_step = 0;
   std::vector<double> losses;             ///< of the last iterations, oldest first
+  std::vector<double> diagonal;           ///< that L-BFGS starts from
   std::vector<std::uint8_t> x, adjoints;  ///< raw elements of T in host byte order
   std::vector<std::uint8_t> pairs;        ///< of L-BFGS, raw doubles [pairs][2][p]
 };
