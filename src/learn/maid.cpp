@@ -34,6 +34,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Backtracks along a direction whose descent is not certified before it has to be.
+constexpr int uncertified_backtracks = 3;
+
 /// A theta with its inexact reconstructions and what is known about them.
 template <class T>
 struct Point {
@@ -118,8 +121,10 @@ class MaidRun {
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
     watch_progress();
     if (!line_search(certified)) {
+      const AccuracySchedule::State tried = schedule_.state();
       inexact_gradient(false);
       line_search(true);
+      schedule_.set_accuracies(tried.epsilon, tried.delta);  // those of a certificate are seldom needed again
     }
     IterationRecord done = record("accepted");
     done.step = used_step_;
@@ -261,14 +266,14 @@ class MaidRun {
   }
 
   /// Backtracks until upper+ <= lower_k - lambda s; refines when the enclosures cannot tell.
-  /// On a direction whose descent is not certified it ends with false at the first step that certainly fails.
+  /// On a direction whose descent is not certified it ends with false after a few steps that certainly fail.
   bool line_search(bool certified) {
     schedule_.start_search();
     backtracks_ = 0;
     while (true) {
       const TrialVerdict verdict = evaluate_trial();
       if (verdict == TrialVerdict::accept) break;
-      if (verdict == TrialVerdict::backtrack && !certified) {
+      if (verdict == TrialVerdict::backtrack && !certified && backtracks_ == uncertified_backtracks) {
         problem_.energy().bind(current_.theta);
         return false;
       }

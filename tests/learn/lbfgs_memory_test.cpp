@@ -61,6 +61,17 @@ TEST(LbfgsMemory, IsTheDenseFormula) {
       for (const auto& [s, g] : kept) h = bfgs_update(h, s, g);
       const Vector z = random.normal_vector(static_cast<std::size_t>(n));
       EXPECT_LT(max_relative_difference(memory.apply(z), oracle::multiply(h, z)), 1e-9);
+      // from another diagonal: H_0 = <s,y>/<y,Dy> D
+      Vector diagonal;
+      for (int i = 0; i < n; ++i) diagonal.push_back(random.log_uniform(1e-2, 1e2));
+      Matrix scaled(n, n);
+      double ydy = 0;
+      for (std::size_t i = 0; i < diagonal.size(); ++i) ydy += diagonal[i] * y[i] * y[i];
+      for (int i = 0; i < n; ++i)
+        scaled(i, i) = dot(kept.back().first, y) / ydy * diagonal[static_cast<std::size_t>(i)];
+      for (const auto& [s, g] : kept) scaled = bfgs_update(scaled, s, g);
+      EXPECT_LT(max_relative_difference(memory.apply(z, diagonal), oracle::multiply(scaled, z)), 1e-7);
+      EXPECT_LT(max_relative_difference(memory.apply(y, diagonal), kept.back().first), 1e-7);
       // the secant equation of the last pair, and a positive definite inverse
       EXPECT_LT(max_relative_difference(memory.apply(y), kept.back().first), 1e-9);
       EXPECT_GT(dot(z, memory.apply(z)), 0);
@@ -177,6 +188,28 @@ TEST(LbfgsStep, IsADescentDirectionWithLimitedEntries) {
     EXPECT_EQ(half.error, 0.5 * step.error);
     EXPECT_EQ(shortened(step, theta, 1).theta, step.theta);
   }
+}
+
+/// Entries that a bound blocks stay, the others move by H of the free ones.
+TEST(LbfgsStep, StaysOnBoundsThatBlock) {
+  const Parameters parameters = interval(3, -1, 1);
+  const Step step = lbfgs_step(parameters, Vector{-1, 1, 0}, gradient({5, -3, 0.5}), LbfgsMemory());
+  EXPECT_EQ(step.direction, (Vector{0, 0, -0.1}));
+  EXPECT_DOUBLE_EQ(step.slope, 0.05);
+  const Step inward = lbfgs_step(parameters, Vector{-1, 1, 0}, gradient({-5, 3, 0}), LbfgsMemory());
+  EXPECT_GT(inward.direction[0], 0);
+  EXPECT_LT(inward.direction[1], 0);
+}
+
+/// Every entry gets the inverse of its share in the block's squared norm, within a factor of 1e4.
+TEST(BlockScaling, IsTheInverseInfluenceOfTheBlocks) {
+  HypergradientResult r;
+  r.block_end = {1, 3, 4};
+  r.block_norm2 = {4, 16, 1e-9};
+  const Vector expected{1.0 / 4, 1.0 / 8, 1.0 / 8, 1 / 8e-4};
+  EXPECT_LT(max_relative_difference(block_scaling(r), expected), 1e-12);
+  r.block_norm2 = {0, 0, 0};
+  EXPECT_TRUE(block_scaling(r).empty());
 }
 
 /// Gauss-Newton by conjugate gradients solves the damped system.

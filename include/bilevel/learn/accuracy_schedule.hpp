@@ -73,6 +73,10 @@ class BILEVEL_API AccuracySchedule {
   /// `used`: the accepted step. Relaxes the accuracies and lengthens the next step.
   void accept(double used);
   void set_step(double step) { state_.step = step; }
+  void set_accuracies(double epsilon, double delta) {
+    state_.epsilon = epsilon;
+    state_.delta = delta;
+  }
 
  private:
   ScheduleOptions options_;
