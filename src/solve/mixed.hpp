@@ -16,9 +16,9 @@ inline namespace v0 {
 ///
 /// Others: moves in single precision as long as the gradient to reach stands out of the error of
 /// single-precision gradients, measured as |grad - grad_single| a rounding of the current point away, and in
-/// double from there. Every certificate, also those that `decided` sees (each time they fell by 10 in single precision),
-/// comes from a gradient in double. Needs 2 arrays
-/// in double and 2 in single precision beside those of the solver.
+/// double from there. Every certificate, also those that `decided` sees (each time they fell by 10 in single
+/// precision), comes from a gradient in double. Needs 2 arrays in double and 2 in single precision beside
+/// those of the solver.
 std::unique_ptr<Minimiser<double>> make_mixed_minimiser(const std::string& solver);
 
 /// Iterative refinement (Wilkinson 1963): r = b - A q in double, A e = r in single precision to 1e-4 |r| or

@@ -38,7 +38,8 @@ std::map<std::string, std::string> options = {{"scaling", "lbfgs"},
                                               {"iterations", "100000"},
                                               {"eta", "0.5"},
                                               {"lambda", "0.1"},
-                                              {"potential", "charbonnier"}, {"least_nu", "1e-3"}};
+                                              {"potential", "charbonnier"},
+                                              {"least_nu", "1e-3"}};
 
 double number(const char* name) { return std::stod(options.at(name)); }
 
@@ -75,8 +76,8 @@ struct Trace : Observer {
       }
       std::sort(b.begin(), b.end());
       std::sort(nu.begin(), nu.end());
-      std::printf("      weights %.2e %.2e %.2e, smoothings %.2e %.2e %.2e\n", b[0], b[k / 2], b[k - 1], nu[0],
-                  nu[k / 2], nu[k - 1]);
+      std::printf("      weights %.2e %.2e %.2e, smoothings %.2e %.2e %.2e\n", b[0], b[k / 2], b[k - 1],
+                  nu[0], nu[k / 2], nu[k - 1]);
       std::fflush(stdout);
     }
   }
