@@ -3,8 +3,8 @@
 //
 //   bench_experts_training [NAME=VALUE...]
 //     scaling=lbfgs|none|gauss-newton  init=tv|dct|random  accuracy=adaptive|1e-1..  solver=lbfgs|newton
-//     precision=double|float seconds=600  columns=1|0  zero_mean=1|0  epsilon0=0.1  filters=30  size=7
-//     every=10
+//     precision=double|float seconds=600  columns=1|0  try=1|0  zero_mean=1|0  least_nu=1e-3  epsilon0=0.1
+//     filters=30  size=7 every=10
 
 #include <cstdio>
 #include <cstring>
@@ -19,42 +19,51 @@ namespace {
 using namespace bilevel;
 using namespace bilevel::bench;
 
-std::map<std::string, std::string> options = {{"scaling", "lbfgs"},
-                                              {"init", "tv"},
-                                              {"accuracy", "adaptive"},
-                                              {"solver", "lbfgs"},
-                                              {"linear", "cg"},
-                                              {"precision", "double"},
-                                              {"seconds", "600"},
-                                              {"columns", "1"},
-                                              {"zero_mean", "1"},
-                                              {"epsilon0", "0.1"},
-                                              {"delta0", "0.1"},
-                                              {"filters", "30"},
-                                              {"size", "7"},
-                                              {"every", "10"},
-                                              {"alpha", "0.055"},
-                                              {"nu", "0.0066"},
-                                              {"iterations", "100000"},
-                                              {"eta", "0.5"},
-                                              {"lambda", "0.1"},
-                                              {"potential", "charbonnier"},
-                                              {"least_nu", "1e-3"}};
+std::map<std::string, std::string> options = {
+    {"scaling", "lbfgs"}, {"init", "tv"},      {"accuracy", "adaptive"},
+    {"solver", "lbfgs"},  {"linear", "cg"},    {"precision", "double"},
+    {"seconds", "600"},   {"columns", "1"},    {"try", "1"},
+    {"zero_mean", "1"},   {"epsilon0", "0.1"}, {"delta0", "0.1"},
+    {"filters", "30"},    {"size", "7"},       {"every", "10"},
+    {"alpha", "0.055"},   {"nu", "0.0066"},    {"iterations", "100000"},
+    {"eta", "0.5"},       {"lambda", "0.1"},   {"potential", "charbonnier"},
+    {"least_nu", "1e-3"}};
 
 double number(const char* name) { return std::stod(options.at(name)); }
 
 /// One line every few iterations; the first crossing of each target.
 struct Trace : Observer {
+  struct Target {
+    double below, work = -1, seconds = -1;
+  };
   double best_tv = 0;
   int every = 10;
+  // A record describes theta before its step and the work after it.
   double last_work = 0, last_seconds = 0;
+  std::vector<Target> targets = {{0.04}, {0.06}, {0.08}, {0.1}, {0.12}};
+
+  void reach(const IterationRecord& r) {
+    for (Target& t : targets)
+      if (t.work < 0 && r.loss <= best_tv * (1 - t.below)) t = {t.below, last_work, last_seconds};
+    last_work = static_cast<double>(r.work.total()) / 25;
+    last_seconds = r.seconds;
+  }
   bool iteration(const IterationRecord& r) override {
+    reach(r);
     show(r, r.iteration % every == 0);
     return true;
   }
   void finished(const UpperReport& report) override {
+    reach(report.last);
     show(report.last, true);
-    std::printf("%s: %s\n", upper_status_name(report.status), report.message.c_str());
+    std::printf("%s: %s\nwork and seconds to", upper_status_name(report.status), report.message.c_str());
+    for (const Target& t : targets) {
+      if (t.work >= 0)
+        std::printf("  -%.0f %%: %.0f, %.1f s", 100 * t.below, t.work, t.seconds);
+      else
+        std::printf("  -%.0f %%: -", 100 * t.below);
+    }
+    std::printf("\n");
   }
   void show(const IterationRecord& r, bool line) {
     const double images = 25;
@@ -125,6 +134,7 @@ void train(const TrainingData& data, double best_tv) {
   o.minimiser = (mixed ? "mixed:" : "") + options.at("solver");
   o.linear_solver = (mixed ? "mixed:" : "") + options.at("linear");
   o.columns = number("columns") != 0;
+  o.try_uncertified = number("try") != 0;
   o.time_limit = number("seconds");
   o.max_iterations = std::stoi(options.at("iterations"));
   o.schedule.tolerance = 1e-4;
