@@ -1,7 +1,11 @@
 # One object library per instruction set, all from the files of kernels/. Each defines the namespace
 # bilevel::kernels::BILEVEL_BACKEND. Contraction is off, so that every variant computes the same bits; but for the
 # hand-tuned experts_*, which live on fused multiply-add and which variants without it do not have.
-set(BILEVEL_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -fvisibility=hidden
+set(BILEVEL_KERNEL_OPTIMISATION -O3)
+if(BILEVEL_SANITIZE)  # instrumented loops take minutes to vectorise
+  set(BILEVEL_KERNEL_OPTIMISATION -O1)
+endif()
+set(BILEVEL_KERNEL_FLAGS ${BILEVEL_KERNEL_OPTIMISATION} -fno-math-errno -fno-trapping-math -ffp-contract=off -fvisibility=hidden
   -fvisibility-inlines-hidden -fno-semantic-interposition)
 set(BILEVEL_KERNEL_BACKENDS baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -6,7 +6,8 @@ usage() {
   cat <<'TEXT'
 Usage: bash tests/run.sh [--quick] [--no-install]
   Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included; with nvcc also
-  the CUDA back end for sm_80 and sm_90) and runs every test; then builds build-sanitize/ (address and undefined-behaviour
+  the CUDA back end for sm_80) and runs every test, one of which compiles the kernels for sm_80 and sm_90; then builds
+  build-sanitize/ (address and undefined-behaviour
   sanitizers, CPU only) and runs the tests there too; then, with nvcc and a CUDA emulator or a GPU, builds build-cuda/ and
   runs the tests with device code executed; then checks the format of the sources.
   --quick       only build/
@@ -180,7 +181,8 @@ test_cuda() {
   fi
 }
 
-build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON &&
+build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON \
+  -DCMAKE_CUDA_ARCHITECTURES=80-real &&
   test_tree build "cpu"
 if ((quick)); then
   lines+=("sanitizers, cuda: left out (--quick)")
