@@ -443,7 +443,7 @@ class MaidRun {
     s.diagonal = diagonal_;
     const auto raw = [](const auto& values) {
       std::vector<std::uint8_t> bytes(values.size() * sizeof(values[0]));
-      std::memcpy(bytes.data(), values.data(), bytes.size());
+      if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
       return bytes;
     };
     s.x = raw(download(context_, current_.x));
@@ -455,7 +455,7 @@ class MaidRun {
   void restore(const UpperState& s) {
     const auto values = [](const std::vector<std::uint8_t>& bytes, auto zero) {
       std::vector<decltype(zero)> v(bytes.size() / sizeof(zero));
-      std::memcpy(v.data(), bytes.data(), v.size() * sizeof(zero));
+      if (!v.empty()) std::memcpy(v.data(), bytes.data(), v.size() * sizeof(zero));
       return v;
     };
     current_.theta = s.theta;
