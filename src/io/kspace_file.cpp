@@ -34,21 +34,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_finite(const std::complex<double>& value) {
-  return std::isfinite(value.real()) && std::isfinite(value.imag());
-}
-
-/// Throws IoError with the place of the first value that is not finite; `planes` are counted in `what`.
+/// Throws IoError with the place of the first value that is not finite. float32 values must also stay finite
+/// when their phase is changed. `what` is what the planes are.
 template <class T>
 void check_finite(const std::string& name, const std::vector<std::complex<T>>& values, int rows, int columns,
                   const char* what) {
-  const auto bad = std::find_if_not(values.begin(), values.end(), is_finite);
+  constexpr T kMost = std::numeric_limits<T>::max() / 2;
+  const auto bad = std::find_if_not(values.begin(), values.end(), [](const std::complex<T>& value) {
+    return std::abs(value.real()) <= kMost && std::abs(value.imag()) <= kMost;
+  });
   if (bad == values.end()) return;
   const std::size_t index = static_cast<std::size_t>(bad - values.begin());
   const std::size_t width = static_cast<std::size_t>(columns), plane = width * rows;
   throw IoError(name, "the value at row " + std::to_string(index % plane / width) + ", column " +
                           std::to_string(index % width) + " of " + what + " " +
-                          std::to_string(index / plane) + " is NaN or infinite");
+                          std::to_string(index / plane) + " is NaN, infinite or too large");
 }
 
 int checked_extent(const std::string& name, std::size_t extent) {
@@ -181,8 +181,8 @@ Kspace read_kspace(const std::filesystem::path& path, KspaceFormat format) {
                   : format == KspaceFormat::npy ? npy_kspace(path)
                                                 : read_hdf5_kspace(name, format);
   check_finite(name, kspace.values, kspace.rows, kspace.columns, "slice and coil");
-  mark_sampled(kspace);
   move_centre(kspace);
+  mark_sampled(kspace);
   return kspace;
 }
 

@@ -146,6 +146,15 @@ void check_size(const std::string& name, const VoxelFile& voxels, const VolumeHe
                           std::to_string(size) + " bytes can hold; it is cut off or damaged");
 }
 
+/// The file that holds the voxels; niftiio alone would take x.nii for those of x.nii.gz.
+std::string voxel_path(const std::string& name, const nifti_image& image) {
+  if (image.nifti_type == NIFTI_FTYPE_NIFTI1_1 || name.ends_with(".img") || name.ends_with(".img.gz"))
+    return name;
+  const std::unique_ptr<char, NiftiDeleter> found(nifti_findimgname(name.c_str(), image.nifti_type));
+  if (found == nullptr) throw IoError(name, "the .img file that belongs to this header is not beside it");
+  return found.get();
+}
+
 /// Reads the header. Runs in the child.
 VolumeHeader read_header(const std::string& name, VoxelFile& voxels) {
   nifti_set_debug_level(0);
@@ -163,10 +172,8 @@ VolumeHeader read_header(const std::string& name, VoxelFile& voxels) {
     throw IoError(name, "the header claims an impossible offset of the voxels");
   const std::unique_ptr<nifti_image, NiftiDeleter> image(nifti_convert_nhdr2nim(*header, name.c_str()));
   if (image == nullptr) throw IoError(name, "the NIfTI-1 header contradicts itself");
-  const std::unique_ptr<char, NiftiDeleter> data(nifti_findimgname(name.c_str(), image->nifti_type));
-  if (data == nullptr) throw IoError(name, "the .img file that belongs to this header is not beside it");
-  voxels.path = data.get();
-  voxels.compressed = nifti_is_gzfile(data.get()) != 0;
+  voxels.path = voxel_path(name, *image);
+  voxels.compressed = nifti_is_gzfile(voxels.path.c_str()) != 0;
   voxels.swapped = swapped != 0;
   voxels.offset = static_cast<std::uint64_t>(image->iname_offset > 0 ? image->iname_offset : 0);
   if (image->scl_slope != 0.0F) {
@@ -204,7 +211,7 @@ double decode(const unsigned char* at, const VoxelFile& voxels, bool big_endian)
 
 /// Sends the values one row j of one frame after the other. Runs in the child.
 void send_values(const std::string& name, const VolumeHeader& volume, const VoxelFile& voxels, Outlet& out) {
-  const std::unique_ptr<znzptr, NiftiDeleter> file(znzopen(voxels.path.c_str(), "rb", voxels.compressed));
+  std::unique_ptr<znzptr, NiftiDeleter> file(znzopen(voxels.path.c_str(), "rb", voxels.compressed));
   if (file == nullptr || znzseek(file.get(), static_cast<znz_off_t>(voxels.offset), SEEK_SET) < 0) {
     throw IoError(name, "the voxels of " + printable(voxels.path) + " cannot be read");
   }
@@ -230,9 +237,13 @@ void send_values(const std::string& name, const VolumeHeader& volume, const Voxe
     }
     out.send(values.data(), count * parts * sizeof(double));
   }
-  // zlib compares the checksum when it is asked for what follows the last byte.
-  if (voxels.compressed && static_cast<std::int64_t>(znzread(raw.data(), 1, 1, file.get())) < 0) {
-    throw IoError(name, "the compressed voxels do not agree with their checksum; the file is damaged");
+  // zlib compares the checksum when it is asked for what follows the last byte, and tells when closed.
+  const bool damaged =
+      voxels.compressed && static_cast<std::int64_t>(znzread(raw.data(), 1, 1, file.get())) < 0;
+  znzFile closed = file.release();
+  if ((znzclose(closed) != 0 && voxels.compressed) || damaged) {
+    throw IoError(name,
+                  "the compressed voxels lack their checksum or do not agree with it; the file is damaged");
   }
 }
 

@@ -140,7 +140,8 @@ TEST_F(ArrayFile, RefusalsNameTheReason) {
             std::string::npos);
   EXPECT_NE(message(npy_bytes("|u1", false, "(2,)", "123")).find("2 bytes of values but 3"),
             std::string::npos);
-  EXPECT_NE(message(npy_bytes("<c16", false, "(1,)", "")).find("'c16' is not supported where real"), std::string::npos);
+  EXPECT_NE(message(npy_bytes("<c16", false, "(1,)", "")).find("'c16' is not supported where real"),
+            std::string::npos);
   EXPECT_NE(message(npy_bytes("<f3", false, "(1,)", "")).find("not supported"), std::string::npos);
   EXPECT_NE(message(npy_bytes("|f8", false, "(1,)", "12345678")).find("not supported"), std::string::npos);
   EXPECT_NE(message(npy_bytes("|u1", false, "(4294967296, 4294967296)", "")).find("too many"),
