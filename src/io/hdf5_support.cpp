@@ -1,6 +1,7 @@
 #include "io/hdf5_support.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "bilevel/core/error.hpp"
 #include "io/file_bytes.hpp"
@@ -32,6 +33,8 @@ void collect(hid_t group, const std::string& prefix, int depth, std::vector<std:
 }  // namespace
 
 Hdf5Handle open_hdf5(const std::string& name) {
+  // Some network file systems have no locks; before the library first asks for them.
+  ::setenv("HDF5_USE_FILE_LOCKING", "BEST_EFFORT", 0);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   H5PLset_loading_state(0);
   Hdf5Handle file(H5Fopen(name.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);

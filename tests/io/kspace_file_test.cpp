@@ -1,6 +1,8 @@
 #include "bilevel/io/kspace_file.hpp"
 
+#include <atomic>
 #include <limits>
+#include <thread>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
@@ -208,6 +210,26 @@ TEST_F(KspaceFile, SampledIsTheUnionOfTheCoilsOfASlice) {
   Hdf5Writer(folder_ / "a.h5").complex_dataset("kspace", {2, 2, 2, 2}, values);
   EXPECT_EQ(read_kspace(folder_ / "a.h5").sampled, (std::vector<unsigned char>{1, 0, 0, 1, 0, 0, 0, 0}));
 }
+
+#if !defined(__SANITIZE_ADDRESS__)  // whose allocator must not be used after a fork beside other threads
+TEST_F(KspaceFile, SeveralThreadsRead) {
+  const Complexes images = random_complex(2 * 8 * 6, 26), kspace = centred_kspace(images, 8, 6);
+  Hdf5Writer(folder_ / "a.h5").complex_dataset("kspace", {1, 2, 8, 6}, to_float(kspace));
+  write_ismrmrd(folder_ / "b.h5", ismrmrd_xml({8, 8, 6, 3}), echoes_of(kspace, 2, 8, 6));
+  const Kspace expected = read_kspace(folder_ / "a.h5");
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 10; ++round) {
+        if (read_kspace(folder_ / (t % 2 == 0 ? "a.h5" : "b.h5")).values != expected.values) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+#endif
 
 TEST_F(KspaceFile, Hdf5Refusals) {
   const Floats values(2 * 3 * 4, 1.0F);
