@@ -63,6 +63,8 @@ struct Table {
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w
   void (*fista_step)(const Stream&, const MomentumArgs<T>&);             // 3r 2w: x is the extrapolated point
   void (*guarded_step)(const Stream&, const GuardedArgs<T>&);            // 3r 2w
+  void (*restart_step)(const Stream&, const RestartStepArgs<T>&);        // 3r 2w
+  void (*restart)(const Stream&, const RestartArgs<T>&);                 // 1r 1w where an image starts anew
   void (*cg_start)(const Stream&, const CgStartArgs<T>&);                // 2r 3w
   void (*cg_update)(const Stream&, const CgUpdateArgs<T>&);              // 5r 2w
   void (*cg_direction)(const Stream&, const CgDirectionArgs<T>&);        // 3r 1w

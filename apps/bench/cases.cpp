@@ -91,6 +91,15 @@ void add_krylov_cases(std::vector<Case<T>>& cases) {
   cases.push_back({"guarded_step", "", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().guarded_step(a.stream(), {momentum_args(a), 1e-9, 0.5, a.row(constant_zero)});
                    }});
+  cases.push_back({"restart_step", "", 5, 0, 0, [](Arrays<T>& a) {
+                     a.table().restart_step(a.stream(),
+                                            {a.active(), a.image(), a.slot(slot_x), a.slot(slot_previous),
+                                             a.slot(slot_q), 1e-9, 1e-3, a.row(0), a.row(1)});
+                   }});
+  cases.push_back({"restart", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().restart(a.stream(), {a.active(), a.image(), a.slot(slot_x),
+                                                    a.slot(slot_previous), a.row(constant_one)});
+                   }});
   cases.push_back({"cg_start", "", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().cg_start(a.stream(),
                                         {a.active(), a.image(), a.slot(slot_q), 1, a.slot(slot_weights + 3),
@@ -146,7 +155,7 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 31, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 33, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(

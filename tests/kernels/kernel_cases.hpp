@@ -85,6 +85,14 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
   cases.push_back({"guarded_step", false, [=](B& b) {
                      b.table().guarded_step(b.stream(), {momentum(b), 0.2, 0.4, b.scalar(0)});
                    }});
+  cases.push_back({"restart_step", false, [=](B& b) {
+                     b.table().restart_step(b.stream(), {b.active, b.size, b.image("x"), b.image("previous"),
+                                                         b.image("out"), 0.3, 0.1, b.scalar(0), b.scalar(1)});
+                   }});
+  cases.push_back(
+      {"restart", false, [=](B& b) {
+         b.table().restart(b.stream(), {b.active, b.size, b.image("x"), b.image("previous"), b.scalar(0)});
+       }});
   for (const bool jacobi : {false, true}) {
     const auto inverse = [jacobi](B& b) { return jacobi ? b.weight(0) : nullptr; };
     cases.push_back({"cg_start", false, [=](B& b) {
@@ -213,7 +221,7 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 /// case.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) == 31 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) == 33 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_tv_cases(cases, height, width);
