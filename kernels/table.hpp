@@ -11,6 +11,7 @@
 #include "kernels/experts_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
+#include "kernels/pdhg_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "kernels/stream.hpp"
@@ -76,6 +77,10 @@ struct Table {
   void (*lbfgs_update)(const Stream&, const LbfgsUpdateArgs<T>&);        // 4r 4w, then 2r per pair
   void (*lbfgs_direction)(const Stream&, const LbfgsDirectionArgs<T>&);  // 1r 1w, then 2r per pair
   void (*fill)(const Stream&, T* target, std::size_t size, T value);     // 1w
+
+  // Primal-dual hybrid gradient on smoothed total variation, per component of an image.
+  void (*pdhg_dual)(const Stream&, const PdhgDualArgs<T>&);      // 3r 2w
+  void (*pdhg_primal)(const Stream&, const PdhgPrimalArgs<T>&);  // 4r 2w (5r masked)
 
   // Measurement of arithmetic: 2 fma_chains rounds flops per pixel.
   void (*fma_loop)(const Stream&, const FmaLoopArgs<T>&);  // 1r 1w

@@ -151,11 +151,24 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
                    }});
 }
 
+template <class T>
+void add_pdhg_cases(std::vector<Case<T>>& cases) {
+  cases.push_back({"pdhg_dual", "", 5, 0, 0, [](Arrays<T>& a) {
+                     a.table().pdhg_dual(a.stream(), {a.model(true), a.active(), 1, a.slot(slot_x), 0.5,
+                                                      a.slot(slot_weights), a.slot(slot_weights + 1)});
+                   }});
+  cases.push_back({"pdhg_primal", "", 6, 0, 0, [](Arrays<T>& a) {
+                     a.table().pdhg_primal(a.stream(), {a.model(true), a.active(), 1, a.slot(slot_weights),
+                                                        a.slot(slot_weights + 1), a.slot(slot_y), nullptr, 1,
+                                                        1, 0.3, 0.9, a.slot(slot_x), a.slot(slot_out)});
+                   }});
+}
+
 }  // namespace
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 33, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 35, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(
@@ -166,6 +179,7 @@ std::vector<Case<T>> kernel_cases() {
   add_experts_cases(cases);
   add_krylov_cases(cases);
   add_lbfgs_cases(cases);
+  add_pdhg_cases(cases);
   cases.push_back({"fill", "", 1, 0, 0,
                    [](Arrays<T>& a) { a.table().fill(a.stream(), a.slot(slot_out), a.pixels(), T(0.75)); }});
   return cases;

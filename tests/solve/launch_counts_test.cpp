@@ -29,6 +29,7 @@ constexpr Limit limits[] = {
     {"heavy-ball", false, 4, 3, 24, true},
     {"fista", false, 4, 3, 24, false},
     {"fista-restart", false, 5, 3, 24, true},
+    {"pdhg", false, 23, 3, 24, true},
     {"lbfgs", false, 8, 3, 24, true},
     {"pcg", true, 3, 3, 32, true},
     {"cg", true, 3, 3, 32, true},

@@ -29,6 +29,7 @@ class CountingEnergy final : public Energy<T> {
   void bind(std::span<const double> theta) override { inner_.bind(theta); }
   Curvature curvature() const override { return inner_.curvature(); }
   const Energy<float>* single_precision() const override { return single_; }
+  const ProximalForm<T>* proximal() const override { return inner_.proximal(); }
   void value_and_gradient(Context& c, const Active& a, View<const T> x, View<T> g,
                           const GradientSums& s) const override {
     work.gradients += active(c, a).size();
