@@ -107,29 +107,32 @@ struct PrimalStep {
     const TvModel& m = a.model;
     const int width = m.width;
     const long long plane = (static_cast<long long>(t.image) * a.components + t.plane) * m.height * width;
-    const T* wx = load(block, a.dual_x + plane, t);
-    const T* wy = load(block, a.dual_y + plane, t);
-    // The halo repeats the border; w is zero outside the image.
-    const bool left = t.column == 0, top = t.row == 0;
+    T* wx = load(block, a.dual_x + plane, t);
+    T* wy = load(block, a.dual_y + plane, t);
+    // w is zero outside the image, where the halo repeats the border.
+    if (t.column == 0) block.for_each(0, t.rows, -1, 0, [=](int r, int c) { wx[r * pitch + c] = T(0); });
+    if (t.row == 0) block.for_each(-1, 0, 0, t.columns, [=](int r, int c) { wy[r * pitch + c] = T(0); });
     const long long first = static_cast<long long>(t.row) * width + t.column;
     const T* source = a.source + plane + first;
     const T* s = a.sampling ? a.sampling + first : nullptr;
     T* x = a.x + plane + first;
     T* extrapolated = a.extrapolated + plane + first;
     const T tau = T(a.step), theta = T(a.relaxation), pull = T(a.pull), fit = T(a.fit), xi = T(m.xi);
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+    const auto move = [=](int r, int c, T weight) {
       const int e = r * pitch + c, o = r * width + c;
-      const T before = (left && c == 0) ? T(0) : wx[e - 1], above = (top && r == 0) ? T(0) : wy[e - pitch];
-      const T adjoint = (before - wx[e]) + (above - wy[e]);
-      const T weight = s ? s[o] : T(1), old = x[o];
+      const T adjoint = (wx[e - 1] - wx[e]) + (wy[e - pitch] - wy[e]), old = x[o];
       const T next = (old + tau * (pull * weight * source[o] - adjoint)) / (T(1) + tau * (xi + fit * weight));
       extrapolated[o] = next + theta * (next - old);
       x[o] = next;
-    });
+    };
+    if (s)
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) { move(r, c, s[r * width + c]); });
+    else
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) { move(r, c, T(1)); });
   }
 
  private:
-  BILEVEL_HD const T* load(Block& block, const T* w, const Tile& t) const {
+  BILEVEL_HD T* load(Block& block, const T* w, const Tile& t) const {
     T* buffer = block.scratch<T>(halo_size);
     load_halo(block, w, a.model.height, a.model.width, t, buffer, pitch);
     return buffer + pitch + 1;
