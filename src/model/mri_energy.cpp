@@ -473,6 +473,55 @@ void MriEnergy<T>::zero_filled(Context& context, const Active& active, View<T> x
                                                         -1, 0, nullptr, nullptr, x.device_data()});
 }
 
+template <class T>
+double MriEnergy<T>::alpha() const {
+  return impl_->value.alpha;
+}
+template <class T>
+double MriEnergy<T>::nu() const {
+  return impl_->value.nu;
+}
+template <class T>
+double MriEnergy<T>::xi() const {
+  return impl_->value.xi;
+}
+
+template <class T>
+std::vector<double> MriEnergy<T>::residual_powers(Context& context, View<const T> x) const {
+  const Impl& m = *impl_;
+  const int n = m.shape().n;
+  Frame frame(context);
+  ActiveSet all(context, frame, n);
+  const View<double> sums = frame.view<double>({2 * static_cast<int>(m.fourier.rows()), n, 1, 1});
+  m.fourier.mixed(context, all.active(), x, x, m.y, true, sums);
+  const std::vector<double> rows = download(context, sums);
+  std::vector<double> out(m.fourier.frequencies(), 0);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+    const std::vector<double> image = m.fourier.to_frequencies(rows, i);
+    for (std::size_t j = 0; j < out.size(); ++j) out[j] += image[j];
+  }
+  return out;
+}
+
+template <class T>
+double MriEnergy<T>::mean_stiffness(Context& context, View<const T> x) const {
+  const Impl& m = *impl_;
+  const Shape& s = m.shape();
+  Frame frame(context);
+  ActiveSet all(context, frame, s.n);
+  const View<T> weights = frame.view<T>({s.n * weight_arrays(), s.c, s.h, s.w}), inverse = frame.view<T>(s);
+  linearise(context, all.active(), x, {}, weights, inverse);
+  double sum = 0;
+  for (T e : download(context, inverse)) sum += 1 / static_cast<double>(e);
+  double power = 1;
+  if (m.fourier.has_maps()) {
+    power = 0;
+    for (T e : download(context, m.fourier.coil_power())) power += e / static_cast<double>(s.h) / s.w;
+  }
+  const double data = m.fourier.mean_weight() * power + m.value.xi;
+  return std::max(0.0, sum / static_cast<double>(s.count()) - data) / 4;
+}
+
 template class BILEVEL_API MriEnergy<float>;
 template class BILEVEL_API MriEnergy<double>;
 
