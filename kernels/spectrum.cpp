@@ -324,8 +324,8 @@ template <class T>
 void fill_spectrum(Table<T>& table) {
   table.spectrum = spectrum<T>;
 #ifndef __CUDACC__
-  table.spectrum_range = spectrum_range<T>;
-  table.spectrum_finish = spectrum_finish<T>;
+  table.host.spectrum_range = spectrum_range<T>;
+  table.host.spectrum_finish = spectrum_finish<T>;
 #endif
   table.spectrum_mixed = spectrum_mixed<T>;
   table.pack = pack<T>;
