@@ -116,14 +116,15 @@ struct Naive {
 
 /// Additions in double on the way of one value to a sum.
 double additions(const Naive& m) {
-  return additions(oracle::TvModel{.height = m.height, .width = m.width}) + 4;
+  oracle::TvModel size;
+  size.height = m.height;
+  size.width = m.width;
+  return testing_support::additions(size) + 4;
 }
 
 template <class T>
 class JointTvKernels : public ::testing::Test {
  protected:
-  static constexpr double u = unit_roundoff<T>;
-
   /// [n][C][points] of images with edges, of unlike amplitudes.
   Numbers images(const Naive& m, int n, bool edges) {
     const double amplitudes[] = {1, 1e-3, 300};
@@ -186,7 +187,7 @@ TYPED_TEST_SUITE(JointTvKernels, Precisions);
 
 TYPED_TEST(JointTvKernels, ValueAndGradient) {
   using T = TypeParam;
-  const double u = this->u;
+  const double u = unit_roundoff<T>;
   this->for_all([&](const Naive& m, int n) {
     KernelLab<T> lab(n);
     const Numbers x = this->images(m, n, true), data = this->numbers(x.size());
@@ -256,7 +257,7 @@ TYPED_TEST(JointTvKernels, ValueAndGradient) {
 // Weights, their product with a vector, and the diagonal, of the exact Hessian and of the primal-dual matrix.
 TYPED_TEST(JointTvKernels, LineariseAndHessianProduct) {
   using T = TypeParam;
-  const double u = this->u;
+  const double u = unit_roundoff<T>;
   this->for_all([&](const Naive& m, int n) {
     for (const bool exact : {true, false}) {
       KernelLab<T> lab(n);
@@ -335,7 +336,7 @@ TYPED_TEST(JointTvKernels, LineariseAndHessianProduct) {
 TYPED_TEST(JointTvKernels, DualField) {
   using T = TypeParam;
   constexpr double single = 0x1p-24 + 2.4e-7;  // rounding, and the margin to the unit ball
-  const double u = this->u;
+  const double u = unit_roundoff<T>;
   this->for_all([&](const Naive& m, int n) {
     for (const bool start : {true, false}) {
       KernelLab<T> lab(n);
@@ -377,7 +378,7 @@ TYPED_TEST(JointTvKernels, DualField) {
 
 TYPED_TEST(JointTvKernels, MixedProducts) {
   using T = TypeParam;
-  const double u = this->u;
+  const double u = unit_roundoff<T>;
   this->for_all([&](const Naive& m, int n) {
     KernelLab<T> lab(n);
     const Numbers x = this->images(m, n, true), q = this->images(m, n, false), data = this->numbers(x.size());

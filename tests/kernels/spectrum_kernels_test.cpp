@@ -58,7 +58,6 @@ std::vector<Layout> layouts() {
 template <class T>
 class SpectrumKernels : public ::testing::Test {
  protected:
-  static constexpr double u = unit_roundoff<T>;
 
   double number() { return static_cast<double>(static_cast<T>(random_.normal())); }
   Numbers numbers(std::size_t size) {
@@ -120,7 +119,7 @@ TYPED_TEST_SUITE(SpectrumKernels, Precisions);
 TYPED_TEST(SpectrumKernels, Passes) {
   using T = TypeParam;
   using kernels::SpectrumPass;
-  const double u = this->u;
+  const double u = unit_roundoff<T>;
   for (const Layout& s : layouts())
     for (const auto pass : {SpectrumPass::gradient, SpectrumPass::weigh, SpectrumPass::normal}) {
       SCOPED_TRACE(s.str() + ", pass " + std::to_string(static_cast<int>(pass)));
