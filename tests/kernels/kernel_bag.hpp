@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -14,6 +15,18 @@
 
 namespace bilevel::testing_support {
 
+/// Bytes that copies share until one of them gets others.
+class Content {
+ public:
+  Content(std::vector<std::uint8_t> bytes)
+      : bytes_(std::make_shared<const std::vector<std::uint8_t>>(std::move(bytes))) {}
+  const std::vector<std::uint8_t>& bytes() const { return *bytes_; }
+  bool operator==(const Content& other) const { return bytes_ == other.bytes_ || *bytes_ == *other.bytes_; }
+
+ private:
+  std::shared_ptr<const std::vector<std::uint8_t>> bytes_;
+};
+
 /// Arrays that every kernel reads and writes: named buffers [rows][N][elements], or one shared by the batch.
 struct Bag {
   struct Buffer {
@@ -21,7 +34,7 @@ struct Bag {
     bool shared = false;
     int rows = 1;
     std::size_t bytes = 0;  // of one row of one image; of the whole when shared
-    std::vector<std::uint8_t> content;
+    Content content;
   };
   int n = 0, height = 0, width = 0;
   std::vector<Buffer> buffers;
@@ -35,7 +48,7 @@ struct Bag {
   static std::vector<std::uint8_t> segment(const Buffer& b, int n, int i) {
     std::vector<std::uint8_t> out;
     for (int row = 0; row < b.rows; ++row) {
-      const auto* first = b.content.data() + (static_cast<std::size_t>(row) * n + i) * b.bytes;
+      const auto* first = b.content.bytes().data() + (static_cast<std::size_t>(row) * n + i) * b.bytes;
       out.insert(out.end(), first, first + b.bytes);
     }
     return out;
@@ -44,7 +57,8 @@ struct Bag {
   Bag alone(int i) const {
     Bag one{1, height, width, {}, {1}, {0}, 1};
     for (const Buffer& b : buffers)
-      one.buffers.push_back({b.name, b.shared, b.rows, b.bytes, b.shared ? b.content : segment(b, n, i)});
+      one.buffers.push_back(
+          {b.name, b.shared, b.rows, b.bytes, b.shared ? b.content : Content(segment(b, n, i))});
     return one;
   }
 };
@@ -166,7 +180,7 @@ struct DeviceBag {
   std::uint8_t* raw(const std::string& name) {
     for (std::size_t k = 0; k < tensors.size(); ++k) {
       if (bag.buffers[k].name != name) continue;
-      const auto& content = bag.buffers[k].content;
+      const std::vector<std::uint8_t>& content = bag.buffers[k].content.bytes();
       if (!tensors[k].view())
         tensors[k] = Tensor<std::uint8_t>(context, {1, 1, 1, static_cast<int>(content.size())}, content);
       return tensors[k].view().device_data();
