@@ -131,8 +131,8 @@ TYPED_TEST(MriNewton, ConvergesToTheSamePointOnEveryDeviceAndAsAFirstOrderMethod
   }
 }
 
-// The host looks after every iteration of conjugate gradients, or after some, replayed from recordings, or
-// after more than there are, which are never replayed.
+// The more often the host looks, the shorter are the recordings that are replayed; the first run of each is
+// direct.
 TYPED_TEST(MriNewton, RecordedLaunchesGiveTheBitsOfDirectOnes) {
   using T = TypeParam;
   Random random(seed(1502));
@@ -142,7 +142,7 @@ TYPED_TEST(MriNewton, RecordedLaunchesGiveTheBitsOfDirectOnes) {
       return reconstruct(a, test_device("cpu:2"), "newton", request_of<T>(tolerance<T>, 100, check_every))
           .first;
     };
-    const Solved<T> often = run(1), seldom = run(1000);
+    const Solved<T> often = run(1), seldom = run(24);
     for (const Solved<T>& other : {run(4), seldom}) {
       EXPECT_EQ(other.x, often.x);
       EXPECT_EQ(other.report.iterations, often.report.iterations);
