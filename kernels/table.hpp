@@ -39,6 +39,16 @@ struct ScalarTable {
   void (*distance)(const Stream&, const DistanceArgs&);  // 1r double, 1r float
 };
 
+/// What the Fourier transforms of a CPU do, inside a launch of theirs, with the coefficients of one spectrum
+/// that are in its cache: a pass of Table<T>::spectrum over some of them, and with the sums of all. Null on
+/// CUDA.
+template <class T>
+struct HostPasses {
+  void (*spectrum_range)(const SpectrumArgs<T>&, int image, int coil, int first, int count, T* x,
+                         double* partial);
+  void (*spectrum_finish)(const SpectrumArgs<T>&, int image, int coil, const double* total);
+};
+
 template <class T>
 struct Table {
   // Smoothed total variation. Flops per pixel: isotropic (anisotropic).
@@ -80,11 +90,6 @@ struct Table {
   void (*coil_expand)(const Stream&, const CoilArgs<T>&);              // 2r 1w per coil
   void (*coil_combine)(const Stream&, const CoilArgs<T>&);             // 2r per coil, 1w
   void (*scale_spectra)(const Stream&, const ScaleSpectraArgs<T>&);    // 1r 1w
-  /// The passes of `spectrum` over coefficients of one spectrum that a CPU holds in its cache, and what it
-  /// does with the sums of a spectrum; null on CUDA.
-  void (*spectrum_range)(const SpectrumArgs<T>&, int image, int coil, int first, int count, T* x,
-                         double* partial);
-  void (*spectrum_finish)(const SpectrumArgs<T>&, int image, int coil, const double* total);
 
   // Vectors and Krylov steps.
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w
@@ -110,6 +115,8 @@ struct Table {
 
   // Measurement of arithmetic: 2 fma_chains rounds flops per pixel.
   void (*fma_loop)(const Stream&, const FmaLoopArgs<T>&);  // 1r 1w
+
+  HostPasses<T> host;
 };
 
 /// `overrides`: with the hand-tuned versions of kernels/overrides in place of the generic bodies.

@@ -168,7 +168,7 @@ void add_pdhg_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 35, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 50, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(
@@ -177,6 +177,7 @@ std::vector<Case<T>> kernel_cases() {
        }});
   add_tv_cases(cases);
   add_experts_cases(cases);
+  add_mri_cases(cases);
   add_krylov_cases(cases);
   add_lbfgs_cases(cases);
   add_pdhg_cases(cases);
