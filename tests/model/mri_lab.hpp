@@ -197,4 +197,10 @@ inline std::vector<double> noise_image(const MriProblem& m, double size, Random&
   return x;
 }
 
+inline std::vector<double> noise_batch(const MriProblem& m, double size, Random& random) {
+  std::vector<double> all;
+  for (int i = 0; i < m.n; ++i) append(all, noise_image(m, size, random));
+  return all;
+}
+
 }  // namespace bilevel::testing_support
