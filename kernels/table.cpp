@@ -7,6 +7,10 @@ void fill_tv(Table<T>& table);
 template <class T>
 void fill_experts(Table<T>& table);
 template <class T>
+void fill_joint_tv(Table<T>& table);
+template <class T>
+void fill_spectrum(Table<T>& table);
+template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
@@ -22,6 +26,8 @@ Table<T> filled(bool overrides) {
   Table<T> table{};
   fill_tv(table);
   fill_experts(table);
+  fill_joint_tv(table);
+  fill_spectrum(table);
   fill_krylov(table);
   fill_lbfgs(table);
   fill_probe(table);

@@ -9,10 +9,12 @@
 
 #include "kernels/decision_args.hpp"
 #include "kernels/experts_args.hpp"
+#include "kernels/joint_tv_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
+#include "kernels/spectrum_args.hpp"
 #include "kernels/stream.hpp"
 #include "kernels/tv_args.hpp"
 
@@ -58,6 +60,30 @@ struct Table {
   void (*experts_mixed_forward)(const Stream&, const ExpertsMixedForwardArgs<T>&);  // 1r 1w; 4 passes
   void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
   void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
+
+  // Total variation joint over C components, beside a data term. Words per pixel and component.
+  void (*joint_tv_gradient)(const Stream&, const JointTvGradientArgs<T>&);           // 2r 1w
+  void (*joint_tv_linearise)(const Stream&, const JointTvLineariseArgs<T>&);         // 1r 6w, float pair r
+  void (*joint_tv_hessian)(const Stream&, const JointTvHessianArgs<T>&);             // 7r 1w
+  void (*joint_tv_dual)(const Stream&, const JointTvDualArgs<T>&);                   // 2r, float pair r and w
+  void (*joint_tv_mixed_adjoint)(const Stream&, const JointTvMixedAdjointArgs<T>&);  // 2r
+  void (*joint_tv_mixed_forward)(const Stream&, const JointTvMixedForwardArgs<T>&);  // 2r 1w
+  void (*joint_tv_bound)(const Stream&, const JointTvBoundArgs<T>&);                 // 3r
+  void (*joint_tv_local)(const Stream&, const JointTvLocalArgs<T>&);                 // 1r
+
+  // Fourier coefficients. Complex words per coefficient, w half of one.
+  void (*spectrum)(const Stream&, const SpectrumArgs<T>&);             // gradient, weigh 2r 1w; normal 1r 1w
+  void (*spectrum_mixed)(const Stream&, const SpectrumMixedArgs<T>&);  // 3r, a double w (powers: two)
+  void (*pack)(const Stream&, const PlanesArgs<T>&);                   // 1r 1w
+  void (*unpack)(const Stream&, const PlanesArgs<T>&);                 // 1r 1w
+  void (*coil_expand)(const Stream&, const CoilArgs<T>&);              // 2r 1w per coil
+  void (*coil_combine)(const Stream&, const CoilArgs<T>&);             // 2r per coil, 1w
+  void (*scale_spectra)(const Stream&, const ScaleSpectraArgs<T>&);    // 1r 1w
+  /// The passes of `spectrum` over coefficients of one spectrum that a CPU holds in its cache, and what it
+  /// does with the sums of a spectrum; null on CUDA.
+  void (*spectrum_range)(const SpectrumArgs<T>&, int image, int coil, int first, int count, T* x,
+                         double* partial);
+  void (*spectrum_finish)(const SpectrumArgs<T>&, int image, int coil, const double* total);
 
   // Vectors and Krylov steps.
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w

@@ -3,75 +3,12 @@
 // upper and left neighbours, then (K^T f)(r,c) = -f_x(r,c) + f_x(r,c-1) - f_y(r,c) + f_y(r-1,c) with f zero
 // outside the image.
 
-#include "kernels/error_ball.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/tv_ball.hpp"
 #include "kernels/tv_pixel.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
-
-constexpr int pitch = Block::tile_columns + 2;
-constexpr int halo_size = (Block::tile_rows + 2) * pitch;
-
-/// Scratch of a body that holds `count` tiles with their halo.
-template <class T>
-constexpr int halos(int count) {
-  return count * Block::scratch_size<T>(halo_size);
-}
-
-/// Flux field of a tile: entries (r,c) for r, c >= -1.
-template <class T>
-struct Flux {
-  T* x;
-  T* y;
-  int row0, column0;  // first row and column inside the image: -1, or 0 at its upper and left border
-
-  BILEVEL_HD Flux(Block& block, const Tile& t)
-      : x(block.scratch<T>(halo_size) + pitch + 1),
-        y(block.scratch<T>(halo_size) + pitch + 1),
-        row0(t.row > 0 ? -1 : 0),
-        column0(t.column > 0 ? -1 : 0) {
-    T* fx = x;
-    T* fy = y;
-    if (row0 == 0) block.for_each(-1, 0, -1, t.columns, [=](int r, int c) { fy[r * pitch + c] = T(0); });
-    if (column0 == 0) block.for_each(-1, t.rows, -1, 0, [=](int r, int c) { fx[r * pitch + c] = T(0); });
-  }
-};
-
-template <class T>
-BILEVEL_HD inline T adjoint(const T* fx, const T* fy, int r, int c) {
-  const int e = r * pitch + c;
-  return (fx[e - 1] - fx[e]) + (fy[e - pitch] - fy[e]);
-}
-
-/// Loads v with its halo; returns the address of pixel (0,0) of the tile.
-template <class T>
-BILEVEL_HD inline const T* load(Block& block, const TvModel& m, const T* v, const Tile& t) {
-  T* buffer = block.scratch<T>(halo_size);
-  load_halo(block, v + static_cast<long long>(t.image) * m.height * m.width, m.height, m.width, t, buffer,
-            pitch);
-  return buffer + pitch + 1;
-}
-
-template <class T>
-BILEVEL_HD inline T dx(const T* v, int e) {
-  return v[e + 1] - v[e];
-}
-template <class T>
-BILEVEL_HD inline T dy(const T* v, int e) {
-  return v[e + pitch] - v[e];
-}
-
-/// Address of pixel (0,0) of the tile inside a batch of images.
-template <class T>
-BILEVEL_HD inline T* at(T* batch, const TvModel& m, const Tile& t) {
-  return batch ? batch + (static_cast<long long>(t.image) * m.height + t.row) * m.width + t.column : nullptr;
-}
-/// The same inside one image shared by the batch.
-template <class T>
-BILEVEL_HD inline T* at_shared(T* image, const TvModel& m, const Tile& t) {
-  return image ? image + static_cast<long long>(t.row) * m.width + t.column : nullptr;
-}
 
 template <class T, template <class> class Rho, bool isotropic>
 struct Energy {
@@ -353,25 +290,6 @@ struct Bound {
   static constexpr int scratch = halos<T>(3), resident = 2;
   TvBoundArgs<T> a;
 
-  /// What one component contributes: z2, g2, h2 are the squares of |z|, |Kq|, |Kv|.
-  struct Ball {
-    Rho<T> rho;
-    T nu, radius, alpha, energy, floor, stiffness;
-    bool one_component;
-
-    BILEVEL_HD Sums<sums> operator()(T z2, T g2, T h2) const {
-      const T r = std::sqrt(z2), g = std::sqrt(g2), h = std::sqrt(h2);
-      const T d = pixel_radius(rho, r, radius, energy, alpha);
-      T k, l;
-      rho.profile(z2, d / nu, one_component, k, l);
-      const double w = 1 / double(floor + stiffness * rho.softest(r + d));
-      const double kg = double(k) * g, kh = double(k) * h, ag = double(l) * g, ah = double(l) * h,
-                   khg = kh * g;
-      return {{ag * ag, double(g), khg * khg, ag * h, ah * ah, khg * khg * w, ag * ag * w, kg, kh, kg * w,
-               kh * w, double(l) * w}};
-    }
-  };
-
   BILEVEL_HD static Sums<sums> join(const Sums<sums>& x, const Sums<sums>& y) {
     Sums<sums> s = x;
     for (int k = 0; k < sums - maxima; ++k) s.v[k] += y.v[k];
@@ -384,26 +302,17 @@ struct Bound {
     const T* x = load(block, m, a.x, t);
     const T* q = load(block, m, a.q, t);
     const T* v = a.v ? load(block, m, a.v, t) : q;
-    const double eps = a.epsilon[t.image];
-    const ErrorBall error(eps, a.gradient[t.image], a.mu);
-    const double outward = 1 + 2e-6, inward = 1 - 2e-6;
-    const Ball ball{Rho<T>(m.nu),
-                    T(m.nu),
-                    T(a.row_bound * eps * outward),
-                    T(m.alpha),
-                    T(maximum(error.energy * outward, 1e-36)),
-                    T(0.5 / a.norm2 * inward),
-                    T(0.5 * m.alpha * error.softness * inward),
-                    !isotropic || m.height == 1};
+    const auto ball = TvBall<T, Rho<T>>::around(a, t.image, !isotropic || m.height == 1);
     block.reduce<sums, maxima>(
         0, t.rows, 0, t.columns,
         [=](int r, int c) -> Sums<sums> {
           const int e = r * pitch + c;
           const T zx = dx(x, e), zy = dy(x, e), gx = dx(q, e), gy = dy(q, e), hx = dx(v, e), hy = dy(v, e);
+          double w;
           if constexpr (isotropic)
-            return ball(zx * zx + zy * zy, gx * gx + gy * gy, hx * hx + hy * hy);
+            return ball(zx * zx + zy * zy, gx * gx + gy * gy, hx * hx + hy * hy, w);
           else
-            return join(ball(zx * zx, gx * gx, hx * hx), ball(zy * zy, gy * gy, hy * hy));
+            return join(ball(zx * zx, gx * gx, hx * hx, w), ball(zy * zy, gy * gy, hy * hy, w));
         },
         partial);
   }

@@ -58,6 +58,22 @@ void Fft<T>::inverse_real(Context& context, Complex* in, T* out) const {
 }
 
 template <class T>
+int Fft<T>::spectrum_columns() const {
+  return kind_ == FftKind::complex_to_complex ? shape_.width : shape_.width / 2 + 1;
+}
+template <class T>
+void Fft<T>::filter(Context& context, const T* in, T* out, kernels::SpectrumArgs<T> pass) const {
+  require(context, kind_, "filter");
+  run_filter(context, in, out, pass);
+}
+template <class T>
+void Fft<T>::spectrum(Context& context, const kernels::SpectrumArgs<T>& batch, const T* in,
+                      Complex* out) const {
+  require(context, kind_, "spectrum");
+  run_spectrum(context, batch, in, out);
+}
+
+template <class T>
 std::unique_ptr<Fft<T>> make_fft(Context& context, const FftShape& shape, FftKind kind) {
   if (shape.n < 1 || shape.height < 1 || shape.width < 1)
     throw ShapeError("a Fourier transform of " + shape.str() + " cannot be: give sizes of at least 1.");

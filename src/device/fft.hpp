@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bilevel/core/context.hpp"
+#include "kernels/spectrum_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -23,6 +24,11 @@ struct FftShape {
 };
 
 enum class FftKind { complex_to_complex, real_to_complex };
+
+/// Where coefficient (k,l) of a spectrum stands: at k row + l column.
+struct SpectrumOrder {
+  std::size_t row = 1, column = 1;
+};
 
 /// Planned two-dimensional transforms of a batch of images, UNNORMALISED, with zero frequency first:
 ///   forward  X[k,l] = sum_{p,q} x[p,q] exp(-2 pi i (k p/H + l q/W)),
@@ -64,10 +70,28 @@ class Fft {
   /// counts the columns 0 < l < W/2 twice.
   void inverse_real(Context& context, Complex* in, T* out) const;
 
+  /// Columns that a spectrum stores: W, or W/2+1 of real images.
+  int spectrum_columns() const;
+  /// The order of spectra in filter() and spectrum(): that in which the device has them when a transform
+  /// ends.
+  virtual SpectrumOrder order() const = 0;
+
+  /// out = F^-1 (pass of F in) for the active images, both transforms unnormalised. Images are planes of real
+  /// and imaginary parts [n][2][H][W], or [n][H][W] for the kind real_to_complex, n = images times coils of
+  /// the pass; `out` may be `in`. On a CPU the pass works on columns between their transforms, which spares
+  /// two passes over the spectrum. `pass.x` is not looked at.
+  void filter(Context& context, const T* in, T* out, kernels::SpectrumArgs<T> pass) const;
+  /// Spectra of planar images, in order(), unnormalised: those of the active images on a CPU, else all.
+  void spectrum(Context& context, const kernels::SpectrumArgs<T>& batch, const T* in, Complex* out) const;
+
  protected:
   Fft(Context& context, const FftShape& shape, FftKind kind);
 
  private:
+  virtual void run_filter(Context& context, const T* in, T* out,
+                          const kernels::SpectrumArgs<T>& pass) const = 0;
+  virtual void run_spectrum(Context& context, const kernels::SpectrumArgs<T>& batch, const T* in,
+                            Complex* out) const = 0;
   virtual void run_complex(Context& context, const Complex* in, Complex* out, bool forward) const = 0;
   virtual void run_forward_real(Context& context, const T* in, Complex* out) const = 0;
   virtual void run_inverse_real(Context& context, Complex* in, T* out) const = 0;

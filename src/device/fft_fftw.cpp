@@ -323,6 +323,192 @@ class FftwFft final : public Fft<T> {
     run(context, columns_step(half, cols), rows_step(rows));
   }
 
+  SpectrumOrder order() const override { return {1, height()}; }
+
+  bool is_real() const { return this->kind() == FftKind::real_to_complex; }
+  std::size_t stored() const { return static_cast<std::size_t>(this->spectrum_columns()); }
+
+  /// Rows [begin, end) of planar array `array`, transformed forward into the rows of `x`, row by row.
+  void rows_forward(const Lease& lease, const T* in, std::size_t array, Complex* x, std::size_t begin,
+                    std::size_t end) const {
+    const std::size_t h = height(), w = width();
+    for (std::size_t p = begin; p < end; ++p) {
+      Complex* target = x + p * stored();
+      if (is_real()) {
+        row(lease, const_cast<T*>(in) + (array * h + p) * w, w, target, stored(),
+            [&](T* from, Complex* to) { Library::run_forward_real(row_forward_.get(), from, raw(to)); });
+        continue;
+      }
+      const T *re = in + (2 * array * h + p) * w, *im = re + h * w;
+      T* packed = real(lease.first());
+#pragma GCC ivdep
+      for (std::size_t c = 0; c < w; ++c) {
+        packed[2 * c] = re[c];
+        packed[2 * c + 1] = im[c];
+      }
+      Complex* out = aligned(target) ? target : lease.second();
+      Library::run_complex(row_forward_.get(), raw(lease.first()), raw(out));
+      if (out != target) std::copy_n(out, w, target);
+    }
+  }
+  void rows_inverse(const Lease& lease, Complex* x, std::size_t array, T* out, std::size_t begin,
+                    std::size_t end) const {
+    const std::size_t h = height(), w = width();
+    for (std::size_t p = begin; p < end; ++p) {
+      Complex* source = x + p * stored();
+      if (is_real()) {
+        row(lease, source, stored(), out + (array * h + p) * w, w,
+            [&](Complex* from, T* to) { Library::run_inverse_real(row_inverse_.get(), raw(from), to); });
+        continue;
+      }
+      if (!aligned(source)) source = std::copy_n(source, w, lease.first()) - w;
+      Library::run_complex(row_inverse_.get(), raw(source), raw(lease.second()));
+      const T* packed = real(lease.second());
+      T *re = out + (2 * array * h + p) * w, *im = re + h * w;
+#pragma GCC ivdep
+      for (std::size_t c = 0; c < w; ++c) {
+        re[c] = packed[2 * c];
+        im[c] = packed[2 * c + 1];
+      }
+    }
+  }
+  /// Blocks of columns [begin, end) of `x` gathered and transformed; visit(q, count, lines) gets columns q..
+  /// as lines `stride_` apart.
+  template <class Visit>
+  void columns_forward(const Lease& lease, const Complex* x, std::size_t begin, std::size_t end,
+                       const Visit& visit) const {
+    for (std::size_t q = begin; q < end; q += block) {
+      const std::size_t count = std::min(block, end - q);
+      if (count == block)
+        gather(x + q, stored(), lease.first(), std::integral_constant<std::size_t, block>());
+      else
+        gather(x + q, stored(), lease.first(), count);
+      for (std::size_t c = 0; c < count; ++c)
+        Library::run_complex(column_forward_.get(), raw(lease.first() + c * stride_),
+                             raw(lease.second() + c * stride_));
+      visit(q, count);
+    }
+  }
+
+  /// Job j of the launch works on this image and coil, or on nothing when the image is frozen.
+  static bool locate(const kernels::SpectrumArgs<T>& a, std::int64_t slot, int& image, int& coil) {
+    image = a.active.index[slot / a.shape.coils];
+    coil = static_cast<int>(slot % a.shape.coils);
+    return a.active.mask[image] != 0;
+  }
+
+  /// steps(lease, image, coil, begin, end) in turn over the active spectra: a spectrum a job where that keeps
+  /// the threads busy (it stays in their caches), and otherwise bands, of rows or columns in turn.
+  template <class... Steps>
+  void run_spectra(Context& context, const kernels::SpectrumArgs<T>& a, const Steps&... steps) const {
+    const std::int64_t slots = static_cast<std::int64_t>(a.active.count) * a.shape.coils;
+    if (slots % threads_ == 0 || slots >= 4 * threads_) {
+      for_each_job(context, slots, [&](std::int64_t slot) {
+        int image = 0, coil = 0;
+        if (!locate(a, slot, image, coil)) return;
+        const Lease lease(work_);
+        (steps.body(lease, image, coil, std::size_t{0}, steps.count), ...);
+      });
+      return;
+    }
+    const auto in_bands = [&](const auto& step) {
+      const std::size_t granules = (step.count + step.granule - 1) / step.granule;
+      const std::size_t bands = std::clamp<std::size_t>(step.count * step.points / band_points, 1, granules);
+      for_each_job(context, slots * static_cast<std::int64_t>(bands), [&](std::int64_t job) {
+        int image = 0, coil = 0;
+        if (!locate(a, job / static_cast<std::int64_t>(bands), image, coil)) return;
+        const std::size_t band = static_cast<std::size_t>(job) % bands;
+        const Lease lease(work_);
+        step.body(lease, image, coil, granules * band / bands * step.granule,
+                  std::min(step.count, granules * (band + 1) / bands * step.granule));
+      });
+    };
+    (in_bands(steps), ...);
+  }
+
+  void run_filter(Context& context, const T* in, T* out,
+                  const kernels::SpectrumArgs<T>& pass) const override {
+    constexpr int sums = 3;
+    const std::size_t h = height(), size = h * stored(), spectra = static_cast<std::size_t>(this->shape().n);
+    const bool counted = pass.pass == kernels::SpectrumPass::gradient;
+    Frame frame(context);
+    const View<T> scratch = frame.view<T>({static_cast<int>(spectra), 2, 1, static_cast<int>(size)});
+    auto* x = reinterpret_cast<Complex*>(scratch.device_data());
+    double* partials =
+        counted ? frame.view<double>({static_cast<int>(spectra), 1, static_cast<int>(stored()), sums})
+                      .device_data()
+                : nullptr;
+    const auto array = [&](int image, int coil) {
+      return static_cast<std::size_t>(image) * static_cast<std::size_t>(pass.shape.coils) +
+             static_cast<std::size_t>(coil);
+    };
+    const auto forward = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
+      rows_forward(lease, in, array(image, coil), x + array(image, coil) * size, begin, end);
+    };
+    const auto between = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
+      Complex* spectrum = x + array(image, coil) * size;
+      columns_forward(lease, spectrum, begin, end, [&](std::size_t q, std::size_t count) {
+        for (std::size_t c = 0; c < count; ++c) {
+          double* partial = counted ? partials + (array(image, coil) * stored() + q + c) * sums : nullptr;
+          if (counted) std::fill_n(partial, sums, 0.0);
+          Complex* column = lease.second() + c * stride_;
+          kernel_table<T>(context).spectrum_range(pass, image, coil, static_cast<int>((q + c) * h),
+                                                  static_cast<int>(h), real(column), partial);
+          Library::run_complex(column_inverse_.get(), raw(column), raw(lease.first() + c * stride_));
+        }
+        if (count == block)
+          scatter(lease.first(), spectrum + q, stored(), std::integral_constant<std::size_t, block>());
+        else
+          scatter(lease.first(), spectrum + q, stored(), count);
+      });
+    };
+    const auto inverse = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
+      rows_inverse(lease, x + array(image, coil) * size, array(image, coil), out, begin, end);
+    };
+    call_library(context, "a Fourier transform", [&] {
+      run_spectra(context, pass, rows_step(forward), columns_step(stored(), between), rows_step(inverse));
+      if (counted) finish_sums(context, pass, partials);
+    });
+  }
+  /// Adds the sums of the columns in their order.
+  void finish_sums(Context& context, const kernels::SpectrumArgs<T>& pass, const double* partials) const {
+    constexpr std::size_t sums = 3;
+    for (std::int64_t slot = 0; slot < static_cast<std::int64_t>(pass.active.count) * pass.shape.coils;
+         ++slot) {
+      int image = 0, coil = 0;
+      if (!locate(pass, slot, image, coil)) continue;
+      const double* p =
+          partials + static_cast<std::size_t>(image * pass.shape.coils + coil) * stored() * sums;
+      double total[sums] = {};
+      for (std::size_t e = 0; e < stored() * sums; ++e) total[e % sums] += p[e];
+      kernel_table<T>(context).spectrum_finish(pass, image, coil, total);
+    }
+  }
+
+  void run_spectrum(Context& context, const kernels::SpectrumArgs<T>& batch, const T* in,
+                    Complex* out) const override {
+    const std::size_t h = height(), size = h * stored(), spectra = static_cast<std::size_t>(this->shape().n);
+    Frame frame(context);
+    const View<T> scratch = frame.view<T>({static_cast<int>(spectra), 2, 1, static_cast<int>(size)});
+    auto* x = reinterpret_cast<Complex*>(scratch.device_data());
+    const auto array = [&](int image, int coil) {
+      return static_cast<std::size_t>(image) * static_cast<std::size_t>(batch.shape.coils) +
+             static_cast<std::size_t>(coil);
+    };
+    const auto forward = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
+      rows_forward(lease, in, array(image, coil), x + array(image, coil) * size, begin, end);
+    };
+    const auto store = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
+      columns_forward(
+          lease, x + array(image, coil) * size, begin, end, [&](std::size_t q, std::size_t count) {
+            for (std::size_t c = 0; c < count; ++c)
+              std::copy_n(lease.second() + c * stride_, h, out + array(image, coil) * size + (q + c) * h);
+          });
+    };
+    call_library(context, "a Fourier transform",
+                 [&] { run_spectra(context, batch, rows_step(forward), columns_step(stored(), store)); });
+  }
+
   int threads_;
   std::size_t stride_;
   mutable Workspace<T> work_;
