@@ -114,7 +114,7 @@ class MriBoundLab {
     EXPECT_LE(plain, r.omega_theorem) << "T";
     EXPECT_LE(plain, r.omega_adjoint) << "Q";
     EXPECT_LE(plain, r.omega_directional) << "DL";
-    if (ratios != nullptr) {
+    if (ratios != nullptr && plain > 0 && error > 0) {
       ratios->theorem.add(r.omega_theorem / plain);
       ratios->adjoint.add(r.omega_adjoint / plain);
       ratios->directional.add(r.omega_directional / plain);

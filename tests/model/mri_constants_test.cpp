@@ -209,7 +209,17 @@ class DirectionalCheck {
                    moved = difference_of(block_of(c.mixed_hat, begin, ends[block]), at);
       const double size = block_norm(at, random), floor = 1e-13 * (size + constants.lipschitz * norm(c.x));
       add(7 + part, b.mixed_q[block], norm(multiply_transposed(moved, dq)), floor * norm(dq));
-      if (!b.norm_mixed.empty()) add(9 + part, b.norm_mixed[block], size, 1e-14 * size);
+      // |B~_b^T f| <= norm_mixed |u| / mu for Ahat f = u: the u that is largest, by power iterations
+      Image u = random.normal_vector(dq.size());
+      double gain = 0;
+      for (int k = 0; k < 4; ++k) {
+        u = scaled_to(u, 1);
+        const Image image = multiply_transposed(at, oracle::cholesky_solve(c.hat, u));
+        gain = norm(image);
+        if (!(gain > 0)) break;
+        u = oracle::cholesky_solve(c.hat, oracle::multiply(at, image));
+      }
+      add(9 + part, b.norm_mixed[block], mu * gain, 1e-14 * size);
       const double lipschitz =
           b.mixed_lipschitz.empty() ? constants.mixed_lipschitz[block] : b.mixed_lipschitz[block];
       add(11 + part, lipschitz * c.epsilon, block_norm(moved, random), floor);
