@@ -51,8 +51,9 @@ struct MriRatios {
         adjoint(kind + ", Q / error"),
         directional(kind + ", DL / error"),
         result(kind + ", omega / error"),
-        along(kind + ", bound along / error along") {}
-  RatioRecorder theorem, adjoint, directional, result, along;
+        along(kind + ", bound along / error along"),
+        loss(kind + ", adjoint_error / error of the loss") {}
+  RatioRecorder theorem, adjoint, directional, result, along, loss;
 };
 
 /// One problem with its exact minimisers and hypergradient.
@@ -120,6 +121,7 @@ class MriBoundLab {
       ratios->directional.add(r.omega_directional / plain);
       ratios->result.add(r.omega / error);
     }
+    check_loss(r, ratios);
     if (r.along) {
       const double along = std::abs(r.along->slope - dot(exact, d));
       EXPECT_LE(along, r.along->error) << "along";
@@ -153,6 +155,24 @@ class MriBoundLab {
       square += d * d;
     }
     return static_cast<double>(std::sqrt(square));
+  }
+  /// g(xhat) = g(x) - <q, grad Phi(x)> + |e|^2/(2N), to the bound on its error.
+  void check_loss(const HypergradientResult& r, MriRatios* ratios) {
+    const std::vector<double> at = values();
+    for (int i = 0; i < model().n; ++i) {
+      const auto k = static_cast<std::size_t>(i);
+      long double at_minimiser = 0, at_x = 0, square = 0;  // 2 N times
+      for (std::size_t p = 0; p < unknowns(); ++p) {
+        const long double truth = model().truth(i)[p], xhat = minimisers[k][p], x_p = at[k * unknowns() + p];
+        at_minimiser += (xhat - truth) * (xhat - truth);
+        at_x += (x_p - truth) * (x_p - truth);
+        square += (x_p - xhat) * (x_p - xhat);
+      }
+      const auto error = static_cast<double>(
+          std::abs((at_minimiser - at_x - square) / (2 * model().n) + r.adjoint_product[k]));
+      EXPECT_LE(error, r.adjoint_error[k]) << "loss of image " << i;
+      if (ratios != nullptr && error > 0) ratios->loss.add(r.adjoint_error[k] / error);
+    }
   }
   /// -B^T q at the x and q of the last hypergradient, by the oracle, with the gradient of the penalty.
   std::vector<double> plain_gradient() {

@@ -154,7 +154,7 @@ TYPED_TEST(MriBall, LocalConstantsHoldInside) {
 
 /// Everything at one pair x~, xhat = x~ + e that the directional bounds speak about.
 struct Change {
-  Image x;
+  Image x, e, rise;  ///< rise: change of the gradient from x~ to xhat
   Matrix hat, delta, mixed, mixed_hat;
   double gradient, epsilon;
 };
@@ -169,7 +169,10 @@ Change change_at(const MriProblem& m, const Image& xhat, const Matrix& hat, cons
   c.delta = difference_of(hat, oracle::hessian(m, c.x));
   c.mixed = oracle::mixed_matrix(m, m.data(0), c.x);
   c.mixed_hat = mixed_hat;
-  c.gradient = norm(oracle::gradient(m, m.data(0), c.x)) * (1 + 1e-12);
+  const Image gradient = oracle::gradient(m, m.data(0), c.x);
+  c.gradient = norm(gradient) * (1 + 1e-12);
+  c.e = add_scaled(xhat, -1, c.x);
+  c.rise = add_scaled(oracle::gradient(m, m.data(0), xhat), -1, gradient);
   c.epsilon = distance(xhat, c.x) * (1 + 1e-12);
   return c;
 }
@@ -181,10 +184,11 @@ class DirectionalCheck {
     for (const char* name :
          {"hessian_vq", "hessian_q", "hessian_v", "energy_v, f of first order", "energy_q energy_v",
           "energy_mixed sampling", "energy_mixed scalars", "mixed_q sampling", "mixed_q scalars",
-          "norm_mixed sampling", "norm_mixed scalars", "mixed_lipschitz sampling", "mixed_lipschitz scalars"})
+          "norm_mixed sampling", "norm_mixed scalars", "mixed_lipschitz sampling", "mixed_lipschitz scalars",
+          "hessian_qe"})
       recorders_.push_back(std::make_unique<RatioRecorder>(std::string(name) + ", bound/measured"));
   }
-  static constexpr std::size_t statements = 13;
+  static constexpr std::size_t statements = 14;
 
   /// The smallest ratio of every statement, infinite where rounding hides the change.
   std::vector<double> operator()(const Change& c, const DirectionalBound& b,
@@ -202,6 +206,9 @@ class DirectionalCheck {
         noise * norm(change_v) / mu + unit * norm(dv) * norm(f2));
     add(3, b.energy_v * norm(change_v) / mu, std::abs(dot(f1, change_v)),
         unit * norm(dv) * norm(change_v) / mu);
+    // A~ e = Ahat e - dA e
+    const Image straight = add_scaled(oracle::multiply(c.hat, c.e), -1, oracle::multiply(c.delta, c.e));
+    add(13, b.hessian_qe, std::abs(dot(dq, c.rise) - dot(dq, straight)), noise * norm(c.e));
     std::size_t begin = 0;
     for (std::size_t block = 0; block < ends.size(); begin = ends[block++]) {
       const std::size_t part = block == 0 ? 0 : 1;
