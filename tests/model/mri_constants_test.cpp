@@ -84,7 +84,7 @@ TEST(MriCurvature, SharpWithoutRegulariser) {
   for (const bool complex_image : {false, true}) {
     MriProblem shape = mri_shape(1, 5, 4);
     shape.complex_image = complex_image;
-    shape.alpha = 1e-9;
+    shape.alpha = 1e-13;
     shape.nu = 1;
     MriLab<double> lab(oracle::random_mri(shape, 0.1, random));
     const Curvature c = lab.energy().curvature();

@@ -17,6 +17,12 @@ template <class T>
 class MriLab {
  public:
   explicit MriLab(const MriProblem& problem, const std::string& device = test_device("cpu:2"))
+      : MriLab(problem, parameters_of(problem), device) {
+    energy_.bind(problem_.theta());
+  }
+  /// Another layout of theta, at its initial values.
+  MriLab(const MriProblem& problem, const Parameters& parameters,
+         const std::string& device = test_device("cpu:2"))
       : problem_(bound_problem<T>(problem)),
         n_(problem_.n),
         shape_(shape_of(problem_)),
@@ -25,7 +31,7 @@ class MriLab {
         frame_(context_),
         active_(context_, frame_, n_),
         energy_(context_, shape_, complex_of<T>(problem_.y, static_cast<std::size_t>(problem_.pixels())),
-                pattern_of(problem_), parameters_of(problem_), potential_of(problem_), maps_.maps()),
+                pattern_of(problem_), parameters, potential_of(problem_), maps_.maps()),
         x_(frame_.view<T>(shape_)),
         p_(frame_.view<T>(shape_)),
         out_(frame_.view<T>(shape_)),
@@ -35,9 +41,7 @@ class MriLab {
         sums_(frame_.view<double>(
             {std::max({energy_.mixed_sums(), energy_.bound_sums(), energy_.local_sums(), 3}), n_, 1, 1})),
         epsilon_(frame_.view<double>({n_, 1, 1, 1})),
-        gradient_(frame_.view<double>({n_, 1, 1, 1})) {
-    energy_.bind(problem_.theta());
-  }
+        gradient_(frame_.view<double>({n_, 1, 1, 1})) {}
 
   /// The oracle's problem at exactly the theta and the data that the energy is bound to.
   const MriProblem& problem() const { return problem_; }

@@ -79,6 +79,7 @@ MriProblem random_mri(MriProblem shape, double sigma, Random& random) {
       const bool direct = shape.map == SamplingMap::direct;
       shape.sampling.push_back(direct ? std::clamp(1.4 * s - 0.2, 0.0, 1.0) : 0.05 + 0.8 * s);
     }
+    shape.sampling[0] = std::max(shape.sampling[0], 0.25);  // some data
   }
   if (shape.coils > 0 && shape.maps.empty()) shape.maps = random_maps(shape.coils, shape.h, shape.w, random);
   if (shape.x_true.empty()) {
