@@ -142,6 +142,25 @@ TYPED_TEST(FourierOperator, IsTheSumOfTheDefinition) {
   for (const RatioRecorder* r : {&forward, &back, &normal}) EXPECT_LT(r->maximum(), 1);
 }
 
+/// What certificates assume of a transform of n points, 10 log2(n) units (mathematics.md section 6.3), for
+/// the sizes that transforms treat worst.
+TYPED_TEST(FourierOperator, RoundingOfOneTransform) {
+  Random random(seed(2005));
+  RatioRecorder ratios("error of F x / (10 u log2 n |x|)");
+  std::vector<std::pair<int, int>> sizes = {{7, 11}, {13, 2}, {1, 31}};
+  if (!on_cuda()) sizes.insert(sizes.end(), {{1, 997}, {101, 103}, {64, 64}, {61, 122}});
+  for (const auto& [h, w] : sizes)
+    for (const bool complex_image : {false, true}) {
+      MriProblem m = mri_shape(1, h, w);
+      m.complex_image = complex_image;
+      OperatorLab<TypeParam> lab(m, std::vector<double>(static_cast<std::size_t>(m.pixels()), 1.0));
+      const Image x = representable<TypeParam>(random.normal_vector(static_cast<std::size_t>(m.unknowns())));
+      ratios.add(distance(lab.apply(x), oracle::encode(m, x)) /
+                 (10 * unit_roundoff<TypeParam> * std::log2(m.pixels()) * norm(x)));
+    }
+  EXPECT_LT(ratios.maximum(), 1);
+}
+
 TYPED_TEST(FourierOperator, AdjointAndNormal) {
   Random random(seed(2002));
   RatioRecorder gap("|<E x, z> - <x, E* z>| / (u stages |E| |x| |z|)"),
