@@ -61,7 +61,9 @@ TEST(MriHypergradient, MatchesDifferencesOfTheLoss) {
     const HypergradientResult r = lab.check(lab.solve(1e-11), asking(1e-11), {}, nullptr);
     const std::vector<double> d = scaled_to(random.normal_vector(r.z.size()), 1);
     const auto f = [&](double t) { return loss_at(lab.model(), add_scaled(lab.theta(), t, d)); };
-    const double h = 5e-4, slope = (f(-2 * h) - 8 * f(-h) + 8 * f(h) - f(2 * h)) / (12 * h);
+    // the second derivative of f jumps where a difference passes nu of huber_c2
+    const double h = lab.model().potential == oracle::Potential::huber_c2 ? 2e-5 : 5e-4,
+                 slope = (f(-2 * h) - 8 * f(-h) + 8 * f(h) - f(2 * h)) / (12 * h);
     EXPECT_NEAR(slope, dot(r.z, d), 1e-6 * norm(r.z));
   }
 }

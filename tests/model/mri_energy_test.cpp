@@ -227,7 +227,7 @@ TYPED_TEST(MriOracle, MixedProducts) {
                   out = image_of(forward.out, lab.unknowns(), i);
       const double near = tolerance(m, xi, unit_roundoff<TypeParam>);
       const Image want_out = oracle::mixed_forward(m, yi, xi, d);
-      EXPECT_LE(distance(own, want), 2 * near * norm(want));
+      EXPECT_LE(distance(own, want), 2 * near * (norm(want) + norm(want_out) / norm(d) * norm(qi)));
       EXPECT_LE(distance(out, want_out), 2 * near * norm(want_out));
       EXPECT_LT(relative_difference(std::sqrt(forward.norm2[static_cast<std::size_t>(i)]), norm(out)), 1e-6);
       gap.add(std::abs(dot(out, qi) - dot(own, d)) / (near * norm(want_out) * norm(qi)));
