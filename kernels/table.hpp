@@ -12,6 +12,7 @@
 #include "kernels/joint_tv_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
+#include "kernels/pdhg_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "kernels/spectrum_args.hpp"
@@ -89,6 +90,8 @@ struct Table {
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w
   void (*fista_step)(const Stream&, const MomentumArgs<T>&);             // 3r 2w: x is the extrapolated point
   void (*guarded_step)(const Stream&, const GuardedArgs<T>&);            // 3r 2w
+  void (*restart_step)(const Stream&, const RestartStepArgs<T>&);        // 3r 2w
+  void (*restart)(const Stream&, const RestartArgs<T>&);                 // 1r 1w where an image starts anew
   void (*cg_start)(const Stream&, const CgStartArgs<T>&);                // 2r 3w
   void (*cg_update)(const Stream&, const CgUpdateArgs<T>&);              // 5r 2w
   void (*cg_direction)(const Stream&, const CgDirectionArgs<T>&);        // 3r 1w
@@ -100,6 +103,10 @@ struct Table {
   void (*lbfgs_update)(const Stream&, const LbfgsUpdateArgs<T>&);        // 4r 4w, then 2r per pair
   void (*lbfgs_direction)(const Stream&, const LbfgsDirectionArgs<T>&);  // 1r 1w, then 2r per pair
   void (*fill)(const Stream&, T* target, std::size_t size, T value);     // 1w
+
+  // Primal-dual hybrid gradient on smoothed total variation, per component of an image.
+  void (*pdhg_dual)(const Stream&, const PdhgDualArgs<T>&);      // 3r 2w
+  void (*pdhg_primal)(const Stream&, const PdhgPrimalArgs<T>&);  // 4r 2w (5r masked)
 
   // Measurement of arithmetic: 2 fma_chains rounds flops per pixel.
   void (*fma_loop)(const Stream&, const FmaLoopArgs<T>&);  // 1r 1w

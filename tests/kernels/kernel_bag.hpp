@@ -82,6 +82,9 @@ Bag make_bag(int n, int height, int width, Random& random) {
       pairs.push_back(static_cast<T>(random.normal()));
     add(name, kernels::lbfgs_memory, size * sizeof(T), bytes_of(pairs));
   }
+  std::vector<T> pairs_of_planes;
+  for (std::size_t e = 0; e < 8 * all; ++e) pairs_of_planes.push_back(static_cast<T>(random.normal()));
+  add("planes", 4, 2 * size * sizeof(T), bytes_of(pairs_of_planes));
   std::vector<T> weights, sampling;
   for (std::size_t e = 0; e < 4 * all; ++e) weights.push_back(static_cast<T>(random.uniform(0.1, 1)));
   add("weights", 4, size * sizeof(T), bytes_of(weights));
@@ -155,6 +158,10 @@ struct DeviceBag {
   T* image(const std::string& name) { return reinterpret_cast<T*>(raw(name)); }
   T* weight(int row) {
     return image("weights") + static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
+  }
+  /// Images of two components.
+  T* planes(int row) {
+    return image("planes") + static_cast<std::size_t>(2 * row) * static_cast<std::size_t>(n) * size;
   }
   float* dual(int row) {
     return reinterpret_cast<float*>(raw("dual")) +

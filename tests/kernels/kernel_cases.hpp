@@ -85,6 +85,14 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
   cases.push_back({"guarded_step", false, [=](B& b) {
                      b.table().guarded_step(b.stream(), {momentum(b), 0.2, 0.4, b.scalar(0)});
                    }});
+  cases.push_back({"restart_step", false, [=](B& b) {
+                     b.table().restart_step(b.stream(), {b.active, b.size, b.image("x"), b.image("previous"),
+                                                         b.image("out"), 0.3, 0.1, b.scalar(0), b.scalar(1)});
+                   }});
+  cases.push_back(
+      {"restart", false, [=](B& b) {
+         b.table().restart(b.stream(), {b.active, b.size, b.image("x"), b.image("previous"), b.scalar(0)});
+       }});
   for (const bool jacobi : {false, true}) {
     const auto inverse = [jacobi](B& b) { return jacobi ? b.weight(0) : nullptr; };
     cases.push_back({"cg_start", false, [=](B& b) {
@@ -142,6 +150,39 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
                          {b.active, b.size, b.n, b.image("q"), b.image("s_pairs"), b.image("y_pairs"),
                           b.image("out"), 0.5, b.states(), b.flag(0), b.flag(1)});
                    }});
+}
+
+template <class T>
+void add_pdhg_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
+  using B = DeviceBag<T>;
+  for (const int components : {1, 2}) {
+    const auto array = [components](B& b, int k) { return components == 1 ? b.weight(k) : b.planes(k); };
+    for (int kind = 0; kind < 4; ++kind) {
+      const kernels::TvModel m{height, width, static_cast<kernels::Potential>(kind % 2), kind < 2, 0.3,
+                               0.05,   0.01};
+      for (const double inverse_step : {0.0, 0.7})
+        cases.push_back({"pdhg_dual", false, [=](B& b) {
+                           b.table().pdhg_dual(b.stream(), {m, b.active, components, array(b, 0),
+                                                            inverse_step, array(b, 1), array(b, 2)});
+                         }});
+    }
+    for (const bool masked : {false, true})
+      cases.push_back({"pdhg_primal", false, [=](B& b) {
+                         b.table().pdhg_primal(b.stream(), {{height, width, {}, true, 0.3, 0.05, 0.01},
+                                                            b.active,
+                                                            components,
+                                                            array(b, 0),
+                                                            array(b, 1),
+                                                            components == 1 ? b.image("y") : b.maps(),
+                                                            masked ? b.image("sampling") : nullptr,
+                                                            1,
+                                                            1,
+                                                            0.3,
+                                                            0.9,
+                                                            array(b, 2),
+                                                            array(b, 3)});
+                       }});
+  }
 }
 
 template <class T>
@@ -213,12 +254,13 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 /// case.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) == 31 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) == 35 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_tv_cases(cases, height, width);
   add_experts_cases(cases, height, width);
   add_vector_cases(cases);
+  add_pdhg_cases(cases, height, width);
   add_decision_cases(cases);
   add_precision_cases(cases);
   return cases;
