@@ -52,8 +52,9 @@ struct MriRatios {
         directional(kind + ", DL / error"),
         result(kind + ", omega / error"),
         along(kind + ", bound along / error along"),
-        loss(kind + ", adjoint_error / error of the loss") {}
-  RatioRecorder theorem, adjoint, directional, result, along, loss;
+        loss(kind + ", adjoint_error / error of the loss"),
+        enclosure(kind + ", width of the plain enclosure of f / with the adjoint") {}
+  RatioRecorder theorem, adjoint, directional, result, along, loss, enclosure;
 };
 
 /// One problem with its exact minimisers and hypergradient.
@@ -121,7 +122,7 @@ class MriBoundLab {
       ratios->directional.add(r.omega_directional / plain);
       ratios->result.add(r.omega / error);
     }
-    check_loss(r, ratios);
+    check_loss(r, epsilon, ratios);
     if (r.along) {
       const double along = std::abs(r.along->slope - dot(exact, d));
       EXPECT_LE(along, r.along->error) << "along";
@@ -156,9 +157,11 @@ class MriBoundLab {
     }
     return static_cast<double>(std::sqrt(square));
   }
-  /// g(xhat) = g(x) - <q, grad Phi(x)> + |e|^2/(2N), to the bound on its error.
-  void check_loss(const HypergradientResult& r, MriRatios* ratios) {
+  /// g(xhat) = g(x) - <q, grad Phi(x)> + |e|^2/(2N), to the bound on its error, and the enclosures of f.
+  void check_loss(const HypergradientResult& r, const std::vector<double>& epsilon, MriRatios* ratios) {
     const std::vector<double> at = values();
+    std::vector<double> distances;
+    double loss = oracle::penalty(model());
     for (int i = 0; i < model().n; ++i) {
       const auto k = static_cast<std::size_t>(i);
       long double at_minimiser = 0, at_x = 0, square = 0;  // 2 N times
@@ -168,12 +171,27 @@ class MriBoundLab {
         at_x += (x_p - truth) * (x_p - truth);
         square += (x_p - xhat) * (x_p - xhat);
       }
+      distances.push_back(static_cast<double>(std::sqrt(at_x)));
+      loss += static_cast<double>(at_minimiser) / (2 * model().n);
       const auto error = static_cast<double>(
           std::abs((at_minimiser - at_x - square) / (2 * model().n) + r.adjoint_product[k]));
       const auto rounding = static_cast<double>(1e-18L * (at_minimiser + at_x));  // of the exact minimiser
       EXPECT_LE(error, r.adjoint_error[k] + rounding) << "loss of image " << i;
       if (ratios != nullptr && error > rounding) ratios->loss.add(r.adjoint_error[k] / error);
     }
+    const double penalty = oracle::penalty(model()), slack = 1e-14 * (1 + std::abs(loss));
+    const LossEnclosure plain = enclose_loss(distances, epsilon, penalty),
+                        sharp = enclose_loss(distances, epsilon, r.adjoint_product, r.adjoint_error, penalty);
+    for (const LossEnclosure& e : {plain, sharp}) {
+      EXPECT_LE(e.lower, loss + slack);
+      EXPECT_GE(e.upper, loss - slack);
+    }
+    EXPECT_GE(sharp.value, sharp.lower);
+    EXPECT_LE(sharp.value, sharp.upper);
+    EXPECT_GE(sharp.lower, plain.lower - slack);
+    EXPECT_LE(sharp.upper, plain.upper + slack);
+    if (ratios != nullptr && sharp.upper > sharp.lower)
+      ratios->enclosure.add((plain.upper - plain.lower) / (sharp.upper - sharp.lower));
   }
   /// -B^T q at the x and q of the last hypergradient, by the oracle, with the gradient of the penalty.
   std::vector<double> plain_gradient() {
