@@ -343,7 +343,7 @@ void MriEnergy<T>::mixed_forward(Context& context, const Active& active, View<co
 
 template <class T>
 int MriEnergy<T>::bound_sums() const {
-  return tv_sums + (impl_->sampling_entry < 0 ? 0 : 2 * static_cast<int>(impl_->fourier.rows()));
+  return tv_sums + (impl_->sampling_entry < 0 ? 0 : 1 + 2 * static_cast<int>(impl_->fourier.rows()));
 }
 
 template <class T>
@@ -357,16 +357,19 @@ void MriEnergy<T>::directional_sums(Context& context, const Active& active, View
       stream_of(context),
       {m.model(), m.shape().c, active, data(x), data(q), v ? data(v) : nullptr, ball.epsilon.device_data(),
        ball.gradient.device_data(), c.mu, c.row_norm, c.norm2, out, n});
-  if (m.sampling_entry >= 0)
-    m.fourier.mixed(context, active, x, q, m.y, true,
-                    {out + tv_sums * n, {2 * static_cast<int>(m.fourier.rows()), n, 1, 1}});
+  if (m.sampling_entry < 0) return;
+  copy<double>(context, ball.gradient, {out + tv_sums * n, {n, 1, 1, 1}});
+  m.fourier.mixed(context, active, x, q, m.y, true,
+                  {out + (tv_sums + 1) * n, {2 * static_cast<int>(m.fourier.rows()), n, 1, 1}});
 }
 
 /// The bounds of alpha, nu and xi are those of total variation. For the sampling, with R_j = sum_c |(E x -
 /// y)_j|^2, Q_j = sum_c |(E q)_j|^2 and the norm |f|_P^2 = sum_j w_j sum_c |(E f)_j|^2 + xi |f|^2 <= <f, A
 /// f>: what is bounded by a column norm of diag(dw) sqrt(R) times |E f| is also bounded by the one of
 /// sqrt(R/(w + xi/power)) times |f|_P, and |f|_P <= sqrt(mu) times the bound on |f|, because both come from
-/// A f = u with |u| <= mu |f|_bound. The smaller of the two, as a factor of |f|.
+/// A f = u with |u| <= mu |f|_bound. The smaller of the two, as a factor of |f|. Likewise |e|_P^2 <= <e, Abar
+/// e>
+/// <= |grad Phi(x~)| epsilon.
 template <class T>
 DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int image, double epsilon,
                                            double norm_q, double norm_v) const {
@@ -407,20 +410,25 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
       psi, m.value.alpha / m.value.nu * bound_nu * std::sqrt(c.norm2 * pixels), std::sqrt(s[first + 2])};
   for (std::size_t j = 0; j < parameters();) {
     if (static_cast<int>(j) == m.sampling_entry) {
-      const auto rows = sums.subspan(static_cast<std::size_t>(tv_sums) * n);
+      const double gradient = sums[static_cast<std::size_t>(tv_sums) * n + i];
+      const auto rows = sums.subspan(static_cast<std::size_t>(tv_sums + 1) * n);
       const std::vector<double> r2 = m.fourier.to_frequencies(rows, i),
                                 q2 = m.fourier.to_frequencies(rows.subspan(m.fourier.rows() * n), i);
       const double share = m.value.xi / m.fourier.most_coil_power(), root = std::sqrt(c.mu);
       const double plain_r = m.pattern.norm_bound(m.s, r2), plain_q = m.pattern.norm_bound(m.s, q2);
       double norm_r = 0;
       for (double e : r2) norm_r += e;
-      const double transform = m.transform() * unit;
-      push(slack * std::min(power * plain_r, root * m.pattern.norm_bound(m.s, r2, share)),
-           m.fourier.most_coil_power() * m.pattern.slope_bound(m.s),
-           slack * epsilon * std::min(power * plain_q, root * m.pattern.norm_bound(m.s, q2, share)),
-           std::numeric_limits<double>::infinity(),
-           plain_r * transform * power * norm_q +
-               plain_q * (transform + 4 * unit) * (std::sqrt(norm_r) + m.data_norm[i]));
+      // rounding of E x - y and of E q, and |dw d| <= slope |d|
+      const double transform = m.transform() * unit, slope = m.pattern.slope_bound(m.s);
+      const double off_r = (transform + 4 * unit) * (std::sqrt(norm_r) + m.data_norm[i]),
+                   off_q = transform * power * norm_q;
+      push(slack * std::min(power * plain_r, root * m.pattern.norm_bound(m.s, r2, share)) +
+               power * slope * off_r,
+           m.fourier.most_coil_power() * slope,
+           slack * std::min(epsilon * power * plain_q,
+                            std::sqrt(gradient * epsilon) * m.pattern.norm_bound(m.s, q2, share)) +
+               epsilon * power * slope * off_q,
+           std::numeric_limits<double>::infinity(), (plain_r + slope * off_r) * off_q + plain_q * off_r);
       j += m.groups();
       continue;
     }
