@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <string>
+#include <type_traits>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/atomic_file.hpp"
@@ -21,7 +23,8 @@ constexpr std::string_view kMagic = "\x93NUMPY";
 
 struct NpyHeader {
   char kind = 0;
-  int size = 0;
+  int size = 0;   ///< of a value in bytes
+  int parts = 1;  ///< numbers a value consists of
   bool big_endian = false;
   bool fortran = false;
   std::vector<std::size_t> shape;
@@ -124,18 +127,23 @@ class HeaderParser {
   void parse_type(NpyHeader& header) {
     const std::string_view type = quoted();
     const std::string shown = printable(type);
-    if (type.size() != 3 || std::string_view("<>|=").find(type[0]) == std::string_view::npos) {
+    if (type.size() < 3 || type.size() > 4 ||
+        std::string_view("<>|=").find(type[0]) == std::string_view::npos) {
       fail("the type '" + shown + "' is not supported");
     }
     header.kind = type[1];
-    header.size = type[2] - '0';
-    const std::string_view sizes = header.kind == 'b'                         ? "1"
-                                   : header.kind == 'f'                       ? "248"
-                                   : header.kind == 'i' || header.kind == 'u' ? "1248"
+    const std::string_view sizes = header.kind == 'b'                         ? " 1 "
+                                   : header.kind == 'f'                       ? " 2 4 8 "
+                                   : header.kind == 'i' || header.kind == 'u' ? " 1 2 4 8 "
+                                   : header.kind == 'c'                       ? " 8 16 "
                                                                               : "";
-    if (sizes.find(type[2]) == std::string_view::npos || (type[0] == '|' && header.size > 1)) {
-      fail("the type '" + shown + "' is not supported; use bool, integers, f2, f4 or f8");
+    const std::string digits(type.substr(2));
+    const bool known = sizes.find(" " + digits + " ") != std::string_view::npos;
+    if (known) header.size = std::stoi(digits);
+    if (!known || (type[0] == '|' && header.size > 1)) {
+      fail("the type '" + shown + "' is not supported; use bool, integers, f2, f4, f8, c8 or c16");
     }
+    header.parts = header.kind == 'c' ? 2 : 1;
     header.big_endian = type[0] == '>' || (type[0] == '=' && std::endian::native == std::endian::big);
   }
 
@@ -194,29 +202,38 @@ double half_to_double(std::uint64_t bits) {
   return (bits >> 15) != 0 ? -value : value;
 }
 
-double decode_value(const unsigned char* at, const NpyHeader& header) {
-  const std::uint64_t bits = load_integer(at, header.size, header.big_endian);
+double decode_number(const unsigned char* at, const NpyHeader& header) {
+  const int size = header.size / header.parts;
+  const std::uint64_t bits = load_integer(at, size, header.big_endian);
   switch (header.kind) {
     case 'b':
       return bits != 0 ? 1.0 : 0.0;
     case 'u':
       return static_cast<double>(bits);
     case 'i': {
-      const int unused = 64 - 8 * header.size;
+      const int unused = 64 - 8 * size;
       return static_cast<double>(static_cast<std::int64_t>(bits << unused) >> unused);
     }
     default:
-      if (header.size == 8) return std::bit_cast<double>(bits);
-      if (header.size == 4)
-        return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
+      if (size == 8) return std::bit_cast<double>(bits);
+      if (size == 4) return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
       return half_to_double(bits);
   }
 }
 
-void decode_values(const unsigned char* data, const NpyHeader& header, std::vector<double>& values) {
+void decode_value(const unsigned char* at, const NpyHeader& header, double& value) {
+  value = decode_number(at, header);
+}
+
+void decode_value(const unsigned char* at, const NpyHeader& header, std::complex<double>& value) {
+  value = {decode_number(at, header), header.parts == 2 ? decode_number(at + header.size / 2, header) : 0.0};
+}
+
+template <typename T>
+void decode_values(const unsigned char* data, const NpyHeader& header, std::vector<T>& values) {
   const std::size_t dimensions = header.shape.size();
   if (!header.fortran || dimensions < 2) {
-    for (std::size_t k = 0; k < values.size(); ++k) values[k] = decode_value(data + k * header.size, header);
+    for (std::size_t k = 0; k < values.size(); ++k) decode_value(data + k * header.size, header, values[k]);
     return;
   }
   std::vector<std::size_t> stride(dimensions, 1);
@@ -225,7 +242,7 @@ void decode_values(const unsigned char* data, const NpyHeader& header, std::vect
   std::vector<std::size_t> index(dimensions, 0);
   std::size_t to = 0;
   for (std::size_t k = 0; k < values.size(); ++k) {
-    values[to] = decode_value(data + k * header.size, header);
+    decode_value(data + k * header.size, header, values[to]);
     for (std::size_t d = 0; d < dimensions; ++d) {
       to += stride[d];
       if (++index[d] < header.shape[d]) break;
@@ -234,6 +251,21 @@ void decode_values(const unsigned char* data, const NpyHeader& header, std::vect
     }
   }
 }
+
+template <typename T>
+std::vector<T> decode_all(const std::string& name, const NpyHeader& header, const std::string& bytes) {
+  std::vector<T> values;
+  try {
+    values.resize(checked_count(name, header, bytes.size()));
+  } catch (const std::bad_alloc&) {
+    throw IoError(name, "the array does not fit in memory");
+  }
+  decode_values(as_bytes(bytes) + header.data_offset, header, values);
+  return values;
+}
+
+template <typename T>
+constexpr char kKind = std::is_floating_point_v<T> ? 'f' : 'c';
 
 template <typename T>
 void write_typed(const std::filesystem::path& path, std::span<const std::size_t> shape,
@@ -253,7 +285,7 @@ void write_typed(const std::filesystem::path& path, std::span<const std::size_t>
                      std::to_string(values.size()) + " values");
   }
   const char order = std::endian::native == std::endian::little ? '<' : '>';
-  std::string header = std::string("{'descr': '") + order + "f" + std::to_string(sizeof(T)) +
+  std::string header = std::string("{'descr': '") + order + kKind<T> + std::to_string(sizeof(T)) +
                        "', 'fortran_order': False, 'shape': (" + extents + "), }";
   header.append(63 - (10 + header.size()) % 64, ' ');  // data begin at a multiple of 64
   header += '\n';
@@ -268,14 +300,16 @@ void write_typed(const std::filesystem::path& path, std::span<const std::size_t>
 
 TypedArray decode_npy(const std::string& name, const std::string& bytes) {
   const NpyHeader header = parse_header(name, bytes);
-  TypedArray result{header.kind, header.size, {header.shape, {}}};
-  try {
-    result.array.values.resize(checked_count(name, header, bytes.size()));
-  } catch (const std::bad_alloc&) {
-    throw IoError(name, "the array does not fit in memory");
+  if (header.kind == 'c') {
+    throw IoError(name, "the type 'c" + std::to_string(header.size) +
+                            "' is not supported where real numbers are needed");
   }
-  decode_values(as_bytes(bytes) + header.data_offset, header, result.array.values);
-  return result;
+  return {header.kind, header.size, {header.shape, decode_all<double>(name, header, bytes)}};
+}
+
+TypedComplexArray decode_complex_npy(const std::string& name, const std::string& bytes) {
+  const NpyHeader header = parse_header(name, bytes);
+  return {header.kind, header.size, {header.shape, decode_all<std::complex<double>>(name, header, bytes)}};
 }
 
 }  // namespace io_detail
@@ -289,8 +323,22 @@ void write_npy(const std::filesystem::path& path, std::span<const std::size_t> s
   io_detail::write_typed(path, shape, values);
 }
 
+ComplexArray read_complex_npy(const std::filesystem::path& path) {
+  return io_detail::decode_complex_npy(path.string(), io_detail::read_file(path)).array;
+}
+
 void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                std::span<const float> values) {
+  io_detail::write_typed(path, shape, values);
+}
+
+void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+               std::span<const std::complex<double>> values) {
+  io_detail::write_typed(path, shape, values);
+}
+
+void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+               std::span<const std::complex<float>> values) {
   io_detail::write_typed(path, shape, values);
 }
 

@@ -16,8 +16,16 @@ struct TypedArray {
   Array array;
 };
 
-/// Decodes the bytes of a `.npy` file; `name` is used in messages. Throws IoError.
+/// The same with the kind 'c' as well; `size` is that of the whole value.
+struct TypedComplexArray {
+  char kind = 'c';
+  int size = 16;
+  ComplexArray array;
+};
+
+/// Decode the bytes of a `.npy` file; `name` is used in messages. Throw IoError; decode_npy also for 'c'.
 TypedArray decode_npy(const std::string& name, const std::string& bytes);
+TypedComplexArray decode_complex_npy(const std::string& name, const std::string& bytes);
 
 }  // namespace io_detail
 }  // namespace v0

@@ -40,12 +40,12 @@ long=$(longer_than '\.(cpp|cu)$' 700)
 outside=$(select_files '^(include|src|kernels|apps|cmake|CMakeLists.txt|README.md)' | xargs -d '\n' grep -nF '../shared' -- || true)
 [[ -z $outside ]] || complain "../shared is named outside tests/ and .ci/:" "$outside"
 
-# Library code, comments removed: nothing printed, no process ended.
+# Library code, comments removed: nothing printed, no process ended but the child in which files are read.
 printing='(^|[^A-Za-z0-9_])(v?f?printf|f?puts|f?putchar|putc|perror|exit|_exit|_Exit|quick_exit|abort|terminate)[[:space:]]*\('
 streams='std::(cout|cerr|clog)|#[[:space:]]*include[[:space:]]*<iostream>'
 loud=$(select_files '^(include|src|kernels)/.*\.(cpp|hpp|cu|cuh)$' | while read -r f; do
   sed 's|//.*||' "$f" | grep -nE "$printing|$streams" | sed "s|^|$f:|" || true
-done)
+done | grep -v '^src/io/child_process\.cpp:[0-9]*: *::_exit(0);$' || true)
 [[ -z $loud ]] || complain "library sources print, exit or abort:" "$loud"
 
 ((failed)) || echo "${#files[@]} files: top level, sizes and library rules hold."

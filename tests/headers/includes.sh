@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Public headers include standard headers (<name>, without folder or extension) and "bilevel/..." and nothing else,
-# and do not name the types of CUDA, cuFFT, cuBLAS, FFTW or JSON libraries.
+# and do not name the types of CUDA, cuFFT, cuBLAS, FFTW, JSON, HDF5, ISMRMRD or NIfTI libraries.
 # Usage: includes.sh INCLUDE_FOLDER...
 set -euo pipefail
 
@@ -14,7 +14,7 @@ if grep -nHE '^[[:space:]]*#[[:space:]]*include' "${headers[@]}" |
   echo "FAILED: the includes above are neither standard headers nor \"bilevel/...\"."
   failed=1
 fi
-if grep -nHE '__global__|__device__|\b(cuda[A-Z]|cufft|cublas|fftwf?_|cblas_|thrust::|cub::|nlohmann|CLI::|png_|TIFF[A-Z])' \
+if grep -nHE '__global__|__device__|\b(cuda[A-Z]|cufft|cublas|fftwf?_|cblas_|thrust::|cub::|nlohmann|CLI::|png_|TIFF[A-Z]|hid_t|H5[A-Z]|ISMRMRD::|nifti_|znz)' \
   "${headers[@]}"; then
   echo "FAILED: the lines above name a library that public headers must not need."
   failed=1

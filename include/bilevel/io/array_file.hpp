@@ -1,5 +1,6 @@
 #pragma once
 
+#include <complex>
 #include <cstddef>
 #include <filesystem>
 #include <span>
@@ -15,6 +16,10 @@ struct Array {
   std::vector<std::size_t> shape;
   std::vector<double> values;
 };
+struct ComplexArray {
+  std::vector<std::size_t> shape;
+  std::vector<std::complex<double>> values;
+};
 
 /// Reads a NumPy `.npy` file, format 1.0, 2.0 or 3.0, of bool, i1..i8, u1..u8, f2, f4 or f8 in either byte
 /// order; Fortran order is turned into C order. Values are taken as they are, NaN included; 64-bit integers
@@ -23,12 +28,19 @@ struct Array {
 /// Format: NumPy enhancement proposal 1 and numpy.lib.format.
 BILEVEL_API Array read_npy(const std::filesystem::path& path);
 
-/// Writes `values` (C order, extent product of `shape`) as `.npy` format 1.0 of f8 or f4, atomically
+/// The same for c8 and c16 (two f4 or f8: real and imaginary part); arrays of the real types are read too.
+BILEVEL_API ComplexArray read_complex_npy(const std::filesystem::path& path);
+
+/// Writes `values` (C order, extent product of `shape`) as `.npy` format 1.0 of f8, f4, c16 or c8, atomically
 /// (see write_file_atomically). Throws ShapeError when shape and values disagree, IoError on failure.
 BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                            std::span<const double> values);
 BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                            std::span<const float> values);
+BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+                           std::span<const std::complex<double>> values);
+BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+                           std::span<const std::complex<float>> values);
 
 }  // namespace v0
 }  // namespace bilevel
