@@ -174,7 +174,8 @@ UpperReport optimise_in(const Stage& stage, const Device& device, const MriData&
   Tensor<T> first(context, data.shape());
   zero_filled<T>(context, *energy, first.view());
   const BilevelProblem<T> problem(std::move(energy), truth.view(), stage.parameters, stage.penalty);
-  const auto optimiser = make_maid<T>(stage.upper);
+  const auto optimiser =
+      stage.algorithm == "lbfgsb" ? make_lbfgsb<T>(stage.upper) : make_maid<T>(stage.upper);
   return optimiser->run(context, problem, stage.theta0, first.view(), observer, state);
 }
 
@@ -254,8 +255,7 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
   if (common_.verbose) note(stage.task);
   JsonlLog log(folder_ / "log.jsonl", stage.parameters, lines_ + (from ? from->iteration : 0), {},
                [&](const IterationRecord& r) {
-                 std::vector<NamedOption> fields{{"stage", stage.name},
-                                                 {"lower_level_solves", static_cast<std::int64_t>(r.work.solves)}};
+                 std::vector<NamedOption> fields{{"stage", stage.name}};
                  if (stage.parameters.entry("s") >= 0)
                    fields.emplace_back("rate", stage.pattern.rate(stage.pattern.threshold(
                                                    stage.parameters.values("s", r.theta))));

@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <mutex>
 
 #include "device/library_call.hpp"
+#include "device/sequential_blas.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -18,46 +18,6 @@ namespace {
 // Tiles of C: large enough that packing its operands costs a few per cent of the product.
 constexpr std::int64_t tile_rows = 128, tile_columns = 256;
 constexpr std::int64_t tile_vector = 256;  // entries of y
-
-/// Keeps OpenBLAS from starting threads of its own, which would change bits and exceed the threads of the
-/// device; the number that the process had set comes back with the last scope. Other CBLAS libraries are
-/// taken to be sequential.
-class SequentialScope {
- public:
-#ifdef OPENBLAS_VERSION
-  SequentialScope() {
-    const std::lock_guard<std::mutex> lock(mutex());
-    if (users()++ == 0) {
-      saved() = openblas_get_num_threads();
-      if (saved() != 1) openblas_set_num_threads(1);
-    }
-  }
-  ~SequentialScope() {
-    const std::lock_guard<std::mutex> lock(mutex());
-    if (--users() == 0 && saved() != 1) openblas_set_num_threads(saved());
-  }
-
- private:
-  static std::mutex& mutex() {
-    static std::mutex m;
-    return m;
-  }
-  static int& users() {
-    static int count = 0;
-    return count;
-  }
-  static int& saved() {
-    static int threads = 1;
-    return threads;
-  }
-
- public:
-#else
-  SequentialScope() {}
-#endif
-  SequentialScope(const SequentialScope&) = delete;
-  SequentialScope& operator=(const SequentialScope&) = delete;
-};
 
 CBLAS_TRANSPOSE cblas(Transpose t) { return t == Transpose::no ? CblasNoTrans : CblasTrans; }
 

@@ -117,6 +117,7 @@ class Evaluation {
     energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
     dot(b_, b_, 0);
     dot(q, q, 1);
+    dot(q, work_, 2);  // still grad Phi(x), see measure_ball()
     count_other(1);
     if (bounds) bound(q, {});
     if (unit_columns())
@@ -130,6 +131,7 @@ class Evaluation {
       in.norm_b = std::sqrt(norms[i]);
       in.norm_q = std::sqrt(norms[n_ + i]);
       in.residual_rounding = unit * (20 * lipschitz_ * in.norm_q + 4 * in.norm_b);
+      adjoint_product.push_back(norms[2 * n_ + i]);
     }
     if (unit_columns()) measured_norms(part(all, products_));
     if (bounds) take_bounds(part(all, bounds_));
@@ -215,7 +217,19 @@ class Evaluation {
   Work work;
   SolveStatus status = SolveStatus::converged;
   std::string message;
-  std::vector<double> residuals;
+  std::vector<double> residuals, adjoint_product;
+  /// Of g(xhat) = g(x~) - <q, grad Phi(x~)> + |e|^2/(2N): |q^T (A~ - M) e| + |b - A~ q| |e|, the rounding of
+  /// the gradient and of its product with q.
+  std::vector<double> adjoint_error() const {
+    std::vector<double> out(n_);
+    const double summation = (64 + static_cast<double>(shape_.image()) / 1024) * 0x1p-53;
+    for (std::size_t i = 0; i < n_; ++i) {
+      const BoundInputs& in = inputs_[i];
+      out[i] = in.q.hessian_qe + (in.residual + in.residual_rounding) * in.epsilon +
+               in.norm_q * (gradient_rounding_[i] + summation * gradient_[i]);
+    }
+    return out;
+  }
 
  private:
   /// |grad Phi(x)| with its rounding, which also certifies epsilon <= |grad| / mu.
@@ -224,12 +238,14 @@ class Evaluation {
                                {row(dots_, 0), row(dots_, 1), row(dots_, 2)});
     work.gradients += n_;
     const std::vector<double> sums = fetch(context_, dots_).wait(context_);
-    std::vector<double> gradient(n_);
+    gradient_.resize(n_);
+    gradient_rounding_.resize(n_);
     for (std::size_t i = 0; i < n_; ++i) {
-      gradient[i] = std::sqrt(sums[n_ + i]) * (1 + 1e-6) + sums[2 * n_ + i];
-      epsilon_[i] = std::min(epsilon_[i], gradient[i] / mu);
+      gradient_rounding_[i] = sums[2 * n_ + i];
+      gradient_[i] = std::sqrt(sums[n_ + i]) * (1 + 1e-6) + gradient_rounding_[i];
+      epsilon_[i] = std::min(epsilon_[i], gradient_[i] / mu);
     }
-    upload<double>(context_, gradient, device_gradient_);
+    upload<double>(context_, gradient_, device_gradient_);
     upload<double>(context_, epsilon_, device_epsilon_);
   }
 
@@ -375,7 +391,7 @@ class Evaluation {
   Shape shape_;
   std::size_t n_, p_;
   View<const T> x_;
-  std::vector<double> epsilon_;
+  std::vector<double> epsilon_, gradient_, gradient_rounding_;
   const HypergradientRequest& request_;
   double lipschitz_ = 1;
   ActiveSet active_;
@@ -504,6 +520,8 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
   result.status = evaluation.status;
   result.message = evaluation.message;
   result.residual = evaluation.residuals;
+  result.adjoint_product = evaluation.adjoint_product;
+  result.adjoint_error = evaluation.adjoint_error();
   return result;
 }
 

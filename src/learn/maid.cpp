@@ -1,16 +1,13 @@
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
 #include <limits>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
-#include "bilevel/solve/minimiser.hpp"
 #include "device/backend.hpp"
 #include "learn/lbfgs_memory.hpp"
+#include "learn/lower_level.hpp"
 #include "learn/step_direction.hpp"
 
 namespace bilevel {
@@ -32,40 +29,8 @@ template class BILEVEL_API UpperOptimiser<double>;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 /// Backtracks along a direction whose descent is not certified before it has to be.
 constexpr int uncertified_backtracks = 3;
-
-/// A theta with its inexact reconstructions and what is known about them.
-template <class T>
-struct Point {
-  std::vector<double> theta;
-  Tensor<T> x;
-  std::vector<double> epsilon, distance;
-  LossEnclosure loss{0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
-  SolveStatus status = SolveStatus::converged;
-};
-
-std::string short_number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.3g", value);
-  return text;
-}
-
-/// Before z is computed at a theta nothing is known of it.
-HypergradientResult unknown_gradient() {
-  HypergradientResult r;
-  r.omega = r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns =
-      std::numeric_limits<double>::infinity();
-  return r;
-}
-
-/// Thrown inside a run to leave it with a status; never leaves run().
-struct Stop {
-  UpperStatus status;
-  std::string message;
-};
 
 template <class T>
 class MaidRun {
@@ -75,7 +40,7 @@ class MaidRun {
         problem_(problem),
         options_(options),
         observer_(observer),
-        minimiser_(make_minimiser<T>(options.minimiser)),
+        lower_(context, problem, options, observer),
         gradient_(context, problem, options.linear_solver),
         few_(gradient_.unit_columns()),
         newton_(options.scaling == StepScaling::gauss_newton && options.columns && few_),
@@ -84,8 +49,7 @@ class MaidRun {
                (options.scaling == StepScaling::gauss_newton && !options.columns)),
         schedule_(options.schedule, options.scaling == StepScaling::none ? options.schedule.step0 : 1.0),
         current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
-        trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
-        start_(Clock::now()) {}
+        trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}} {}
 
   UpperReport run(std::span<const double> theta0, const UpperState* resume, View<const T> first) {
     UpperReport report;
@@ -119,7 +83,7 @@ class MaidRun {
     if (iteration_ >= options_.max_iterations)
       throw Stop{UpperStatus::max_iterations,
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
-    watch_progress();
+    lower_.watch_progress(current_.loss.value);
     if (!line_search(certified)) {
       const AccuracySchedule::State tried = schedule_.state();
       inexact_gradient(false);
@@ -141,26 +105,12 @@ class MaidRun {
     if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
   }
 
-  /// Ends the run when the loss has fallen by less than min_progress over the window.
-  void watch_progress() {
-    if (options_.min_progress == 0) return;
-    const auto window = static_cast<std::size_t>(options_.progress_window);
-    losses_.push_back(current_.loss.value);
-    if (losses_.size() <= window) return;
-    const double fall = losses_.front() - losses_.back();
-    losses_.erase(losses_.begin());
-    if (fall < options_.min_progress * losses_.back())
-      throw Stop{UpperStatus::slow_progress, "The loss fell by " + short_number(100 * fall / losses_.back()) +
-                                                 " % over " + std::to_string(window) +
-                                                 " iterations, less than min-progress asks for."};
-  }
-
   /// Refines (epsilon, delta) until omega is small against z along the step: algorithms.md section 5. With
   /// `may_try` the first z will do; returns whether its descent is certified.
   bool inexact_gradient(bool may_try) {
     schedule_.start_search();
     while (true) {
-      solve(current_, schedule_.state().epsilon, {});
+      lower_.solve(current_, schedule_.state().epsilon);
       HypergradientRequest request;
       request.delta = schedule_.state().delta;
       if (!few_) request.delta = std::min(request.delta, options_.schedule.delta0);  // pairs of z need it
@@ -174,7 +124,7 @@ class MaidRun {
           return full_step_.direction;
         };
       result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
-      work_ += result_.work;
+      lower_.work += result_.work;
       if (result_.status == SolveStatus::failed) throw Stop{UpperStatus::failed, result_.message};
       if (result_.along)
         certify_along(*result_.along);
@@ -206,7 +156,7 @@ class MaidRun {
 
   void refine_gradient(double stationarity) {
     const ScheduleOptions& o = schedule_.options();
-    check_limits();
+    lower_.check_limits();
     if (result_.along) {
       const DirectionalDerivative& d = *result_.along;
       if (-d.slope <= 0) memory_.clear();  // old pairs mislead
@@ -283,7 +233,7 @@ class MaidRun {
           break;
         case SearchVerdict::refine:
           problem_.energy().bind(current_.theta);
-          solve(current_, schedule_.state().epsilon, {});
+          lower_.solve(current_, schedule_.state().epsilon);
           if (current_.status == SolveStatus::rounding_limited) give_up();
           break;
         case SearchVerdict::give_up:
@@ -329,17 +279,16 @@ class MaidRun {
         !gradient_.predict(context_, current_.x.view(),
                            few_ ? std::span<const double>(step_.direction) : along, trial_.x.view()))
       copy<T>(context_, current_.x.view(), trial_.x.view());
-    std::vector<double> ignored(trial_.theta.size(), 0);
-    const double penalty = problem_.penalty(trial_.theta, ignored);
+    const double penalty = lower_.penalty(trial_.theta);
     TrialVerdict verdict = TrialVerdict::undecided;
     const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
-      const std::vector<double> r = distances(x);
+      const std::vector<double> r = lower_.distances(x);
       const LossEnclosure loss = enclose_loss(r, certificate, penalty);
       verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper,
                                       step_.slope);
       return verdict != TrialVerdict::undecided;
     };
-    solve(trial_, schedule_.state().epsilon, decide);
+    lower_.solve(trial_, schedule_.state().epsilon, decide);
     if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
     verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
                                     trial_.loss.upper, step_.slope);
@@ -356,56 +305,8 @@ class MaidRun {
     return width > 0 ? 0.5 * std::abs(decrease) / width : 0;
   }
 
-  std::vector<double> distances(View<const T> x) {
-    const Shape shape = x.shape();
-    Frame frame(context_);
-    ActiveSet all(context_, frame, shape.n);
-    const Scalars out = frame.view<double>({shape.n, 1, 1, 1});
-    kernel_table<T>(context_).dot(
-        stream_of(context_), {all.active(), shape.image(), x.device_data(), problem_.truth().device_data(),
-                              true, out.device_data()});
-    std::vector<double> r = fetch(context_, out).wait(context_);
-    for (double& e : r) e = std::sqrt(e);
-    return r;
-  }
-
-  void solve(Point<T>& point, double epsilon,
-             const std::function<bool(Context&, View<const T>, std::span<const double>)>& decided) {
-    check_limits();
-    SolveRequest<T> request;
-    request.tolerance = epsilon;
-    request.max_iterations = options_.max_lower_iterations;
-    request.decided = decided;
-    const SolveReport report = minimiser_->minimise(context_, problem_.energy(), request, point.x.view());
-    work_ += report.work;
-    point.status = report.status;
-    point.epsilon = report.certificate;
-    point.distance = distances(point.x.view());
-    std::vector<double> ignored(point.theta.size(), 0);
-    point.loss = enclose_loss(point.distance, point.epsilon, problem_.penalty(point.theta, ignored));
-    if (report.status == SolveStatus::failed && &point == &current_)
-      throw Stop{UpperStatus::failed, report.message};
-  }
-
-  void check_limits() {
-    if (!observer_.alive()) throw Stop{UpperStatus::interrupted, "The run was interrupted."};
-    if (options_.time_limit > 0 && seconds() > options_.time_limit)
-      throw Stop{UpperStatus::time_limit, "The time limit was reached."};
-    if (options_.budget > 0 && work_.total() >= options_.budget)
-      throw Stop{UpperStatus::budget, "The budget of operator applications was spent."};
-  }
-
-  double seconds() const {
-    return previous_seconds_ + std::chrono::duration<double>(Clock::now() - start_).count();
-  }
-
   IterationRecord record(const char* status) const {
-    IterationRecord r;
-    r.iteration = iteration_;
-    r.theta = current_.theta;
-    r.loss = current_.loss.value;
-    r.loss_lower = current_.loss.lower;
-    r.loss_upper = current_.loss.upper;
+    IterationRecord r = lower_.record(current_, iteration_, status);
     r.gradient = result_.z;
     r.gradient_norm = step_norm(result_.z);
     r.error_bound = result_.omega;
@@ -416,12 +317,6 @@ class MaidRun {
     r.epsilon = schedule_.state().epsilon;
     r.delta = schedule_.state().delta;
     r.step = schedule_.state().step;
-    const double pixels = static_cast<double>(problem_.energy().shape().image());
-    for (double d : current_.distance)
-      r.psnr -= 10 * std::log10(d * d / pixels) / static_cast<double>(current_.distance.size());
-    r.work = work_;
-    r.seconds = seconds();
-    r.status = status;
     return r;
   }
 
@@ -432,54 +327,44 @@ class MaidRun {
     s.delta = schedule_.state().delta;
     s.step = schedule_.state().step;
     s.iteration = iteration_;
-    s.work = work_;
-    s.seconds = seconds();
+    s.work = lower_.work;
+    s.seconds = lower_.seconds();
     s.has_columns = gradient_.has_columns();
     s.previous_theta = previous_theta_;
     s.previous_z = previous_z_;
     s.previous_omega = previous_omega_;
     s.last_step = last_step_;
-    s.losses = losses_;
+    s.losses = lower_.losses;
     s.diagonal = diagonal_;
-    const auto raw = [](const auto& values) {
-      std::vector<std::uint8_t> bytes(values.size() * sizeof(values[0]));
-      if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-      return bytes;
-    };
-    s.x = raw(download(context_, current_.x));
-    s.adjoints = raw(gradient_.save(context_));
-    s.pairs = raw(memory_.save());
+    s.x = lower_.raw(download(context_, current_.x));
+    s.adjoints = lower_.raw(gradient_.save(context_));
+    s.pairs = lower_.raw(memory_.save());
     return s;
   }
 
   void restore(const UpperState& s) {
-    const auto values = [](const std::vector<std::uint8_t>& bytes, auto zero) {
-      std::vector<decltype(zero)> v(bytes.size() / sizeof(zero));
-      if (!v.empty()) std::memcpy(v.data(), bytes.data(), v.size() * sizeof(zero));
-      return v;
-    };
     current_.theta = s.theta;
     problem_.energy().bind(current_.theta);
-    current_.x.upload(context_, values(s.x, T()));
-    gradient_.restore(context_, values(s.adjoints, T()), s.has_columns);
+    current_.x.upload(context_, lower_.template values<T>(s.x));
+    gradient_.restore(context_, lower_.template values<T>(s.adjoints), s.has_columns);
     schedule_ = AccuracySchedule(options_.schedule, {s.epsilon, s.delta, s.step});
     iteration_ = s.iteration;
-    work_ = s.work;
-    previous_seconds_ = s.seconds;
+    lower_.work = s.work;
+    lower_.previous_seconds = s.seconds;
     previous_theta_ = s.previous_theta;
     previous_z_ = s.previous_z;
     previous_omega_ = s.previous_omega;
     last_step_ = s.last_step;
-    losses_ = s.losses;
+    lower_.losses = s.losses;
     diagonal_ = s.diagonal;
-    memory_.restore(values(s.pairs, double()), s.theta.size());
+    memory_.restore(lower_.template values<double>(s.pairs), s.theta.size());
   }
 
   Context& context_;
   const BilevelProblem<T>& problem_;
   const UpperOptions& options_;
   Observer& observer_;
-  std::unique_ptr<Minimiser<T>> minimiser_;
+  LowerLevel<T> lower_;
   ImplicitHypergradient<T> gradient_;
   bool few_;                               // theta has a column per entry
   bool newton_, gauss_newton_cg_, lbfgs_;  // scaling of the steps
@@ -489,12 +374,9 @@ class MaidRun {
   Step step_, full_step_;       // the trial, and the whole step it shortens
   LbfgsMemory memory_, pairs_;  // before and with the latest pair
   std::vector<double> previous_theta_, previous_z_;
-  std::vector<double> losses_;    // of the last iterations
   std::vector<double> diagonal_;  // that L-BFGS starts from, of the last iteration
-  double full_length_ = 1, previous_omega_ = 0, used_step_ = 0, last_step_ = 0, previous_seconds_ = 0;
+  double full_length_ = 1, previous_omega_ = 0, used_step_ = 0, last_step_ = 0;
   int iteration_ = 0, backtracks_ = 0;
-  Work work_;
-  Clock::time_point start_;
 };
 
 template <class T>

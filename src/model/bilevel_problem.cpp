@@ -68,5 +68,21 @@ LossEnclosure enclose_loss(std::span<const double> distance, std::span<const dou
 template class BILEVEL_API BilevelProblem<float>;
 template class BILEVEL_API BilevelProblem<double>;
 
+LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
+                           std::span<const double> product, std::span<const double> error, double penalty) {
+  LossEnclosure out{penalty, penalty, penalty};
+  const double n = static_cast<double>(distance.size());
+  for (std::size_t i = 0; i < distance.size(); ++i) {
+    const double r = distance[i], eps = epsilon[i], estimate = r * r / (2 * n) - product[i];
+    const double lower = std::max(r - eps, 0.0), upper = r + eps;
+    const double rounding = 1e-15 * (r * r / (2 * n) + std::abs(product[i]));
+    out.lower += std::max(lower * lower / (2 * n), estimate - error[i] - rounding);
+    out.upper += std::min(upper * upper / (2 * n), estimate + error[i] + rounding + eps * eps / (2 * n));
+    out.value += estimate;
+  }
+  out.value = std::clamp(out.value, out.lower, std::max(out.lower, out.upper));
+  return out;
+}
+
 }  // namespace v0
 }  // namespace bilevel

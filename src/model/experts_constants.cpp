@@ -113,6 +113,7 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
       slack * std::min({lambda * epsilon * kg, root * std::sqrt(ag), c.hessian_lipschitz * epsilon * norm_q});
   d.hessian_q = std::min(plain_q, slack * std::sqrt(2.0) * epsilon * kg_w);
   d.energy_q = std::min(plain_q, slack * 2 * epsilon * kg_w);
+  d.hessian_qe = std::min(plain_q, slack * 0.5 * epsilon * kg_w) * epsilon;
   d.hessian_v =
       slack * std::min({lambda * epsilon * kh, root * std::sqrt(ah), c.hessian_lipschitz * epsilon * norm_v});
   d.energy_v = slack * epsilon * kh_w;

@@ -47,7 +47,7 @@ struct ExpertsSums {
 
 /// Bounds per filter, with respect to the values.
 struct ExpertsDirectional {
-  double hessian_q, energy_q, hessian_v, energy_v, hessian_vq;
+  double hessian_q, energy_q, hessian_v, energy_v, hessian_vq, hessian_qe;
   struct Block {
     double mixed_q, energy_mixed, rounding, norm_mixed, lipschitz;
   };

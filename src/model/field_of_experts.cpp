@@ -444,6 +444,7 @@ DirectionalBound FieldOfExperts<T>::directional(std::span<const double> sums, in
   out.hessian_v = d.hessian_v;
   out.energy_v = d.energy_v;
   out.hessian_vq = d.hessian_vq;
+  out.hessian_qe = d.hessian_qe;
   for (const Entry& e : blocks) {
     out.mixed_q.push_back(e.slope * e.block->mixed_q);
     out.energy_mixed.push_back(e.slope * e.block->energy_mixed);

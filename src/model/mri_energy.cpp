@@ -384,7 +384,13 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
   const TvDirectional d =
       tv_directional(c, {m.potential, true, false}, m.value, tv, epsilon, norm_q, norm_v, unit);
   const double slack = 1 + 64 * unit, power = std::sqrt(m.fourier.most_coil_power());
-  DirectionalBound out{d.hessian_q, d.energy_q, d.hessian_v, d.energy_v, d.hessian_vq, {}, {}, {}, {}, {}};
+  DirectionalBound out;
+  out.hessian_q = d.hessian_q;
+  out.energy_q = d.energy_q;
+  out.hessian_v = d.hessian_v;
+  out.energy_v = d.energy_v;
+  out.hessian_vq = d.hessian_vq;
+  out.hessian_qe = d.hessian_qe;
   const auto push = [&](double norm, double lipschitz, double moved, double energy, double rounding) {
     out.norm_mixed.push_back(norm);
     out.mixed_lipschitz.push_back(lipschitz);
@@ -397,9 +403,8 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
   const double psi = std::min(std::sqrt(c.norm2 * s[first]), std::sqrt(2 * s[first + 1]));
   const double bound_nu = m.potential == TvPotential::huber_c2 ? 0.5 : 2 / (3 * std::sqrt(3.0));
   const double pixels = static_cast<double>(m.fourier.frequencies());
-  const std::array<double, 3> norms = {psi,
-                                       m.value.alpha / m.value.nu * bound_nu * std::sqrt(c.norm2 * pixels),
-                                       std::sqrt(s[first + 2])};
+  const std::array<double, 3> norms = {
+      psi, m.value.alpha / m.value.nu * bound_nu * std::sqrt(c.norm2 * pixels), std::sqrt(s[first + 2])};
   for (std::size_t j = 0; j < parameters();) {
     if (static_cast<int>(j) == m.sampling_entry) {
       const auto rows = sums.subspan(static_cast<std::size_t>(tv_sums) * n);

@@ -45,6 +45,7 @@ TvDirectional tv_directional(const TvConstants& c, const TvOptions& options, con
   d.hessian_v =
       slack * std::min({change * norm_k * kh, v.alpha * norm_k * ah, c.hessian_lipschitz * epsilon * norm_v});
   d.energy_v = slack * sharp * kh_w;
+  d.hessian_qe = std::min(plain_q, slack * 0.5 * sharp * kg_w) * epsilon;
   d.hessian_vq = slack * std::min({change * khg, v.alpha * ahg, sharp * khg_w});
   // d psi / d ln nu: Lipschitz a (charbonnier), 2/nu (huber_c2); |d psi / d ln nu| <= b_nu.
   const double bound_nu = huber ? 0.5 : 2 / (3 * std::sqrt(3.0));

@@ -24,7 +24,7 @@ struct TvConstants {
 TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool masked, const TvValues& value);
 
 struct TvDirectional {
-  double hessian_q, energy_q, hessian_v, energy_v, hessian_vq;
+  double hessian_q, energy_q, hessian_v, energy_v, hessian_vq, hessian_qe;
   std::array<double, 3> mixed_q, energy_mixed, rounding;  ///< with respect to the values
 };
 
@@ -40,7 +40,7 @@ struct TvDirectional {
 ///   K_p g_p / W_p.
 /// With phi = (sum W |Kf|^2)^(1/2): |f^T (A - A~) v| <= M_v epsilon phi, |v^T (A - A~) q| <= alpha/nu^2
 /// epsilon |K h g / sqrt W|, |(B - B~)_alpha^T q| <= epsilon |a g / sqrt W|, |f^T (B - B~)_alpha| <= epsilon
-/// phi max a/W. `unit`: rounding unit of the arrays.
+/// phi max a/W. The mean Hessian changes by half of it: |q^T (Abar - A~) e| <= M_q epsilon^2 / 2. `unit`: rounding unit of the arrays.
 TvDirectional tv_directional(const TvConstants& constants, const TvOptions& options, const TvValues& value,
                              std::span<const double> sums, double epsilon, double norm_q, double norm_v,
                              double unit);

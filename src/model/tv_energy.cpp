@@ -302,6 +302,7 @@ DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int imag
   out.hessian_v = d.hessian_v;
   out.energy_v = d.energy_v;
   out.hessian_vq = d.hessian_vq;
+  out.hessian_qe = d.hessian_qe;
   out.mixed_q.resize(parameters());
   out.energy_mixed.resize(parameters());
   out.rounding.resize(parameters());

@@ -89,7 +89,8 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["step"] = number(s.step);
   json["work"] = {{"gradients", s.work.gradients},
                   {"hessian_products", s.work.hessian_products},
-                  {"other", s.work.other}};
+                  {"other", s.work.other},
+                  {"solves", s.work.solves}};
   json["seconds"] = number(s.seconds);
   json["has_columns"] = s.has_columns;
   json["previous_theta"] = numbers(s.previous_theta);
@@ -150,7 +151,8 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   s.step = number_from(json.at("step"));
   s.work = {json.at("work").at("gradients").get<std::uint64_t>(),
             json.at("work").at("hessian_products").get<std::uint64_t>(),
-            json.at("work").at("other").get<std::uint64_t>()};
+            json.at("work").at("other").get<std::uint64_t>(),
+            json.at("work").value("solves", std::uint64_t{0})};
   s.seconds = number_from(json.at("seconds"));
   s.has_columns = json.at("has_columns").get<bool>();
   s.previous_theta = numbers_from(json.at("previous_theta"));

@@ -53,6 +53,7 @@ Json record_json(const IterationRecord& r, const Parameters& parameters, double 
             {"lower_gradients", r.work.gradients},
             {"hessian_products", r.work.hessian_products},
             {"other_operators", r.work.other},
+            {"lower_solves", r.work.solves},
             {"seconds", r.seconds},
             {"status", r.status}};
   for (const auto& [name, value] : fields)

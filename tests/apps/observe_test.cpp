@@ -213,6 +213,7 @@ TEST(JsonlLog, WritesEveryField) {
                                             "lower_gradients",
                                             "hessian_products",
                                             "other_operators",
+                                            "lower_solves",
                                             "seconds",
                                             "status",
                                             "theta",

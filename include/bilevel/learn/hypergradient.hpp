@@ -52,6 +52,9 @@ struct HypergradientResult {
   /// Sums over the images of each form; columns is infinite when not computed.
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   std::vector<double> residual;  ///< R_i
+  /// <q_i, grad Phi_i(x~)>, with |g_i(xhat) - g_i(x~) + <q_i, grad> - |e|^2/(2N)| <= adjoint_error: an
+  /// estimate of the loss at xhat whose error is of second order in the accuracies. Infinite without bounds.
+  std::vector<double> adjoint_product, adjoint_error;
   Work work;
   SolveStatus status = SolveStatus::converged;
   std::string message;

@@ -50,6 +50,15 @@ struct LossEnclosure {
 };
 BILEVEL_API LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
                                        double penalty);
+/// The same with the adjoint q_i at hand. With b = grad g(x~), e = xhat - x~, M the mean Hessian between
+/// them, so that M e = -grad Phi(x~),
+///   g(xhat) = g(x~) + <b, e> + |e|^2/(2N),
+///   <b, e> = -<q, grad Phi(x~)> + <q, (A~ - M) e> + <b - A~ q, e>:
+/// `product` holds <q, grad Phi(x~)>, `error` bounds the last two terms. The intersection of both enclosures;
+/// `value` is the estimate, of second order in the accuracies.
+BILEVEL_API LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
+                                       std::span<const double> product, std::span<const double> error,
+                                       double penalty);
 
 }  // namespace v0
 }  // namespace bilevel

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -34,11 +35,13 @@ struct GradientSums {
 /// (mathematics.md section 6.1, DL and ADJ, sharpened by the energy of e and f, see
 /// src/model/tv_constants.hpp).
 struct DirectionalBound {
-  double hessian_q = 0;              ///< mu |f| grows by at most this through (A - A~) q
-  double energy_q = 0;               ///< the same for mu times the energy norm of f
-  double hessian_v = 0;              ///< |f^T (A - A~) v| <= hessian_v |f|
-  double energy_v = 0;               ///< and <= energy_v times the energy norm of f
-  double hessian_vq = 0;             ///< |v^T (A - A~) q|
+  double hessian_q = 0;   ///< mu |f| grows by at most this through (A - A~) q
+  double energy_q = 0;    ///< the same for mu times the energy norm of f
+  double hessian_v = 0;   ///< |f^T (A - A~) v| <= hessian_v |f|
+  double energy_v = 0;    ///< and <= energy_v times the energy norm of f
+  double hessian_vq = 0;  ///< |v^T (A - A~) q|
+  /// |q^T (M - A~) e|, M the mean Hessian between x~ and xhat.
+  double hessian_qe = std::numeric_limits<double>::infinity();
   std::vector<double> mixed_q;       ///< |(B - B~)_b^T q| per block b of theta
   std::vector<double> energy_mixed;  ///< |(B - B~)_b^T f| <= energy_mixed_b times the energy norm of f
   std::vector<double> rounding;      ///< rounding of the computed (B~^T q)_b

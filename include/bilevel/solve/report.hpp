@@ -24,13 +24,15 @@ BILEVEL_API const char* status_name(SolveStatus status);
 struct Work {
   std::uint64_t gradients = 0;
   std::uint64_t hessian_products = 0;
-  std::uint64_t other = 0;  ///< linearisations (weights and diagonal), B^T q, B d, bound passes
+  std::uint64_t other = 0;   ///< linearisations (weights and diagonal), B^T q, B d, bound passes
+  std::uint64_t solves = 0;  ///< lower-level solves of the whole batch, not part of total()
 
   std::uint64_t total() const { return gradients + hessian_products + other; }
   Work& operator+=(const Work& w) {
     gradients += w.gradients;
     hessian_products += w.hessian_products;
     other += w.other;
+    solves += w.solves;
     return *this;
   }
   bool operator==(const Work&) const = default;

@@ -1,0 +1,145 @@
+#include "learn/lower_level.hpp"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "bilevel/core/error.hpp"
+#include "device/backend.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g", value);
+  return text;
+}
+
+HypergradientResult unknown_gradient() {
+  HypergradientResult r;
+  r.omega = r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns =
+      std::numeric_limits<double>::infinity();
+  return r;
+}
+
+template <class T>
+LowerLevel<T>::LowerLevel(Context& context, const BilevelProblem<T>& problem, const UpperOptions& options,
+                          Observer& observer)
+    : context_(context),
+      problem_(problem),
+      options_(options),
+      observer_(observer),
+      minimiser_(make_minimiser<T>(options.minimiser)) {}
+
+template <class T>
+void LowerLevel<T>::solve(Point<T>& point, double epsilon, const Decide& decided) {
+  check_limits();
+  SolveRequest<T> request;
+  request.tolerance = epsilon;
+  request.max_iterations = options_.max_lower_iterations;
+  request.decided = decided;
+  const SolveReport report = minimiser_->minimise(context_, problem_.energy(), request, point.x.view());
+  work += report.work;
+  work.solves += 1;
+  point.status = report.status;
+  point.epsilon = report.certificate;
+  point.distance = distances(point.x.view());
+  point.loss = enclose_loss(point.distance, point.epsilon, penalty(point.theta));
+  if (report.status == SolveStatus::failed && !decided) throw Stop{UpperStatus::failed, report.message};
+}
+
+template <class T>
+std::vector<double> LowerLevel<T>::distances(View<const T> x) {
+  const Shape shape = x.shape();
+  Frame frame(context_);
+  ActiveSet all(context_, frame, shape.n);
+  const Scalars out = frame.view<double>({shape.n, 1, 1, 1});
+  kernel_table<T>(context_).dot(stream_of(context_),
+                                {all.active(), shape.image(), x.device_data(), problem_.truth().device_data(),
+                                 true, out.device_data()});
+  std::vector<double> r = fetch(context_, out).wait(context_);
+  for (double& e : r) e = std::sqrt(e);
+  return r;
+}
+
+template <class T>
+double LowerLevel<T>::penalty(std::span<const double> theta) const {
+  std::vector<double> ignored(theta.size(), 0);
+  return problem_.penalty(theta, ignored);
+}
+
+template <class T>
+void LowerLevel<T>::check_limits() {
+  if (!observer_.alive()) throw Stop{UpperStatus::interrupted, "The run was interrupted."};
+  if (options_.time_limit > 0 && seconds() > options_.time_limit)
+    throw Stop{UpperStatus::time_limit, "The time limit was reached."};
+  if (options_.budget > 0 && work.total() >= options_.budget)
+    throw Stop{UpperStatus::budget, "The budget of operator applications was spent."};
+}
+
+template <class T>
+void LowerLevel<T>::watch_progress(double loss) {
+  if (options_.min_progress == 0) return;
+  const auto window = static_cast<std::size_t>(options_.progress_window);
+  losses.push_back(loss);
+  if (losses.size() <= window) return;
+  const double fall = losses.front() - losses.back();
+  losses.erase(losses.begin());
+  if (fall < options_.min_progress * losses.back())
+    throw Stop{UpperStatus::slow_progress, "The loss fell by " + short_number(100 * fall / losses.back()) +
+                                               " % over " + std::to_string(window) +
+                                               " iterations, less than min-progress asks for."};
+}
+
+template <class T>
+double LowerLevel<T>::seconds() const {
+  return previous_seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+template <class T>
+IterationRecord LowerLevel<T>::record(const Point<T>& point, int iteration, const char* status) const {
+  IterationRecord r;
+  r.iteration = iteration;
+  r.theta = point.theta;
+  r.loss = point.loss.value;
+  r.loss_lower = point.loss.lower;
+  r.loss_upper = point.loss.upper;
+  const Shape shape = problem_.energy().shape();
+  const double pixels = static_cast<double>(shape.h) * shape.w;
+  for (double d : point.distance)
+    r.psnr -= 10 * std::log10(d * d / pixels) / static_cast<double>(point.distance.size());
+  r.work = work;
+  r.seconds = seconds();
+  r.status = status;
+  return r;
+}
+
+template <class T>
+template <class V>
+std::vector<std::uint8_t> LowerLevel<T>::raw(const std::vector<V>& values) {
+  std::vector<std::uint8_t> bytes(values.size() * sizeof(V));
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+template <class T>
+template <class V>
+std::vector<V> LowerLevel<T>::values(const std::vector<std::uint8_t>& bytes) {
+  std::vector<V> out(bytes.size() / sizeof(V));
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(V));
+  return out;
+}
+
+#define BILEVEL_INSTANTIATE(T)                                                                \
+  template class LowerLevel<T>;                                                               \
+  template std::vector<std::uint8_t> LowerLevel<T>::raw(const std::vector<float>&);           \
+  template std::vector<std::uint8_t> LowerLevel<T>::raw(const std::vector<double>&);          \
+  template std::vector<float> LowerLevel<T>::values<float>(const std::vector<std::uint8_t>&); \
+  template std::vector<double> LowerLevel<T>::values<double>(const std::vector<std::uint8_t>&);
+BILEVEL_INSTANTIATE(float)
+BILEVEL_INSTANTIATE(double)
+#undef BILEVEL_INSTANTIATE
+
+}  // namespace v0
+}  // namespace bilevel
