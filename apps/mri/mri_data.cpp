@@ -180,10 +180,10 @@ void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stac
   const int rows = o.size > 0 ? o.size : k.rows, columns = o.size > 0 ? o.size : k.columns;
   if (stack.slices == 0) stack = {0, k.coils, rows, columns, k.rows, k.columns, {}, {}, 0};
   if (k.coils != stack.coils || k.rows != stack.full_rows || k.columns != stack.full_columns)
-    throw IoError(path.string(), format("k-space of %d coils and %d x %d frequencies does not fit to that of "
-                                        "the files before, %d coils and %d x %d.",
-                                        k.coils, k.rows, k.columns, stack.coils, stack.full_rows,
-                                        stack.full_columns));
+    throw IoError(path.string(),
+                  format("k-space of %d coils and %d x %d frequencies does not fit to that of "
+                         "the files before, %d coils and %d x %d.",
+                         k.coils, k.rows, k.columns, stack.coils, stack.full_rows, stack.full_columns));
   const std::size_t frequencies = static_cast<std::size_t>(k.rows) * k.columns;
   for (const int slice : selected(o.slices, k.slices)) {
     for (int coil = 0; coil < k.coils; ++coil) {
@@ -194,9 +194,9 @@ void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stac
       stack.values.insert(stack.values.end(), part.begin(), part.end());
     }
     const auto sampled = k.sampled.begin() + static_cast<std::ptrdiff_t>(slice * frequencies);
-    stack.missing += static_cast<double>(
-                         std::count(sampled, sampled + static_cast<std::ptrdiff_t>(frequencies), 0)) /
-                     static_cast<double>(frequencies);
+    stack.missing +=
+        static_cast<double>(std::count(sampled, sampled + static_cast<std::ptrdiff_t>(frequencies), 0)) /
+        static_cast<double>(frequencies);
     stack.names.push_back(path.filename().string() + "#" + std::to_string(slice));
     ++stack.slices;
   }
@@ -252,13 +252,13 @@ bool take_kspace(const KspaceStack& k, const DataOptions& o, MriData& data) {
     take_images(root_sum_of_squares(k, coil_images), as_images, data);
     return false;
   }
-  if (o.image == "real") throw ConfigError("--image real: measured k-space is complex; leave the option out.");
+  if (o.image == "real")
+    throw ConfigError("--image real: measured k-space is complex; leave the option out.");
   data.images = k.slices, data.height = k.rows, data.width = k.columns, data.coils = k.coils;
   data.names = k.names;
   data.kspace = k.values;
   if (!o.sensitivities.empty())
-    data.maps =
-        load_maps(o.sensitivities, k.coils, k.rows, k.columns, k.full_rows, k.full_columns);
+    data.maps = load_maps(o.sensitivities, k.coils, k.rows, k.columns, k.full_rows, k.full_columns);
   const Complexes images = combine(coil_images, data.maps, k.slices, k.coils, pixels);
   for (int slice = 0; slice < k.slices; ++slice) {
     const auto image = std::span(images).subspan(static_cast<std::size_t>(slice) * pixels, pixels);
@@ -274,8 +274,7 @@ void measure(const DataOptions& o, MriData& data) {
   if (!o.sensitivities.empty()) {
     const ComplexImages file = read_complex_images(o.sensitivities);
     data.coils = file.count;
-    data.maps =
-        load_maps(o.sensitivities, file.count, data.height, data.width, data.height, data.width);
+    data.maps = load_maps(o.sensitivities, file.count, data.height, data.width, data.height, data.width);
   }
   Complexes coils(static_cast<std::size_t>(data.images) * data.coils * pixels);
   for (std::size_t i = 0; i < coils.size(); ++i) {
@@ -295,8 +294,7 @@ void add_complex_noise(MriData& data, std::uint64_t seed) {
     const CounterRandom random(seed, Purpose::noise, static_cast<std::uint32_t>(k));
     for (std::size_t i = 0; i < each; ++i) {
       const auto pair = random.normal_pair(i);
-      data.kspace[k * each + i] +=
-          data.sigma / std::sqrt(2.0) * std::complex<double>(pair[0], pair[1]);
+      data.kspace[k * each + i] += data.sigma / std::sqrt(2.0) * std::complex<double>(pair[0], pair[1]);
     }
   }
 }
@@ -359,15 +357,15 @@ Complexes load_maps(const std::string& path, int coils, int height, int width, i
   double power = 0;
   for (const std::complex<double>& v : maps.values) power += std::norm(v);
   if (!std::isfinite(power) || power == 0)
-    throw IoError(path, power == 0 ? "all sensitivities are zero."
-                                   : "it holds a NaN or infinite sensitivity.");
+    throw IoError(path,
+                  power == 0 ? "all sensitivities are zero." : "it holds a NaN or infinite sensitivity.");
   if (same) return maps.values;
   Complexes out;
   const auto pixels = static_cast<std::size_t>(maps.rows) * maps.columns;
   const double gain = std::sqrt(static_cast<double>(pixels) / (static_cast<double>(height) * width));
   for (int c = 0; c < coils; ++c)
-    for (const std::complex<double>& v : resample(std::span(maps.values).subspan(c * pixels, pixels),
-                                                  maps.rows, maps.columns, height, width))
+    for (const std::complex<double>& v :
+         resample(std::span(maps.values).subspan(c * pixels, pixels), maps.rows, maps.columns, height, width))
       out.push_back(v / gain);
   return out;
 }

@@ -35,8 +35,9 @@ std::vector<double> numbers(const std::filesystem::path& path, const Json& json,
   for (const Json& v : json.at(key)) {
     const double value = v.is_number() ? v.get<double>() : std::nan("");
     if (!(value >= 0 && value <= most))
-      throw IoError(path.string(), std::string("key '") + key + "' holds something that is no number from 0 to " +
-                                       option_text(most) + ".");
+      throw IoError(path.string(), std::string("key '") + key +
+                                       "' holds something that is no number from 0 to " + option_text(most) +
+                                       ".");
     out.push_back(value);
   }
   return out;
@@ -85,9 +86,10 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   m.xi = positive(path, theta, "xi");
   const std::size_t groups = m.pattern().groups();
   if (m.s.size() != groups || (!m.relaxed.empty() && m.relaxed.size() != groups))
-    throw IoError(path.string(), "key 's' holds " + std::to_string(m.s.size()) + " numbers, its pattern has " +
-                                     std::to_string(groups) + " groups.");
-  for (const auto& [name, value] : json.at("training").items()) m.training.emplace_back(name, option_from(value));
+    throw IoError(path.string(), "key 's' holds " + std::to_string(m.s.size()) +
+                                     " numbers, its pattern has " + std::to_string(groups) + " groups.");
+  for (const auto& [name, value] : json.at("training").items())
+    m.training.emplace_back(name, option_from(value));
   const Json& data = json.at("data");
   m.data.files = data.at("files").get<std::vector<std::string>>();
   m.data.images = data.at("images").get<int>();
@@ -134,8 +136,12 @@ MriModel read_mri_model(const std::filesystem::path& path) {
 }
 
 void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
-  Json json{{"format", kFormat}, {"format_version", 1},       {"library_version", BILEVEL_VERSION},
-            {"model", kModel},   {"energy", kEnergy},         {"potential", potential_name(m.potential)},
+  Json json{{"format", kFormat},
+            {"format_version", 1},
+            {"library_version", BILEVEL_VERSION},
+            {"model", kModel},
+            {"energy", kEnergy},
+            {"potential", potential_name(m.potential)},
             {"image", m.complex ? "complex" : "real"}};
   json["pattern"] = {{"kind", pattern_name(m.kind)},
                      {"height", m.height},
@@ -147,9 +153,8 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
   json["training"] = Json::object();
   for (const auto& [name, value] : m.training)
     json["training"][name] = std::visit([](const auto& v) { return Json(v); }, value);
-  json["data"] = {{"files", m.data.files},
-                  {"images", m.data.images},
-                  {"fingerprint", fingerprint_text(m.data.pixels)}};
+  json["data"] = {
+      {"files", m.data.files}, {"images", m.data.images}, {"fingerprint", fingerprint_text(m.data.pixels)}};
   const auto replace = Json::error_handler_t::replace;
   std::string out = "{\n";  // one line per key, long lists included
   for (auto item = json.begin(); item != json.end(); ++item)

@@ -74,8 +74,8 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
 }  // namespace
 
 Reconstruction reconstruct(const Device& device, const MriData& data, const SamplingPattern& pattern,
-                           const Parameters& parameters, std::span<const double> theta,
-                           TvPotential potential, const Solver& solver) {
+                           const Parameters& parameters, std::span<const double> theta, TvPotential potential,
+                           const Solver& solver) {
   if (solver.precision == "float")
     return solve<float>(device, data, pattern, parameters, theta, potential, solver);
   return solve<double>(device, data, pattern, parameters, theta, potential, solver);

@@ -118,7 +118,8 @@ void save(const std::filesystem::path& folder, const Stage& stage, const std::ve
                   {"iterations", r.iterations},
                   {"work", {r.work.gradients, r.work.hessian_products, r.work.other, r.work.solves}},
                   {"seconds", r.seconds}};
-  write_file_atomically(result_file(folder), json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(result_file(folder),
+                        json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 /// The result kept in a stage's folder, if it is whole, starts where the stage does, and no limit that ended
@@ -159,8 +160,8 @@ std::optional<StageResult> load(const std::filesystem::path& folder, const Stage
 
 StageResult result_of(const Stage& stage, const UpperReport& report) {
   const IterationRecord& r = report.last;
-  return {stage.name,     report.status,   report.message, report.theta, r.loss,   r.loss_lower,
-          r.loss_upper,   r.gradient_norm, r.error_bound,  r.iteration,  r.work,   r.seconds};
+  return {stage.name,   report.status,   report.message, report.theta, r.loss, r.loss_lower,
+          r.loss_upper, r.gradient_norm, r.error_bound,  r.iteration,  r.work, r.seconds};
 }
 
 template <class T>
@@ -257,8 +258,9 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
                [&](const IterationRecord& r) {
                  std::vector<NamedOption> fields{{"stage", stage.name}};
                  if (stage.parameters.entry("s") >= 0)
-                   fields.emplace_back("rate", stage.pattern.rate(stage.pattern.threshold(
-                                                   stage.parameters.values("s", r.theta))));
+                   fields.emplace_back(
+                       "rate",
+                       stage.pattern.rate(stage.pattern.threshold(stage.parameters.values("s", r.theta))));
                  return fields;
                });
   Continued continued(log, lines_, work_, seconds_);
