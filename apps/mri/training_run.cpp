@@ -176,7 +176,7 @@ StageResult TrainingRun::tune_weight(const std::string& name, const std::string&
   return result;
 }
 
-Json TrainingRun::summary(const StageResult& main, const Work& more) const {
+Json TrainingRun::summary(const StageResult& main, const Work& more, double seconds) const {
   Work work = stages_.work();
   work += more;
   Json json{{"status", upper_status_name(main.status)}, {"message", main.message}, {"command", command_}};
@@ -187,7 +187,7 @@ Json TrainingRun::summary(const StageResult& main, const Work& more) const {
   json["iterations"] = stages_.iterations();
   json.update(work_json(work));
   json.erase("lower_solves");
-  json["seconds"] = stages_.seconds();
+  json["seconds"] = stages_.seconds() + seconds;
   json["stages"] = Json::array();
   for (const StageResult& r : stages_.results()) json["stages"].push_back(stage_json(r));
   json["resumed"] = stages_.resumed();
@@ -214,14 +214,14 @@ int TrainingRun::finish(const Json& json, const std::string& text, const StageRe
   return code;
 }
 
-int TrainingRun::conclude_early(const StageResult& stage) { return finish(summary(stage, {}), "", stage); }
+int TrainingRun::conclude_early(const StageResult& stage) { return finish(summary(stage, {}, 0), "", stage); }
 
 int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& relaxed,
-                          const StageResult& main, const Json& extra, const Work& work) {
+                          const StageResult& main, const Json& extra, const Work& work, double seconds) {
   const SetReport training = report_on(device_, data_, model, relaxed, solver());
   std::optional<SetReport> test;
   if (test_) test = report_on(device_, *test_, model, relaxed, solver());
-  Json json = summary(main, work);
+  Json json = summary(main, work, seconds);
   json["rate"] = model.rate();
   json["alpha"] = model.alpha;
   json["nu"] = model.nu;
@@ -248,7 +248,7 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   all += work;
   text += format("work      %llu lower-level solves, %llu operator applications, %.1f s\n",
                  static_cast<unsigned long long>(all.solves), static_cast<unsigned long long>(all.total()),
-                 stages_.seconds());
+                 stages_.seconds() + seconds);
   text += "run       " + folder_.path().string() + "\n";
   return finish(json, text, main);
 }

@@ -45,13 +45,12 @@ class TrainingRun {
   /// The interrupted or failed run: summary and log only.
   int conclude_early(const StageResult& stage);
   /// Writes all files and tells the user. `main`: the stage whose status is that of the run; `extra`: more
-  /// for the summary; `work`: done outside of stages.
+  /// for the summary; `work` and `seconds`: outside of stages.
   int conclude(const MriModel& model, const std::optional<Relaxed>& relaxed, const StageResult& main,
-               const nlohmann::ordered_json& extra, const bilevel::Work& work = {});
+               const nlohmann::ordered_json& extra, const bilevel::Work& work = {}, double seconds = 0);
 
  private:
-  struct Report;
-  nlohmann::ordered_json summary(const StageResult& main, const bilevel::Work& work) const;
+  nlohmann::ordered_json summary(const StageResult& main, const bilevel::Work& work, double seconds) const;
   int finish(const nlohmann::ordered_json& summary, const std::string& text, const StageResult& main);
 
   const TrainingOptions& options_;
