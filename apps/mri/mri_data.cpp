@@ -22,7 +22,8 @@ using namespace bilevel;
 namespace {
 
 constexpr double usual_sigma = 0.02;
-constexpr double head_level = 0.05;  // of the largest magnitude: what belongs to the head
+constexpr double head_level = 0.05;       // of the largest magnitude: what belongs to the head
+constexpr double head_margin = 1.0 / 16;  // of its size, left free around it
 
 struct Image {
   std::string name;
@@ -135,7 +136,7 @@ void bring_to(int size, const ImageStack& stack, Image& image) {
   } else {
     const std::vector<double>& extent = stack.extent.at({image.height, image.width});
     const double level = head_level * *std::max_element(extent.begin(), extent.end());
-    const Square square = bounding_square(extent, image.height, image.width, level, size);
+    const Square square = bounding_square(extent, image.height, image.width, level, head_margin, size);
     std::vector<double> values;
     for (const std::complex<double>& v : image.values) values.push_back(v.real());
     values = average_to(values, image.height, image.width, square, size);

@@ -69,7 +69,8 @@ std::vector<Cell> cells(int side, int size) {
 
 }  // namespace
 
-Square bounding_square(std::span<const double> image, int height, int width, double level, int least) {
+Square bounding_square(std::span<const double> image, int height, int width, double level, double margin,
+                       int least) {
   int top = height, bottom = -1, left = width, right = -1;
   for (int i = 0; i < height; ++i)
     for (int j = 0; j < width; ++j)
@@ -78,7 +79,8 @@ Square bounding_square(std::span<const double> image, int height, int width, dou
         left = std::min(left, j), right = std::max(right, j);
       }
   if (bottom < 0) top = left = 0, bottom = height - 1, right = width - 1;
-  const int side = std::max({bottom - top + 1, right - left + 1, least});
+  const int extent = std::max(bottom - top + 1, right - left + 1);
+  const int side = std::max(least, static_cast<int>(std::ceil(extent * (1 + margin))));
   return {(top + bottom + 1 - side) / 2, (left + right + 1 - side) / 2, side};
 }
 

@@ -13,9 +13,10 @@ struct Square {
   int row = 0, column = 0, side = 0;
 };
 
-/// The smallest square around the pixels above `level`, at least `least` pixels wide, centred on their
-/// bounding box.
-Square bounding_square(std::span<const double> image, int height, int width, double level, int least);
+/// The square centred on the bounding box of the pixels above `level`, wider than it by the fraction
+/// `margin`, and at least `least` pixels wide.
+Square bounding_square(std::span<const double> image, int height, int width, double level, double margin,
+                       int least);
 
 /// The square averaged over areas to size x size; what lies outside of the image is 0. side >= size.
 std::vector<double> average_to(std::span<const double> image, int height, int width, const Square& square,
