@@ -48,7 +48,7 @@ link_into() {
 build() {
   if ((install)); then
     bash cmake/install-packages.sh cmake g++ ninja-build pkg-config libpng-dev libtiff-dev nlohmann-json3-dev libcli11-dev \
-      libfftw3-dev libopenblas-dev liblbfgsb-dev
+      libfftw3-dev libopenblas-dev liblbfgsb-dev libhdf5-dev libismrmrd-dev libnifti-dev
   fi
   command -v cmake >/dev/null || fail "cmake is missing; leave out --no-install, or install it."
   local options=() log=build/quickstart-build.log

@@ -28,7 +28,8 @@ done
 
 cd "$(dirname "$0")/.." || exit 1
 packages=(cmake g++ ninja-build pkg-config libpng-dev libtiff-dev nlohmann-json3-dev libcli11-dev libgtest-dev
-  libgmock-dev libbenchmark-dev libfftw3-dev libopenblas-dev liblbfgsb-dev python3-minimal libzstd-dev)
+  libgmock-dev libbenchmark-dev libfftw3-dev libopenblas-dev liblbfgsb-dev libhdf5-dev libismrmrd-dev libnifti-dev
+  python3-minimal libzstd-dev)
 if ((install)); then
   bash cmake/install-packages.sh "${packages[@]}" || exit 1
 fi

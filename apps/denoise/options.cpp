@@ -42,25 +42,10 @@ void add_crop_options(CLI::App& app, DataOptions& o) {
 
 void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   const char* group = "Algorithm";
-  bilevel::ScheduleOptions& s = o.upper.schedule;
-  const auto number = [&](const char* name, auto& value, const std::string& text) {
-    add_value(app, name, value, text + " [" + option_text(static_cast<double>(value)) + "]")->group(group);
-  };
   add_value(app, "--algorithm", o.algorithm, "maid (adaptive accuracies) or fixed (fixed accuracies) [maid]",
             "NAME")
       ->group(group);
-  number("--tolerance", s.tolerance, "stop when the certified norm of the gradient of the loss is below");
-  number("--epsilon0", s.epsilon0, "first accuracy of the reconstructions, Euclidean distance");
-  number("--delta0", s.delta0, "first accuracy of the linear systems, residual");
-  number("--step0", s.step0, "first step of plain gradient steps");
-  number("--rho", s.rho, "factor of the step after a rejected trial");
-  number("--rho-up", s.rho_up, "factor of the step after an accepted one");
-  number("--nu", s.nu, "factor of the accuracies in a refinement");
-  number("--nu-up", s.nu_up, "factor of the accuracies after an accepted step");
-  number("--eta", s.eta, "descent: error of the gradient at most (1 - eta) of its norm");
-  number("--lambda", s.lambda, "sufficient decrease, below eta");
-  add_value(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")
-      ->group(group);
+  add_schedule_options(app, o.upper.schedule, "--nu");
   add_value(
       app, "--scaling", o.scaling,
       "steps: none (plain gradient), gauss-newton, lbfgs, or auto (tv: gauss-newton, foe: lbfgs) [auto]",
@@ -76,7 +61,9 @@ void add_algorithm_options(CLI::App& app, TrainOptions& o) {
             "linear systems: pcg, cg, gradient-descent, heavy-ball, or auto (tv: pcg, foe: cg) [auto]",
             "NAME")
       ->group(group);
-  number("--condition-penalty", o.condition_penalty, "tv: weight beta of the penalty beta (L/mu)^2");
+  add_value(app, "--condition-penalty", o.condition_penalty,
+            "tv: weight beta of the penalty beta (L/mu)^2 [0]")
+      ->group(group);
 }
 
 void add_train(CLI::App& app, TrainOptions& o) {
@@ -93,23 +80,10 @@ void add_train(CLI::App& app, TrainOptions& o) {
             "PATH")
       ->group("Data");
   add_value(app, "--test-every", o.test_every, "iterations between two such tests [10]", "K")->group("Data");
-  const char* group = "Run";
-  add_value(app, "--out", o.out,
-            "folder of the run: model.json, log.jsonl, summary.json, images/, convergence.svg, checkpoint/",
-            "RUN_DIR")
-      ->group(group);
-  app.add_flag("--resume", o.resume, "go on with the run in --out, with the same bits as without the break")
-      ->group(group);
-  add_value(app, "--max-iterations", o.max_iterations, "upper iterations at most [tv: 200, foe: 500]", "K")
-      ->group(group);
-  add_value(app, "--min-progress", o.upper.min_progress,
-            "stop when the loss falls by less than this fraction in 20 iterations [never]")
-      ->group(group);
-  add_value(app, "--time-limit", o.upper.time_limit, "stop after this time [none]", "SECONDS")->group(group);
-  add_value(app, "--budget", o.budget, "stop after this work, in operator applications to one image [none]",
-            "N")
-      ->group(group);
-  app.add_flag("--log10", o.log10, "also show the parameters as log10")->group(group);
+  add_run_folder_options(app, o.run,
+                         "model.json, log.jsonl, summary.json, images/, convergence.svg, checkpoint/");
+  add_limit_options(app, o.run, o.upper, "tv: 200, foe: 500");
+  app.add_flag("--log10", o.log10, "also show the parameters as log10")->group("Run");
   add_algorithm_options(app, o);
   add_common_options(app, o.common, true);
   app.footer(
@@ -208,15 +182,6 @@ void require_model_fits(const ModelOptions& model, const CommonOptions& common, 
                       std::to_string(least) + " pixels, not --crop " + std::to_string(data.crop) + ".");
 }
 
-void require_limits(const TrainOptions& o) {
-  if (o.max_iterations && *o.max_iterations < 1)
-    throw ConfigError("--max-iterations " + std::to_string(*o.max_iterations) + ": use at least 1.");
-  if (!(o.upper.time_limit >= 0) || !std::isfinite(o.upper.time_limit))
-    throw ConfigError("--time-limit " + option_text(o.upper.time_limit) +
-                      ": use a positive number of seconds.");
-  if (o.budget < 0) throw ConfigError("--budget " + std::to_string(o.budget) + ": use a number >= 1.");
-}
-
 /// Puts the model's choice for `auto`, and everything where the optimiser looks for it.
 void choose(TrainOptions& o) {
   const bilevel::RegulariserOptions regulariser = o.model.regulariser();
@@ -228,14 +193,14 @@ void choose(TrainOptions& o) {
                                                   : bilevel::StepScaling::lbfgs;
   o.upper.minimiser = in_precision(o.solver, o.common.precision);
   o.upper.linear_solver = in_precision(o.linear_solver, o.common.precision);
-  o.upper.max_iterations = o.max_iterations.value_or(usual_iterations(o.model));
-  o.upper.budget = static_cast<std::uint64_t>(o.budget);
+  o.upper.max_iterations = o.run.max_iterations.value_or(usual_iterations(o.model));
+  o.upper.budget = static_cast<std::uint64_t>(o.run.budget);
   o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";
 }
 
 void finish(TrainOptions& o) {
   require(!o.data.data.empty(), "train", "--data PATH");
-  require(!o.out.empty(), "train", "--out RUN_DIR");
+  require(!o.run.out.empty(), "train", "--out RUN_DIR");
   validate(o.common);
   validate(o.data);
   require_model_fits(o.model, o.common, o.data);
@@ -243,7 +208,7 @@ void finish(TrainOptions& o) {
   require_one_of(o.scaling, "--scaling", {"auto", "none", "gauss-newton", "lbfgs"});
   require_one_of(o.solver, "--solver", kSolvers);
   require_one_of(o.linear_solver, "--linear-solver", {"auto", "pcg", "cg", "gradient-descent", "heavy-ball"});
-  require_limits(o);
+  validate(o.run, o.upper);
   if (!(o.condition_penalty >= 0) || !std::isfinite(o.condition_penalty))
     throw ConfigError("--condition-penalty " + option_text(o.condition_penalty) + ": use a number >= 0.");
   if (o.condition_penalty > 0 && o.model.experts())

@@ -7,8 +7,8 @@
 
 #include "apps/common/common_options.hpp"
 #include "apps/common/image_data.hpp"
+#include "apps/common/upper_options.hpp"
 #include "apps/denoise/model_options.hpp"
-#include "bilevel/learn/upper_optimiser.hpp"
 
 namespace bilevel_app::denoise {
 
@@ -16,14 +16,12 @@ struct TrainOptions {
   CommonOptions common;
   DataOptions data;
   ModelOptions model;
-  std::string out;
-  bool resume = false, log10 = false;
+  RunOptions run;
+  bool log10 = false;
   std::string algorithm = "maid";
   /// auto: gauss-newton, newton and pcg for tv; lbfgs, lbfgs and cg for foe. parse() puts the choice here.
   std::string scaling = "auto", solver = "auto", linear_solver = "auto";
-  std::optional<int> max_iterations;  ///< empty: 200 for tv, 500 for foe
   double condition_penalty = 0;
-  std::int64_t budget = 0;             ///< operator applications; 0: none
   std::vector<std::string> test_data;  ///< held-out clean images; empty: none
   int test_every = 10;
   bilevel::UpperOptions upper;

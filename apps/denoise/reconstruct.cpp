@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "apps/common/interrupt.hpp"
+#include "apps/common/upper_options.hpp"
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/solve/minimiser.hpp"
 

@@ -71,8 +71,4 @@ std::string linear_solver(const std::string& name, const RegulariserOptions& opt
   return experts(options) ? "cg" : "pcg";
 }
 
-std::string in_precision(const std::string& solver, const std::string& precision) {
-  return precision == "mixed" ? "mixed:" + solver : solver;
-}
-
 }  // namespace bilevel_app::denoise

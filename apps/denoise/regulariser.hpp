@@ -34,8 +34,4 @@ void require_large_enough(const bilevel::DenoiseModel& model, int height, int wi
 std::string lower_solver(const std::string& name, const bilevel::RegulariserOptions& options);
 std::string linear_solver(const std::string& name, const bilevel::RegulariserOptions& options);
 
-/// The solver for --precision: with mixed the one that works in single precision where the accuracy asked for
-/// allows it.
-std::string in_precision(const std::string& solver, const std::string& precision);
-
 }  // namespace bilevel_app::denoise

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/run_folder.hpp"
 #include "apps/denoise/filters_image.hpp"
 #include "apps/denoise/options.hpp"
-#include "apps/denoise/run_folder.hpp"
 
 namespace bilevel_app::denoise {
 
@@ -26,9 +26,6 @@ std::vector<bilevel::NamedOption> deciding_options(const TrainOptions& options);
 /// PNG.
 void write_samples(const RunFolder& folder, const ImageBatch& batch,
                    const std::vector<double>& reconstructions);
-
-/// convergence.svg: loss enclosure and accuracies against operator applications, from log.jsonl.
-void write_convergence_plot(const RunFolder& folder);
 
 /// images/filters.png.
 void write_filters(const RunFolder& folder, const RankedFilters& filters);

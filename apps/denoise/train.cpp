@@ -8,11 +8,12 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/common/run_folder.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/denoise/filters_image.hpp"
 #include "apps/denoise/held_out.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/regulariser.hpp"
-#include "apps/denoise/run_folder.hpp"
 #include "apps/denoise/run_report.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/observe/checkpoint.hpp"
@@ -32,7 +33,7 @@ struct Outcome {
 };
 
 template <class T>
-std::vector<T> in_precision(const std::vector<double>& values) {
+std::vector<T> converted(const std::vector<double>& values) {
   return {values.begin(), values.end()};
 }
 
@@ -40,8 +41,8 @@ template <class T>
 Outcome optimise(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
                  Context& context, Observer& observer, const UpperState* state) {
   const Shape shape{batch.images, 1, batch.size, batch.size};
-  const Tensor<T> truth(context, shape, in_precision<T>(batch.clean));
-  const Tensor<T> noisy(context, shape, in_precision<T>(batch.noisy));
+  const Tensor<T> truth(context, shape, converted<T>(batch.clean));
+  const Tensor<T> noisy(context, shape, converted<T>(batch.noisy));
   const RegulariserOptions regulariser = o.model.regulariser();
   auto energy = make_energy<T>(context, noisy.view(), parameters, regulariser, batch.mask,
                                o.common.precision == "mixed");
@@ -70,20 +71,6 @@ DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, 
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
   return model;
-}
-
-int exit_code(const TrainOptions& o, UpperStatus status) {
-  switch (status) {
-    case UpperStatus::accuracy_limit:
-      return o.upper.schedule.fixed_accuracy ? exit_ok : exit_numerical;
-    case UpperStatus::line_search_failed:
-    case UpperStatus::failed:
-      return exit_numerical;
-    case UpperStatus::interrupted:
-      return exit_interrupted;
-    default:
-      return exit_ok;
-  }
 }
 
 std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& batch) {
@@ -118,7 +105,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
   } else if (!o.common.quiet) {
     out << sentence(report.message) << '\n' << summary_text(o, parameters, results, folder);
   }
-  const int code = exit_code(o, report.status);
+  const int code = exit_code(report.status, o.upper.schedule.fixed_accuracy);
   if (code == exit_interrupted) {
     err << "bilevel-denoise: interrupted; "
         << (checkpointed ? "the last finished iteration is saved" : "no iteration was finished yet")
@@ -133,7 +120,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
 
 int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const Device device = open_device(o.common, "bilevel-denoise", err);
-  RunFolder folder(o.out, o.resume);
+  RunFolder folder(o.run.out, o.run.resume);
   const ImageBatch batch = load_crops(o.data);
   const Parameters parameters = o.model.parameters(o.data.seed);
   const auto note = [&](const std::string& text) {
@@ -145,9 +132,10 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
 
   const std::vector<NamedOption> identity = identity_of(o, batch);
   std::optional<Checkpoint::Loaded> saved;
-  if (o.resume) {
+  if (o.run.resume) {
     saved = Checkpoint::load_latest(folder / "checkpoint", identity);
-    if (!saved) note("--resume: no iteration was saved yet in " + o.out + ", so the run begins at the start");
+    if (!saved)
+      note("--resume: no iteration was saved yet in " + o.run.out + ", so the run begins at the start");
     if (saved && !saved->note.empty()) note(saved->note);
   }
   const UpperState* state = saved ? &saved->state : nullptr;

@@ -289,7 +289,7 @@ struct SliceAxes {
   bool flip_rows, flip_columns;
 };
 
-SliceAxes slice_axes(const Volume& volume, Axis axis) {
+SliceAxes slice_axes(const Volume& volume, Plane axis) {
   const auto find = [&](std::string_view letters) {
     for (int d = 0; d < 3; ++d) {
       if (letters.find(volume.orientation[static_cast<std::size_t>(d)]) != std::string_view::npos) return d;
@@ -309,9 +309,9 @@ SliceAxes slice_axes(const Volume& volume, Axis axis) {
                      "'; positive extents, their product and three letters are needed");
   }
   SliceAxes axes{};
-  axes.normal = axis == Axis::axial ? z : axis == Axis::coronal ? y : x;
-  axes.vertical = axis == Axis::axial ? y : z;
-  axes.horizontal = axis == Axis::sagittal ? y : x;
+  axes.normal = axis == Plane::axial ? z : axis == Plane::coronal ? y : x;
+  axes.vertical = axis == Plane::axial ? y : z;
+  axes.horizontal = axis == Plane::sagittal ? y : x;
   const auto letter = [&](int d) { return volume.orientation[static_cast<std::size_t>(d)]; };
   axes.flip_rows = letter(axes.vertical) == 'A' || letter(axes.vertical) == 'S';
   axes.flip_columns = letter(axes.horizontal) == 'L' || letter(axes.horizontal) == 'P';
@@ -352,20 +352,20 @@ Volume read_volume(const std::filesystem::path& path) {
   return volume;
 }
 
-Axis parse_axis(std::string_view name) {
-  if (name == "axial") return Axis::axial;
-  if (name == "coronal") return Axis::coronal;
-  if (name == "sagittal") return Axis::sagittal;
+Plane parse_plane(std::string_view name) {
+  if (name == "axial") return Plane::axial;
+  if (name == "coronal") return Plane::coronal;
+  if (name == "sagittal") return Plane::sagittal;
   throw ConfigError("'" + io_detail::printable(name) + "' is no axis; use axial, coronal or sagittal");
 }
 
-SliceExtents slice_extents(const Volume& volume, Axis axis) {
+SliceExtents slice_extents(const Volume& volume, Plane axis) {
   const io_detail::SliceAxes axes = io_detail::slice_axes(volume, axis);
   return {io_detail::extent(volume, axes.normal), io_detail::extent(volume, axes.vertical),
           io_detail::extent(volume, axes.horizontal)};
 }
 
-std::vector<double> slice(const Volume& volume, Axis axis, int index, int frame) {
+std::vector<double> slice(const Volume& volume, Plane axis, int index, int frame) {
   using namespace io_detail;
   const SliceAxes axes = slice_axes(volume, axis);
   const SliceExtents size = slice_extents(volume, axis);

@@ -38,7 +38,8 @@ std::string kept_lines(const std::string& text, int next) {
   return text.substr(0, end);
 }
 
-Json record_json(const IterationRecord& r, const Parameters& parameters, double test_psnr) {
+Json record_json(const IterationRecord& r, const Parameters& parameters, double test_psnr,
+                 const std::vector<NamedOption>& fields) {
   Json json{{"iteration", r.iteration},
             {"loss", r.loss},
             {"loss_lower", r.loss_lower},
@@ -55,6 +56,8 @@ Json record_json(const IterationRecord& r, const Parameters& parameters, double 
             {"lower_solves", r.work.solves},
             {"seconds", r.seconds},
             {"status", r.status}};
+  for (const auto& [name, value] : fields)
+    json[name] = std::visit([](const auto& v) { return Json(v); }, value);
   json["theta"] = Json::object();
   for (const Segment& s : parameters.segments())  // arrays are left to model.json and the checkpoints
     if (s.shape.empty()) json["theta"][s.name] = parameters.value(s.name, r.theta);
@@ -72,8 +75,12 @@ Json record_json(const IterationRecord& r, const Parameters& parameters, double 
 
 }  // namespace
 
-JsonlLog::JsonlLog(std::filesystem::path path, Parameters parameters, int next, TestPsnr test_psnr)
-    : path_(std::move(path)), parameters_(std::move(parameters)), test_psnr_(std::move(test_psnr)) {
+JsonlLog::JsonlLog(std::filesystem::path path, Parameters parameters, int next, TestPsnr test_psnr,
+                   Fields fields)
+    : path_(std::move(path)),
+      parameters_(std::move(parameters)),
+      test_psnr_(std::move(test_psnr)),
+      fields_(std::move(fields)) {
   std::error_code ignored;
   if (next > 0 && std::filesystem::exists(path_, ignored) && std::filesystem::file_size(path_, ignored) > 0)
     write_file_atomically(path_, kept_lines(io_detail::read_file(path_), next));
@@ -97,7 +104,9 @@ void JsonlLog::finished(const UpperReport& report) {
 void JsonlLog::append(const IterationRecord& record, bool finished) {
   const double test_psnr = test_psnr_ ? test_psnr_(record, finished) : std::nan("");
   const std::string text =
-      record_json(record, parameters_, test_psnr).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+      record_json(record, parameters_, test_psnr, fields_ ? fields_(record) : std::vector<NamedOption>{})
+          .dump(-1, ' ', false, Json::error_handler_t::replace) +
+      "\n";
   struct stat before {};
   const bool known = ::fstat(file_, &before) == 0;
   std::size_t done = 0;

@@ -117,15 +117,16 @@ struct Outcome {
   std::string out, err;
 };
 
-/// bilevel-denoise as a process of its own. What it prints fits into a pipe (64 KiB).
+/// A command as a process of its own. What it prints fits into a pipe (64 KiB).
 class Process {
  public:
   /// `prepare` runs in the child before the program starts.
-  explicit Process(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {}) {
+  explicit Process(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {},
+                   const char* program = BILEVEL_DENOISE_PATH) {
     int out[2], err[2];
     if (::pipe(out) != 0 || ::pipe(err) != 0) throw std::runtime_error("cannot make a pipe");
     std::vector<std::string> copy = arguments;
-    copy.insert(copy.begin(), BILEVEL_DENOISE_PATH);
+    copy.insert(copy.begin(), program);
     std::vector<char*> argv;
     for (std::string& a : copy) argv.push_back(a.data());
     argv.push_back(nullptr);
@@ -208,9 +209,9 @@ inline std::vector<std::string> training(const std::string& data, const std::str
 }
 
 /// One sentence on the error stream: one line, beginning with the program's name, ending with a full stop.
-inline void expect_one_sentence(const Outcome& o) {
+inline void expect_one_sentence(const Outcome& o, const std::string& program = "bilevel-denoise") {
   EXPECT_EQ(lines_of(o.err).size(), 1u) << o.err;
-  EXPECT_TRUE(o.err.starts_with("bilevel-denoise: ")) << o.err;
+  EXPECT_TRUE(o.err.starts_with(program + ": ")) << o.err;
   EXPECT_TRUE(o.err.ends_with(".\n")) << o.err;
   EXPECT_EQ(o.err.find("what()"), std::string::npos) << o.err;
 }

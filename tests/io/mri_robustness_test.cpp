@@ -46,8 +46,8 @@ void read_volume_soundly(const fs::path& path) {
                                       volume.parts * volume.frames);
   for (const double value : volume.values) ASSERT_TRUE(std::isfinite(value));
   for (const double spacing : volume.spacing) EXPECT_GT(spacing, 0.0);
-  const bilevel::SliceExtents size = bilevel::slice_extents(volume, bilevel::Axis::coronal);
-  EXPECT_EQ(bilevel::slice(volume, bilevel::Axis::coronal, 0).size(),
+  const bilevel::SliceExtents size = bilevel::slice_extents(volume, bilevel::Plane::coronal);
+  EXPECT_EQ(bilevel::slice(volume, bilevel::Plane::coronal, 0).size(),
             static_cast<std::size_t>(size.height) * size.width * volume.parts);
 }
 

@@ -10,7 +10,7 @@
 namespace {
 
 using namespace bilevel_test;
-using bilevel::Axis;
+using bilevel::Plane;
 using bilevel::read_volume;
 using bilevel::Volume;
 
@@ -90,7 +90,7 @@ TEST_F(VolumeFile, ComplexVoxelsBecomeTwoParts) {
     EXPECT_EQ(volume.parts, 2);
     EXPECT_EQ(volume.frames, 2);
     EXPECT_EQ(volume.values, (std::vector<double>{1, 3, 2, 4, 5, 7, 6, 8}));
-    EXPECT_EQ(bilevel::slice(volume, Axis::axial, 0, 1), (std::vector<double>{5, 7, 6, 8}));
+    EXPECT_EQ(bilevel::slice(volume, Plane::axial, 0, 1), (std::vector<double>{5, 7, 6, 8}));
   }
 }
 
@@ -143,18 +143,18 @@ TEST_F(VolumeFile, OrientationFromTheHeader) {
 
 TEST_F(VolumeFile, SlicesAreUpright) {
   const Volume ras = numbered("RAS", 2, 3, 4);
-  EXPECT_EQ(bilevel::slice(ras, Axis::axial, 1), (std::vector<double>{120, 121, 110, 111, 100, 101}));
-  EXPECT_EQ(bilevel::slice(ras, Axis::coronal, 2),
+  EXPECT_EQ(bilevel::slice(ras, Plane::axial, 1), (std::vector<double>{120, 121, 110, 111, 100, 101}));
+  EXPECT_EQ(bilevel::slice(ras, Plane::coronal, 2),
             (std::vector<double>{320, 321, 220, 221, 120, 121, 20, 21}));
-  EXPECT_EQ(bilevel::slice(ras, Axis::sagittal, 0),
+  EXPECT_EQ(bilevel::slice(ras, Plane::sagittal, 0),
             (std::vector<double>{300, 310, 320, 200, 210, 220, 100, 110, 120, 0, 10, 20}));
-  const bilevel::SliceExtents size = bilevel::slice_extents(ras, Axis::sagittal);
+  const bilevel::SliceExtents size = bilevel::slice_extents(ras, Plane::sagittal);
   EXPECT_EQ(size.count, 2);
   EXPECT_EQ(size.height, 4);
   EXPECT_EQ(size.width, 3);
   const Volume lpi = numbered("LPI", 2, 3, 4);
-  EXPECT_EQ(bilevel::slice(lpi, Axis::axial, 1), (std::vector<double>{101, 100, 111, 110, 121, 120}));
-  EXPECT_EQ(bilevel::slice(lpi, Axis::sagittal, 1)[0], 21.0) << "superior, posterior: k = 0, j = 2";
+  EXPECT_EQ(bilevel::slice(lpi, Plane::axial, 1), (std::vector<double>{101, 100, 111, 110, 121, 120}));
+  EXPECT_EQ(bilevel::slice(lpi, Plane::sagittal, 1)[0], 21.0) << "superior, posterior: k = 0, j = 2";
 }
 
 /// Whatever the voxel axes, the slice shows the same place of the body.
@@ -183,7 +183,8 @@ TEST_F(VolumeFile, SlicesAgreeForAllOrientations) {
         }
       }
       const Volume ras = numbered("RAS", size[0], size[1], size[2]);
-      const std::pair<Axis, std::size_t> axes[] = {{Axis::axial, 2}, {Axis::coronal, 1}, {Axis::sagittal, 0}};
+      const std::pair<Plane, std::size_t> axes[] = {
+          {Plane::axial, 2}, {Plane::coronal, 1}, {Plane::sagittal, 0}};
       for (const auto& [axis, normal] : axes) {
         const auto d = static_cast<int>(std::find(order, order + 3, static_cast<int>(normal)) - order);
         const int index = flips >> d & 1 ? extents[d] - 2 : 1;
@@ -258,19 +259,19 @@ TEST_F(VolumeFile, RangesOfSlices) {
   EXPECT_THROW(parse_slice_range("3:3").indices(5), bilevel::ConfigError);
   EXPECT_THROW(parse_slice_range("0:6").indices(5), bilevel::ConfigError);
   EXPECT_THROW(parse_slice_range("5").indices(5), bilevel::ConfigError);
-  EXPECT_EQ(bilevel::parse_axis("coronal"), Axis::coronal);
-  EXPECT_THROW(bilevel::parse_axis("x"), bilevel::ConfigError);
+  EXPECT_EQ(bilevel::parse_plane("coronal"), Plane::coronal);
+  EXPECT_THROW(bilevel::parse_plane("x"), bilevel::ConfigError);
 }
 
 TEST_F(VolumeFile, SlicesOutsideAndContradictoryVolumes) {
   Volume volume = numbered("RAS", 2, 3, 4);
-  EXPECT_THROW(bilevel::slice(volume, Axis::axial, 4), bilevel::ConfigError);
-  EXPECT_THROW(bilevel::slice(volume, Axis::axial, -1), bilevel::ConfigError);
-  EXPECT_THROW(bilevel::slice(volume, Axis::axial, 0, 1), bilevel::ConfigError);
+  EXPECT_THROW(bilevel::slice(volume, Plane::axial, 4), bilevel::ConfigError);
+  EXPECT_THROW(bilevel::slice(volume, Plane::axial, -1), bilevel::ConfigError);
+  EXPECT_THROW(bilevel::slice(volume, Plane::axial, 0, 1), bilevel::ConfigError);
   volume.values.pop_back();
-  EXPECT_THROW(bilevel::slice(volume, Axis::axial, 0), bilevel::ShapeError);
-  EXPECT_THROW(bilevel::slice(numbered("RLS", 2, 3, 4), Axis::axial, 0), bilevel::ShapeError);
-  EXPECT_THROW(bilevel::slice(numbered("RA", 2, 3, 4), Axis::axial, 0), bilevel::ShapeError);
+  EXPECT_THROW(bilevel::slice(volume, Plane::axial, 0), bilevel::ShapeError);
+  EXPECT_THROW(bilevel::slice(numbered("RLS", 2, 3, 4), Plane::axial, 0), bilevel::ShapeError);
+  EXPECT_THROW(bilevel::slice(numbered("RA", 2, 3, 4), Plane::axial, 0), bilevel::ShapeError);
 }
 
 class MeasuredVolumes : public ::testing::Test {
@@ -314,11 +315,11 @@ TEST_F(MeasuredVolumes, SlicesOfColin27AreTheImagesCutFromIt) {
   const Volume volume = read_volume(folder_ / "nifti/colin27_slab_z058-099.nii.gz");
   const bilevel::Array images = bilevel::read_npy(folder_ / "colin27/colin27_slices_u8.npy");
   ASSERT_EQ(images.shape, (std::vector<std::size_t>{12, 224, 224}));
-  const bilevel::SliceExtents size = bilevel::slice_extents(volume, Axis::axial);
+  const bilevel::SliceExtents size = bilevel::slice_extents(volume, Plane::axial);
   ASSERT_EQ(size.height, 217);
   ASSERT_EQ(size.width, 181);
   for (int n = 0; n < 12; ++n) {
-    const std::vector<double> slice = bilevel::slice(volume, Axis::axial, 62 + 3 * n - 58);
+    const std::vector<double> slice = bilevel::slice(volume, Plane::axial, 62 + 3 * n - 58);
     const double* image = images.values.data() + static_cast<std::ptrdiff_t>(n) * 224 * 224;
     int matches = 0;
     for (int top = 0; top <= 7; ++top) {

@@ -38,23 +38,23 @@ struct Volume {
 BILEVEL_API Volume read_volume(const std::filesystem::path& path);
 
 /// Planes through the body: horizontal, frontal, and that of a profile.
-enum class Axis { axial, coronal, sagittal };
+enum class Plane { axial, coronal, sagittal };
 
 /// "axial", "coronal" or "sagittal". Throws ConfigError.
-BILEVEL_API Axis parse_axis(std::string_view name);
+BILEVEL_API Plane parse_plane(std::string_view name);
 
 /// How many slices a volume has along an axis, and the size of each.
 struct SliceExtents {
   int count = 0, height = 0, width = 0;
 };
-BILEVEL_API SliceExtents slice_extents(const Volume& volume, Axis axis);
+BILEVEL_API SliceExtents slice_extents(const Volume& volume, Plane axis);
 
 /// The slice `index` as an upright image [part][height][width]: row 0 is anterior in axial slices and
 /// superior in others; columns run from left to right of the patient, in sagittal slices from posterior to
 /// anterior. `index` counts from 0 along the voxel axis nearest to the normal of the plane, in the order of
 /// the file. Intensities are not rescaled, and pixels not resampled to be square. Throws ConfigError for an
 /// index or frame outside, ShapeError for a volume that contradicts itself.
-BILEVEL_API std::vector<double> slice(const Volume& volume, Axis axis, int index, int frame = 0);
+BILEVEL_API std::vector<double> slice(const Volume& volume, Plane axis, int index, int frame = 0);
 
 /// first, first + step, ... below last.
 struct SliceRange {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "bilevel/io/model_file.hpp"
 #include "bilevel/model/parameters.hpp"
 #include "bilevel/observe/observer.hpp"
 
@@ -18,10 +19,13 @@ class BILEVEL_API JsonlLog final : public Observer {
  public:
   /// Mean PSNR of images that are not learned from, or NaN; `finished` marks the last line.
   using TestPsnr = std::function<double(const IterationRecord&, bool finished)>;
+  /// More fields of a line, put before `theta`.
+  using Fields = std::function<std::vector<NamedOption>(const IterationRecord&)>;
 
   /// Cuts the file to the complete lines of iterations below `next` (0: begins it anew), the iteration that a
   /// resumed run does next. Throws IoError.
-  JsonlLog(std::filesystem::path path, Parameters parameters, int next = 0, TestPsnr test_psnr = {});
+  JsonlLog(std::filesystem::path path, Parameters parameters, int next = 0, TestPsnr test_psnr = {},
+           Fields fields = {});
   ~JsonlLog() override;
   JsonlLog(const JsonlLog&) = delete;
   JsonlLog& operator=(const JsonlLog&) = delete;
@@ -36,6 +40,7 @@ class BILEVEL_API JsonlLog final : public Observer {
   std::filesystem::path path_;
   Parameters parameters_;
   TestPsnr test_psnr_;
+  Fields fields_;
   int file_ = -1;
 };
 

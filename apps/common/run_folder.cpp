@@ -1,4 +1,4 @@
-#include "apps/denoise/run_folder.hpp"
+#include "apps/common/run_folder.hpp"
 
 #include <algorithm>
 #include <system_error>
@@ -6,7 +6,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/atomic_file.hpp"
 
-namespace bilevel_app::denoise {
+namespace bilevel_app {
 
 namespace fs = std::filesystem;
 using bilevel::ConfigError;
@@ -21,10 +21,17 @@ bool holds_run(const fs::path& folder) {
   return false;
 }
 
+/// Whether a file is there that is no writer's leftover.
 bool saved_something(const fs::path& checkpoints) {
   std::error_code error;
-  for (fs::directory_iterator at(checkpoints, error), end; !error && at != end; at.increment(error))
-    if (!at->path().filename().string().starts_with('.')) return true;
+  fs::recursive_directory_iterator at(checkpoints, error);
+  for (const fs::recursive_directory_iterator end; !error && at != end; at.increment(error)) {
+    if (at->path().filename().string().starts_with('.')) {
+      at.disable_recursion_pending();
+    } else if (at->is_regular_file(error)) {
+      return true;
+    }
+  }
   return false;
 }
 
@@ -75,4 +82,4 @@ RunFolder::~RunFolder() {
   for (const fs::path& p : made_) fs::remove(p, ignored);  // only when empty
 }
 
-}  // namespace bilevel_app::denoise
+}  // namespace bilevel_app

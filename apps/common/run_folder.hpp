@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <vector>
 
-namespace bilevel_app::denoise {
+namespace bilevel_app {
 
-/// The folder of a training run. Unless keep() was called, the destructor removes what a run that saved
+/// The folder of a run. Unless keep() was called, the destructor removes what a run that saved
 /// nothing left there, and the folders made for it.
 class RunFolder {
  public:
@@ -26,4 +26,4 @@ class RunFolder {
   bool had_run_ = false, kept_ = false;
 };
 
-}  // namespace bilevel_app::denoise
+}  // namespace bilevel_app

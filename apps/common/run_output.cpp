@@ -1,0 +1,168 @@
+#include "apps/common/run_output.hpp"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/text.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/core/version.hpp"
+#include "bilevel/io/atomic_file.hpp"
+#include "bilevel/io/svg_plot.hpp"
+
+namespace bilevel_app {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct Curves {
+  std::vector<double> work;
+  std::vector<std::vector<double>> values;  ///< one per name
+};
+
+Curves read_log(const std::filesystem::path& path, const std::vector<const char*>& names) {
+  Curves curves{{}, std::vector<std::vector<double>>(names.size())};
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const Json record = Json::parse(line, nullptr, false);
+    if (!record.is_object()) continue;
+    const auto number = [&record](const char* name) {
+      const auto found = record.find(name);
+      return found != record.end() && found->is_number() ? found->get<double>() : std::nan("");
+    };
+    curves.work.push_back(number("lower_gradients") + number("hessian_products") + number("other_operators"));
+    for (std::size_t k = 0; k < names.size(); ++k) curves.values[k].push_back(number(names[k]));
+  }
+  return curves;
+}
+
+/// Extremes and median of an array.
+struct Spread {
+  double least, median, most;
+};
+Spread spread(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values.front(), values[values.size() / 2], values.back()};
+}
+
+std::uint64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace
+
+std::filesystem::path images_folder(const RunFolder& folder) {
+  std::filesystem::path images = folder / "images";
+  std::error_code error;
+  std::filesystem::create_directories(images, error);
+  if (error) throw IoError(images.string(), "cannot be made (" + error.message() + ").");
+  return images;
+}
+
+HostImage strip(const std::vector<std::span<const double>>& parts, int height, int width) {
+  constexpr int gap = 4;
+  const int count = static_cast<int>(parts.size());
+  HostImage image{1, height, count * width + (count - 1) * gap, {}};
+  image.pixels.assign(static_cast<std::size_t>(image.height) * image.width, 1.0);
+  for (int p = 0; p < count; ++p)
+    for (int i = 0; i < height; ++i)
+      for (int j = 0; j < width; ++j)
+        image.pixels[static_cast<std::size_t>(i) * image.width + p * (width + gap) + j] =
+            parts[static_cast<std::size_t>(p)][static_cast<std::size_t>(i) * width + j];
+  return image;
+}
+
+void write_convergence_plot(const RunFolder& folder) {
+  const std::vector<const char*> names{"loss_lower", "loss",        "loss_upper",   "epsilon",
+                                       "delta",      "error_bound", "gradient_norm"};
+  const Curves c = read_log(folder / "log.jsonl", names);
+  const auto series = [&c](const char* label, std::size_t k) { return Series{label, c.work, c.values[k]}; };
+  std::vector<Panel> panels(2);
+  for (Panel& panel : panels) panel.x.label = "operator applications";
+  panels[0].title = "Loss and its certified enclosure";
+  panels[0].y.label = "loss";
+  panels[0].series = {series("upper end", 2), series("loss", 1), series("lower end", 0)};
+  panels[1].title = "Gradient of the loss and accuracies";
+  panels[1].y.logarithmic = true;
+  panels[1].series = {series("|z|", 6), series("omega: bound on its error", 5),
+                      series("epsilon: reconstructions", 3), series("delta: linear systems", 4)};
+  write_file_atomically(folder / "convergence.svg", svg_plot(panels));
+}
+
+Json values_json(const Parameters& parameters, const std::vector<double>& theta, bool log10) {
+  Json json = Json::object();
+  for (const Segment& s : parameters.segments()) {
+    if (log10 && s.transform == Transform::identity) continue;
+    std::vector<double> values = parameters.values(s.name, theta);
+    if (log10)
+      for (double& v : values) v = std::log10(v);
+    if (s.shape.empty()) {
+      json[s.name] = values[0];
+      continue;
+    }
+    const Spread range = spread(values);
+    json[s.name] = {{"least", range.least}, {"median", range.median}, {"most", range.most}};
+  }
+  return json;
+}
+
+std::string parameter_text(const Segment& s, const std::vector<double>& values, bool log10) {
+  std::string text;
+  if (s.shape.empty()) {
+    text = format("%.6g", values[0]);
+    if (log10) text += format("  (log10 %.6f)", std::log10(values[0]));
+  } else if (s.shape.size() == 3) {
+    const std::size_t area = static_cast<std::size_t>(s.shape[1]) * s.shape[2];
+    std::vector<double> squares(static_cast<std::size_t>(s.shape[0]), 0.0);
+    for (std::size_t k = 0; k < values.size(); ++k) squares[k / area] += values[k] * values[k];
+    const Spread range = spread(squares);
+    text = format("%d of %d x %d taps, norms %.3g to %.3g, median %.3g", s.shape[0], s.shape[1], s.shape[2],
+                  std::sqrt(range.least), std::sqrt(range.most), std::sqrt(range.median));
+  } else {
+    const Spread range = spread(values);
+    text = format("%zu numbers, %.3g to %.3g, median %.3g", values.size(), range.least, range.most,
+                  range.median);
+    if (log10) text += format("  (log10 %.4f to %.4f)", std::log10(range.least), std::log10(range.most));
+  }
+  return text + (s.learned ? "" : "  (fixed)");
+}
+
+Json work_json(const Work& work) {
+  return {{"lower_gradients", work.gradients},
+          {"hessian_products", work.hessian_products},
+          {"other_operators", work.other},
+          {"operators", work.total()}};
+}
+
+Json machine_json(const Device& device, const std::string& precision) {
+  return {{"device", device.name()},
+          {"instruction_set", device.instruction_set()},
+          {"threads", device.threads()},
+          {"precision", precision},
+          {"peak_memory_bytes", peak_memory()},
+          {"library_version", BILEVEL_VERSION}};
+}
+
+int exit_code(UpperStatus status, bool fixed_accuracy) {
+  switch (status) {
+    case UpperStatus::accuracy_limit:
+      return fixed_accuracy ? exit_ok : exit_numerical;
+    case UpperStatus::line_search_failed:
+    case UpperStatus::failed:
+      return exit_numerical;
+    case UpperStatus::interrupted:
+      return exit_interrupted;
+    default:
+      return exit_ok;
+  }
+}
+
+}  // namespace bilevel_app

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/common/run_folder.hpp"
+#include "bilevel/core/device.hpp"
+#include "bilevel/io/image_file.hpp"
+#include "bilevel/model/parameters.hpp"
+#include "bilevel/observe/observer.hpp"
+
+namespace bilevel_app {
+
+/// images/ of a run, made when missing. Throws IoError.
+std::filesystem::path images_folder(const RunFolder& folder);
+
+/// Images [height, width] side by side with white gaps.
+bilevel::HostImage strip(const std::vector<std::span<const double>>& parts, int height, int width);
+
+/// convergence.svg: loss enclosure and accuracies against operator applications, from log.jsonl.
+void write_convergence_plot(const RunFolder& folder);
+
+/// Parameters by name: numbers as they are, arrays (all of them are in model.json) by their spread. With
+/// log10 only what is positive by its nature.
+nlohmann::ordered_json values_json(const bilevel::Parameters& parameters, const std::vector<double>& theta,
+                                   bool log10);
+/// A parameter for people: filters by their norms, other arrays by their spread.
+std::string parameter_text(const bilevel::Segment& segment, const std::vector<double>& values, bool log10);
+
+/// Operator applications by kind.
+nlohmann::ordered_json work_json(const bilevel::Work& work);
+/// device, instruction_set, threads, precision, peak_memory_bytes, library_version.
+nlohmann::ordered_json machine_json(const bilevel::Device& device, const std::string& precision);
+
+/// The exit code of a run that ended so; with fixed accuracies their limit is no failure.
+int exit_code(bilevel::UpperStatus status, bool fixed_accuracy);
+
+}  // namespace bilevel_app

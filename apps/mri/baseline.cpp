@@ -1,0 +1,123 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "apps/mri/greedy.hpp"
+#include "apps/mri/options.hpp"
+#include "apps/mri/resample.hpp"
+#include "apps/mri/training_run.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/learn/baseline_patterns.hpp"
+
+namespace bilevel_app::mri {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+PatternKind kind_of(const BaselineOptions& o) {
+  if (o.pattern == "greedy") return pattern_from(o.groups);
+  return o.pattern.starts_with("lines-") ? PatternKind::rows : PatternKind::free;
+}
+
+std::vector<NamedOption> deciding_options(const BaselineOptions& o) {
+  std::vector<NamedOption> list{{"pattern", o.pattern}, {"rate", o.rate}};
+  if (o.pattern == "greedy")
+    list.insert(list.end(), {{"groups", o.groups}, {"spokes", static_cast<std::int64_t>(o.spokes)}});
+  if (o.pattern.ends_with("vds"))
+    list.insert(list.end(), {{"draws", static_cast<std::int64_t>(o.draws)},
+                             {"power", o.power},
+                             {"radius", o.radius < 0 ? -1.0 : o.radius}});
+  return list;
+}
+
+/// Mean over the images of |y_j|^2 summed over the group and the coils.
+std::vector<double> group_energies(const MriData& data, const SamplingPattern& pattern) {
+  std::vector<double> energy(pattern.frequencies(), 0.0), groups;
+  for (std::size_t i = 0; i < data.kspace.size(); ++i)
+    energy[i % energy.size()] += std::norm(data.kspace[i]) / data.images;
+  for (std::size_t k = 0; k < pattern.groups(); ++k) {
+    groups.push_back(0);
+    for (const int j : pattern.group(k)) groups.back() += energy[static_cast<std::size_t>(j)];
+  }
+  return groups;
+}
+
+/// The largest magnitude of the point spread function of values per group, apart from its peak.
+double side_lobe(const SamplingPattern& pattern, std::span<const double> values) {
+  Complexes frequencies(pattern.frequencies());
+  for (std::size_t k = 0; k < pattern.groups(); ++k)
+    for (const int j : pattern.group(k)) frequencies[static_cast<std::size_t>(j)] = values[k];
+  const Complexes spread = inverse_fourier(frequencies, 1, pattern.height(), pattern.width());
+  double largest = 0;
+  for (std::size_t i = 1; i < spread.size(); ++i) largest = std::max(largest, std::abs(spread[i]));
+  return largest / std::abs(spread[0]);
+}
+
+/// The groups of all patterns but greedy, and what was recorded about them.
+std::vector<double> choose_groups(const BaselineOptions& o, const MriData& data,
+                                  const SamplingPattern& pattern, Json& record) {
+  const std::size_t count = groups_at_rate(pattern, o.rate);
+  const auto seed = static_cast<std::uint64_t>(o.common.seed);
+  if (o.pattern.ends_with("uniform")) {
+    record["seed"] = seed;
+    return uniform_groups(pattern.groups(), count, seed);
+  }
+  if (o.pattern.ends_with("largest")) return largest_groups(group_energies(data, pattern), count);
+  const std::vector<double> distance = group_distances(pattern);
+  if (o.pattern.ends_with("lowpass")) return low_pass_groups(distance, count);
+  const VariableDensity v =
+      variable_density_groups(distance, count, {o.power, o.radius, o.draws, seed},
+                              [&](std::span<const double> values) { return side_lobe(pattern, values); });
+  record.update({{"seed", seed},
+                 {"power", v.power},
+                 {"radius", v.radius},
+                 {"offset", v.offset},
+                 {"draws", o.draws},
+                 {"side_lobe", v.side_lobe}});
+  return v.s;
+}
+
+}  // namespace
+
+int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
+  TrainingRun run(o, "baseline", deciding_options(o), out, err);
+  MriModel model = run.model(kind_of(o), o.spokes, {}, o.model.weight);
+  const SamplingPattern pattern = model.pattern();
+  Json record{{"baseline", o.pattern}};
+  Work work;
+  double seconds = 0;
+  if (o.pattern == "greedy") {
+    model.s.assign(pattern.groups(), 1.0);
+    const std::size_t count = groups_at_rate(pattern, o.rate);
+    const StageResult stage = run.tune_weight("weight", "the weight at full sampling", model);
+    if (stops_run(stage)) return run.conclude_early(stage);
+    const GreedySelection selection =
+        select_greedily(run, model, count, o.run.resume, [&](const std::string& text) {
+          if (o.common.verbose) run.note(text);
+        });
+    if (selection.interrupted) {
+      StageResult cut = stage;
+      cut.status = UpperStatus::interrupted;
+      cut.message = "The run was interrupted.";
+      return run.conclude_early(cut);
+    }
+    model.s = groups_listed(pattern.groups(), selection.order);
+    work = selection.work;
+    seconds = selection.seconds;
+    record.update({{"weight_of_selection", model.alpha},
+                   {"order", selection.order},
+                   {"selection_solves", selection.work.solves},
+                   {"selection_seconds", selection.seconds}});
+  } else {
+    model.s = choose_groups(o, run.data(), pattern, record);
+  }
+  const StageResult stage = run.tune_weight("binary", "the weight for the pattern", model);
+  if (stops_run(stage)) return run.conclude_early(stage);
+  return run.conclude(model, {}, stage, record, work, seconds);
+}
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,144 @@
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/text.hpp"
+#include "apps/mri/options.hpp"
+#include "apps/mri/problem.hpp"
+#include "apps/mri/run_files.hpp"
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::mri {
+
+namespace fs = std::filesystem;
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct Run {
+  std::string name;
+  MriModel model;
+  std::vector<Quality> slices;
+  Quality mean;
+};
+
+std::vector<Run> load_runs(const EvaluateOptions& o) {
+  std::vector<Run> runs;
+  for (const std::string& path : o.runs) {
+    Run run{fs::path(path).filename().string(), read_mri_model(fs::path(path) / "model.json"), {}, {}};
+    if (run.name.empty()) run.name = fs::path(path).parent_path().filename().string();
+    const MriModel &a = run.model, &b = runs.empty() ? a : runs.front().model;
+    if (a.height != b.height || a.width != b.width || a.complex != b.complex)
+      throw ConfigError(
+          format("--run %s is for %s images of %d x %d pixels, but %s for %s images of %d x "
+                 "%d; evaluate them one by one.",
+                 path.c_str(), a.complex ? "complex" : "real", a.width, a.height, o.runs.front().c_str(),
+                 b.complex ? "complex" : "real", b.width, b.height));
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
+/// The noise level that a run was trained with.
+double trained_sigma(const MriModel& model) {
+  for (const auto& [name, value] : model.training)
+    if (name == "sigma") {
+      if (const auto* number = std::get_if<double>(&value)) return *number;
+      if (const auto* whole = std::get_if<std::int64_t>(&value)) return static_cast<double>(*whole);
+    }
+  throw ConfigError("--sigma is missing: the run names no noise level.");
+}
+
+MriData load(const EvaluateOptions& o, const MriModel& model) {
+  DataOptions data = o.data;
+  data.image = model.complex ? "complex" : "real";
+  if (data.size == 0 && model.height == model.width) data.size = model.height;
+  if (!data.sigma) data.sigma = trained_sigma(model);
+  return load_data(data);
+}
+
+void save(const EvaluateOptions& o, const Run& run, const MriData& data, const Reconstruction& r) {
+  if (o.save.empty()) return;
+  std::error_code error;
+  fs::create_directories(o.save, error);
+  if (error) throw IoError(o.save, "the folder cannot be made: " + error.message() + ".");
+  for (int k = 0; k < data.images; ++k)
+    write_image(fs::path(o.save) / (std::to_string(k) + "-" + run.name + ".png"), strip_of(data, k, r));
+}
+
+Json quality_json(const Quality& q) { return {{"psnr", q.psnr}, {"ssim", q.ssim}}; }
+
+Json to_json(const std::vector<Run>& runs, const MriData& data) {
+  Json json{{"images", data.names}, {"height", data.height}, {"width", data.width}, {"sigma", data.sigma}};
+  json["runs"] = Json::array();
+  for (const Run& run : runs) {
+    Json one{{"run", run.name}, {"rate", run.model.rate()}, {"alpha", run.model.alpha}};
+    one["slices"] = Json::array();
+    for (const Quality& q : run.slices) one["slices"].push_back(quality_json(q));
+    one["mean"] = quality_json(run.mean);
+    json["runs"].push_back(one);
+  }
+  return json;
+}
+
+std::string to_text(const std::vector<Run>& runs, const MriData& data) {
+  std::vector<std::vector<std::string>> psnr_rows{{"PSNR, dB"}}, ssim_rows{{"SSIM"}};
+  for (const Run& run : runs) psnr_rows[0].push_back(run.name), ssim_rows[0].push_back(run.name);
+  for (int k = 0; k <= data.images; ++k) {
+    psnr_rows.push_back({k < data.images ? data.names[static_cast<std::size_t>(k)] : "mean"});
+    ssim_rows.push_back(psnr_rows.back());
+    for (const Run& run : runs) {
+      const Quality& q = k < data.images ? run.slices[static_cast<std::size_t>(k)] : run.mean;
+      psnr_rows.back().push_back(format("%.2f", q.psnr));
+      ssim_rows.back().push_back(format("%.4f", q.ssim));
+    }
+  }
+  std::vector<std::string> rates{"samples, %"};
+  for (const Run& run : runs) rates.push_back(format("%.2f", 100 * run.model.rate()));
+  psnr_rows.insert(psnr_rows.begin() + 1, rates);
+  return table(psnr_rows) + "\n" + table(ssim_rows) +
+         format(
+             "PSNR of the image against the truth, peak 1; SSIM of magnitudes; %d x %d pixels, noise of "
+             "standard deviation %g.\n",
+             data.width, data.height, data.sigma);
+}
+
+}  // namespace
+
+int evaluate(const EvaluateOptions& o, std::ostream& out, std::ostream& err) {
+  std::vector<Run> runs = load_runs(o);
+  const Device device = open_device(o.common, "bilevel-mri", err);
+  const MriData data = load(o, runs.front().model);
+  if (!o.common.quiet)
+    for (const std::string& text : data.notes) err << "bilevel-mri: " << sentence(text) << '\n';
+  int code = exit_ok;
+  for (Run& run : runs) {
+    const Reconstruction r =
+        reconstruct(device, data, run.model, {o.common.precision, o.solver, o.tolerance});
+    if (r.status == SolveStatus::decided) {
+      err << "bilevel-mri: interrupted; nothing was written.\n";
+      return exit_interrupted;
+    }
+    if (r.status != SolveStatus::converged) {
+      err << "bilevel-mri: " << sentence(run.name + ": " + r.message) << '\n';
+      code = exit_numerical;
+      if (r.status == SolveStatus::failed) return code;
+    }
+    const std::size_t each = data.pixels() * data.components();
+    for (int k = 0; k < data.images; ++k)
+      run.slices.push_back(quality_of(data, k, std::span(r.x).subspan(k * each, each)));
+    run.mean = mean_quality(data, r.x);
+    save(o, run, data, r);
+    if (o.common.verbose) err << "bilevel-mri: " << run.name << " is done\n" << std::flush;
+  }
+  if (o.common.json)
+    out << to_json(runs, data).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  else
+    out << to_text(runs, data);
+  return code;
+}
+
+}  // namespace bilevel_app::mri

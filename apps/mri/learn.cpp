@@ -1,0 +1,185 @@
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "apps/common/text.hpp"
+#include "apps/mri/options.hpp"
+#include "apps/mri/rate_search.hpp"
+#include "apps/mri/training_run.hpp"
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::mri {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr double rate_tolerance = 0.01;  // relative
+
+std::vector<NamedOption> deciding_options(const LearnOptions& o) {
+  std::vector<NamedOption> list{{"pattern", o.pattern},
+                                {"map", o.map},
+                                {"spokes", static_cast<std::int64_t>(o.spokes)},
+                                {"learn-weight", o.learn_weight}};
+  for (std::size_t k = 0; k < o.penalty.size(); ++k)
+    list.emplace_back("penalty " + std::to_string(k + 1), o.penalty[k]);
+  if (o.rate) list.emplace_back("rate", *o.rate);
+  return list;
+}
+
+/// A penalty from which a search for the rate starts: a quarter of what the loss of the weakest group that
+/// the largest coefficients would keep costs, half its mean energy.
+double first_penalty(const MriData& data, const SamplingPattern& pattern, double rate) {
+  std::vector<double> energy(pattern.frequencies(), 0.0);
+  for (std::size_t i = 0; i < data.kspace.size(); ++i)
+    energy[i % energy.size()] += std::norm(data.kspace[i]) / (2.0 * data.images);
+  std::vector<double> groups;
+  for (std::size_t k = 0; k < pattern.groups(); ++k) {
+    groups.push_back(0);
+    for (const int j : pattern.group(k)) groups.back() += energy[static_cast<std::size_t>(j)];
+  }
+  std::sort(groups.rbegin(), groups.rend());
+  const auto kept = static_cast<std::size_t>(rate * static_cast<double>(groups.size()));
+  return std::max(0.25 * groups[std::min(kept, groups.size() - 1)], 1e-12);
+}
+
+/// The relaxed pattern that a run of stages came to.
+struct LearnedPattern {
+  StageResult stage;
+  Relaxed relaxed;
+  double beta1 = 0, beta2 = 0;
+  Json trials = Json::array();
+};
+
+class PatternLearner {
+ public:
+  PatternLearner(const LearnOptions& options, TrainingRun& run, double alpha)
+      : o_(options),
+        run_(run),
+        alpha_(alpha),
+        pattern_(pattern_from(options.pattern), run.data().height, run.data().width,
+                 options.map == "direct" ? SamplingMap::direct : SamplingMap::rational, options.spokes),
+        parameters_(mri_parameters(
+            pattern_, {1, alpha, options.model.nu, options.model.xi, true, options.learn_weight})) {}
+
+  const SamplingPattern& pattern() const { return pattern_; }
+
+  LearnedPattern learn() { return o_.rate ? learn_to_rate() : learn_with_penalty(); }
+
+ private:
+  LearnedPattern learn_with_penalty() {
+    const double beta1 = o_.penalty[0], beta2 = o_.penalty.size() > 1 ? o_.penalty[1] : 0;
+    return {
+        run_stage("pattern", beta1, beta2, parameters_.initial()), {pattern_, parameters_, {}}, beta1, beta2};
+  }
+
+  /// Runs of growing or bisected penalties, beta2 in the same proportion to beta1.
+  LearnedPattern learn_to_rate() {
+    const double first = o_.penalty.empty() ? first_penalty(run_.data(), pattern_, *o_.rate) : o_.penalty[0];
+    const double ratio = o_.penalty.empty() ? 1 : o_.penalty.size() > 1 ? o_.penalty[1] / o_.penalty[0] : 0;
+    RateSearch search(*o_.rate, rate_tolerance, first, o_.rate_runs);
+    std::vector<StageResult> results;
+    while (!search.done()) {
+      const int start = search.next_start();
+      const double beta1 = search.next_penalty();
+      const std::string name = "pattern-" + std::to_string(results.size() + 1);
+      results.push_back(
+          run_stage(name, beta1, ratio * beta1,
+                    start < 0 ? parameters_.initial() : results[static_cast<std::size_t>(start)].theta));
+      if (stops_run(results.back()))
+        return {results.back(), {pattern_, parameters_, {}}, beta1, ratio * beta1};
+      search.add(sampled(results.back().theta));
+      if (out_of_time(results.back())) break;
+    }
+    const auto best = static_cast<std::size_t>(search.best());
+    LearnedPattern learned{results[best],
+                           {pattern_, parameters_, {}},
+                           search.trials()[best].penalty,
+                           ratio * search.trials()[best].penalty};
+    for (std::size_t k = 0; k < results.size(); ++k)
+      learned.trials.push_back({{"stage", results[k].name},
+                                {"penalty", search.trials()[k].penalty},
+                                {"rate", search.trials()[k].rate}});
+    return learned;
+  }
+
+  double sampled(const std::vector<double>& theta) const {
+    return pattern_.rate(pattern_.threshold(parameters_.values("s", theta)));
+  }
+  static bool out_of_time(const StageResult& r) {
+    return r.status == UpperStatus::time_limit || r.status == UpperStatus::budget;
+  }
+
+  StageResult run_stage(const std::string& name, double beta1, double beta2, std::vector<double> theta0) {
+    Stage stage{name,
+                format("the pattern, penalty %g sum s + %g sum s(1-s)", beta1, beta2),
+                pattern_,
+                parameters_,
+                std::move(theta0),
+                sampling_penalty(parameters_, beta1, beta2),
+                o_.algorithm.algorithm,
+                o_.algorithm.upper};
+    stage.upper.scaling = StepScaling::lbfgs;
+    // Limits are those of the whole run; what is spent is at least that a stage ends at its first check.
+    if (stage.upper.time_limit > 0)
+      stage.upper.time_limit = std::max(1e-9, stage.upper.time_limit - run_.stages().seconds());
+    if (stage.upper.budget > 0) {
+      const std::uint64_t spent = run_.stages().work().total();
+      stage.upper.budget = stage.upper.budget > spent ? stage.upper.budget - spent : 1;
+    }
+    return run_.stages().run(stage);
+  }
+
+  const LearnOptions& o_;
+  TrainingRun& run_;
+  double alpha_;
+  SamplingPattern pattern_;
+  Parameters parameters_;
+};
+
+/// 0 or 1 per group. Throws ConfigError when nothing is left.
+std::vector<double> make_binary(const LearnOptions& o, const SamplingPattern& pattern,
+                                const std::vector<double>& s) {
+  std::vector<double> binary = o.rate ? pattern.threshold_to_rate(s, *o.rate) : pattern.threshold(s);
+  if (pattern.rate(binary) == 0)
+    throw ConfigError(o.rate ? "--rate " + option_text(*o.rate) + " keeps not even one group of the pattern."
+                             : "--penalty " + option_text(o.penalty[0]) +
+                                   ": no s is above 0.5, so that no sample is left; use a smaller one.");
+  return binary;
+}
+
+}  // namespace
+
+int learn(const LearnOptions& o, std::ostream& out, std::ostream& err) {
+  TrainingRun run(o, "learn", deciding_options(o), out, err);
+  const PatternKind kind = pattern_from(o.pattern);
+  const std::size_t groups =
+      SamplingPattern(kind, run.data().height, run.data().width, SamplingMap::direct, o.spokes).groups();
+  MriModel model = run.model(kind, o.spokes, std::vector<double>(groups, 1.0), o.model.weight);
+  if (o.learn_weight) {
+    const StageResult stage = run.tune_weight("weight", "the weight at full sampling", model);
+    if (stops_run(stage)) return run.conclude_early(stage);
+  }
+
+  PatternLearner learner(o, run, model.alpha);
+  LearnedPattern learned = learner.learn();
+  if (stops_run(learned.stage)) return run.conclude_early(learned.stage);
+  learned.relaxed.theta = learned.stage.theta;
+  model.relaxed = learned.relaxed.parameters.values("s", learned.stage.theta);
+  model.s = make_binary(o, learner.pattern(), model.relaxed);
+  const double relaxed_alpha = learned.relaxed.parameters.value("alpha", learned.stage.theta);
+  model.alpha = relaxed_alpha;
+  if (o.learn_weight) {
+    const StageResult stage = run.tune_weight("binary", "the weight for the binary pattern", model);
+    if (stops_run(stage)) return run.conclude_early(stage);
+  }
+  Json extra{{"penalty", {learned.beta1, learned.beta2}},
+             {"relaxed_alpha", relaxed_alpha},
+             {"relaxed_rate", learner.pattern().rate(learner.pattern().threshold(model.relaxed))}};
+  if (!learned.trials.empty()) extra["rate_search"] = learned.trials;
+  return run.conclude(model, learned.relaxed, learned.stage, extra);
+}
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,413 @@
+#include "apps/mri/mri_data.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "apps/common/image_data.hpp"
+#include "apps/common/noise.hpp"
+#include "apps/common/option_support.hpp"
+#include "apps/common/text.hpp"
+#include "apps/mri/resample.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/io/array_file.hpp"
+#include "bilevel/io/kspace_file.hpp"
+#include "bilevel/io/volume_file.hpp"
+
+namespace bilevel_app::mri {
+
+namespace fs = std::filesystem;
+using namespace bilevel;
+
+namespace {
+
+constexpr double usual_sigma = 0.02;
+constexpr double head_level = 0.05;       // of the largest magnitude: what belongs to the head
+constexpr double head_margin = 1.0 / 16;  // of its size, left free around it
+
+struct Image {
+  std::string name;
+  int height = 0, width = 0;
+  bool real = true;
+  Complexes values;
+};
+
+/// Images before they are brought to one size. `extent` holds, by size, the largest magnitude of every pixel
+/// over all images of the files, those left out included, so that the same part of the head is cut out of
+/// every selection.
+struct ImageStack {
+  std::vector<Image> images;
+  std::map<std::pair<int, int>, std::vector<double>> extent;
+
+  void see(int height, int width, std::span<const double> magnitude) {
+    std::vector<double>& seen = extent[{height, width}];
+    seen.resize(magnitude.size(), 0.0);
+    for (std::size_t i = 0; i < seen.size(); ++i) seen[i] = std::max(seen[i], magnitude[i]);
+  }
+};
+
+std::string lower_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return extension;
+}
+
+/// NIfTI, one file or a pair; a .hdr without its .img belongs to BART.
+bool is_volume(const fs::path& path) {
+  const std::string extension = lower_extension(path);
+  if (extension == ".nii" || extension == ".img") return true;
+  if (extension == ".gz") return lower_extension(path.stem()) != ".npy";
+  std::error_code error;
+  return extension == ".hdr" && fs::exists(fs::path(path).replace_extension(".img"), error);
+}
+
+std::vector<int> selected(const std::string& slices, int count) {
+  return (slices.empty() ? SliceRange{} : parse_slice_range(slices)).indices(count);
+}
+
+std::vector<double> magnitudes(const Complexes& values) {
+  std::vector<double> out;
+  for (const std::complex<double>& v : values) out.push_back(std::abs(v));
+  return out;
+}
+
+void read_volume_slices(const fs::path& path, const DataOptions& o, ImageStack& stack) {
+  const Volume volume = read_volume(path);
+  const Plane plane = parse_plane(o.axis);
+  const SliceExtents size = slice_extents(volume, plane);
+  const auto pixels = static_cast<std::size_t>(size.height) * size.width;
+  const std::vector<int> chosen = selected(o.slices, size.count);
+  for (int k = 0; k < size.count; ++k) {
+    const std::vector<double> values = slice(volume, plane, k);
+    Image image{path.filename().string() + "#" + std::to_string(k), size.height, size.width,
+                volume.parts == 1, Complexes(pixels)};
+    for (std::size_t i = 0; i < pixels; ++i)
+      image.values[i] = {values[i], volume.parts == 2 ? values[pixels + i] : 0.0};
+    stack.see(size.height, size.width, magnitudes(image.values));
+    if (std::find(chosen.begin(), chosen.end(), k) != chosen.end()) stack.images.push_back(std::move(image));
+  }
+}
+
+/// [H,W] or [N,H,W], real or complex.
+std::vector<Image> read_npy_images(const fs::path& path) {
+  const ComplexArray array = read_complex_npy(path);
+  const auto& s = array.shape;
+  if (s.size() < 2 || s.size() > 3 || array.values.empty())
+    throw IoError(path.string(), "an array of images has the shape [H,W] or [N,H,W].");
+  const std::size_t count = s.size() == 3 ? s[0] : 1, pixels = array.values.size() / count;
+  if (s[s.size() - 2] > 1 << 15 || s.back() > 1 << 15)
+    throw IoError(path.string(), "images larger than 32768 pixels are not supported.");
+  const bool real = std::all_of(array.values.begin(), array.values.end(),
+                                [](const std::complex<double>& v) { return v.imag() == 0; });
+  std::vector<Image> images;
+  for (std::size_t k = 0; k < count; ++k) {
+    const auto begin = array.values.begin() + static_cast<std::ptrdiff_t>(k * pixels);
+    images.push_back({path.filename().string() + (count > 1 ? "#" + std::to_string(k) : ""),
+                      static_cast<int>(s[s.size() - 2]), static_cast<int>(s.back()), real,
+                      Complexes(begin, begin + static_cast<std::ptrdiff_t>(pixels))});
+  }
+  for (const std::complex<double>& v : array.values)
+    if (!std::isfinite(v.real()) || !std::isfinite(v.imag()))
+      throw IoError(path.string(), "it holds a NaN or infinite pixel.");
+  return images;
+}
+
+/// Slices count through all the files.
+void read_image_files(const std::vector<fs::path>& files, const DataOptions& o, ImageStack& stack) {
+  std::vector<Image> all;
+  for (const fs::path& path : files) {
+    if (lower_extension(path) == ".npy") {
+      for (Image& image : read_npy_images(path)) all.push_back(std::move(image));
+      continue;
+    }
+    const HostImage luma = to_luma(read_image(path));
+    all.push_back({path.filename().string(), luma.height, luma.width, true,
+                   Complexes(luma.pixels.begin(), luma.pixels.end())});
+  }
+  for (const Image& image : all) stack.see(image.height, image.width, magnitudes(image.values));
+  for (const int k : selected(o.slices, static_cast<int>(all.size())))
+    stack.images.push_back(std::move(all[static_cast<std::size_t>(k)]));
+}
+
+/// Brings an image to size x size.
+void bring_to(int size, const ImageStack& stack, Image& image) {
+  if (!image.real) {
+    image.values = resample(image.values, image.height, image.width, size, size);
+  } else {
+    const std::vector<double>& extent = stack.extent.at({image.height, image.width});
+    const double level = head_level * *std::max_element(extent.begin(), extent.end());
+    const Square square = bounding_square(extent, image.height, image.width, level, head_margin, size);
+    std::vector<double> values;
+    for (const std::complex<double>& v : image.values) values.push_back(v.real());
+    values = average_to(values, image.height, image.width, square, size);
+    image.values.assign(values.begin(), values.end());
+  }
+  image.height = image.width = size;
+}
+
+/// Puts images of one size into `data`.
+void take_images(ImageStack stack, const DataOptions& o, MriData& data) {
+  data.complex = o.image == "complex";
+  for (Image& image : stack.images) {
+    if (o.size > 0) bring_to(o.size, stack, image);
+    if (data.images == 0) data.height = image.height, data.width = image.width;
+    if (image.height != data.height || image.width != data.width)
+      throw IoError(image.name, format("the image has %d x %d pixels and the first one %d x %d; bring them "
+                                       "to one size with --size N.",
+                                       image.width, image.height, data.width, data.height));
+    if (!image.real && !data.complex)
+      throw ConfigError("--image real: " + image.name + " is complex; leave the option out.");
+    for (const std::complex<double>& v : image.values) data.truth.push_back(v.real());
+    if (data.complex)
+      for (const std::complex<double>& v : image.values) data.truth.push_back(v.imag());
+    data.names.push_back(image.name);
+    ++data.images;
+  }
+}
+
+/// Slices of k-space cropped to one size, [slice][coil][row][column].
+struct KspaceStack {
+  int slices = 0, coils = 0, rows = 0, columns = 0, full_rows = 0, full_columns = 0;
+  Complexes values;
+  std::vector<std::string> names;
+  double missing = 0;  ///< frequencies of slices that were not measured
+};
+
+void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stack) {
+  const Kspace k = read_kspace(path);
+  if (o.size > std::min(k.rows, k.columns))
+    throw IoError(path.string(), format("k-space has %d x %d frequencies, fewer than --size %d.", k.rows,
+                                        k.columns, o.size));
+  const int rows = o.size > 0 ? o.size : k.rows, columns = o.size > 0 ? o.size : k.columns;
+  if (stack.slices == 0) stack = {0, k.coils, rows, columns, k.rows, k.columns, {}, {}, 0};
+  if (k.coils != stack.coils || k.rows != stack.full_rows || k.columns != stack.full_columns)
+    throw IoError(path.string(),
+                  format("k-space of %d coils and %d x %d frequencies does not fit to that of "
+                         "the files before, %d coils and %d x %d.",
+                         k.coils, k.rows, k.columns, stack.coils, stack.full_rows, stack.full_columns));
+  const std::size_t frequencies = static_cast<std::size_t>(k.rows) * k.columns;
+  for (const int slice : selected(o.slices, k.slices)) {
+    for (int coil = 0; coil < k.coils; ++coil) {
+      const std::size_t at = (static_cast<std::size_t>(slice) * k.coils + coil) * frequencies;
+      const Complexes all(k.values.begin() + static_cast<std::ptrdiff_t>(at),
+                          k.values.begin() + static_cast<std::ptrdiff_t>(at + frequencies));
+      const Complexes part = crop_kspace(all, k.rows, k.columns, rows, columns);
+      stack.values.insert(stack.values.end(), part.begin(), part.end());
+    }
+    const auto sampled = k.sampled.begin() + static_cast<std::ptrdiff_t>(slice * frequencies);
+    stack.missing +=
+        static_cast<double>(std::count(sampled, sampled + static_cast<std::ptrdiff_t>(frequencies), 0)) /
+        static_cast<double>(frequencies);
+    stack.names.push_back(path.filename().string() + "#" + std::to_string(slice));
+    ++stack.slices;
+  }
+}
+
+/// sum_c conj(s_c) x_c / sum_c |s_c|^2, 0 where no coil sees anything.
+Complexes combine(const Complexes& coil_images, const Complexes& maps, int slices, int coils,
+                  std::size_t pixels) {
+  Complexes out(static_cast<std::size_t>(slices) * pixels);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    std::complex<double> sum = 0;
+    double power = 0;
+    for (int c = 0; c < coils; ++c) {
+      const std::complex<double> s = maps.empty() ? 1.0 : maps[c * pixels + i % pixels];
+      sum += std::conj(s) * coil_images[(i / pixels * coils + c) * pixels + i % pixels];
+      power += std::norm(s);
+    }
+    out[i] = power > 0 ? sum / power : 0.0;
+  }
+  return out;
+}
+
+/// Root of the sum of squares of the coils, as images that are measured anew by one coil.
+ImageStack root_sum_of_squares(const KspaceStack& k, const Complexes& coil_images) {
+  const std::size_t pixels = static_cast<std::size_t>(k.rows) * k.columns;
+  ImageStack stack;
+  for (int slice = 0; slice < k.slices; ++slice) {
+    Image image{k.names[static_cast<std::size_t>(slice)], k.rows, k.columns, true, Complexes(pixels)};
+    for (std::size_t i = 0; i < pixels; ++i) {
+      double sum = 0;
+      for (int c = 0; c < k.coils; ++c)
+        sum += std::norm(coil_images[(static_cast<std::size_t>(slice) * k.coils + c) * pixels + i]);
+      image.values[i] = std::sqrt(sum);
+    }
+    stack.images.push_back(std::move(image));
+  }
+  return stack;
+}
+
+/// Fills in the data from measured k-space. False: only images could be made of it, which are in `data`.
+bool take_kspace(const KspaceStack& k, const DataOptions& o, MriData& data) {
+  const Complexes coil_images = inverse_fourier(k.values, k.slices * k.coils, k.rows, k.columns);
+  const std::size_t pixels = static_cast<std::size_t>(k.rows) * k.columns;
+  if (k.missing > 0)
+    data.notes.push_back(format("%.1f %% of the frequencies were not measured and count as zero.",
+                                100 * k.missing / k.slices));
+  if (k.coils > 1 && o.sensitivities.empty()) {
+    data.notes.push_back(
+        "without --sensitivities the truth is the root of the sum of squares of the coils, measured anew by "
+        "one coil.");
+    DataOptions as_images = o;
+    as_images.size = 0;
+    take_images(root_sum_of_squares(k, coil_images), as_images, data);
+    return false;
+  }
+  if (o.image == "real")
+    throw ConfigError("--image real: measured k-space is complex; leave the option out.");
+  data.images = k.slices, data.height = k.rows, data.width = k.columns, data.coils = k.coils;
+  data.names = k.names;
+  data.kspace = k.values;
+  if (!o.sensitivities.empty())
+    data.maps = load_maps(o.sensitivities, k.coils, k.rows, k.columns, k.full_rows, k.full_columns);
+  const Complexes images = combine(coil_images, data.maps, k.slices, k.coils, pixels);
+  for (int slice = 0; slice < k.slices; ++slice) {
+    const auto image = std::span(images).subspan(static_cast<std::size_t>(slice) * pixels, pixels);
+    for (const std::complex<double>& v : image) data.truth.push_back(v.real());
+    for (const std::complex<double>& v : image) data.truth.push_back(v.imag());
+  }
+  return true;
+}
+
+/// Coil images sigma_c x of every image, transformed.
+void measure(const DataOptions& o, MriData& data) {
+  const std::size_t pixels = data.pixels();
+  if (!o.sensitivities.empty()) {
+    const ComplexImages file = read_complex_images(o.sensitivities);
+    data.coils = file.count;
+    data.maps = load_maps(o.sensitivities, file.count, data.height, data.width, data.height, data.width);
+  }
+  Complexes coils(static_cast<std::size_t>(data.images) * data.coils * pixels);
+  for (std::size_t i = 0; i < coils.size(); ++i) {
+    const std::size_t coil = i / pixels % data.coils, pixel = i % pixels;
+    const double* image = data.truth.data() + i / pixels / data.coils * data.components() * pixels;
+    const std::complex<double> x(image[pixel], data.complex ? image[pixels + pixel] : 0.0);
+    coils[i] = x * (data.maps.empty() ? 1.0 : data.maps[coil * pixels + pixel]);
+  }
+  data.kspace = fourier(coils, data.images * data.coils, data.height, data.width);
+}
+
+/// Complex noise of standard deviation sigma: sigma/sqrt(2) in the real and the imaginary part.
+void add_complex_noise(MriData& data, std::uint64_t seed) {
+  if (data.sigma == 0) return;
+  const std::size_t each = data.kspace.size() / static_cast<std::size_t>(data.images);
+  for (int k = 0; k < data.images; ++k) {
+    const CounterRandom random(seed, Purpose::noise, static_cast<std::uint32_t>(k));
+    for (std::size_t i = 0; i < each; ++i) {
+      const auto pair = random.normal_pair(i);
+      data.kspace[k * each + i] += data.sigma / std::sqrt(2.0) * std::complex<double>(pair[0], pair[1]);
+    }
+  }
+}
+
+/// Largest magnitude 1 over the set; k-space, when it is measured, by the same factor.
+void scale_to_one(const std::string& path, MriData& data) {
+  double largest = 0;
+  const std::size_t each = data.pixels() * data.components();
+  for (int k = 0; k < data.images; ++k)
+    for (const double v : magnitude(std::span(data.truth).subspan(k * each, each), data.components()))
+      largest = std::max(largest, v);
+  if (!(largest > 0) || !std::isfinite(largest))
+    throw IoError(path, "all images are zero, so there is nothing to learn from.");
+  for (double& v : data.truth) v /= largest;
+  for (std::complex<double>& v : data.kspace) v /= largest;
+}
+
+void fill_fingerprint(MriData& data) {
+  DataFingerprint& f = data.fingerprint;
+  f.files = data.names;
+  f.images = data.images;
+  f.height = data.height;
+  f.width = data.width;
+  const std::span<const std::complex<double>> k = data.kspace;
+  f.pixels = fingerprint(std::as_bytes(k), fingerprint(data.truth));
+  if (!data.maps.empty()) f.pixels = fingerprint(std::as_bytes(std::span(data.maps)), f.pixels);
+}
+
+}  // namespace
+
+void validate(const DataOptions& o) {
+  if (o.data.empty()) throw ConfigError("--data PATH is missing: name a volume, images, or k-space.");
+  if (!o.slices.empty()) static_cast<void>(parse_slice_range(o.slices));
+  static_cast<void>(parse_plane(o.axis));
+  if (o.size < 0 || o.size == 1 || o.size > 1 << 13)
+    throw ConfigError("--size " + std::to_string(o.size) + ": use 2 to 8192 pixels.");
+  if (o.sigma && (!(*o.sigma >= 0) || !std::isfinite(*o.sigma)))
+    throw ConfigError("--sigma " + option_text(*o.sigma) +
+                      ": the standard deviation of the noise is a number >= 0.");
+  require_one_of(o.image, "--image", {"complex", "real"});
+}
+
+bool is_kspace_file(const fs::path& path) {
+  const std::string extension = lower_extension(path);
+  if (extension == ".h5" || extension == ".hdf5" || extension == ".cfl") return true;
+  std::error_code error;
+  if (extension == ".hdr") return !is_volume(path);
+  return extension.empty() && fs::exists(path.string() + ".cfl", error);
+}
+
+Complexes load_maps(const std::string& path, int coils, int height, int width, int full_height,
+                    int full_width) {
+  const ComplexImages maps = read_complex_images(path);
+  if (maps.count != coils)
+    throw IoError(path, format("it holds %d sensitivity maps, but k-space has %d coils.", maps.count, coils));
+  const bool same = maps.rows == height && maps.columns == width;
+  if (!same && (maps.rows != full_height || maps.columns != full_width))
+    throw IoError(path, format("the sensitivity maps have %d x %d pixels, but the images have %d x %d.",
+                               maps.columns, maps.rows, width, height));
+  double power = 0;
+  for (const std::complex<double>& v : maps.values) power += std::norm(v);
+  if (!std::isfinite(power) || power == 0)
+    throw IoError(path,
+                  power == 0 ? "all sensitivities are zero." : "it holds a NaN or infinite sensitivity.");
+  if (same) return maps.values;
+  Complexes out;
+  const auto pixels = static_cast<std::size_t>(maps.rows) * maps.columns;
+  const double gain = std::sqrt(static_cast<double>(pixels) / (static_cast<double>(height) * width));
+  for (int c = 0; c < coils; ++c)
+    for (const std::complex<double>& v :
+         resample(std::span(maps.values).subspan(c * pixels, pixels), maps.rows, maps.columns, height, width))
+      out.push_back(v / gain);
+  return out;
+}
+
+std::vector<double> magnitude(std::span<const double> image, int components) {
+  const std::size_t pixels = image.size() / static_cast<std::size_t>(components);
+  std::vector<double> out(pixels);
+  for (std::size_t i = 0; i < pixels; ++i)
+    out[i] = components == 2 ? std::hypot(image[i], image[pixels + i]) : std::abs(image[i]);
+  return out;
+}
+
+MriData load_data(const DataOptions& o) {
+  MriData data;
+  ImageStack images;
+  KspaceStack kspace;
+  std::vector<fs::path> files;
+  for (const std::string& path : o.data) {
+    if (is_kspace_file(path)) {
+      append_kspace(path, o, kspace);
+    } else if (is_volume(path)) {
+      read_volume_slices(path, o, images);
+    } else {
+      const auto found = list_all({path});
+      files.insert(files.end(), found.begin(), found.end());
+    }
+  }
+  if (!files.empty()) read_image_files(files, o, images);
+  if (kspace.slices > 0 && !images.images.empty())
+    throw ConfigError("--data names k-space and images; give one of them.");
+  bool measured = false;
+  if (kspace.slices > 0)
+    measured = take_kspace(kspace, o, data);
+  else
+    take_images(std::move(images), o, data);
+  scale_to_one(o.data.front(), data);
+  data.sigma = o.sigma.value_or(kspace.slices > 0 ? 0.0 : usual_sigma);
+  if (!measured) measure(o, data);
+  add_complex_noise(data, o.seed);
+  fill_fingerprint(data);
+  return data;
+}
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/mri_energy.hpp"
+
+namespace bilevel_app::mri {
+
+/// Which images or measurements, and how they become a problem.
+struct DataOptions {
+  std::vector<std::string> data;  ///< volumes, folders and files of images, k-space
+  std::string slices;             ///< A:B:STEP; empty: all
+  std::string axis = "axial";
+  int size = 0;                 ///< N x N; 0: as the data
+  std::string sensitivities;    ///< maps of the coils; empty: one coil of sensitivity 1
+  std::optional<double> sigma;  ///< of a complex sample; empty: 0.02 for images, 0 for k-space
+  std::string image = "complex";
+  std::uint64_t seed = 0;
+};
+
+/// Throws ConfigError naming the option that is outside its range.
+void validate(const DataOptions& options);
+
+/// Images with their fully sampled, noisy k-space. Images have one component (real) or two planes.
+struct MriData {
+  int images = 0, height = 0, width = 0, coils = 1;
+  bool complex = true;
+  std::vector<double> truth;                 ///< [images][components][height][width]
+  std::vector<std::complex<double>> kspace;  ///< [images][coils][height][width], zero frequency at [0,0]
+  std::vector<std::complex<double>> maps;    ///< [coils][height][width]; empty: one coil
+  double sigma = 0;
+  std::vector<std::string> names;  ///< per image
+  std::vector<std::string> notes;  ///< sentences the user should read
+  bilevel::DataFingerprint fingerprint;
+
+  int components() const { return complex ? 2 : 1; }
+  std::size_t pixels() const { return static_cast<std::size_t>(height) * width; }
+  bilevel::Shape shape() const { return {images, components(), height, width}; }
+  bilevel::CoilMaps coil_maps() const { return {coils, maps}; }
+};
+
+/// Reads slices of a volume, images, or k-space, brings them to N x N, scales the set so that its largest
+/// magnitude is 1, and measures them with noise. Throws IoError for files that cannot be read or do not fit
+/// together, ConfigError for options that do not.
+MriData load_data(const DataOptions& options);
+
+/// Maps of `coils` sensitivities from a file, resampled to height x width. Throws IoError for another number
+/// or for maps that are not of size height x width nor of `full` size.
+std::vector<std::complex<double>> load_maps(const std::string& path, int coils, int height, int width,
+                                            int full_height, int full_width);
+
+/// Whether read_kspace() is to read the file: HDF5 and BART.
+bool is_kspace_file(const std::filesystem::path& path);
+
+/// |x| of an image with one or two component planes.
+std::vector<double> magnitude(std::span<const double> image, int components);
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/sampling_pattern.hpp"
+#include "bilevel/model/tv_energy.hpp"
+
+namespace bilevel_app::mri {
+
+/// How the unknown is penalised: alpha R_nu(x) + xi/2 |x|^2.
+struct ModelOptions {
+  std::string regulariser = "tv", potential = "charbonnier";
+  double weight = 0.01, nu = 0.01, xi = 0.01;
+};
+
+/// Throws ConfigError for unknown names (naming those that this version does not have) and values that are
+/// not positive.
+void validate(const ModelOptions& options);
+
+/// A binary sampling pattern with the reconstruction that belongs to it: what `evaluate` and `reconstruct`
+/// need.
+struct MriModel {
+  bilevel::PatternKind kind = bilevel::PatternKind::free;
+  int height = 0, width = 0, spokes = 64;
+  bool complex = true;
+  bilevel::TvPotential potential = bilevel::TvPotential::charbonnier;
+  std::vector<double> s;        ///< 0 or 1 per group of the pattern
+  std::vector<double> relaxed;  ///< theta of the pattern before it was made binary; empty: none
+  double alpha = 0, nu = 0, xi = 0;
+  std::vector<bilevel::NamedOption> training;  ///< options of the run
+  bilevel::DataFingerprint data;
+  std::string library_version;
+
+  bilevel::SamplingPattern pattern() const;
+  /// All fixed, or with alpha learned.
+  bilevel::Parameters parameters(bool learn_alpha = false) const;
+  double rate() const { return pattern().rate(s); }
+};
+
+/// Reads a model.json of bilevel-mri. Throws IoError naming the file and what is wrong with it.
+MriModel read_mri_model(const std::filesystem::path& path);
+/// Writes it atomically.
+void write_mri_model(const std::filesystem::path& path, const MriModel& model);
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,370 @@
+#include "apps/mri/options.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/common/option_support.hpp"
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::mri {
+
+using bilevel::ConfigError;
+using bilevel::option_text;
+
+namespace {
+
+constexpr int usual_iterations = 200;
+constexpr const char* kRunFiles =
+    "model.json, log.jsonl, summary.json, images/ (mask.png, mask.npy, s.png, strips), convergence.svg, "
+    "checkpoint/";
+
+void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
+  const char* group = "Data";
+  add_value(app, "--data", o.data,
+            "NIfTI volume; images (folder or files: PNG, PGM, PPM, TIFF, .npy real or complex); or k-space "
+            "(fastMRI or ISMRMRD HDF5, BART .cfl)",
+            "PATH")
+      ->group(group);
+  add_value(app, "--slices", o.slices, "slices A, A+STEP, ... below B [all]", "A:B:STEP")->group(group);
+  add_value(app, "--axis", o.axis, "slices of a volume: axial, coronal or sagittal [axial]", "NAME")
+      ->group(group);
+  add_value(
+      app, "--size", o.size,
+      std::string("images of N x N pixels: real ones are cut to the square around the head and averaged "
+                  "over areas, complex ones and k-space keep the centre of k-space; small ones are "
+                  "surrounded by zeros [") +
+          size + "]",
+      "N")
+      ->group(group);
+  add_value(app, "--sensitivities", o.sensitivities,
+            "sensitivity maps of the coils (BART .cfl or complex .npy) [one coil; k-space of several coils "
+            "becomes its root of the sum of squares]",
+            "FILE")
+      ->group(group);
+  add_value(app, "--sigma", o.sigma,
+            "standard deviation of the complex noise added to every sample of k-space, sigma/sqrt(2) in real "
+            "and imaginary part, the largest magnitude being 1 [images: 0.02, k-space: 0]")
+      ->group(group);
+}
+
+void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
+  const char* group = "Model";
+  add_value(app, "--regulariser", o.regulariser, "tv: isotropic total variation [tv]", "NAME")->group(group);
+  add_value(app, "--potential", o.potential, "smoothing: charbonnier or huber_c2 [charbonnier]", "NAME")
+      ->group(group);
+  add_value(app, "--weight", o.weight, std::string(weight) + " [" + option_text(o.weight) + "]")
+      ->group(group);
+  add_value(app, "--nu", o.nu, "smoothing of the total variation [" + option_text(o.nu) + "]")->group(group);
+  add_value(app, "--xi", o.xi, "weight of |x|^2/2 [" + option_text(o.xi) + "]")->group(group);
+}
+
+void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {
+  const char* group = "Algorithm";
+  if (pattern)
+    add_value(app, "--algorithm", o.algorithm,
+              "for the pattern: lbfgsb or maid, both with adaptive accuracies [lbfgsb]", "NAME")
+        ->group(group);
+  add_schedule_options(app, o.upper.schedule, "--nu-down");
+  add_value(app, "--solver", o.solver,
+            "lower level: newton, fista, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
+      ->group(group);
+  add_value(app, "--linear-solver", o.linear_solver,
+            "linear systems: pcg, cg, gradient-descent or heavy-ball [pcg]", "NAME")
+      ->group(group);
+  add_value(app, "--accuracy", o.accuracy,
+            "certified accuracy of the reconstructions that are reported, root mean square per pixel [" +
+                option_text(o.accuracy) + "]")
+      ->group(group);
+}
+
+void add_training_options(CLI::App& app, TrainingOptions& o, const char* usual, bool pattern) {
+  o.algorithm.upper.schedule.tolerance = 1e-3;
+  o.algorithm.upper.min_progress = 1e-4;
+  add_data_options(app, o.data, "as they are");
+  add_value(app, "--image", o.data.image, "unknown images: complex or real [complex]", "NAME")->group("Data");
+  add_value(app, "--test-slices", o.test_slices,
+            "held-out slices, of --test-data or else of --data, with noise of seed N + 1", "A:B:STEP")
+      ->group("Data");
+  add_value(app, "--test-data", o.test_data, "held-out data, reconstructed at the end", "PATH")
+      ->group("Data");
+  add_model_options(app, o.model, "weight alpha that learning starts from");
+  add_run_folder_options(app, o.run, kRunFiles);
+  add_limit_options(app, o.run, o.algorithm.upper, usual);
+  add_algorithm_options(app, o.algorithm, pattern);
+  add_common_options(app, o.common, true);
+}
+
+void add_learn(CLI::App& app, LearnOptions& o) {
+  const char* group = "Pattern";
+  add_value(app, "--pattern", o.pattern,
+            "free (every frequency), symmetric (conjugate pairs), lines (rows), columns, or radial [free]",
+            "NAME")
+      ->group(group);
+  add_value(app, "--spokes", o.spokes, "radial: candidate spokes [64]", "N")->group(group);
+  add_value(app, "--map", o.map, "weight of a frequency: direct s^2, or rational s/(1-s) [direct]", "NAME")
+      ->group(group);
+  add_value(app, "--penalty", o.penalty,
+            "B1 sum s + B2 sum s(1-s); larger ones keep fewer samples; with --rate where the search starts",
+            "B1[,B2]")
+      ->group(group)
+      ->delimiter(',')
+      ->expected(1, 2);
+  add_value(app, "--rate", o.rate,
+            "keep this fraction of k-space: the penalty is searched for, the largest s are kept", "R")
+      ->group(group);
+  add_value(app, "--rate-runs", o.rate_runs, "penalties tried at most for --rate [12]", "N")->group(group);
+  app.add_flag("--learn-weight,!--no-learn-weight", o.learn_weight, "learn alpha too [yes]")->group(group);
+  add_training_options(app, o, "200 for each penalty", true);
+  app.footer(
+      "Stages: alpha at full sampling; pattern and alpha from s = 1; s made 0 or 1 (above 0.5, or --rate); "
+      "alpha for that mask. Limits end the learning of the pattern; the rest is still done.\n"
+      "Example:\n  bilevel-mri learn --data ch2.nii.gz --slices 60:100:5 --test-slices 62:100:5 --size 128 "
+      "--rate 0.35 --out run\n"
+      "Stopping: Ctrl-C keeps the last finished iteration (exit code 130); go on with the same command and "
+      "--resume.");
+}
+
+void add_baseline(CLI::App& app, BaselineOptions& o) {
+  const char* group = "Pattern";
+  add_value(app, "--pattern", o.pattern,
+            "uniform (random), vds (variable density), lowpass (disc), largest (coefficients of the training "
+            "images), lines-uniform, lines-vds, lines-lowpass, lines-largest, or greedy (see --groups) [vds]",
+            "NAME")
+      ->group(group);
+  add_value(app, "--rate", o.rate, "fraction of k-space that is kept [0.3]", "R")->group(group);
+  add_value(app, "--groups", o.groups,
+            "greedy: what is added one at a time, rows (lines), columns, radial, symmetric or free [rows]",
+            "NAME")
+      ->group(group);
+  add_value(app, "--spokes", o.spokes, "greedy radial: candidate spokes [64]", "N")->group(group);
+  add_value(app, "--draws", o.draws,
+            "vds: random patterns drawn, of which the one with the smallest side lobe is kept [100]", "N")
+      ->group(group);
+  add_value(app, "--power", o.power,
+            "vds: density (1 - r)^P outside of the disc [the smallest that reaches "
+            "the rate]",
+            "P")
+      ->group(group);
+  add_value(app, "--radius", o.radius, "vds: radius of the fully sampled disc, of 1 [0.1]", "R")
+      ->group(group);
+  add_training_options(app, o, "50", false);
+  app.footer(
+      "alpha is tuned for the pattern on the training data. The run folder is that of learn.\n"
+      "Example:\n  bilevel-mri baseline --pattern largest --rate 0.35 --data ch2.nii.gz --slices 60:100:5 "
+      "--size 128 --out largest");
+}
+
+void add_reconstruct(CLI::App& app, ReconstructOptions& o) {
+  const char* group = "Data";
+  add_value(app, "--kspace", o.kspace, "fastMRI or ISMRMRD HDF5, BART .cfl, or complex .npy", "PATH")
+      ->group(group);
+  add_value(app, "--slice", o.slice, "slice of k-space [0]", "K")->group(group);
+  add_value(
+      app, "--mask", o.mask,
+      "frequencies that are used: .npy with zero frequency at [0,0], or an image with it in the middle, "
+      "above 0.5 [those that are not zero]",
+      "FILE")
+      ->group(group);
+  add_value(app, "--run", o.run, "mask, weight and model of this run instead", "RUN_DIR")->group(group);
+  add_value(app, "--sensitivities", o.sensitivities, "sensitivity maps of the coils", "FILE")->group(group);
+  add_value(app, "--scale", o.scale,
+            "magnitude that counts as 1 [the largest of the zero-filled reconstruction]")
+      ->group(group);
+  add_value(app, "--output", o.output, ".npy: complex image; .png: its magnitude, the largest white", "IMAGE")
+      ->group(group);
+  add_model_options(app, o.model, "weight alpha of the regulariser");
+  add_value(app, "--tolerance", o.tolerance,
+            "certified distance to the exact minimiser, root mean square per pixel, relative to --scale "
+            "[0.0001]")
+      ->group("Accuracy");
+  add_value(app, "--solver", o.solver, "newton, fista, heavy-ball, gradient-descent or lbfgs [newton]",
+            "NAME")
+      ->group("Accuracy");
+  add_common_options(app, o.common, false);
+  app.footer(
+      "Example:\n  bilevel-mri reconstruct --kspace scan.h5 --run run --output image.png\n"
+      "  bilevel-mri reconstruct --kspace scan.cfl --sensitivities maps.cfl --mask mask.png --weight 0.002 "
+      "--output image.npy");
+}
+
+void add_evaluate(CLI::App& app, EvaluateOptions& o) {
+  add_value(app, "--run", o.runs, "runs of learn and baseline", "RUN_DIR")->group("Model");
+  add_data_options(app, o.data, "that of the runs");
+  add_value(app, "--save", o.save,
+            "folder for K-RUN.png of slice K: truth, zero-filled, reconstruction, error x 10 [not kept]",
+            "DIR")
+      ->group("Data");
+  add_value(app, "--tolerance", o.tolerance,
+            "certified distance to the exact minimiser, root mean square per pixel [0.001]")
+      ->group("Accuracy");
+  add_value(app, "--solver", o.solver, "newton, fista, heavy-ball, gradient-descent or lbfgs [newton]",
+            "NAME")
+      ->group("Accuracy");
+  add_common_options(app, o.common, true);
+  app.footer(
+      "Example:\n  bilevel-mri evaluate --run learned largest vds --data ch2.nii.gz --slices 62:100:5");
+}
+
+void require(bool given, const char* command, const char* what) {
+  if (!given)
+    throw ConfigError(std::string(command) + " needs " + what + " (see bilevel-mri " + command + " --help).");
+}
+
+void require_rate(double rate) {
+  if (!(rate > 0 && rate <= 1))
+    throw ConfigError("--rate " + option_text(rate) + ": use a fraction above 0 and at most 1.");
+}
+
+void require_solver(const std::string& solver) {
+  require_one_of(solver, "--solver", {"newton", "fista", "heavy-ball", "gradient-descent", "lbfgs"});
+}
+
+void finish(TrainingOptions& o, const char* command, int iterations) {
+  require(!o.data.data.empty(), command, "--data PATH");
+  require(!o.run.out.empty(), command, "--out RUN_DIR");
+  validate(o.common);
+  o.data.seed = static_cast<std::uint64_t>(o.common.seed);
+  validate(o.data);
+  if (!o.test_slices.empty() && o.test_data.empty()) o.test_data = o.data.data;
+  validate(o.model);
+  validate(o.run, o.algorithm.upper);
+  AlgorithmOptions& a = o.algorithm;
+  require_one_of(a.algorithm, "--algorithm", {"lbfgsb", "maid"});
+  require_solver(a.solver);
+  require_one_of(a.linear_solver, "--linear-solver", {"pcg", "cg", "gradient-descent", "heavy-ball"});
+  require_positive(a.accuracy, "--accuracy");
+  require_positive(a.upper.schedule.tolerance, "--tolerance");
+  a.upper.minimiser = in_precision(a.solver, o.common.precision);
+  a.upper.linear_solver = in_precision(a.linear_solver, o.common.precision);
+  a.upper.max_iterations = o.run.max_iterations.value_or(iterations);
+  a.upper.budget = static_cast<std::uint64_t>(o.run.budget);
+  static_cast<void>(bilevel::make_maid<double>(a.upper));  // checks the numbers of the algorithm
+}
+
+void finish(LearnOptions& o) {
+  finish(o, "learn", usual_iterations);
+  static_cast<void>(bilevel::pattern_from(o.pattern));
+  require_one_of(o.map, "--map", {"direct", "rational"});
+  if (o.spokes < 1 || o.spokes > 8192)
+    throw ConfigError("--spokes " + std::to_string(o.spokes) + ": use 1 to 8192.");
+  if (o.map == "rational" && o.pattern == "radial")
+    throw ConfigError("--map rational: radial spokes overlap, which only the direct map can add up.");
+  for (const double b : o.penalty)
+    if (!(b >= 0) || !std::isfinite(b))
+      throw ConfigError("--penalty " + option_text(b) + ": penalties must not be negative.");
+  if (o.rate) require_rate(*o.rate);
+  if (o.rate && !o.penalty.empty() && o.penalty[0] == 0)
+    throw ConfigError("--penalty 0: with --rate the search starts from a positive number.");
+  require(o.rate || !o.penalty.empty(), "learn", "--penalty B1[,B2] or --rate R");
+  if (o.rate_runs < 1) throw ConfigError("--rate-runs " + std::to_string(o.rate_runs) + ": use at least 1.");
+}
+
+void finish(BaselineOptions& o) {
+  finish(o, "baseline", 50);
+  require_one_of(o.pattern, "--pattern",
+                 {"uniform", "vds", "lowpass", "largest", "lines-uniform", "lines-vds", "lines-lowpass",
+                  "lines-largest", "greedy"});
+  static_cast<void>(bilevel::pattern_from(o.groups));
+  require_rate(o.rate);
+  if (o.draws < 1 || o.draws > 100000)
+    throw ConfigError("--draws " + std::to_string(o.draws) + ": use 1 to 100000.");
+  if (o.spokes < 1 || o.spokes > 8192)
+    throw ConfigError("--spokes " + std::to_string(o.spokes) + ": use 1 to 8192.");
+  if (!(o.power >= 0) || !std::isfinite(o.power))
+    throw ConfigError("--power " + option_text(o.power) + ": use a positive number.");
+  if (o.radius > 1 || std::isnan(o.radius))
+    throw ConfigError("--radius " + option_text(o.radius) + ": use a number from 0 to 1.");
+}
+
+void finish(ReconstructOptions& o) {
+  require(!o.kspace.empty(), "reconstruct", "--kspace PATH");
+  require(!o.output.empty(), "reconstruct", "--output IMAGE");
+  validate(o.common);
+  validate(o.model);
+  if (!o.run.empty() && !o.mask.empty()) throw ConfigError("--run brings its mask; leave out --mask.");
+  if (o.slice < 0) throw ConfigError("--slice " + std::to_string(o.slice) + ": slices count from 0.");
+  if (o.scale) require_positive(*o.scale, "--scale");
+  require_positive(o.tolerance, "--tolerance");
+  require_solver(o.solver);
+}
+
+void finish(EvaluateOptions& o) {
+  require(!o.runs.empty(), "evaluate", "--run RUN_DIR");
+  require(!o.data.data.empty(), "evaluate", "--data PATH");
+  validate(o.common);
+  o.data.seed = static_cast<std::uint64_t>(o.common.seed);
+  validate(o.data);
+  require_positive(o.tolerance, "--tolerance");
+  require_solver(o.solver);
+}
+
+/// Without the double empty lines that CLI11 leaves between groups.
+std::string tidy(std::string text) {
+  for (std::size_t at; (at = text.find("\n\n\n")) != std::string::npos;) text.erase(at, 1);
+  return text;
+}
+
+/// Options of the model that a run brings may not stand beside --run.
+void require_no_model_options(const CLI::App& app, const ReconstructOptions& o) {
+  if (o.run.empty()) return;
+  for (const char* name : {"--regulariser", "--potential", "--weight", "--nu", "--xi"})
+    if (app.get_option(name)->count() > 0)
+      throw ConfigError(std::string("--run brings the model; leave out ") + name + ".");
+}
+
+}  // namespace
+
+Options parse(int argc, const char* const* argv) {
+  CLI::App app(
+      "Learns which samples of k-space to take, with the weight of the reconstruction, and compares with the "
+      "usual patterns; certified accuracies.",
+      "bilevel-mri");
+  bool version = false;
+  LearnOptions learn_options;
+  BaselineOptions baseline_options;
+  ReconstructOptions reconstruct_options;
+  EvaluateOptions evaluate_options;
+  CLI::App* learn = app.add_subcommand("learn", "learn a sampling pattern and the weight from images");
+  CLI::App* baseline = app.add_subcommand("baseline", "a usual pattern, with its weight tuned");
+  CLI::App* reconstruct = app.add_subcommand("reconstruct", "an image from undersampled k-space");
+  CLI::App* evaluate = app.add_subcommand("evaluate", "PSNR and SSIM of several runs side by side");
+  add_learn(*learn, learn_options);
+  add_baseline(*baseline, baseline_options);
+  add_reconstruct(*reconstruct, reconstruct_options);
+  add_evaluate(*evaluate, evaluate_options);
+  for (CLI::App* a : {&app, learn, baseline, reconstruct, evaluate}) {
+    a->set_help_flag("-h,--help", "this text");
+    a->add_flag("--version", version, "version of the library, back ends built in, device found");
+  }
+  app.footer(
+      "Exit codes: 0 done, 2 usage, 3 input data, 4 numerical failure, 5 device, 130 interrupted.\n"
+      "Example:\n  bilevel-mri learn --data ch2.nii.gz --slices 60:100:5 --size 128 --rate 0.35 --out run\n"
+      "  bilevel-mri baseline --help");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = app.get_subcommands();
+    return {tidy(chosen.empty() ? app.help() : chosen.front()->help("bilevel-mri"))};
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(std::string(error.what()) + " (see bilevel-mri --help).");
+  }
+  if (version) return {version_text()};
+  const auto chosen = app.get_subcommands();
+  if (chosen.size() != 1)
+    throw ConfigError(
+        "one command is needed: learn, baseline, reconstruct or evaluate (see bilevel-mri --help).");
+  CLI::App& command = *chosen.front();
+  const auto complete = [&command](auto& options) -> Options {
+    if (!options.common.config.empty()) apply_config_file(command, options.common.config);
+    finish(options);
+    return {options};
+  };
+  if (&command == learn) return complete(learn_options);
+  if (&command == baseline) return complete(baseline_options);
+  if (&command == evaluate) return complete(evaluate_options);
+  const Options options = complete(reconstruct_options);
+  require_no_model_options(command, reconstruct_options);
+  return options;
+}
+
+}  // namespace bilevel_app::mri

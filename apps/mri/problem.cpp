@@ -1,0 +1,113 @@
+#include "apps/mri/problem.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/common/interrupt.hpp"
+#include "apps/common/upper_options.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/io/quality.hpp"
+#include "bilevel/solve/minimiser.hpp"
+
+namespace bilevel_app::mri {
+
+using namespace bilevel;
+
+template <class T>
+std::unique_ptr<MriEnergy<T>> make_energy(Context& context, const MriData& data,
+                                          const SamplingPattern& pattern, const Parameters& parameters,
+                                          TvPotential potential, bool mixed) {
+  const std::vector<std::complex<T>> kspace(data.kspace.begin(), data.kspace.end());
+  auto energy = std::make_unique<MriEnergy<T>>(context, data.shape(), kspace, pattern, parameters, potential,
+                                               data.coil_maps());
+  if constexpr (std::is_same_v<T, double>)
+    if (mixed) energy->keep_single_precision(context);
+  return energy;
+}
+template std::unique_ptr<MriEnergy<float>> make_energy(Context&, const MriData&, const SamplingPattern&,
+                                                       const Parameters&, TvPotential, bool);
+template std::unique_ptr<MriEnergy<double>> make_energy(Context&, const MriData&, const SamplingPattern&,
+                                                        const Parameters&, TvPotential, bool);
+
+template <class T>
+void zero_filled(Context& context, const MriEnergy<T>& energy, View<T> x) {
+  Frame frame(context);
+  const ActiveSet all(context, frame, x.shape().n);
+  energy.zero_filled(context, all.active(), x);
+}
+template void zero_filled(Context&, const MriEnergy<float>&, View<float>);
+template void zero_filled(Context&, const MriEnergy<double>&, View<double>);
+
+namespace {
+
+template <class T>
+Reconstruction solve(const Device& device, const MriData& data, const SamplingPattern& pattern,
+                     const Parameters& parameters, std::span<const double> theta, TvPotential potential,
+                     const Solver& solver) {
+  Context context(device);
+  const auto energy =
+      make_energy<T>(context, data, pattern, parameters, potential, solver.precision == "mixed");
+  energy->bind(theta);
+  Tensor<T> x(context, data.shape());
+  zero_filled<T>(context, *energy, x.view());
+  Reconstruction out;
+  const auto host = [&context, &x] {
+    const std::vector<T> values = download<T>(context, x);
+    return std::vector<double>(values.begin(), values.end());
+  };
+  out.zero_filled = host();
+  const double root = std::sqrt(static_cast<double>(data.pixels()));
+  SolveRequest<T> request;
+  request.tolerance = solver.tolerance * root;
+  request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
+  const SolveReport report = make_minimiser<T>(in_precision(solver.minimiser, solver.precision))
+                                 ->minimise(context, *energy, request, x.view());
+  out.x = host();
+  out.distance = report.certificate;
+  for (double& d : out.distance) d /= root;
+  out.status = report.status;
+  out.work = report.work;
+  out.message = report.message;
+  return out;
+}
+
+}  // namespace
+
+Reconstruction reconstruct(const Device& device, const MriData& data, const SamplingPattern& pattern,
+                           const Parameters& parameters, std::span<const double> theta, TvPotential potential,
+                           const Solver& solver) {
+  if (solver.precision == "float")
+    return solve<float>(device, data, pattern, parameters, theta, potential, solver);
+  return solve<double>(device, data, pattern, parameters, theta, potential, solver);
+}
+
+Reconstruction reconstruct(const Device& device, const MriData& data, const MriModel& model,
+                           const Solver& solver) {
+  if (data.height != model.height || data.width != model.width)
+    throw ShapeError("the mask has " + std::to_string(model.width) + " x " + std::to_string(model.height) +
+                     " frequencies, but the data have " + std::to_string(data.width) + " x " +
+                     std::to_string(data.height) + ".");
+  return reconstruct(device, data, model.pattern(), model.parameters(), {}, model.potential, solver);
+}
+
+Quality quality_of(const MriData& data, int image, std::span<const double> x) {
+  const std::size_t each = data.pixels() * data.components();
+  const auto truth = std::span(data.truth).subspan(image * each, each);
+  const std::vector<double> a = magnitude(x, data.components()), b = magnitude(truth, data.components());
+  const double range = *std::max_element(b.begin(), b.end());
+  return {psnr(x, truth) - 10 * std::log10(static_cast<double>(data.components())),
+          range > 0 ? ssim(a.data(), b.data(), data.height, data.width, range) : 1.0};
+}
+
+Quality mean_quality(const MriData& data, const std::vector<double>& x) {
+  const std::size_t each = data.pixels() * data.components();
+  Quality mean;
+  for (int k = 0; k < data.images; ++k) {
+    const Quality q = quality_of(data, k, std::span(x).subspan(k * each, each));
+    mean.psnr += q.psnr / data.images;
+    mean.ssim += q.ssim / data.images;
+  }
+  return mean;
+}
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <complex>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/mri/mri_data.hpp"
+#include "apps/mri/mri_model.hpp"
+#include "bilevel/core/device.hpp"
+#include "bilevel/learn/upper_optimiser.hpp"
+#include "bilevel/solve/report.hpp"
+
+namespace bilevel_app::mri {
+
+/// The energy of the data under a pattern; `mixed`: T is double, and the energy keeps itself in single
+/// precision.
+template <class T>
+std::unique_ptr<bilevel::MriEnergy<T>> make_energy(bilevel::Context& context, const MriData& data,
+                                                   const bilevel::SamplingPattern& pattern,
+                                                   const bilevel::Parameters& parameters,
+                                                   bilevel::TvPotential potential, bool mixed);
+
+/// sigma^* F^* W y at the bound theta for all images.
+template <class T>
+void zero_filled(bilevel::Context& context, const bilevel::MriEnergy<T>& energy, bilevel::View<T> x);
+
+/// How reconstructions are made.
+struct Solver {
+  std::string precision = "double", minimiser = "newton";
+  double tolerance = 1e-3;  ///< certified root-mean-square distance per pixel to the minimiser
+};
+
+struct Reconstruction {
+  std::vector<double> zero_filled, x;  ///< [images][components][height][width]
+  std::vector<double> distance;        ///< certified, root mean square per pixel, per image
+  bilevel::SolveStatus status = bilevel::SolveStatus::converged;
+  bilevel::Work work;
+  std::string message;
+};
+
+/// All images of the data at theta, from the zero-filled ones. Ends early with status `decided` after a
+/// signal.
+Reconstruction reconstruct(const bilevel::Device& device, const MriData& data,
+                           const bilevel::SamplingPattern& pattern, const bilevel::Parameters& parameters,
+                           std::span<const double> theta, bilevel::TvPotential potential,
+                           const Solver& solver);
+/// By a model, which must fit the data. Throws ShapeError otherwise.
+Reconstruction reconstruct(const bilevel::Device& device, const MriData& data, const MriModel& model,
+                           const Solver& solver);
+
+/// Mean over images of PSNR (dB; peak 1, |error|^2 per pixel) and SSIM of the magnitudes (range: the largest
+/// of the truth).
+struct Quality {
+  double psnr = 0, ssim = 0;
+};
+Quality quality_of(const MriData& data, int image, std::span<const double> x);
+Quality mean_quality(const MriData& data, const std::vector<double>& x);
+
+}  // namespace bilevel_app::mri

@@ -1,0 +1,281 @@
+#include "apps/mri/staged_run.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/interrupt.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/io/atomic_file.hpp"
+#include "bilevel/observe/checkpoint.hpp"
+#include "bilevel/observe/console_progress.hpp"
+#include "bilevel/observe/jsonl_log.hpp"
+
+namespace bilevel_app::mri {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+/// Hands records on with the counts of the stages before added.
+class Continued final : public Observer {
+ public:
+  Continued(Observer& log, int lines, const Work& work, double seconds)
+      : log_(log), lines_(lines), work_(work), seconds_(seconds) {}
+  bool iteration(const IterationRecord& record) override { return log_.iteration(added(record)); }
+  void finished(const UpperReport& report) override {
+    UpperReport all = report;
+    all.last = added(report.last);
+    log_.finished(all);
+  }
+
+ private:
+  IterationRecord added(IterationRecord r) const {
+    r.iteration += lines_;
+    r.work += work_;
+    r.seconds += seconds_;
+    return r;
+  }
+  Observer& log_;
+  int lines_;
+  Work work_;
+  double seconds_;
+};
+
+/// A bit-exact stamp of where a stage starts.
+std::string start_of(const Stage& stage) {
+  std::uint64_t stamp = fingerprint(stage.theta0);
+  for (const Segment& s : stage.parameters.segments()) stamp = fingerprint(s.initial_values(), stamp);
+  return fingerprint_text(stamp);
+}
+
+bool by_limit(UpperStatus status) {
+  return status == UpperStatus::max_iterations || status == UpperStatus::time_limit ||
+         status == UpperStatus::budget;
+}
+
+UpperStatus status_from(const std::string& name) {
+  for (int s = 0; s <= static_cast<int>(UpperStatus::failed); ++s)
+    if (upper_status_name(static_cast<UpperStatus>(s)) == name) return static_cast<UpperStatus>(s);
+  throw Error("unknown status");
+}
+
+std::filesystem::path result_file(const std::filesystem::path& folder) { return folder / "result.json"; }
+
+Json limits_json(const UpperOptions& o) {
+  return {{"max_iterations", o.max_iterations}, {"time_limit", o.time_limit}, {"budget", o.budget}};
+}
+
+/// Whether a stage that ended with `status` at limits `before` has more room now.
+bool raised(UpperStatus status, const Json& before, const UpperOptions& now) {
+  const auto more = [](double old, double limit) { return old > 0 && (limit == 0 || limit > old); };
+  switch (status) {
+    case UpperStatus::max_iterations:
+      return now.max_iterations > before.at("max_iterations").get<int>();
+    case UpperStatus::time_limit:
+      return more(before.at("time_limit").get<double>(), now.time_limit);
+    case UpperStatus::budget:
+      return more(before.at("budget").get<double>(), static_cast<double>(now.budget));
+    default:
+      return false;
+  }
+}
+
+Json identity_json(const std::vector<NamedOption>& identity) {
+  Json json = Json::object();
+  for (const auto& [name, value] : identity) json[name] = option_text(value);
+  return json;
+}
+
+/// Throws ConfigError naming the first option that a kept result was made with and that is another one now.
+void require_identity(const std::filesystem::path& run, const Json& before, const Json& now) {
+  for (const auto& [name, value] : now.items())
+    if (!before.contains(name) || before[name] != value)
+      throw ConfigError("the run in " + run.string() + " cannot be resumed: its " + name + " is " +
+                        (before.contains(name) ? before[name].get<std::string>() : "not set") + ", not " +
+                        value.get<std::string>() +
+                        "; resume with the same options and data, or start a new run in another folder.");
+}
+
+void save(const std::filesystem::path& folder, const Stage& stage, const std::vector<NamedOption>& identity,
+          const StageResult& r) {
+  const Json json{{"identity", identity_json(identity)},
+                  {"start", start_of(stage)},
+                  {"limits", limits_json(stage.upper)},
+                  {"status", upper_status_name(r.status)},
+                  {"message", r.message},
+                  {"theta", r.theta},
+                  {"loss", {r.loss, r.loss_lower, r.loss_upper}},
+                  {"gradient", {r.gradient_norm, r.error_bound}},
+                  {"iterations", r.iterations},
+                  {"work", {r.work.gradients, r.work.hessian_products, r.work.other, r.work.solves}},
+                  {"seconds", r.seconds}};
+  write_file_atomically(result_file(folder),
+                        json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+/// The result kept in a stage's folder, if it is whole, starts where the stage does, and no limit that ended
+/// it was raised.
+std::optional<StageResult> load(const std::filesystem::path& folder, const Stage& stage,
+                                const std::vector<NamedOption>& identity) {
+  std::ifstream file(result_file(folder), std::ios::binary);
+  if (!file) return {};
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const auto number = [](const Json& v) { return v.is_number() ? v.get<double>() : std::nan(""); };
+  try {
+    const Json json = Json::parse(text);
+    require_identity(folder.parent_path().parent_path(), json.at("identity"), identity_json(identity));
+    if (json.at("start").get<std::string>() != start_of(stage)) return {};
+    StageResult r;
+    r.name = stage.name;
+    r.status = status_from(json.at("status").get<std::string>());
+    if (by_limit(r.status) && raised(r.status, json.at("limits"), stage.upper)) return {};
+    r.message = json.at("message").get<std::string>();
+    r.theta = json.at("theta").get<std::vector<double>>();
+    if (r.theta.size() != stage.parameters.size()) return {};
+    r.loss = number(json.at("loss").at(0));
+    r.loss_lower = number(json.at("loss").at(1));
+    r.loss_upper = number(json.at("loss").at(2));
+    r.gradient_norm = number(json.at("gradient").at(0));
+    r.error_bound = number(json.at("gradient").at(1));
+    r.iterations = json.at("iterations").get<int>();
+    const auto work = json.at("work").get<std::vector<std::uint64_t>>();
+    r.work = {work.at(0), work.at(1), work.at(2), work.at(3)};
+    r.seconds = json.at("seconds").get<double>();
+    return r;
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+StageResult result_of(const Stage& stage, const UpperReport& report) {
+  const IterationRecord& r = report.last;
+  return {stage.name,   report.status,   report.message, report.theta, r.loss, r.loss_lower,
+          r.loss_upper, r.gradient_norm, r.error_bound,  r.iteration,  r.work, r.seconds};
+}
+
+template <class T>
+UpperReport optimise_in(const Stage& stage, const Device& device, const MriData& data, TvPotential potential,
+                        const std::string& precision, Observer& observer, const UpperState* state) {
+  Context context(device);
+  const Tensor<T> truth(context, data.shape(), std::vector<T>(data.truth.begin(), data.truth.end()));
+  auto energy =
+      make_energy<T>(context, data, stage.pattern, stage.parameters, potential, precision == "mixed");
+  energy->bind(stage.theta0);
+  Tensor<T> first(context, data.shape());
+  zero_filled<T>(context, *energy, first.view());
+  const BilevelProblem<T> problem(std::move(energy), truth.view(), stage.parameters, stage.penalty);
+  const auto optimiser =
+      stage.algorithm == "lbfgsb" ? make_lbfgsb<T>(stage.upper) : make_maid<T>(stage.upper);
+  return optimiser->run(context, problem, stage.theta0, first.view(), observer, state);
+}
+
+}  // namespace
+
+StagedRun::StagedRun(const RunFolder& folder, const CommonOptions& common, bool resume,
+                     std::vector<NamedOption> identity, const Device& device, const MriData& data,
+                     TvPotential potential, std::ostream& err)
+    : folder_(folder),
+      common_(common),
+      identity_(std::move(identity)),
+      device_(device),
+      data_(data),
+      potential_(potential),
+      err_(err),
+      resume_(resume) {}
+
+void StagedRun::note(const std::string& text) const {
+  if (!common_.quiet) err_ << "bilevel-mri: " << sentence(text) << '\n' << std::flush;
+}
+
+void StagedRun::add(const StageResult& result) {
+  results_.push_back(result);
+  work_ += result.work;
+  seconds_ += result.seconds;
+  iterations_ += result.iterations;
+  lines_ += result.iterations + 1;
+}
+
+StageResult StagedRun::run(const Stage& stage) {
+  const std::filesystem::path folder = folder_ / "checkpoint" / stage.name;
+  if (resume_) {
+    if (const auto kept = load(folder, stage, identity_)) {
+      add(*kept);
+      resumed_ = saved_ = true;
+      return *kept;
+    }
+  }
+  const StageResult result = optimise(stage, folder);
+  add(result);
+  if (resume_) forget_what_followed();
+  if (result.status != UpperStatus::interrupted) {
+    save(folder, stage, identity_, result);
+    saved_ = true;
+  }
+  return result;
+}
+
+/// Folders of stages that came after the last one in an earlier run.
+void StagedRun::forget_what_followed() {
+  resume_ = false;
+  std::error_code error;
+  std::vector<std::filesystem::path> old;
+  for (std::filesystem::directory_iterator at(folder_ / "checkpoint", error), end; !error && at != end;
+       at.increment(error))
+    if (std::none_of(results_.begin(), results_.end(),
+                     [&](const StageResult& r) { return r.name == at->path().filename(); }))
+      old.push_back(at->path());
+  for (const auto& path : old) std::filesystem::remove_all(path, error);
+}
+
+StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path& folder) {
+  std::vector<NamedOption> identity = identity_;
+  identity.emplace_back("start", start_of(stage));
+  std::optional<Checkpoint::Loaded> state;
+  if (resume_) {
+    state = Checkpoint::load_latest(folder, identity);
+    if (state && !state->note.empty()) note(state->note);
+    if (!state && results_.empty())
+      note("--resume: no iteration was saved yet in " + folder_.path().string() +
+           ", so the run begins at the start");
+    std::error_code ignored;
+    std::filesystem::remove(result_file(folder), ignored);
+  }
+  resumed_ = resumed_ || state;
+  const UpperState* from = state ? &state->state : nullptr;
+  if (common_.verbose) note(stage.task);
+  JsonlLog log(folder_ / "log.jsonl", stage.parameters, lines_ + (from ? from->iteration : 0), {},
+               [&](const IterationRecord& r) {
+                 std::vector<NamedOption> fields{{"stage", stage.name}};
+                 if (stage.parameters.entry("s") >= 0)
+                   fields.emplace_back(
+                       "rate",
+                       stage.pattern.rate(stage.pattern.threshold(stage.parameters.values("s", r.theta))));
+                 return fields;
+               });
+  Continued continued(log, lines_, work_, seconds_);
+  Checkpoint checkpoint(folder, identity);
+  const bool terminal = &err_ == &std::cerr && isatty(STDERR_FILENO) != 0 && !common_.quiet;
+  const UpperOptions& o = stage.upper;
+  ConsoleProgress progress(err_, terminal, {o.max_iterations, o.time_limit, o.budget}, common_.verbose);
+  InterruptObserver interrupt;
+  ObserverList observers({&continued, &checkpoint, &progress, &interrupt});
+  const UpperReport report =
+      common_.precision == "float"
+          ? optimise_in<float>(stage, device_, data_, potential_, common_.precision, observers, from)
+          : optimise_in<double>(stage, device_, data_, potential_, common_.precision, observers, from);
+  saved_ = saved_ || from || checkpoint.last() >= 0;
+  return result_of(stage, report);
+}
+
+}  // namespace bilevel_app::mri

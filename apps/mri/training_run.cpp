@@ -1,0 +1,256 @@
+#include "apps/mri/training_run.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "apps/common/exit_codes.hpp"
+#include "apps/common/run_output.hpp"
+#include "apps/common/text.hpp"
+#include "apps/mri/run_files.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/io/atomic_file.hpp"
+
+namespace bilevel_app::mri {
+
+using namespace bilevel;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr int weight_iterations = 50;
+
+std::optional<MriData> load_test(const TrainingOptions& o) {
+  if (o.test_data.empty()) return {};
+  DataOptions test = o.data;
+  test.data = o.test_data;
+  test.slices = o.test_slices;
+  test.seed = o.data.seed + 1;
+  return load_data(test);
+}
+
+std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string& command,
+                                     std::vector<NamedOption> list, const MriData& data) {
+  list.insert(list.begin(), {"command", command});
+  list.insert(list.end(), {{"image", o.data.image},
+                           {"sigma", data.sigma},
+                           {"seed", o.common.seed},
+                           {"precision", o.common.precision},
+                           {"regulariser", o.model.regulariser},
+                           {"potential", o.model.potential},
+                           {"weight", o.model.weight},
+                           {"nu", o.model.nu},
+                           {"xi", o.model.xi},
+                           {"algorithm", o.algorithm.algorithm},
+                           {"solver", o.algorithm.solver},
+                           {"linear-solver", o.algorithm.linear_solver}});
+  append_deciding(list, o.algorithm.upper.schedule, "nu-down");
+  list.emplace_back("data (fingerprint)", fingerprint_text(data.fingerprint.pixels));
+  return list;
+}
+
+Json quality_json(const Quality& q) { return {{"psnr", q.psnr}, {"ssim", q.ssim}}; }
+
+/// Reconstructions of one set before and after the pattern was made binary.
+struct SetReport {
+  std::optional<Quality> before;
+  Quality zero_filled, after;
+  Reconstruction reconstruction;
+
+  Json json(const MriData& data) const {
+    Json json{{"images", data.images}, {"height", data.height}, {"width", data.width}, {"coils", data.coils}};
+    json["zero_filled"] = quality_json(zero_filled);
+    if (before) json["relaxed"] = quality_json(*before);
+    json["binary"] = quality_json(after);
+    return json;
+  }
+};
+
+void require_converged(const Reconstruction& r) {
+  if (r.status == SolveStatus::failed) throw Error("the final reconstruction failed: " + r.message);
+}
+
+SetReport report_on(const Device& device, const MriData& data, const MriModel& model,
+                    const std::optional<Relaxed>& relaxed, const Solver& solver) {
+  SetReport report;
+  if (relaxed) {
+    const Reconstruction r = reconstruct(device, data, relaxed->pattern, relaxed->parameters, relaxed->theta,
+                                         model.potential, solver);
+    require_converged(r);
+    report.before = mean_quality(data, r.x);
+  }
+  report.reconstruction = reconstruct(device, data, model, solver);
+  require_converged(report.reconstruction);
+  report.zero_filled = mean_quality(data, report.reconstruction.zero_filled);
+  report.after = mean_quality(data, report.reconstruction.x);
+  return report;
+}
+
+Json stage_json(const StageResult& r) {
+  Json json{{"stage", r.name},
+            {"status", upper_status_name(r.status)},
+            {"message", r.message},
+            {"iterations", r.iterations},
+            {"loss", r.loss},
+            {"loss_lower", r.loss_lower},
+            {"loss_upper", r.loss_upper},
+            {"gradient_norm", r.gradient_norm},
+            {"error_bound", r.error_bound},
+            {"lower_level_solves", r.work.solves},
+            {"operators", r.work.total()},
+            {"seconds", r.seconds}};
+  return json;
+}
+
+std::string set_text(const char* which, const SetReport& s) {
+  std::string text = format("%-9s PSNR %.2f dB zero-filled", which, s.zero_filled.psnr);
+  if (s.before) text += format(", %.2f dB with the relaxed pattern", s.before->psnr);
+  text +=
+      format(", %.2f dB reconstructed\n          SSIM %.4f zero-filled", s.after.psnr, s.zero_filled.ssim);
+  if (s.before) text += format(", %.4f with the relaxed pattern", s.before->ssim);
+  return text + format(", %.4f reconstructed\n", s.after.ssim);
+}
+
+}  // namespace
+
+bool stops_run(const StageResult& stage) {
+  return stage.status == UpperStatus::failed || stage.status == UpperStatus::interrupted;
+}
+
+TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& command,
+                         std::vector<NamedOption> deciding, std::ostream& out, std::ostream& err)
+    : options_(options),
+      command_(command),
+      out_(out),
+      err_(err),
+      device_(open_device(options.common, "bilevel-mri", err)),
+      folder_(options.run.out, options.run.resume),
+      data_(load_data(options.data)),
+      test_(load_test(options)),
+      potential_(potential_from(options.model.potential)),
+      identity_(identity_of(options, command, std::move(deciding), data_)),
+      stages_(folder_, options.common, options.run.resume, identity_, device_, data_, potential_, err) {
+  for (const std::string& text : data_.notes) note(text);
+  if (test_ && (test_->height != data_.height || test_->width != data_.width || test_->coils != data_.coils))
+    throw IoError(options.test_data.front(),
+                  format("the held-out images have %d x %d pixels, those of --data %d x %d; use --size N.",
+                         test_->width, test_->height, data_.width, data_.height));
+}
+
+Solver TrainingRun::solver() const {
+  return {options_.common.precision, options_.algorithm.solver, options_.algorithm.accuracy};
+}
+
+void TrainingRun::note(const std::string& text) const {
+  if (!options_.common.quiet) err_ << "bilevel-mri: " << sentence(text) << '\n' << std::flush;
+}
+
+MriModel TrainingRun::model(PatternKind kind, int spokes, std::vector<double> s, double alpha) const {
+  MriModel m;
+  m.kind = kind;
+  m.height = data_.height;
+  m.width = data_.width;
+  m.spokes = spokes;
+  m.complex = data_.complex;
+  m.potential = potential_;
+  m.s = std::move(s);
+  m.alpha = alpha;
+  m.nu = options_.model.nu;
+  m.xi = options_.model.xi;
+  m.training = identity_;
+  m.data = data_.fingerprint;
+  return m;
+}
+
+StageResult TrainingRun::tune_weight(const std::string& name, const std::string& task, MriModel& model) {
+  Stage stage{name, task, model.pattern(), model.parameters(true), {}};
+  stage.theta0 = stage.parameters.initial();
+  stage.upper = options_.algorithm.upper;
+  stage.upper.scaling = StepScaling::gauss_newton;
+  stage.upper.max_iterations = weight_iterations;
+  stage.upper.time_limit = 0;
+  stage.upper.budget = 0;
+  const StageResult result = stages_.run(stage);
+  if (!stops_run(result)) model.alpha = stage.parameters.value("alpha", result.theta);
+  return result;
+}
+
+Json TrainingRun::summary(const StageResult& main, const Work& more, double seconds) const {
+  Work work = stages_.work();
+  work += more;
+  Json json{{"status", upper_status_name(main.status)}, {"message", main.message}, {"command", command_}};
+  json["loss"] = main.loss;
+  json["loss_lower"] = main.loss_lower;
+  json["loss_upper"] = main.loss_upper;
+  json["lower_level_solves"] = work.solves;
+  json["iterations"] = stages_.iterations();
+  json.update(work_json(work));
+  json.erase("lower_solves");
+  json["seconds"] = stages_.seconds() + seconds;
+  json["stages"] = Json::array();
+  for (const StageResult& r : stages_.results()) json["stages"].push_back(stage_json(r));
+  json["resumed"] = stages_.resumed();
+  json.update(machine_json(device_, options_.common.precision));
+  return json;
+}
+
+int TrainingRun::finish(const Json& json, const std::string& text, const StageResult& main) {
+  write_file_atomically(folder_ / "summary.json",
+                        json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_convergence_plot(folder_);
+  folder_.keep();
+  if (options_.common.json)
+    out_ << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  else if (!options_.common.quiet)
+    out_ << sentence(main.message) << '\n' << text;
+  const int code = exit_code(main.status, false);
+  if (code == exit_interrupted)
+    err_ << "bilevel-mri: interrupted; "
+         << (stages_.saved() ? "the last finished iteration is saved" : "no iteration was finished yet")
+         << ", go on with the same command and --resume.\n";
+  else if (code != exit_ok)
+    err_ << "bilevel-mri: " << sentence(main.message) << '\n';
+  return code;
+}
+
+int TrainingRun::conclude_early(const StageResult& stage) { return finish(summary(stage, {}, 0), "", stage); }
+
+int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& relaxed,
+                          const StageResult& main, const Json& extra, const Work& work, double seconds) {
+  const SetReport training = report_on(device_, data_, model, relaxed, solver());
+  std::optional<SetReport> test;
+  if (test_) test = report_on(device_, *test_, model, relaxed, solver());
+  Json json = summary(main, work, seconds);
+  json["rate"] = model.rate();
+  json["alpha"] = model.alpha;
+  json["nu"] = model.nu;
+  json["xi"] = model.xi;
+  json["regulariser"] = options_.model.regulariser;
+  json["pattern"] = pattern_name(model.kind);
+  json["sigma"] = data_.sigma;
+  json.update(extra);
+  json["training"] = training.json(data_);
+  if (test) json["test"] = test->json(*test_);
+  json["error_scale"] = error_scale;
+
+  write_mri_model(folder_ / "model.json", model);
+  std::vector<double> weights;
+  if (relaxed) weights = relaxed->pattern.weights(relaxed->parameters.values("s", relaxed->theta));
+  write_patterns(folder_, model, weights);
+  write_strips(folder_, "strip", data_, training.reconstruction);
+  if (test) write_strips(folder_, "test_strip", *test_, test->reconstruction);
+
+  std::string text = format("samples   %.2f %% of k-space, alpha %.6g\n", 100 * model.rate(), model.alpha);
+  text += set_text("training", training);
+  if (test) text += set_text("test", *test);
+  Work all = stages_.work();
+  all += work;
+  text += format("work      %llu lower-level solves, %llu operator applications, %.1f s\n",
+                 static_cast<unsigned long long>(all.solves), static_cast<unsigned long long>(all.total()),
+                 stages_.seconds() + seconds);
+  text += "run       " + folder_.path().string() + "\n";
+  return finish(json, text, main);
+}
+
+}  // namespace bilevel_app::mri
