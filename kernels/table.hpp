@@ -72,7 +72,7 @@ struct Table {
   void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
   void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
 
-  // Total variation joint over C components, beside a data term. Words per pixel and component.
+  // Total variation joint over C components, beside a data term. Words per pixel and component; C = 1.
   void (*joint_tv_gradient)(const Stream&, const JointTvGradientArgs<T>&);           // 2r 1w
   void (*joint_tv_linearise)(const Stream&, const JointTvLineariseArgs<T>&);         // 1r 6w, float pair r
   void (*joint_tv_hessian)(const Stream&, const JointTvHessianArgs<T>&);             // 7r 1w
@@ -82,7 +82,7 @@ struct Table {
   void (*joint_tv_bound)(const Stream&, const JointTvBoundArgs<T>&);                 // 3r
   void (*joint_tv_local)(const Stream&, const JointTvLocalArgs<T>&);                 // 1r
 
-  // Fourier coefficients. Complex words per coefficient, w half of one.
+  // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
   void (*spectrum)(const Stream&, const SpectrumArgs<T>&);             // gradient, weigh 2r 1w; normal 1r 1w
   void (*spectrum_mixed)(const Stream&, const SpectrumMixedArgs<T>&);  // 3r, a double w (powers: two)
   void (*pack)(const Stream&, const PlanesArgs<T>&);                   // 1r 1w

@@ -58,7 +58,6 @@ std::vector<Layout> layouts() {
 template <class T>
 class SpectrumKernels : public ::testing::Test {
  protected:
-
   double number() { return static_cast<double>(static_cast<T>(random_.normal())); }
   Numbers numbers(std::size_t size) {
     Numbers out(size);
