@@ -112,10 +112,11 @@ class PatternLearner {
         run_stage("pattern", beta1, beta2, parameters_.initial()), {pattern_, parameters_, {}}, beta1, beta2};
   }
 
-  /// Runs of growing or bisected penalties, beta2 in the same proportion to beta1.
+  /// Runs of growing or bisected penalties, beta2 in the same proportion to beta1 (none when not given: at
+  /// beta2 >= beta1 no s would leave 1).
   LearnedPattern learn_to_rate() {
     const double first = o_.penalty.empty() ? first_penalty(run_.data(), pattern_, *o_.rate) : o_.penalty[0];
-    const double ratio = o_.penalty.empty() ? 1 : o_.penalty.size() > 1 ? o_.penalty[1] / o_.penalty[0] : 0;
+    const double ratio = o_.penalty.size() > 1 ? o_.penalty[1] / o_.penalty[0] : 0;
     RateSearch search(*o_.rate, rate_tolerance, first, o_.rate_runs);
     std::vector<StageResult> results;
     while (!search.done()) {

@@ -78,8 +78,8 @@ void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {
 }
 
 void add_training_options(CLI::App& app, TrainingOptions& o, const char* usual, bool pattern) {
-  o.algorithm.upper.schedule.tolerance = 1e-3;
-  o.algorithm.upper.min_progress = 1e-4;
+  o.algorithm.upper.schedule.tolerance = 1e-6;
+  o.algorithm.upper.min_progress = 1e-3;
   add_data_options(app, o.data, "as they are");
   add_value(app, "--image", o.data.image, "unknown images: complex or real [complex]", "NAME")->group("Data");
   add_value(app, "--test-slices", o.test_slices,
