@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
+#include <utility>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/mri_energy.hpp"
@@ -96,6 +98,7 @@ class ExchangeRun {
       throw Stop{UpperStatus::max_iterations,
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
     lower_.watch_progress(current_.point.loss.value);
+    refused_.clear();
     for (int rejected = 0;; ++rejected) {
       if (rejected == exchange_.rejections)
         throw Stop{UpperStatus::slow_progress, "No exchange of samples lowers the loss any more."};
@@ -107,14 +110,15 @@ class ExchangeRun {
         accept(exchanged, rejected);
         return;
       }
+      if (exchanged == 1) refused_.push_back(single_);
       share_ = 0.4 * static_cast<double>(exchanged) / static_cast<double>(pattern().groups());
       alpha_step_ *= 0.4;
     }
   }
 
   /// The pattern with the best groups exchanged, alpha moved.
-  std::vector<double> proposal(std::size_t& exchanged) const {
-    const Candidates candidates = rank();
+  std::vector<double> proposal(std::size_t& exchanged) {
+    Candidates candidates = rank();
     const std::size_t most = std::min(candidates.add.size(), candidates.drop.size());
     const auto wanted =
         static_cast<std::size_t>(std::max(1.0, std::round(share_ * static_cast<double>(pattern().groups()))));
@@ -122,6 +126,9 @@ class ExchangeRun {
     const auto gain = [&](std::size_t k) {
       return candidates.change[candidates.add[k]] + candidates.change[candidates.drop[k]];
     };
+    if (wanted == 1) prefer_untried(candidates);
+    single_ = {candidates.add.empty() ? 0 : candidates.add[0],
+               candidates.drop.empty() ? 0 : candidates.drop[0]};
     exchanged = 0;
     for (; exchanged < std::min(wanted, most) && (exchanged == 0 || gain(exchanged) < 0); ++exchanged) {
       theta[first_ + candidates.add[exchanged]] = 1;
@@ -137,6 +144,26 @@ class ExchangeRun {
       theta = problem_.parameters().project(theta);
     }
     return theta;
+  }
+
+  /// Puts the best pair that was not refused since the last step first; looks at the best 32 of each kind.
+  void prefer_untried(Candidates& c) const {
+    constexpr std::size_t looked_at = 32;
+    double least = std::numeric_limits<double>::infinity();
+    std::size_t add = 0, drop = 0;
+    for (std::size_t i = 0; i < std::min(looked_at, c.add.size()); ++i)
+      for (std::size_t j = 0; j < std::min(looked_at, c.drop.size()); ++j) {
+        const double change = c.change[c.add[i]] + c.change[c.drop[j]];
+        if (change >= least ||
+            std::find(refused_.begin(), refused_.end(), std::pair{c.add[i], c.drop[j]}) != refused_.end())
+          continue;
+        least = change;
+        add = i;
+        drop = j;
+      }
+    if (c.add.empty() || c.drop.empty()) return;
+    std::swap(c.add[0], c.add[add]);
+    std::swap(c.drop[0], c.drop[drop]);
   }
 
   Candidates rank() const {
@@ -253,7 +280,9 @@ class ExchangeRun {
   CertifiedValue<T> value_;
   Evaluated<T> current_, trial_;
   double share_, alpha_step_, rate_ = 0, stiffness_ = 0;
-  std::vector<double> powers_;  // R
+  std::vector<double> powers_;                                // R
+  std::pair<std::size_t, std::size_t> single_;                // the first pair of the last proposal
+  std::vector<std::pair<std::size_t, std::size_t>> refused_;  // exchanged alone since the last step
   int iteration_ = 0;
 };
 
