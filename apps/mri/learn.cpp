@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 
 #include "apps/common/text.hpp"
@@ -8,6 +9,7 @@
 #include "apps/mri/rate_search.hpp"
 #include "apps/mri/training_run.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/learn/baseline_patterns.hpp"
 
 namespace bilevel_app::mri {
 
@@ -29,6 +31,7 @@ std::vector<NamedOption> deciding_options(const LearnOptions& o) {
                                 {"map", o.map},
                                 {"spokes", static_cast<std::int64_t>(o.spokes)},
                                 {"exchange", o.exchange},
+                                {"starts", static_cast<std::int64_t>(o.starts)},
                                 {"learn-weight", o.learn_weight}};
   for (std::size_t k = 0; k < o.penalty.size(); ++k)
     list.emplace_back("penalty " + std::to_string(k + 1), o.penalty[k]);
@@ -59,27 +62,53 @@ void keep_limits(UpperOptions& upper, const StagedRun& spent) {
     upper.budget = upper.budget > spent.work().total() ? upper.budget - spent.work().total() : 1;
 }
 
-/// Samples of the binary pattern exchanged at its rate, alpha following; puts both into the model.
+/// Where exchanges start: the learned pattern, then as many groups drawn with variable density.
+std::vector<double> exchange_start(const LearnOptions& o, const SamplingPattern& pattern,
+                                   const MriModel& model, int number) {
+  if (number == 0) return model.s;
+  VariableDensityOptions options;
+  options.seed = static_cast<std::uint64_t>(o.common.seed) + static_cast<std::uint64_t>(number);
+  options.draws = 1;
+  const auto kept = static_cast<std::size_t>(std::count(model.s.begin(), model.s.end(), 1.0));
+  return variable_density_groups(group_distances(pattern), kept, options,
+                                 [](std::span<const double>) { return 0.0; })
+      .s;
+}
+
+/// Samples of the binary pattern exchanged at its rate, alpha following, from each start; puts the best
+/// result into the model.
 StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& model) {
   const SamplingPattern pattern(model.kind, run.data().height, run.data().width, SamplingMap::linear,
                                 o.spokes);
-  MriParameterValues values{1, model.alpha, o.model.nu, o.model.xi, true, o.learn_weight};
-  values.pattern = model.s;
-  const Parameters parameters = mri_parameters(pattern, values);
-  Stage stage{"exchange",
-              "samples of the binary pattern exchanged",
-              pattern,
-              parameters,
-              parameters.initial(),
-              {},
-              "exchange",
-              o.algorithm.upper};
-  stage.upper.min_progress = 0;
-  keep_limits(stage.upper, run.stages());
-  StageResult result = run.stages().run(stage);
-  model.s = parameters.values("s", result.theta);
-  model.alpha = parameters.value("alpha", result.theta);
-  return result;
+  const bool many = model.kind == PatternKind::free || model.kind == PatternKind::symmetric;
+  const int starts = o.starts > 0 ? o.starts : many ? 1 : 4;
+  const MriModel learned = model;
+  std::optional<StageResult> best;
+  for (int k = 0; k < starts; ++k) {
+    // Drawn patterns leave more to the regulariser than a learned, denser centre.
+    const double alpha = k == 0 ? learned.alpha : std::max(learned.alpha, 0.1 * o.model.weight);
+    MriParameterValues values{1, alpha, o.model.nu, o.model.xi, true, o.learn_weight};
+    values.pattern = exchange_start(o, pattern, learned, k);
+    const Parameters parameters = mri_parameters(pattern, values);
+    Stage stage{k == 0 ? "exchange" : "exchange-" + std::to_string(k + 1),
+                "samples of the binary pattern exchanged",
+                pattern,
+                parameters,
+                parameters.initial(),
+                {},
+                "exchange",
+                o.algorithm.upper};
+    stage.upper.min_progress = 0;
+    keep_limits(stage.upper, run.stages());
+    const StageResult result = run.stages().run(stage);
+    if (stops_run(result)) return result;
+    if (!best || result.loss < best->loss) {
+      model.s = parameters.values("s", result.theta);
+      model.alpha = parameters.value("alpha", result.theta);
+      best = result;
+    }
+  }
+  return *best;
 }
 
 /// The relaxed pattern that a run of stages came to.

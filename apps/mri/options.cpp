@@ -117,6 +117,12 @@ void add_learn(CLI::App& app, LearnOptions& o) {
   app.add_flag("--exchange,!--no-exchange", o.exchange,
                "improve the binary pattern by exchanging samples at its rate [yes]")
       ->group(group);
+  add_value(
+      app, "--starts", o.starts,
+      "patterns that exchanges start from: the learned one, then draws of variable density, of which the "
+      "best result is kept [lines, columns and radial: 4, else 1]",
+      "N")
+      ->group(group);
   app.add_flag("--learn-weight,!--no-learn-weight", o.learn_weight, "learn alpha too [yes]")->group(group);
   add_training_options(app, o, "200 for each penalty", true);
   app.footer(
@@ -261,6 +267,7 @@ void finish(LearnOptions& o) {
   if (o.rate && !o.penalty.empty() && o.penalty[0] == 0)
     throw ConfigError("--penalty 0: with --rate the search starts from a positive number.");
   require(o.rate || !o.penalty.empty(), "learn", "--penalty B1[,B2] or --rate R");
+  if (o.starts < 0) throw ConfigError("--starts " + std::to_string(o.starts) + ": use 1 or more.");
   if (o.rate_runs < 1) throw ConfigError("--rate-runs " + std::to_string(o.rate_runs) + ": use at least 1.");
 }
 

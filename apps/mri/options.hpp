@@ -40,6 +40,7 @@ struct LearnOptions : TrainingOptions {
   std::optional<double> rate;
   int rate_runs = 3;     ///< penalties tried at most
   bool exchange = true;  ///< improve the binary pattern at its rate
+  int starts = 0;        ///< of exchanges; 0: 4 for lines, columns and radial, else 1
 };
 
 struct BaselineOptions : TrainingOptions {
