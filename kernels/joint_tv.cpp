@@ -2,6 +2,8 @@
 // with zero last difference (mathematics.md sections 2 and 3): z_p holds the 2C differences of a pixel, and
 // rho is taken of its modulus. Beside a data term whose value, gradient or product is there already.
 
+#include <type_traits>
+
 #include "kernels/launch.hpp"
 #include "kernels/tv_ball.hpp"
 
@@ -160,68 +162,93 @@ struct Linearise {
     const int width = m.width;
     const long long size = static_cast<long long>(m.height) * width, batch = size * C * a.n;
     const float* dual = a.dual ? plane_at(a.dual, m, t, C, 0) : nullptr;
-    const auto matrix = [=](int r, int c) {
-      const int e = r * pitch + c;
-      T w, kappa;
-      rho.hessian(x.modulus2(e), w, kappa);
-      Matrix out;
-      out.w = alpha * w * (T(1) + lift<T>);
-      BILEVEL_UNROLL
-      for (int k = 0; k < C; ++k) {
-        const T zx = dx(x.v[k], e), zy = dy(x.v[k], e);
-        out.a[k] = alpha * kappa * zx;
-        out.a[C + k] = alpha * kappa * zy;
-        out.zeta[k] = dual ? T(dual[k * size + r * width + c]) : w * zx;
-        out.zeta[C + k] = dual ? T(dual[batch + k * size + r * width + c]) : w * zy;
-      }
-      return out;
+    const auto matrix = [=](auto given) {
+      return [=](int r, int c) {
+        const int e = r * pitch + c;
+        T w, kappa;
+        rho.hessian(x.modulus2(e), w, kappa);
+        Matrix out;
+        out.w = alpha * w * (T(1) + lift<T>);
+        BILEVEL_UNROLL
+        for (int k = 0; k < C; ++k) {
+          const T zx = dx(x.v[k], e), zy = dy(x.v[k], e);
+          out.a[k] = alpha * kappa * zx;
+          out.a[C + k] = alpha * kappa * zy;
+          if constexpr (decltype(given)::value) {
+            out.zeta[k] = T(dual[k * size + r * width + c]);
+            out.zeta[C + k] = T(dual[batch + k * size + r * width + c]);
+          } else {
+            out.zeta[k] = w * zx;
+            out.zeta[C + k] = w * zy;
+          }
+        }
+        return out;
+      };
     };
-    const long long image =
-        static_cast<long long>(t.image) * C * size + static_cast<long long>(t.row) * width + t.column;
-    T* weights = a.weights + image;
-    const auto plane = [=](int k) { return weights + (k / C) * batch + (k % C) * size; };
+    if (dual)
+      write(block, t, matrix(std::true_type{}), m11, m22);
+    else
+      write(block, t, matrix(std::false_type{}), m11, m22);
+  }
+
+ private:
+  template <class F>
+  BILEVEL_HD void write(Block& block, const Tile& t, F matrix, T* m11, T* m22) const {
+    const int width = a.model.width;
+    const long long size = static_cast<long long>(a.model.height) * width, batch = size * C * a.n;
+    T* weights = plane_at(a.weights, a.model, t, C, 0);
+    T *w = weights, *planes[4 * C];
+    for (int k = 0; k < 4 * C; ++k) planes[k] = weights + ((1 + k) / C) * batch + ((1 + k) % C) * size;
     block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
       const Matrix here = matrix(r, c);
       const int o = r * width + c;
-      plane(0)[o] = here.w;
+      w[o] = here.w;
       BILEVEL_UNROLL
       for (int k = 0; k < 2 * C; ++k) {
-        plane(1 + k)[o] = here.a[k];
-        plane(1 + 2 * C + k)[o] = here.zeta[k];
+        planes[k][o] = here.a[k];
+        planes[2 * C + k][o] = here.zeta[k];
       }
     });
     diagonal(block, t, matrix, m11, m22);
   }
 
- private:
   /// xi + data + diag(K^T M K): rows of K that vanish at the right and lower border do not count.
   template <class F>
   BILEVEL_HD void diagonal(Block& block, const Tile& t, F matrix, T* m11, T* m22) const {
-    const TvModel& m = a.model;
-    const int width = m.width, last_column = m.width - 1 - t.column, last_row = m.height - 1 - t.row;
     const int row0 = t.row > 0 ? -1 : 0, column0 = t.column > 0 ? -1 : 0;
     if (row0 == 0) block.for_each(-1, 0, -1, t.columns, [=](int r, int c) { m22[r * pitch + c] = T(0); });
     if (column0 == 0) block.for_each(-1, t.rows, -1, 0, [=](int r, int c) { m11[r * pitch + c] = T(0); });
+    component<0>(block, t, matrix, m11, m22, row0, column0);
+    if constexpr (C == 2) component<1>(block, t, matrix, m11, m22, row0, column0);
+  }
+
+  template <int k, class F>
+  BILEVEL_HD void component(Block& block, const Tile& t, F matrix, T* m11, T* m22, int row0,
+                            int column0) const {
+    const TvModel& m = a.model;
+    const int width = m.width, last_column = m.width - 1 - t.column, last_row = m.height - 1 - t.row;
     const T* power = a.coil_power ? at_shared(a.coil_power, m, t) : nullptr;
     const T data = T(a.data_diagonal), xi = T(m.xi);
-    for (int k = 0; k < C; ++k) {
-      T* inverse = plane_at(a.inverse_diagonal, m, t, C, k);
-      block.for_each(row0, t.rows, column0, t.columns, [=](int r, int c) {
-        const Matrix here = matrix(r, c);
-        const int e = r * pitch + c;
-        m11[e] = c < last_column ? here.w - here.a[k] * here.zeta[k] : T(0);
-        m22[e] = r < last_row ? here.w - here.a[C + k] * here.zeta[C + k] : T(0);
-        if (r >= 0 && c >= 0)
-          inverse[r * width + c] = c < last_column && r < last_row
-                                       ? -(here.a[k] * here.zeta[C + k] + here.a[C + k] * here.zeta[k])
-                                       : T(0);
-      });
-      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
-        const int e = r * pitch + c, o = r * width + c;
-        const T tv = inverse[o] + ((m11[e] + m11[e - 1]) + (m22[e] + m22[e - pitch]));
-        inverse[o] = T(1) / (xi + tv + data * (power ? power[o] : T(1)));
-      });
-    }
+    block.for_each(row0, t.rows, column0, t.columns, [=](int r, int c) {
+      const Matrix here = matrix(r, c);
+      const int e = r * pitch + c;
+      const T in_x = c < last_column ? T(1) : T(0), in_y = r < last_row ? T(1) : T(0);
+      m11[e] = in_x * (here.w - here.a[k] * here.zeta[k]);
+      m22[e] = in_y * (here.w - here.a[C + k] * here.zeta[C + k]);
+    });
+    T* inverse = plane_at(a.inverse_diagonal, m, t, C, k);
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      const Matrix here = matrix(r, c);
+      const int e = r * pitch + c;
+      const T inside = c < last_column && r < last_row ? T(1) : T(0);
+      const T cross = inside * (here.a[k] * here.zeta[C + k] + here.a[C + k] * here.zeta[k]);
+      const T tv = ((m11[e] + m11[e - 1]) + (m22[e] + m22[e - pitch])) - cross;
+      inverse[r * width + c] = xi + tv;
+    });
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      const int o = r * width + c;
+      inverse[o] = T(1) / (inverse[o] + data * (power ? power[o] : T(1)));
+    });
   }
 };
 
@@ -235,42 +262,65 @@ struct Hessian {
     const TvModel& m = a.model;
     const Halo<T, C> p(block, m, a.p, t);
     const Flux<T> f(block, t);
-    const int width = m.width;
-    const long long size = static_cast<long long>(m.height) * width, batch = size * C * a.n;
-    const T* weights = plane_at(a.weights, m, t, C, 0);
-    const auto plane = [=](int k) { return weights + (k / C) * batch + (k % C) * size; };
-    T *fx = f.x, *fy = f.y;
-    const T xi = T(m.xi);
-    for (int k = 0; k < C; ++k) {
-      block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
-        const int e = r * pitch + c, o = r * width + c;
-        T along = 0, across = 0;  // <kappa z, Kp>, <zeta, Kp>
-        BILEVEL_UNROLL
-        for (int l = 0; l < C; ++l) {
-          const T px = dx(p.v[l], e), py = dy(p.v[l], e);
-          along += plane(1 + l)[o] * px + plane(1 + C + l)[o] * py;
-          across += plane(1 + 2 * C + l)[o] * px + plane(1 + 3 * C + l)[o] * py;
-        }
-        const T w = plane(0)[o];
-        along *= T(0.5);
-        across *= T(0.5);
-        fx[e] = w * dx(p.v[k], e) - (plane(1 + k)[o] * across + plane(1 + 2 * C + k)[o] * along);
-        fy[e] = w * dy(p.v[k], e) - (plane(1 + C + k)[o] * across + plane(1 + 3 * C + k)[o] * along);
-      });
-      T* product = plane_at(a.product, m, t, C, k);
-      const T* own = p.v[k];
-      block.reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) -> Sums<1> {
-            const T v = own[r * pitch + c];
-            const T g = product[r * width + c] + xi * v + adjoint(fx, fy, r, c);
-            product[r * width + c] = g;
-            return {{double(v) * g}};
-          },
-          partial);
-    }
+    const Planes w(a, t);
+    component<0>(block, t, p, f, w, partial);
+    if constexpr (C == 2) component<1>(block, t, p, f, w, partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
+
+ private:
+  /// w, kappa z and zeta of the tile's pixels, x-components first.
+  struct Planes {
+    const T* w;
+    const T* a[2 * C];
+    const T* zeta[2 * C];
+
+    BILEVEL_HD Planes(const JointTvHessianArgs<T>& args, const Tile& t) {
+      const long long size = static_cast<long long>(args.model.height) * args.model.width;
+      const T* weights = plane_at(args.weights, args.model, t, C, 0);
+      const auto plane = [=](int k) { return weights + (k / C) * size * C * args.n + (k % C) * size; };
+      w = plane(0);
+      for (int k = 0; k < 2 * C; ++k) {
+        a[k] = plane(1 + k);
+        zeta[k] = plane(1 + 2 * C + k);
+      }
+    }
+  };
+
+  /// Row k of A p: the flux field of one component at a time, for the sake of shared memory.
+  template <int k>
+  BILEVEL_HD void component(Block& block, const Tile& t, const Halo<T, C>& p, const Flux<T>& f,
+                            const Planes& weights, double* partial) const {
+    const int width = a.model.width;
+    T *fx = f.x, *fy = f.y;
+    const T xi = T(a.model.xi);
+    block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
+      const int e = r * pitch + c, o = r * width + c;
+      T along = 0, across = 0;  // <kappa z, Kp>, <zeta, Kp>
+      BILEVEL_UNROLL
+      for (int l = 0; l < C; ++l) {
+        const T px = dx(p.v[l], e), py = dy(p.v[l], e);
+        along += weights.a[l][o] * px + weights.a[C + l][o] * py;
+        across += weights.zeta[l][o] * px + weights.zeta[C + l][o] * py;
+      }
+      const T w = weights.w[o];
+      along *= T(0.5);
+      across *= T(0.5);
+      fx[e] = w * dx(p.v[k], e) - (weights.a[k][o] * across + weights.zeta[k][o] * along);
+      fy[e] = w * dy(p.v[k], e) - (weights.a[C + k][o] * across + weights.zeta[C + k][o] * along);
+    });
+    T* product = plane_at(a.product, a.model, t, C, k);
+    const T* own = p.v[k];
+    block.template reduce<1>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) -> Sums<1> {
+          const T v = own[r * pitch + c];
+          const T g = product[r * width + c] + xi * v + adjoint(fx, fy, r, c);
+          product[r * width + c] = g;
+          return {{double(v) * g}};
+        },
+        partial);
+  }
 };
 
 template <class T, template <class> class Rho, int C>
