@@ -240,7 +240,9 @@ class LbfgsbRun {
   std::vector<double> numbers() const {
     const Point<T>& p = current_.point;
     const HypergradientResult& g = current_.gradient;
-    std::vector<double> out{p.loss.lower, p.loss.value, p.loss.upper, g.omega, g.rounding, decrease_};
+    std::vector<double> out{p.loss.lower,    p.loss.value,    p.loss.upper,    g.omega,
+                            g.rounding,      g.omega_theorem, g.omega_adjoint, g.omega_directional,
+                            g.omega_columns, decrease_};
     for (const std::vector<double>* v : {&p.epsilon, &p.distance, &g.z})
       out.insert(out.end(), v->begin(), v->end());
     return out;
@@ -249,12 +251,17 @@ class LbfgsbRun {
     Point<T>& p = current_.point;
     HypergradientResult& g = current_.gradient;
     const auto n = static_cast<std::size_t>(problem_.images()), size = p.theta.size();
-    if (in.size() != 6 + 2 * n + size) throw ShapeError("the saved state of the run is for another problem.");
+    if (in.size() != 10 + 2 * n + size)
+      throw ShapeError("the saved state of the run is for another problem.");
     p.loss = {in[0], in[1], in[2]};
     g.omega = in[3];
     g.rounding = in[4];
-    decrease_ = in[5];
-    const auto at = in.begin() + 6, end = at + static_cast<std::ptrdiff_t>(n);
+    g.omega_theorem = in[5];
+    g.omega_adjoint = in[6];
+    g.omega_directional = in[7];
+    g.omega_columns = in[8];
+    decrease_ = in[9];
+    const auto at = in.begin() + 10, end = at + static_cast<std::ptrdiff_t>(n);
     p.epsilon.assign(at, end);
     p.distance.assign(end, end + static_cast<std::ptrdiff_t>(n));
     g.z.assign(end + static_cast<std::ptrdiff_t>(n), in.end());

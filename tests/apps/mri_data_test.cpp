@@ -129,19 +129,19 @@ TEST(MriRateSearch, BracketsAndBisects) {
 }
 
 TEST(MriRateSearch, StartsFromThePatternThatKeepsTooMuch) {
-  RateSearch s(0.3, 0.01, 1, 4);
+  RateSearch s(0.25, 0.01, 1, 4);
   EXPECT_EQ(s.next_start(), -1);
   s.add(0.6);
   EXPECT_EQ(s.next_start(), 0);
   EXPECT_EQ(s.next_penalty(), 4);
-  s.add(0.1);
+  s.add(0.125);
   EXPECT_EQ(s.next_start(), 0) << "not the one that has lost samples for good";
   EXPECT_EQ(s.next_penalty(), 2);
-  s.add(0.5);
+  s.add(0.375);
   EXPECT_EQ(s.next_start(), 2);
-  s.add(0.1);
+  s.add(0.125);
   EXPECT_TRUE(s.done()) << "all runs are spent";
-  EXPECT_EQ(s.best(), 2) << "0.5 and 0.1 are equally far; the one that keeps more";
+  EXPECT_EQ(s.best(), 2) << "0.375 and 0.125 are equally far; the one that keeps more";
 }
 
 TEST(MriRateSearch, AStartThatIsTooSparseGoesBack) {
