@@ -66,6 +66,7 @@ struct ProgressArgs {
   double budget;  // 0: none
   double* status;
   std::uint8_t* mask;
+  double cost = 1;  // applications that an iteration takes
 };
 
 /// At the end of a window of iterations: an image (joint: the batch) whose smallest gradient did not halve

@@ -146,7 +146,7 @@ struct Progress {
           return {{args.mask[i] ? 1.0 : 0.0, failed ? 1.0 : 0.0}};
         },
         total);
-    const double next = total[0];
+    const double next = args.cost * total[0];
     const bool failed = total[1] > 0, broke = a.budget > 0 && spent + next > a.budget;
     block.for_elements(0, 1, [&](int) {
       if (!broke) *args.spent = spent + next;

@@ -30,7 +30,7 @@ struct Halo {
   /// |z|^2 of the pixel at e.
   BILEVEL_HD T modulus2(int e) const {
     T sum = 0;
-#pragma GCC unroll 2
+    BILEVEL_UNROLL
     for (int k = 0; k < C; ++k) sum += dx(v[k], e) * dx(v[k], e) + dy(v[k], e) * dy(v[k], e);
     return sum;
   }
@@ -62,7 +62,7 @@ struct Differences {
   /// <Ka, Kb> of a pixel.
   BILEVEL_HD T inner(const Differences& other, int r, int c) const {
     T sum = 0;
-#pragma GCC unroll 2
+    BILEVEL_UNROLL
     for (int k = 0; k < C; ++k) sum += x(k, r, c) * other.x(k, r, c) + y(k, r, c) * other.y(k, r, c);
     return sum;
   }
@@ -104,7 +104,7 @@ struct Gradient {
         [=](int r, int c) -> Sums<2> {
           const int e = r * pitch + c;
           Sums<2> s = {};
-#pragma GCC unroll 2
+          BILEVEL_UNROLL
           for (int k = 0; k < C; ++k) {
             const T v = x.v[k][e];
             T& out = gradient[k * size + r * width + c];
@@ -166,7 +166,7 @@ struct Linearise {
       rho.hessian(x.modulus2(e), w, kappa);
       Matrix out;
       out.w = alpha * w * (T(1) + lift<T>);
-#pragma GCC unroll 2
+      BILEVEL_UNROLL
       for (int k = 0; k < C; ++k) {
         const T zx = dx(x.v[k], e), zy = dy(x.v[k], e);
         out.a[k] = alpha * kappa * zx;
@@ -184,7 +184,7 @@ struct Linearise {
       const Matrix here = matrix(r, c);
       const int o = r * width + c;
       plane(0)[o] = here.w;
-#pragma GCC unroll 4
+      BILEVEL_UNROLL
       for (int k = 0; k < 2 * C; ++k) {
         plane(1 + k)[o] = here.a[k];
         plane(1 + 2 * C + k)[o] = here.zeta[k];
@@ -245,7 +245,7 @@ struct Hessian {
       block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
         const int e = r * pitch + c, o = r * width + c;
         T along = 0, across = 0;  // <kappa z, Kp>, <zeta, Kp>
-#pragma GCC unroll 2
+        BILEVEL_UNROLL
         for (int l = 0; l < C; ++l) {
           const T px = dx(p.v[l], e), py = dy(p.v[l], e);
           along += plane(1 + l)[o] * px + plane(1 + C + l)[o] * py;
@@ -294,7 +294,7 @@ struct Dual {
       T w, kappa, n[2 * C], length2 = 0;
       rho.hessian(z.inner(z, r, c), w, kappa);
       const T bend = kappa * step * z.inner(d, r, c);
-#pragma GCC unroll 2
+      BILEVEL_UNROLL
       for (int k = 0; k < C; ++k) {
         const T old_x = start ? T(0) : T(zeta[k * size + o]),
                 old_y = start ? T(0) : T(zeta[batch + k * size + o]);
@@ -303,7 +303,7 @@ struct Dual {
         length2 += n[k] * n[k] + n[C + k] * n[C + k];
       }
       const T scale = inside / maximum(std::sqrt(length2), inside);
-#pragma GCC unroll 2
+      BILEVEL_UNROLL
       for (int k = 0; k < C; ++k) {
         zeta[k * size + o] = static_cast<float>(scale * n[k]);
         zeta[batch + k * size + o] = static_cast<float>(scale * n[C + k]);
@@ -328,7 +328,7 @@ struct MixedAdjoint {
           rho.weight_nu(z.inner(z, r, c), w, w_nu);
           const T u = z.inner(q, r, c);
           double ridge = 0;
-#pragma GCC unroll 2
+          BILEVEL_UNROLL
           for (int k = 0; k < C; ++k) ridge += double(z.value(k, r, c)) * q.value(k, r, c);
           return {{double(w * u), double(w_nu * u), ridge}};
         },
@@ -366,7 +366,7 @@ struct MixedForward {
         [=](int r, int c) -> Sums<1> {
           const int e = r * pitch + c;
           Sums<1> s = {};
-#pragma GCC unroll 2
+          BILEVEL_UNROLL
           for (int k = 0; k < C; ++k) {
             T& o = out[k * size + r * width + c];
             const T g = o + ridge * x.v[k][e] + weighted_adjoint(combined, x.v[k], e);
@@ -404,7 +404,7 @@ struct Bound {
           out.v[first] = psi2;
           out.v[first + 1] = psi2 * w;
           out.v[first + 2] = 0;
-#pragma GCC unroll 2
+          BILEVEL_UNROLL
           for (int k = 0; k < C; ++k) out.v[first + 2] += double(z.value(k, r, c)) * z.value(k, r, c);
           for (int k = first; k < tv_bound_sums; ++k) out.v[k + 3] = s.v[k];
           return out;

@@ -44,6 +44,57 @@ struct Guarded {
   }
 };
 
+/// 3r 2w; the sum decides on the restart.
+template <class T>
+struct RestartStep {
+  static constexpr int sums = 1;
+  static constexpr int scratch = 0, resident = 4;
+  RestartStepArgs<T> a;
+
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+    T* x = image_of(a.x, a.size, t);
+    T* previous = image_of(a.previous, a.size, t);
+    const T* g = image_of(a.g, a.size, t);
+    const double now = after(a.t[t.image]), next = after(now);
+    const T step = T(a.step), momentum = a.q < 1 ? T((now - 1) / next * (1 - a.q * next) / (1 - a.q)) : T(0);
+    block.reduce_elements<1>(
+        t.column, t.columns,
+        [=](int e) -> Sums<1> {
+          const T moved = x[e] - step * g[e], change = moved - previous[e];
+          x[e] = moved + momentum * change;
+          previous[e] = moved;
+          return {{double(g[e]) * change}};
+        },
+        partial);
+  }
+  BILEVEL_HD void finish(int image, const double* total) const {
+    const bool restart = total[0] > 0;
+    a.restarted[image] = restart ? 1 : 0;
+    a.t[image] = restart ? 0 : after(a.t[image]);
+  }
+
+ private:
+  BILEVEL_HD double after(double t) const {
+    const double c = 1 - a.q * t * t;
+    return 0.5 * (c + std::sqrt(c * c + 4 * t * t));
+  }
+};
+
+/// 1r 1w for the images that start anew.
+template <class T>
+struct Restart {
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
+  RestartArgs<T> a;
+
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+    if (!(a.restarted[t.image] > 0)) return;
+    T* x = image_of(a.x, a.size, t);
+    const T* previous = image_of(a.previous, a.size, t);
+    block.for_elements(t.column, t.columns, [=](int e) { x[e] = previous[e]; });
+  }
+};
+
 template <class T>
 struct CgStart {
   static constexpr int sums = 2;
@@ -244,6 +295,8 @@ void fill_krylov(Table<T>& table) {
   table.momentum_step = momentum<T, false>;
   table.fista_step = momentum<T, true>;
   table.guarded_step = guarded_step<T>;
+  table.restart_step = elements<T, RestartStep, RestartStepArgs<T>>;
+  table.restart = elements<T, Restart, RestartArgs<T>>;
   table.cg_start = elements<T, CgStart, CgStartArgs<T>>;
   table.cg_update = elements<T, CgUpdate, CgUpdateArgs<T>>;
   table.cg_direction = elements<T, CgDirection, CgDirectionArgs<T>>;

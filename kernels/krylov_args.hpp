@@ -28,6 +28,32 @@ struct GuardedArgs {
   const double* guard;
 };
 
+/// FISTA with momentum and gradient restart per image (O'Donoghue and Candes 2015), q = mu/L:
+/// t <- t+(t), previous+ = x - step g, x = previous+ + m (previous+ - previous), m = (t - 1)/t+(t) (1 - q
+/// t+(t))/(1 - q) with t+(t) = (1 - q t^2 + sqrt((1 - q t^2)^2 + 4 t^2))/2, m = 0 for q >= 1. An image with
+/// <g, previous+ - previous> > 0 starts anew: t = 0, and its `restarted` is 1 (else 0).
+template <class T>
+struct RestartStepArgs {
+  Active active;
+  std::size_t size;
+  T* x;
+  T* previous;
+  const T* g;
+  double step, q;
+  double* t;
+  double* restarted;
+};
+
+/// x = previous for the images with `restarted` > 0.
+template <class T>
+struct RestartArgs {
+  Active active;
+  std::size_t size;
+  T* x;
+  const T* previous;
+  const double* restarted;
+};
+
 /// Per-image state of conjugate gradients: arrays of one entry per image on the device.
 struct CgState {
   double* rz;   // <r, z>

@@ -14,6 +14,12 @@
 #else
 #define BILEVEL_HD
 #endif
+// Before a loop over the components of an image, which both compilers shall unroll, each by its own pragma.
+#ifdef __CUDACC__
+#define BILEVEL_UNROLL _Pragma("unroll")
+#else
+#define BILEVEL_UNROLL _Pragma("GCC unroll 4")
+#endif
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

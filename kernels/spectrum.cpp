@@ -26,7 +26,7 @@ struct Gradient {
   static constexpr int scratch = 0, resident = 4;
   SpectrumArgs<T> a;
 
-  /// Coefficients [first, first + count) of a spectrum, of one column when the order is by columns.
+  /// Coefficients [first, first + count) of a spectrum.
   BILEVEL_HD void range(Block& block, int image, int coil, int first, int count, T* x,
                         double* partial) const {
     const SpectrumShape& s = a.shape;
@@ -37,8 +37,8 @@ struct Gradient {
       const long long size = static_cast<long long>(s.height) * s.columns;
       const T* w2 = w + size;
       const T* y2 = y + 2 * size;
-      const bool whole = s.by_column;
-      const double one = multiplicity(s, first);
+      const bool one_column = s.by_column && first / s.height == (first + count - 1) / s.height;
+      const double of_column = multiplicity(s, first);
       block.template reduce_elements<3>(
           0, count,
           [=](int e) -> Sums<3> {
@@ -47,7 +47,7 @@ struct Gradient {
             const T g1 = w[e] * r1, h1 = w[e] * i1, g2 = w2[e] * r2, h2 = w2[e] * i2;
             x[2 * e] = T(0.5) * scale * (g1 + g2);
             x[2 * e + 1] = T(0.5) * scale * (h1 + h2);
-            const double m = whole ? one : multiplicity(s, first + e);
+            const double m = one_column ? of_column : multiplicity(s, first + e);
             const T u1 = w[e] * w[e], u2 = w2[e] * w2[e], power = re * re + im * im;
             return {{m * double(g1 * r1 + h1 * i1 + g2 * r2 + h2 * i2),
                      m * double(g1 * g1 + h1 * h1 + g2 * g2 + h2 * h2),
@@ -324,8 +324,8 @@ template <class T>
 void fill_spectrum(Table<T>& table) {
   table.spectrum = spectrum<T>;
 #ifndef __CUDACC__
-  table.spectrum_range = spectrum_range<T>;
-  table.spectrum_finish = spectrum_finish<T>;
+  table.host.spectrum_range = spectrum_range<T>;
+  table.host.spectrum_finish = spectrum_finish<T>;
 #endif
   table.spectrum_mixed = spectrum_mixed<T>;
   table.pack = pack<T>;

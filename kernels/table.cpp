@@ -15,6 +15,8 @@ void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
 template <class T>
+void fill_pdhg(Table<T>& table);
+template <class T>
 void fill_probe(Table<T>& table);
 template <class T>
 void override_kernels(Table<T>& table);
@@ -30,6 +32,7 @@ Table<T> filled(bool overrides) {
   fill_spectrum(table);
   fill_krylov(table);
   fill_lbfgs(table);
+  fill_pdhg(table);
   fill_probe(table);
   if (overrides) override_kernels(table);
   return table;

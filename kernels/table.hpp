@@ -12,6 +12,7 @@
 #include "kernels/joint_tv_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
+#include "kernels/pdhg_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "kernels/spectrum_args.hpp"
@@ -38,6 +39,16 @@ struct ScalarTable {
   void (*distance)(const Stream&, const DistanceArgs&);  // 1r double, 1r float
 };
 
+/// What the Fourier transforms of a CPU do, inside a launch of theirs, with the coefficients of one spectrum
+/// that are in its cache: a pass of Table<T>::spectrum over some of them, and with the sums of all. Null on
+/// CUDA.
+template <class T>
+struct HostPasses {
+  void (*spectrum_range)(const SpectrumArgs<T>&, int image, int coil, int first, int count, T* x,
+                         double* partial);
+  void (*spectrum_finish)(const SpectrumArgs<T>&, int image, int coil, const double* total);
+};
+
 template <class T>
 struct Table {
   // Smoothed total variation. Flops per pixel: isotropic (anisotropic).
@@ -61,7 +72,7 @@ struct Table {
   void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
   void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
 
-  // Total variation joint over C components, beside a data term. Words per pixel and component.
+  // Total variation joint over C components, beside a data term. Words per pixel and component; C = 1.
   void (*joint_tv_gradient)(const Stream&, const JointTvGradientArgs<T>&);           // 2r 1w
   void (*joint_tv_linearise)(const Stream&, const JointTvLineariseArgs<T>&);         // 1r 6w, float pair r
   void (*joint_tv_hessian)(const Stream&, const JointTvHessianArgs<T>&);             // 7r 1w
@@ -71,7 +82,7 @@ struct Table {
   void (*joint_tv_bound)(const Stream&, const JointTvBoundArgs<T>&);                 // 3r
   void (*joint_tv_local)(const Stream&, const JointTvLocalArgs<T>&);                 // 1r
 
-  // Fourier coefficients. Complex words per coefficient, w half of one.
+  // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
   void (*spectrum)(const Stream&, const SpectrumArgs<T>&);             // gradient, weigh 2r 1w; normal 1r 1w
   void (*spectrum_mixed)(const Stream&, const SpectrumMixedArgs<T>&);  // 3r, a double w (powers: two)
   void (*pack)(const Stream&, const PlanesArgs<T>&);                   // 1r 1w
@@ -79,16 +90,13 @@ struct Table {
   void (*coil_expand)(const Stream&, const CoilArgs<T>&);              // 2r 1w per coil
   void (*coil_combine)(const Stream&, const CoilArgs<T>&);             // 2r per coil, 1w
   void (*scale_spectra)(const Stream&, const ScaleSpectraArgs<T>&);    // 1r 1w
-  /// The passes of `spectrum` over coefficients of one spectrum that a CPU holds in its cache, and what it
-  /// does with the sums of a spectrum; null on CUDA.
-  void (*spectrum_range)(const SpectrumArgs<T>&, int image, int coil, int first, int count, T* x,
-                         double* partial);
-  void (*spectrum_finish)(const SpectrumArgs<T>&, int image, int coil, const double* total);
 
   // Vectors and Krylov steps.
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w
   void (*fista_step)(const Stream&, const MomentumArgs<T>&);             // 3r 2w: x is the extrapolated point
   void (*guarded_step)(const Stream&, const GuardedArgs<T>&);            // 3r 2w
+  void (*restart_step)(const Stream&, const RestartStepArgs<T>&);        // 3r 2w
+  void (*restart)(const Stream&, const RestartArgs<T>&);                 // 1r 1w where an image starts anew
   void (*cg_start)(const Stream&, const CgStartArgs<T>&);                // 2r 3w
   void (*cg_update)(const Stream&, const CgUpdateArgs<T>&);              // 5r 2w
   void (*cg_direction)(const Stream&, const CgDirectionArgs<T>&);        // 3r 1w
@@ -101,8 +109,14 @@ struct Table {
   void (*lbfgs_direction)(const Stream&, const LbfgsDirectionArgs<T>&);  // 1r 1w, then 2r per pair
   void (*fill)(const Stream&, T* target, std::size_t size, T value);     // 1w
 
+  // Primal-dual hybrid gradient on smoothed total variation, per component of an image.
+  void (*pdhg_dual)(const Stream&, const PdhgDualArgs<T>&);      // 3r 2w
+  void (*pdhg_primal)(const Stream&, const PdhgPrimalArgs<T>&);  // 4r 2w (5r masked)
+
   // Measurement of arithmetic: 2 fma_chains rounds flops per pixel.
   void (*fma_loop)(const Stream&, const FmaLoopArgs<T>&);  // 1r 1w
+
+  HostPasses<T> host;
 };
 
 /// `overrides`: with the hand-tuned versions of kernels/overrides in place of the generic bodies.

@@ -139,7 +139,7 @@ test_in_emulator() {
   fi
   emulate "cuda (emulator, host watched)" core
   export CUDA_EMU_HOST_GUARD=0
-  emulate "cuda (emulator)" kernels model solve learn apps
+  emulate "cuda (emulator)" kernels ops model solve learn apps
   test_tree build-cuda "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
   CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse emulate "cuda (emulator, late and reversed)" solve apps
@@ -149,7 +149,7 @@ test_on_gpu() {
   export BILEVEL_TEST_DEVICE=cuda
   build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native \
     -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON || return
-  test_tree build-cuda "cuda (GPU)" -L '^(kernels|core|model|solve|learn|apps)$'
+  test_tree build-cuda "cuda (GPU)" -L '^(kernels|core|ops|model|solve|learn|apps)$'
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
       if compute-sanitizer --tool $tool --error-exitcode 1 build-cuda/tests/test_kernels >build-cuda/$tool.log 2>&1; then

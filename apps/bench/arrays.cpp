@@ -55,6 +55,12 @@ const Experts<T>& Arrays<T>::experts() {
 }
 
 template <class T>
+Mri<T>& Arrays<T>::mri() {
+  if (!mri_) mri_ = std::make_unique<Mri<T>>(*this);
+  return *mri_;
+}
+
+template <class T>
 kernels::CgState Arrays<T>::cg_state() {
   return {row(row_rz),    row(row_rr),         row(row_pap),   row(row_beta), row(row_target),
           row(row_slope), row(row_iterations), active_.mask(), HUGE_VAL};

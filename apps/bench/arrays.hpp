@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "apps/bench/experts.hpp"
+#include "apps/bench/mri.hpp"
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
 
@@ -49,6 +50,7 @@ class Arrays {
 
   /// Made when first asked for.
   const Experts<T>& experts();
+  Mri<T>& mri();
 
   T* slot(int k) { return slab_.view().device_data() + static_cast<std::size_t>(k) * stride_; }
   float* dual(int k) { return reinterpret_cast<float*>(slot(slot_dual + k)); }
@@ -81,6 +83,7 @@ class Arrays {
   bilevel::View<std::uint8_t> flags_, states_;
   bilevel::ActiveSet active_;
   std::unique_ptr<Experts<T>> experts_;
+  std::unique_ptr<Mri<T>> mri_;
   std::vector<std::pair<double, double>> copies_;  // bytes and seconds
 };
 

@@ -91,6 +91,15 @@ void add_krylov_cases(std::vector<Case<T>>& cases) {
   cases.push_back({"guarded_step", "", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().guarded_step(a.stream(), {momentum_args(a), 1e-9, 0.5, a.row(constant_zero)});
                    }});
+  cases.push_back({"restart_step", "", 5, 0, 0, [](Arrays<T>& a) {
+                     a.table().restart_step(a.stream(),
+                                            {a.active(), a.image(), a.slot(slot_x), a.slot(slot_previous),
+                                             a.slot(slot_q), 1e-9, 1e-3, a.row(0), a.row(1)});
+                   }});
+  cases.push_back({"restart", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().restart(a.stream(), {a.active(), a.image(), a.slot(slot_x),
+                                                    a.slot(slot_previous), a.row(constant_one)});
+                   }});
   cases.push_back({"cg_start", "", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().cg_start(a.stream(),
                                         {a.active(), a.image(), a.slot(slot_q), 1, a.slot(slot_weights + 3),
@@ -142,11 +151,24 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
                    }});
 }
 
+template <class T>
+void add_pdhg_cases(std::vector<Case<T>>& cases) {
+  cases.push_back({"pdhg_dual", "", 5, 0, 0, [](Arrays<T>& a) {
+                     a.table().pdhg_dual(a.stream(), {a.model(true), a.active(), 1, a.slot(slot_x), 0.5,
+                                                      a.slot(slot_weights), a.slot(slot_weights + 1)});
+                   }});
+  cases.push_back({"pdhg_primal", "", 6, 0, 0, [](Arrays<T>& a) {
+                     a.table().pdhg_primal(a.stream(), {a.model(true), a.active(), 1, a.slot(slot_weights),
+                                                        a.slot(slot_weights + 1), a.slot(slot_y), nullptr, 1,
+                                                        1, 0.3, 0.9, a.slot(slot_x), a.slot(slot_out)});
+                   }});
+}
+
 }  // namespace
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 31, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 50, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(
@@ -155,8 +177,10 @@ std::vector<Case<T>> kernel_cases() {
        }});
   add_tv_cases(cases);
   add_experts_cases(cases);
+  add_mri_cases(cases);
   add_krylov_cases(cases);
   add_lbfgs_cases(cases);
+  add_pdhg_cases(cases);
   cases.push_back({"fill", "", 1, 0, 0,
                    [](Arrays<T>& a) { a.table().fill(a.stream(), a.slot(slot_out), a.pixels(), T(0.75)); }});
   return cases;

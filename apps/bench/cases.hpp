@@ -28,9 +28,15 @@ std::vector<Case<T>> kernel_cases();
 template <class T>
 void add_experts_cases(std::vector<Case<T>>& cases);
 
-/// Kernels of Table<T>.
+/// Those of magnetic resonance.
 template <class T>
-inline constexpr std::size_t kernel_count = sizeof(bilevel::kernels::Table<T>) / sizeof(void (*)());
+void add_mri_cases(std::vector<Case<T>>& cases);
+
+/// Kernels of Table<T>. The passes of a CPU inside its Fourier transforms are no launches.
+template <class T>
+inline constexpr std::size_t kernel_count = (sizeof(bilevel::kernels::Table<T>) -
+                                             sizeof(bilevel::kernels::HostPasses<T>)) /
+                                            sizeof(void (*)());
 
 /// Hessian product, cg_update and cg_direction, preconditioned.
 template <class T>

@@ -16,12 +16,19 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr double rate_tolerance = 0.01;  // relative
+constexpr double rate_tolerance = 0.05;  // relative; the threshold and exchanges do the rest
+
+SamplingMap map_from(const std::string& name) {
+  return name == "rational" ? SamplingMap::rational
+         : name == "linear" ? SamplingMap::linear
+                            : SamplingMap::direct;
+}
 
 std::vector<NamedOption> deciding_options(const LearnOptions& o) {
   std::vector<NamedOption> list{{"pattern", o.pattern},
                                 {"map", o.map},
                                 {"spokes", static_cast<std::int64_t>(o.spokes)},
+                                {"exchange", o.exchange},
                                 {"learn-weight", o.learn_weight}};
   for (std::size_t k = 0; k < o.penalty.size(); ++k)
     list.emplace_back("penalty " + std::to_string(k + 1), o.penalty[k]);
@@ -45,6 +52,36 @@ double first_penalty(const MriData& data, const SamplingPattern& pattern, double
   return std::max(0.25 * groups[std::min(kept, groups.size() - 1)], 1e-12);
 }
 
+/// Limits are those of the whole run; what is spent is at least that a stage ends at its first check.
+void keep_limits(UpperOptions& upper, const StagedRun& spent) {
+  if (upper.time_limit > 0) upper.time_limit = std::max(1e-9, upper.time_limit - spent.seconds());
+  if (upper.budget > 0)
+    upper.budget = upper.budget > spent.work().total() ? upper.budget - spent.work().total() : 1;
+}
+
+/// Samples of the binary pattern exchanged at its rate, alpha following; puts both into the model.
+StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& model) {
+  const SamplingPattern pattern(model.kind, run.data().height, run.data().width, SamplingMap::linear,
+                                o.spokes);
+  MriParameterValues values{1, model.alpha, o.model.nu, o.model.xi, true, o.learn_weight};
+  values.pattern = model.s;
+  const Parameters parameters = mri_parameters(pattern, values);
+  Stage stage{"exchange",
+              "samples of the binary pattern exchanged",
+              pattern,
+              parameters,
+              parameters.initial(),
+              {},
+              "exchange",
+              o.algorithm.upper};
+  stage.upper.min_progress = 0;
+  keep_limits(stage.upper, run.stages());
+  StageResult result = run.stages().run(stage);
+  model.s = parameters.values("s", result.theta);
+  model.alpha = parameters.value("alpha", result.theta);
+  return result;
+}
+
 /// The relaxed pattern that a run of stages came to.
 struct LearnedPattern {
   StageResult stage;
@@ -59,8 +96,8 @@ class PatternLearner {
       : o_(options),
         run_(run),
         alpha_(alpha),
-        pattern_(pattern_from(options.pattern), run.data().height, run.data().width,
-                 options.map == "direct" ? SamplingMap::direct : SamplingMap::rational, options.spokes),
+        pattern_(pattern_from(options.pattern), run.data().height, run.data().width, map_from(options.map),
+                 options.spokes),
         parameters_(mri_parameters(
             pattern_, {1, alpha, options.model.nu, options.model.xi, true, options.learn_weight})) {}
 
@@ -75,10 +112,11 @@ class PatternLearner {
         run_stage("pattern", beta1, beta2, parameters_.initial()), {pattern_, parameters_, {}}, beta1, beta2};
   }
 
-  /// Runs of growing or bisected penalties, beta2 in the same proportion to beta1.
+  /// Runs of growing or bisected penalties, beta2 in the same proportion to beta1 (none when not given: at
+  /// beta2 >= beta1 no s would leave 1).
   LearnedPattern learn_to_rate() {
     const double first = o_.penalty.empty() ? first_penalty(run_.data(), pattern_, *o_.rate) : o_.penalty[0];
-    const double ratio = o_.penalty.empty() ? 1 : o_.penalty.size() > 1 ? o_.penalty[1] / o_.penalty[0] : 0;
+    const double ratio = o_.penalty.size() > 1 ? o_.penalty[1] / o_.penalty[0] : 0;
     RateSearch search(*o_.rate, rate_tolerance, first, o_.rate_runs);
     std::vector<StageResult> results;
     while (!search.done()) {
@@ -122,13 +160,7 @@ class PatternLearner {
                 o_.algorithm.algorithm,
                 o_.algorithm.upper};
     stage.upper.scaling = StepScaling::lbfgs;
-    // Limits are those of the whole run; what is spent is at least that a stage ends at its first check.
-    if (stage.upper.time_limit > 0)
-      stage.upper.time_limit = std::max(1e-9, stage.upper.time_limit - run_.stages().seconds());
-    if (stage.upper.budget > 0) {
-      const std::uint64_t spent = run_.stages().work().total();
-      stage.upper.budget = stage.upper.budget > spent ? stage.upper.budget - spent : 1;
-    }
+    keep_limits(stage.upper, run_.stages());
     return run_.stages().run(stage);
   }
 
@@ -171,6 +203,10 @@ int learn(const LearnOptions& o, std::ostream& out, std::ostream& err) {
   model.s = make_binary(o, learner.pattern(), model.relaxed);
   const double relaxed_alpha = learned.relaxed.parameters.value("alpha", learned.stage.theta);
   model.alpha = relaxed_alpha;
+  if (o.exchange) {
+    const StageResult stage = exchange_samples(o, run, model);
+    if (stops_run(stage)) return run.conclude_early(stage);
+  }
   if (o.learn_weight) {
     const StageResult stage = run.tune_weight("binary", "the weight for the binary pattern", model);
     if (stops_run(stage)) return run.conclude_early(stage);

@@ -78,8 +78,8 @@ void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {
 }
 
 void add_training_options(CLI::App& app, TrainingOptions& o, const char* usual, bool pattern) {
-  o.algorithm.upper.schedule.tolerance = 1e-3;
-  o.algorithm.upper.min_progress = 1e-4;
+  o.algorithm.upper.schedule.tolerance = 1e-6;
+  o.algorithm.upper.min_progress = 1e-3;
   add_data_options(app, o.data, "as they are");
   add_value(app, "--image", o.data.image, "unknown images: complex or real [complex]", "NAME")->group("Data");
   add_value(app, "--test-slices", o.test_slices,
@@ -101,7 +101,8 @@ void add_learn(CLI::App& app, LearnOptions& o) {
             "NAME")
       ->group(group);
   add_value(app, "--spokes", o.spokes, "radial: candidate spokes [64]", "N")->group(group);
-  add_value(app, "--map", o.map, "weight of a frequency: direct s^2, or rational s/(1-s) [direct]", "NAME")
+  add_value(app, "--map", o.map, "weight of a frequency: direct s^2, rational s/(1-s), or linear s [direct]",
+            "NAME")
       ->group(group);
   add_value(app, "--penalty", o.penalty,
             "B1 sum s + B2 sum s(1-s); larger ones keep fewer samples; with --rate where the search starts",
@@ -112,12 +113,16 @@ void add_learn(CLI::App& app, LearnOptions& o) {
   add_value(app, "--rate", o.rate,
             "keep this fraction of k-space: the penalty is searched for, the largest s are kept", "R")
       ->group(group);
-  add_value(app, "--rate-runs", o.rate_runs, "penalties tried at most for --rate [12]", "N")->group(group);
+  add_value(app, "--rate-runs", o.rate_runs, "penalties tried at most for --rate [3]", "N")->group(group);
+  app.add_flag("--exchange,!--no-exchange", o.exchange,
+               "improve the binary pattern by exchanging samples at its rate [yes]")
+      ->group(group);
   app.add_flag("--learn-weight,!--no-learn-weight", o.learn_weight, "learn alpha too [yes]")->group(group);
   add_training_options(app, o, "200 for each penalty", true);
   app.footer(
       "Stages: alpha at full sampling; pattern and alpha from s = 1; s made 0 or 1 (above 0.5, or --rate); "
-      "alpha for that mask. Limits end the learning of the pattern; the rest is still done.\n"
+      "samples exchanged while that lowers the loss; alpha for that mask. Limits end the learning of the "
+      "pattern; the rest is still done.\n"
       "Example:\n  bilevel-mri learn --data ch2.nii.gz --slices 60:100:5 --test-slices 62:100:5 --size 128 "
       "--rate 0.35 --out run\n"
       "Stopping: Ctrl-C keeps the last finished iteration (exit code 130); go on with the same command and "
@@ -244,7 +249,7 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
 void finish(LearnOptions& o) {
   finish(o, "learn", usual_iterations);
   static_cast<void>(bilevel::pattern_from(o.pattern));
-  require_one_of(o.map, "--map", {"direct", "rational"});
+  require_one_of(o.map, "--map", {"direct", "rational", "linear"});
   if (o.spokes < 1 || o.spokes > 8192)
     throw ConfigError("--spokes " + std::to_string(o.spokes) + ": use 1 to 8192.");
   if (o.map == "rational" && o.pattern == "radial")

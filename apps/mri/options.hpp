@@ -38,7 +38,8 @@ struct LearnOptions : TrainingOptions {
   bool learn_weight = true;
   std::vector<double> penalty;  ///< beta1, beta2; empty: chosen for --rate
   std::optional<double> rate;
-  int rate_runs = 12;  ///< penalties tried at most
+  int rate_runs = 3;     ///< penalties tried at most
+  bool exchange = true;  ///< improve the binary pattern at its rate
 };
 
 struct BaselineOptions : TrainingOptions {

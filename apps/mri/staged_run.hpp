@@ -22,7 +22,7 @@ struct Stage {
   bilevel::Parameters parameters;
   std::vector<double> theta0;
   bilevel::Penalty penalty = {};
-  std::string algorithm = "maid";
+  std::string algorithm = "maid";  ///< or lbfgsb, exchange
   bilevel::UpperOptions upper = {};
 };
 

@@ -20,6 +20,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 constexpr int weight_iterations = 50;
+constexpr double weight_tolerance = 1e-3;  // of d loss / d log alpha
 
 std::optional<MriData> load_test(const TrainingOptions& o) {
   if (o.test_data.empty()) return {};
@@ -168,6 +169,7 @@ StageResult TrainingRun::tune_weight(const std::string& name, const std::string&
   stage.theta0 = stage.parameters.initial();
   stage.upper = options_.algorithm.upper;
   stage.upper.scaling = StepScaling::gauss_newton;
+  stage.upper.schedule.tolerance = std::max(stage.upper.schedule.tolerance, weight_tolerance);
   stage.upper.max_iterations = weight_iterations;
   stage.upper.time_limit = 0;
   stage.upper.budget = 0;

@@ -452,8 +452,8 @@ class FftwFft final : public Fft<T> {
           double* partial = counted ? partials + (array(image, coil) * stored() + q + c) * sums : nullptr;
           if (counted) std::fill_n(partial, sums, 0.0);
           Complex* column = lease.second() + c * stride_;
-          kernel_table<T>(context).spectrum_range(pass, image, coil, static_cast<int>((q + c) * h),
-                                                  static_cast<int>(h), real(column), partial);
+          kernel_table<T>(context).host.spectrum_range(pass, image, coil, static_cast<int>((q + c) * h),
+                                                       static_cast<int>(h), real(column), partial);
           Library::run_complex(column_inverse_.get(), raw(column), raw(lease.first() + c * stride_));
         }
         if (count == block)
@@ -481,7 +481,7 @@ class FftwFft final : public Fft<T> {
           partials + static_cast<std::size_t>(image * pass.shape.coils + coil) * stored() * sums;
       double total[sums] = {};
       for (std::size_t e = 0; e < stored() * sums; ++e) total[e % sums] += p[e];
-      kernel_table<T>(context).spectrum_finish(pass, image, coil, total);
+      kernel_table<T>(context).host.spectrum_finish(pass, image, coil, total);
     }
   }
 

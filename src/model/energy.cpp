@@ -18,5 +18,10 @@ std::vector<std::size_t> Energy<T>::blocks() const {
 template class BILEVEL_API Energy<float>;
 template class BILEVEL_API Energy<double>;
 
+template <class T>
+ProximalForm<T>::~ProximalForm() = default;
+template class BILEVEL_API ProximalForm<float>;
+template class BILEVEL_API ProximalForm<double>;
+
 }  // namespace v0
 }  // namespace bilevel

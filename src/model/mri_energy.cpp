@@ -343,7 +343,7 @@ void MriEnergy<T>::mixed_forward(Context& context, const Active& active, View<co
 
 template <class T>
 int MriEnergy<T>::bound_sums() const {
-  return tv_sums + (impl_->sampling_entry < 0 ? 0 : 2 * static_cast<int>(impl_->fourier.rows()));
+  return tv_sums + (impl_->sampling_entry < 0 ? 0 : 1 + 2 * static_cast<int>(impl_->fourier.rows()));
 }
 
 template <class T>
@@ -357,16 +357,19 @@ void MriEnergy<T>::directional_sums(Context& context, const Active& active, View
       stream_of(context),
       {m.model(), m.shape().c, active, data(x), data(q), v ? data(v) : nullptr, ball.epsilon.device_data(),
        ball.gradient.device_data(), c.mu, c.row_norm, c.norm2, out, n});
-  if (m.sampling_entry >= 0)
-    m.fourier.mixed(context, active, x, q, m.y, true,
-                    {out + tv_sums * n, {2 * static_cast<int>(m.fourier.rows()), n, 1, 1}});
+  if (m.sampling_entry < 0) return;
+  copy<double>(context, ball.gradient, {out + tv_sums * n, {n, 1, 1, 1}});
+  m.fourier.mixed(context, active, x, q, m.y, true,
+                  {out + (tv_sums + 1) * n, {2 * static_cast<int>(m.fourier.rows()), n, 1, 1}});
 }
 
 /// The bounds of alpha, nu and xi are those of total variation. For the sampling, with R_j = sum_c |(E x -
 /// y)_j|^2, Q_j = sum_c |(E q)_j|^2 and the norm |f|_P^2 = sum_j w_j sum_c |(E f)_j|^2 + xi |f|^2 <= <f, A
 /// f>: what is bounded by a column norm of diag(dw) sqrt(R) times |E f| is also bounded by the one of
 /// sqrt(R/(w + xi/power)) times |f|_P, and |f|_P <= sqrt(mu) times the bound on |f|, because both come from
-/// A f = u with |u| <= mu |f|_bound. The smaller of the two, as a factor of |f|.
+/// A f = u with |u| <= mu |f|_bound. The smaller of the two, as a factor of |f|. Likewise |e|_P^2 <= <e, Abar
+/// e>
+/// <= |grad Phi(x~)| epsilon.
 template <class T>
 DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int image, double epsilon,
                                            double norm_q, double norm_v) const {
@@ -407,20 +410,25 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
       psi, m.value.alpha / m.value.nu * bound_nu * std::sqrt(c.norm2 * pixels), std::sqrt(s[first + 2])};
   for (std::size_t j = 0; j < parameters();) {
     if (static_cast<int>(j) == m.sampling_entry) {
-      const auto rows = sums.subspan(static_cast<std::size_t>(tv_sums) * n);
+      const double gradient = sums[static_cast<std::size_t>(tv_sums) * n + i];
+      const auto rows = sums.subspan(static_cast<std::size_t>(tv_sums + 1) * n);
       const std::vector<double> r2 = m.fourier.to_frequencies(rows, i),
                                 q2 = m.fourier.to_frequencies(rows.subspan(m.fourier.rows() * n), i);
       const double share = m.value.xi / m.fourier.most_coil_power(), root = std::sqrt(c.mu);
       const double plain_r = m.pattern.norm_bound(m.s, r2), plain_q = m.pattern.norm_bound(m.s, q2);
       double norm_r = 0;
       for (double e : r2) norm_r += e;
-      const double transform = m.transform() * unit;
-      push(slack * std::min(power * plain_r, root * m.pattern.norm_bound(m.s, r2, share)),
-           m.fourier.most_coil_power() * m.pattern.slope_bound(m.s),
-           slack * epsilon * std::min(power * plain_q, root * m.pattern.norm_bound(m.s, q2, share)),
-           std::numeric_limits<double>::infinity(),
-           plain_r * transform * power * norm_q +
-               plain_q * (transform + 4 * unit) * (std::sqrt(norm_r) + m.data_norm[i]));
+      // rounding of E x - y and of E q, and |dw d| <= slope |d|
+      const double transform = m.transform() * unit, slope = m.pattern.slope_bound(m.s);
+      const double off_r = (transform + 4 * unit) * (std::sqrt(norm_r) + m.data_norm[i]),
+                   off_q = transform * power * norm_q;
+      push(slack * std::min(power * plain_r, root * m.pattern.norm_bound(m.s, r2, share)) +
+               power * slope * off_r,
+           m.fourier.most_coil_power() * slope,
+           slack * std::min(epsilon * power * plain_q,
+                            std::sqrt(gradient * epsilon) * m.pattern.norm_bound(m.s, q2, share)) +
+               epsilon * power * slope * off_q,
+           std::numeric_limits<double>::infinity(), (plain_r + slope * off_r) * off_q + plain_q * off_r);
       j += m.groups();
       continue;
     }
@@ -471,6 +479,55 @@ void MriEnergy<T>::zero_filled(Context& context, const Active& active, View<T> x
   m.fourier.gradient(context, active, zero, m.y, x, sums);
   kernel_table<T>(context).combine(stream_of(context), {active, m.shape().image(), x.device_data(), nullptr,
                                                         -1, 0, nullptr, nullptr, x.device_data()});
+}
+
+template <class T>
+double MriEnergy<T>::alpha() const {
+  return impl_->value.alpha;
+}
+template <class T>
+double MriEnergy<T>::nu() const {
+  return impl_->value.nu;
+}
+template <class T>
+double MriEnergy<T>::xi() const {
+  return impl_->value.xi;
+}
+
+template <class T>
+std::vector<double> MriEnergy<T>::residual_powers(Context& context, View<const T> x) const {
+  const Impl& m = *impl_;
+  const int n = m.shape().n;
+  Frame frame(context);
+  ActiveSet all(context, frame, n);
+  const View<double> sums = frame.view<double>({2 * static_cast<int>(m.fourier.rows()), n, 1, 1});
+  m.fourier.mixed(context, all.active(), x, x, m.y, true, sums);
+  const std::vector<double> rows = download(context, sums);
+  std::vector<double> out(m.fourier.frequencies(), 0);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+    const std::vector<double> image = m.fourier.to_frequencies(rows, i);
+    for (std::size_t j = 0; j < out.size(); ++j) out[j] += image[j];
+  }
+  return out;
+}
+
+template <class T>
+double MriEnergy<T>::mean_stiffness(Context& context, View<const T> x) const {
+  const Impl& m = *impl_;
+  const Shape& s = m.shape();
+  Frame frame(context);
+  ActiveSet all(context, frame, s.n);
+  const View<T> weights = frame.view<T>({s.n * weight_arrays(), s.c, s.h, s.w}), inverse = frame.view<T>(s);
+  linearise(context, all.active(), x, {}, weights, inverse);
+  double sum = 0;
+  for (T e : download(context, inverse)) sum += 1 / static_cast<double>(e);
+  double power = 1;
+  if (m.fourier.has_maps()) {
+    power = 0;
+    for (T e : download(context, m.fourier.coil_power())) power += e / static_cast<double>(s.h) / s.w;
+  }
+  const double data = m.fourier.mean_weight() * power + m.value.xi;
+  return std::max(0.0, sum / static_cast<double>(s.count()) - data) / 4;
 }
 
 template class BILEVEL_API MriEnergy<float>;

@@ -105,21 +105,30 @@ std::span<const int> SamplingPattern::group(std::size_t k) const {
   return std::span(members_).subspan(begin_[k], begin_[k + 1] - begin_[k]);
 }
 
+/// Of a frequency with this group alone.
+double SamplingPattern::weight(double theta) const {
+  switch (map_) {
+    case SamplingMap::rational:
+      return theta / (1 - theta);
+    case SamplingMap::linear:
+      return theta;
+    case SamplingMap::direct:
+      break;
+  }
+  return theta * theta;
+}
+
 std::vector<double> SamplingPattern::weights(std::span<const double> theta) const {
   std::vector<double> w(frequencies());
   for (std::size_t j = 0; j < w.size(); ++j) {
     const std::size_t begin = owner_begin_[j], end = owner_begin_[j + 1];
     if (begin == end) continue;
-    const auto at = [&](std::size_t e) { return theta[static_cast<std::size_t>(owners_[e])]; };
-    if (map_ == SamplingMap::rational) {
-      w[j] = at(begin) / (1 - at(begin));
-    } else if (end == begin + 1) {
-      w[j] = at(begin) * at(begin);
-    } else {
-      double missed = 1;
-      for (std::size_t e = begin; e < end; ++e) missed *= 1 - at(e) * at(e);
-      w[j] = 1 - missed;
-    }
+    const auto alone = [&](std::size_t e) { return weight(theta[static_cast<std::size_t>(owners_[e])]); };
+    w[j] = alone(begin);
+    if (end == begin + 1) continue;
+    double missed = 1;
+    for (std::size_t e = begin; e < end; ++e) missed *= 1 - alone(e);
+    w[j] = 1 - missed;
   }
   return w;
 }
@@ -132,10 +141,10 @@ double SamplingPattern::slope(std::span<const double> theta, std::size_t k, int 
     const auto j = static_cast<std::size_t>(frequency);
     for (std::size_t e = owner_begin_[j]; e < owner_begin_[j + 1]; ++e) {
       const auto l = static_cast<std::size_t>(owners_[e]);
-      if (l != k) others *= 1 - theta[l] * theta[l];
+      if (l != k) others *= 1 - weight(theta[l]);
     }
   }
-  return 2 * theta[k] * others;
+  return (map_ == SamplingMap::linear ? 1 : 2 * theta[k]) * others;
 }
 
 std::vector<double> SamplingPattern::forward(std::span<const double> theta, std::span<const double> d) const {

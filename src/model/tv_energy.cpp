@@ -1,5 +1,6 @@
 #include "bilevel/model/tv_energy.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -43,6 +44,34 @@ struct TvEnergy<T>::Impl {
             value.nu,
             value.ridge(options)};
   }
+  /// Differences and potential as dual, data and ridge, which are diagonal, as primal block.
+  class Split final : public ProximalForm<T> {
+   public:
+    explicit Split(const Impl& m) : m_(m) {}
+    ProximalConstants constants() const override {
+      const TvConstants c = m_.constants();
+      return {c.mu, 1 / std::max(m_.value.alpha * c.curvature, 1e-12), std::sqrt(c.norm2)};
+    }
+    Shape dual_shape() const override { return {2 * m_.shape.n, 1, m_.shape.h, m_.shape.w}; }
+    void dual_step(Context& context, const Active& active, View<const T> x, double inverse_step,
+                   View<T> w) const override {
+      kernel_table<T>(context).pdhg_dual(
+          stream_of(context), {m_.model(), active, 1, x.device_data(), inverse_step, w.device_data(),
+                               w.device_data() + m_.shape.count()});
+    }
+    void primal_step(Context& context, const Active& active, View<const T> w, double tau, double theta,
+                     View<T> x, View<T> extrapolated) const override {
+      kernel_table<T>(context).pdhg_primal(
+          stream_of(context),
+          {m_.model(), active, 1, w.device_data(), w.device_data() + m_.shape.count(), m_.y.device_data(),
+           m_.sampling_data(), 1, 1, tau, theta, x.device_data(), extrapolated.device_data()});
+    }
+
+   private:
+    const Impl& m_;
+  };
+  const Split split{*this};
+
   TvConstants constants() const { return tv_constants(options, shape, masked, value); }
   const T* sampling_data() const { return masked ? sampling.view().device_data() : nullptr; }
 };
@@ -146,6 +175,11 @@ void TvEnergy<T>::keep_single_precision(Context& context) requires std::same_as<
 template <class T>
 const Energy<float>* TvEnergy<T>::single_precision() const {
   return impl_->single.get();
+}
+
+template <class T>
+const ProximalForm<T>* TvEnergy<T>::proximal() const {
+  return &impl_->split;
 }
 
 template <class T>

@@ -20,15 +20,16 @@ template <class T>
 class FirstOrderLoop {
  public:
   /// `window`: iterations in which the gradient halves unless the method cycles or has reached the rounding
-  /// error.
+  /// error. `cost`: operator applications of an iteration to one image.
   FirstOrderLoop(Context& context, Frame& frame, Shape shape, const SolveRequest<T>& request,
-                 const Curvature& curvature, View<T> point, double window)
+                 const Curvature& curvature, View<T> point, double window, double cost = 1)
       : x(point),
         g(frame.view<T>(shape)),
         state(context, frame, shape.n, request),
         mu_(curvature.mu),
         noise_(8 * unit_roundoff<T> * curvature.lipschitz),
         window_(static_cast<int>(std::fmin(std::ceil(window), 1e9))),
+        cost_(cost),
         context_(context),
         best_(frame.view<double>({shape.n, 1, 1, 1})),
         reference_(frame.view<double>({shape.n, 1, 1, 1})),
@@ -87,9 +88,9 @@ class FirstOrderLoop {
     const kernels::ScalarTable& kernel = context_.impl().scalar_table();
     const kernels::Stream& stream = stream_of(context_);
     double* status = state.status.device_data();
-    kernel.progress(
-        stream, {active(), request.joint, state.images, state.sums.norm2.device_data(), best_.device_data(),
-                 spent_.device_data(), static_cast<double>(request.budget), status, state.active.mask()});
+    kernel.progress(stream, {active(), request.joint, state.images, state.sums.norm2.device_data(),
+                             best_.device_data(), spent_.device_data(), static_cast<double>(request.budget),
+                             status, state.active.mask(), cost_});
     if (k % window_ != 0) return;
     kernel_table<T>(context_).dot(
         stream, {active(), size(), x.device_data(), x.device_data(), false, point2_.device_data()});
@@ -101,6 +102,7 @@ class FirstOrderLoop {
 
   double mu_, noise_;
   int window_;
+  double cost_;
   Context& context_;
   Scalars best_, reference_, point2_, spent_;
 };

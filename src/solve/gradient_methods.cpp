@@ -112,12 +112,43 @@ SolveReport Fista<T>::minimise(Context& context, const Energy<T>& energy, const 
   return loop.state.report(context, std::nullopt, name(), end);
 }
 
+template <class T>
+SolveReport FistaRestart<T>::minimise(Context& context, const Energy<T>& energy,
+                                      const SolveRequest<T>& request, View<T> x) const {
+  require_request(energy.shape(), x.shape(), name());
+  request.validate(x.shape().n);
+  const Curvature curvature = energy.curvature();
+  Frame frame(context);
+  FirstOrderLoop<T> loop(context, frame, x.shape(), request, curvature, x,
+                         accelerated_window(curvature.lipschitz / curvature.mu));
+  const View<T> previous = frame.view<T>(x.shape());
+  copy<T>(context, x, previous);
+  const View<double> t = frame.view<double>({x.shape().n, 1, 1, 1}),
+                     restarted = frame.view<double>({x.shape().n, 1, 1, 1});
+  fill<double>(context, t, 0);
+
+  const SolveStatus end = loop.run(gradient_of(context, energy, loop), [&](int) {
+    const kernels::Table<T>& kernel = kernel_table<T>(context);
+    // x_{k+1} = v_k - 1/L grad Phi(v_k); v_{k+1} = x_{k+1} + beta_{k+1} (x_{k+1} - x_k)
+    kernel.restart_step(stream_of(context),
+                        {loop.active(), loop.size(), x.device_data(), previous.device_data(),
+                         loop.g.device_data(), 1 / curvature.lipschitz, curvature.mu / curvature.lipschitz,
+                         t.device_data(), restarted.device_data()});
+    // v_{k+1} = x_{k+1} after a restart
+    kernel.restart(stream_of(context), {loop.active(), loop.size(), x.device_data(), previous.device_data(),
+                                        restarted.device_data()});
+  });
+  return loop.state.report(context, std::nullopt, name(), end);
+}
+
 template class GradientDescent<float>;
 template class GradientDescent<double>;
 template class HeavyBall<float>;
 template class HeavyBall<double>;
 template class Fista<float>;
 template class Fista<double>;
+template class FistaRestart<float>;
+template class FistaRestart<double>;
 
 }  // namespace v0
 }  // namespace bilevel

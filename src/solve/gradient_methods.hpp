@@ -34,5 +34,15 @@ class Fista final : public Minimiser<T> {
   SolveReport minimise(Context&, const Energy<T>&, const SolveRequest<T>&, View<T> x) const override;
 };
 
+/// Fista that forgets its momentum, image by image, where the step was no descent: <grad Phi(v_k), x_{k+1} -
+/// x_k> > 0 gives t = 0, v_{k+1} = x_{k+1} (O'Donoghue and Candes 2015). Adapts to a curvature near the
+/// minimiser far above mu. Needs two arrays.
+template <class T>
+class FistaRestart final : public Minimiser<T> {
+ public:
+  const char* name() const override { return "fista-restart"; }
+  SolveReport minimise(Context&, const Energy<T>&, const SolveRequest<T>&, View<T> x) const override;
+};
+
 }  // namespace v0
 }  // namespace bilevel

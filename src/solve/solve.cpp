@@ -10,6 +10,7 @@
 #include "solve/lbfgs.hpp"
 #include "solve/mixed.hpp"
 #include "solve/newton.hpp"
+#include "solve/pdhg.hpp"
 #include "solve/stationary.hpp"
 
 namespace bilevel {
@@ -97,9 +98,12 @@ std::unique_ptr<Minimiser<T>> make_minimiser(const std::string& given) {
   if (name == "gradient-descent") return std::make_unique<GradientDescent<T>>();
   if (name == "heavy-ball") return std::make_unique<HeavyBall<T>>();
   if (name == "fista") return std::make_unique<Fista<T>>();
+  if (name == "fista-restart") return std::make_unique<FistaRestart<T>>();
+  if (name == "pdhg") return std::make_unique<Pdhg<T>>();
   if (name == "lbfgs") return std::make_unique<Lbfgs<T>>();
-  throw ConfigError("lower-level solver '" + name +
-                    "': unknown; use newton, lbfgs, fista, heavy-ball or gradient-descent.");
+  throw ConfigError(
+      "lower-level solver '" + name +
+      "': unknown; use newton, lbfgs, fista, fista-restart, pdhg, heavy-ball or gradient-descent.");
 }
 template BILEVEL_API std::unique_ptr<Minimiser<float>> make_minimiser(const std::string&);
 template BILEVEL_API std::unique_ptr<Minimiser<double>> make_minimiser(const std::string&);

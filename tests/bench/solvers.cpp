@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
               data().real ? "real" : "synthetic", device().name().c_str(),
               device().instruction_set().c_str());
   for (double nu : {1e-2, 1e-3, 1e-4})
-    for (const char* solver : {"newton", "lbfgs", "fista", "heavy-ball", "gradient-descent"})
+    for (const char* solver : {"newton", "lbfgs", "fista", "fista-restart", "heavy-ball", "gradient-descent"})
       for (double tolerance : {1e-1, 1e-3, 1e-5}) {
         if (std::string(solver) == "gradient-descent" && nu < 1e-2) continue;  // thousands of gradients
         const auto name = [&](const char* type) {

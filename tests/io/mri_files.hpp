@@ -142,6 +142,7 @@ class Hdf5Writer {
                bool compressed) {
     const hid_t space = H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr);
     const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_obj_track_times(creation, false);  // the same bytes each time
     if (compressed) {
       H5Pset_chunk(creation, static_cast<int>(extents.size()), extents.data());
       H5Pset_deflate(creation, 4);

@@ -12,6 +12,12 @@
 #include "bilevel/io/volume_file.hpp"
 #include "mri_files.hpp"
 
+#if defined(__SANITIZE_ADDRESS__)
+// In a child process nobody sees what sanitizers print; with these its end tells.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+extern "C" const char* __ubsan_default_options() { return "halt_on_error=1"; }
+#endif
+
 namespace {
 
 using namespace bilevel_test;
@@ -20,8 +26,10 @@ constexpr unsigned kSeed = 20240611;
 
 #if defined(__SANITIZE_ADDRESS__)
 constexpr long kMemoryGrowth = 1024;  // MiB; freed memory is kept in quarantine
+constexpr int kFewer = 5;             // a child process takes ten times longer to start
 #else
 constexpr long kMemoryGrowth = 128;
+constexpr int kFewer = 1;
 #endif
 
 /// A file, what reads it, and how often it is damaged.
@@ -109,6 +117,7 @@ class MriRobustness : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     sample_ = samples().at(GetParam());
+    sample_.mutations /= kFewer;
     if (sample_.file == "a.hdr") put_file(folder_ / "a.cfl", std::string(12 * 8, '?'));
   }
 
@@ -121,6 +130,10 @@ class MriRobustness : public ::testing::TestWithParam<std::string> {
     } catch (const bilevel::IoError& error) {
       const std::string text = error.what();
       EXPECT_TRUE(std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; })) << text;
+      // A child that ended by itself was ended by a sanitizer; HDF5 has errors of its own that they see.
+      if (sample_.file.find(".h5") == std::string::npos) {
+        EXPECT_EQ(text.find("failed on it;"), std::string::npos) << text;
+      }
       last_refusal_ = text;
       return false;
     }
@@ -133,7 +146,7 @@ class MriRobustness : public ::testing::TestWithParam<std::string> {
 
 TEST_P(MriRobustness, TheWholeFileIsReadAndTruncationsGiveAnErrorOrASoundResult) {
   ASSERT_TRUE(attempt(sample_.bytes)) << last_refusal_;
-  const std::size_t step = 1 + sample_.bytes.size() / 150;
+  const std::size_t step = 1 + sample_.bytes.size() * kFewer / 100;
   int refused = 0, tried = 0;
   for (std::size_t length = 0; length < sample_.bytes.size(); length += step, ++tried) {
     if (!attempt(sample_.bytes.substr(0, length))) ++refused;

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,18 @@
 
 namespace bilevel::testing_support {
 
+/// Bytes that copies share until one of them gets others.
+class Content {
+ public:
+  Content(std::vector<std::uint8_t> bytes)
+      : bytes_(std::make_shared<const std::vector<std::uint8_t>>(std::move(bytes))) {}
+  const std::vector<std::uint8_t>& bytes() const { return *bytes_; }
+  bool operator==(const Content& other) const { return bytes_ == other.bytes_ || *bytes_ == *other.bytes_; }
+
+ private:
+  std::shared_ptr<const std::vector<std::uint8_t>> bytes_;
+};
+
 /// Arrays that every kernel reads and writes: named buffers [rows][N][elements], or one shared by the batch.
 struct Bag {
   struct Buffer {
@@ -20,7 +34,7 @@ struct Bag {
     bool shared = false;
     int rows = 1;
     std::size_t bytes = 0;  // of one row of one image; of the whole when shared
-    std::vector<std::uint8_t> content;
+    Content content;
   };
   int n = 0, height = 0, width = 0;
   std::vector<Buffer> buffers;
@@ -34,7 +48,7 @@ struct Bag {
   static std::vector<std::uint8_t> segment(const Buffer& b, int n, int i) {
     std::vector<std::uint8_t> out;
     for (int row = 0; row < b.rows; ++row) {
-      const auto* first = b.content.data() + (static_cast<std::size_t>(row) * n + i) * b.bytes;
+      const auto* first = b.content.bytes().data() + (static_cast<std::size_t>(row) * n + i) * b.bytes;
       out.insert(out.end(), first, first + b.bytes);
     }
     return out;
@@ -43,7 +57,8 @@ struct Bag {
   Bag alone(int i) const {
     Bag one{1, height, width, {}, {1}, {0}, 1};
     for (const Buffer& b : buffers)
-      one.buffers.push_back({b.name, b.shared, b.rows, b.bytes, b.shared ? b.content : segment(b, n, i)});
+      one.buffers.push_back(
+          {b.name, b.shared, b.rows, b.bytes, b.shared ? b.content : Content(segment(b, n, i))});
     return one;
   }
 };
@@ -82,6 +97,9 @@ Bag make_bag(int n, int height, int width, Random& random) {
       pairs.push_back(static_cast<T>(random.normal()));
     add(name, kernels::lbfgs_memory, size * sizeof(T), bytes_of(pairs));
   }
+  std::vector<T> pairs_of_planes;
+  for (std::size_t e = 0; e < 8 * all; ++e) pairs_of_planes.push_back(static_cast<T>(random.normal()));
+  add("planes", 4, 2 * size * sizeof(T), bytes_of(pairs_of_planes));
   std::vector<T> weights, sampling;
   for (std::size_t e = 0; e < 4 * all; ++e) weights.push_back(static_cast<T>(random.uniform(0.1, 1)));
   add("weights", 4, size * sizeof(T), bytes_of(weights));
@@ -105,6 +123,25 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (int e = 0; e < expert_filters * (2 * expert_taps + 4); ++e)
     experts.push_back(static_cast<T>(random.uniform(0.05, 0.3)));
   bag.buffers.push_back({"experts", true, 1, experts.size() * sizeof(T), bytes_of(experts)});
+  // Complex images, spectra of two coils, linearised joint total variation, sums per frequency, what coils
+  // and frequencies share.
+  const auto normals = [&](const std::string& name, int rows, std::size_t of_image) {
+    std::vector<T> values;
+    for (std::size_t e = 0; e < static_cast<std::size_t>(rows) * of_image * all; ++e)
+      values.push_back(static_cast<T>(random.normal()));
+    add(name, rows, of_image * size * sizeof(T), bytes_of(values));
+  };
+  for (const char* name : {"complex_x", "complex_q", "complex_v", "complex_out"}) normals(name, 1, 2);
+  for (const char* name : {"coils_x", "coils_q", "coils_data", "coils_out"}) normals(name, 1, 4);
+  normals("joint_weights", kernels::joint_tv_weight_arrays, 2);
+  std::vector<float> joint_dual;
+  for (std::size_t e = 0; e < 4 * all; ++e)
+    joint_dual.push_back(static_cast<float>(random.uniform(-0.5, 0.5)));
+  add("joint_dual", 2, 2 * size * sizeof(float), bytes_of(joint_dual));
+  add("frequency_sums", static_cast<int>(4 * size), sizeof(double), bytes_of(random.normal_vector(4 * all)));
+  std::vector<T> sensitivities;
+  for (std::size_t e = 0; e < 4 * size; ++e) sensitivities.push_back(static_cast<T>(random.uniform(0.1, 1)));
+  bag.buffers.push_back({"sensitivities", true, 1, 4 * size * sizeof(T), bytes_of(sensitivities)});
   std::vector<double> scalars;
   for (int e = 0; e < 16 * n; ++e) scalars.push_back(random.uniform(0.5, 2));
   add("scalars", 16, sizeof(double), bytes_of(scalars));
@@ -134,27 +171,32 @@ Bag make_bag(int n, int height, int width, Random& random) {
   return bag;
 }
 
-/// The buffers of a bag on a device.
+/// The buffers of a bag on a device, those that are asked for.
 template <class T>
 struct DeviceBag {
-  DeviceBag(Context& context_, const Bag& bag) : context(context_), n(bag.n), size(bag.size()) {
-    for (const Bag::Buffer& b : bag.buffers) {
-      names.push_back(b.name);
-      tensors.emplace_back(context, Shape{1, 1, 1, static_cast<int>(b.content.size())});
-      tensors.back().upload(context, b.content);
-    }
+  DeviceBag(Context& context_, const Bag& bag_)
+      : context(context_), bag(bag_), n(bag.n), size(bag.size()), tensors(bag.buffers.size()) {
     mask = Tensor<std::uint8_t>(context, {bag.n, 1, 1, 1}, bag.mask);
     index = Tensor<std::int32_t>(context, {bag.n, 1, 1, 1}, bag.index);
     active = {mask.view().device_data(), index.view().device_data(), bag.count};
   }
   std::uint8_t* raw(const std::string& name) {
-    for (std::size_t k = 0; k < names.size(); ++k)
-      if (names[k] == name) return tensors[k].view().device_data();
-    return nullptr;
+    for (std::size_t k = 0; k < tensors.size(); ++k) {
+      if (bag.buffers[k].name != name) continue;
+      const std::vector<std::uint8_t>& content = bag.buffers[k].content.bytes();
+      if (!tensors[k].view())
+        tensors[k] = Tensor<std::uint8_t>(context, {1, 1, 1, static_cast<int>(content.size())}, content);
+      return tensors[k].view().device_data();
+    }
+    throw std::invalid_argument("the bag has no buffer " + name);
   }
   T* image(const std::string& name) { return reinterpret_cast<T*>(raw(name)); }
   T* weight(int row) {
     return image("weights") + static_cast<std::size_t>(row) * static_cast<std::size_t>(n) * size;
+  }
+  /// Images of two components.
+  T* planes(int row) {
+    return image("planes") + static_cast<std::size_t>(2 * row) * static_cast<std::size_t>(n) * size;
   }
   float* dual(int row) {
     return reinterpret_cast<float*>(raw("dual")) +
@@ -175,9 +217,9 @@ struct DeviceBag {
   const kernels::ScalarTable& decisions() { return context.impl().scalar_table(); }
 
   Context& context;
+  const Bag& bag;
   int n;
   std::size_t size;
-  std::vector<std::string> names;
   std::vector<Tensor<std::uint8_t>> tensors;
   Tensor<std::uint8_t> mask;
   Tensor<std::int32_t> index;

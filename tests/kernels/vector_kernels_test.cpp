@@ -117,6 +117,55 @@ TYPED_TEST(VectorKernels, MomentumSteps) {
     }
 }
 
+TYPED_TEST(VectorKernels, RestartedSteps) {
+  using T = TypeParam;
+  const auto after = [](double q, double t) {
+    return 0.5 * (1 - q * t * t + std::hypot(1 - q * t * t, 2 * t));
+  };
+  for (const int size : sizes)
+    for (const double q : {1e-4, 0.3, 1.0}) {
+      std::vector<double> x, previous, g;
+      const auto vx = this->random_vector(size, x), vg = this->random_vector(size, g);
+      // The first image ascends, the second one descends.
+      const double step = 0.3;
+      for (std::size_t e = 0; e < x.size(); ++e) {
+        const bool ascends = e < static_cast<std::size_t>(size);
+        previous.push_back(x[e] - step * g[e] - (ascends ? 0.1 : -0.1) * g[e]);
+      }
+      previous = representable<T>(previous);
+      const View<T> moving = this->vector(size, previous);
+      const std::vector<double> t0 = {0, 2.5};
+      const View<double> t = this->scalars(t0), restarted = this->scalars({7, 7});
+      const auto& table = kernel_table<T>(this->context_);
+      const auto elements = static_cast<std::size_t>(size);
+      table.restart_step(stream_of(this->context_),
+                         {this->active_.active(), elements, vx.device_data(), moving.device_data(),
+                          vg.device_data(), step, q, t.device_data(), restarted.device_data()});
+      std::vector<double> want, terms, moved;
+      for (std::size_t e = 0; e < x.size(); ++e) {
+        const double now = after(q, t0[e / elements]), next = after(q, now);
+        const double momentum = q < 1 ? (now - 1) / next * (1 - q * next) / (1 - q) : 0;
+        moved.push_back(x[e] - step * g[e]);
+        want.push_back(moved[e] + momentum * (moved[e] - previous[e]));
+        terms.push_back(2 * (std::abs(x[e]) + std::abs(step * g[e])) + std::abs(previous[e]));
+      }
+      this->expect_close(this->read(vx), want, terms, 6);
+      this->expect_close(this->read(moving), moved, terms, 3);
+      EXPECT_EQ(this->read_scalars(restarted), (std::vector<double>{1, 0}));
+      const std::vector<double> t1 = this->read_scalars(t);
+      EXPECT_EQ(t1[0], 0);
+      EXPECT_NEAR(t1[1], after(q, t0[1]), 1e-14 * t1[1]);
+
+      const std::vector<double> extrapolated = this->read(vx);
+      table.restart(stream_of(this->context_), {this->active_.active(), elements, vx.device_data(),
+                                                moving.device_data(), restarted.device_data()});
+      std::vector<double> expected = this->read(moving);
+      std::copy(extrapolated.begin() + size, extrapolated.end(), expected.begin() + size);
+      EXPECT_EQ(this->read(vx), expected);
+      this->tensors_.clear();
+    }
+}
+
 TYPED_TEST(VectorKernels, CombineAndDot) {
   for (const int size : sizes) {
     std::vector<double> x, y;

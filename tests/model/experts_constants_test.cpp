@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "tests/model/experts_lab.hpp"
+#include "tests/model/search.hpp"
 
 // Constants against the largest changes that random search with hill climbing finds. Ratios bound/measured
 // are printed; below 1 would be a violation.
@@ -18,66 +19,6 @@ using oracle::FoeKind;
 using oracle::Image;
 using oracle::Matrix;
 using oracle::NamedFoe;
-
-Matrix difference_of(const Matrix& a, const Matrix& b) {
-  Matrix d = a;
-  for (std::size_t k = 0; k < d.entries.size(); ++k) d.entries[k] -= b.entries[k];
-  return d;
-}
-
-/// Lower estimate of the spectral norm of a symmetric matrix by power iterations from `v`, which they
-/// improve.
-double power_iteration(const Matrix& a, Image& v, int turns = 12) {
-  double size = 0;
-  for (int k = 0; k < turns; ++k) {
-    Image next = oracle::multiply(a, v);
-    size = norm(next) / norm(v);
-    if (!(norm(next) > 0)) return 0;
-    v = scaled_to(next, 1);
-  }
-  return size;
-}
-
-Image multiply_transposed(const Matrix& a, const Image& x) {
-  Image out(static_cast<std::size_t>(a.cols), 0);
-  for (int i = 0; i < a.rows; ++i)
-    for (int j = 0; j < a.cols; ++j)
-      out[static_cast<std::size_t>(j)] += a(i, j) * x[static_cast<std::size_t>(i)];
-  return out;
-}
-
-/// Norm of a block of columns: exact for one column, else a lower estimate by power iterations.
-double block_norm(const Matrix& a, Random& random) {
-  Image v = random.normal_vector(static_cast<std::size_t>(a.cols));
-  double size = 0;
-  for (int k = 0; k < (a.cols == 1 ? 1 : 8); ++k) {
-    const Image forward = oracle::multiply(a, v);
-    size = norm(forward) / norm(v);
-    if (!(size > 0)) return 0;
-    if (a.cols > 1) v = multiply_transposed(a, forward);
-  }
-  return size;
-}
-
-/// Columns of B of the entries [first, last).
-Matrix block_of(const Matrix& b, std::size_t first, std::size_t last) {
-  Matrix out(b.rows, static_cast<int>(last - first));
-  for (int i = 0; i < b.rows; ++i)
-    for (int j = 0; j < out.cols; ++j) out(i, j) = b(i, static_cast<int>(first) + j);
-  return out;
-}
-Image column_of(const Matrix& b, std::size_t j) {
-  Image out;
-  for (int i = 0; i < b.rows; ++i) out.push_back(b(i, static_cast<int>(j)));
-  return out;
-}
-
-/// Parts of the image's length that a climb moves: [x, e].
-void halves(const Image& whole, Image& x, Image& moved, double& length) {
-  x = image_of(whole, whole.size() / 2, 0);
-  moved = add_scaled(x, 1, image_of(whole, whole.size() / 2, 1));
-  length = distance(moved, x);
-}
 
 std::vector<FoeProblem> small_shapes() {
   if (on_cuda()) return {foe_shape(1, 4, 5, 2, 3)};

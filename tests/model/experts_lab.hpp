@@ -192,22 +192,4 @@ class ExpertsLab {
   View<double> sums_, epsilon_, gradient_;
 };
 
-/// Maximises f over points: random moves whose size adapts, accepted when they raise f.
-template <class F>
-double climb(std::vector<double> point, double scale, int turns, Random& random, const F& f) {
-  double best = f(point);
-  for (int k = 0; k < turns; ++k) {
-    const std::vector<double> trial = add_scaled(point, scale, random.normal_vector(point.size()));
-    const double value = f(trial);
-    if (value > best) {
-      best = value;
-      point = trial;
-      scale *= 1.5;
-    } else {
-      scale *= 0.85;
-    }
-  }
-  return best;
-}
-
 }  // namespace bilevel::testing_support

@@ -55,20 +55,10 @@ std::vector<std::vector<int>> terms_of(const TvModel& model) {
   return terms;
 }
 
-struct PointValues {
-  Real value, w, w1, dw_dnu;
-};
+using PointValues = extended::PotentialValues;
 
 PointValues evaluate(const TvModel& model, Real r) {
-  const Real nu = model.nu;
-  if (model.potential == Potential::charbonnier) {
-    const Real s = std::sqrt(r * r + nu * nu);
-    return {s, 1 / s, 1 / (s * s * s), -nu / (s * s * s)};
-  }
-  if (r > nu) return {r - nu / 3, 1 / r, 1 / (r * r * r), 0};
-  const Real w1 = r > 0 ? 1 / (r * nu * nu) : 0;
-  return {r * r / nu - r * r * r / (3 * nu * nu), 2 / nu - r / (nu * nu), w1,
-          -2 / (nu * nu) + 2 * r / (nu * nu * nu)};
+  return extended::potential_values(model.potential, model.nu, r);
 }
 
 Real magnitude(const std::vector<int>& term, const Vector& field) {
@@ -173,6 +163,17 @@ Image rounded(const ExtendedImage& x) {
   Image result;
   for (const Real entry : x) result.push_back(static_cast<double>(entry));
   return result;
+}
+
+PotentialValues potential_values(Potential potential, long double nu, long double r) {
+  if (potential == Potential::charbonnier) {
+    const Real s = std::sqrt(r * r + nu * nu);
+    return {s, 1 / s, 1 / (s * s * s), -nu / (s * s * s)};
+  }
+  if (r > nu) return {r - nu / 3, 1 / r, 1 / (r * r * r), 0};
+  const Real w1 = r > 0 ? 1 / (r * nu * nu) : 0;
+  return {r * r / nu - r * r * r / (3 * nu * nu), 2 / nu - r / (nu * nu), w1,
+          -2 / (nu * nu) + 2 * r / (nu * nu * nu)};
 }
 
 long double norm(const ExtendedImage& x) {

@@ -100,6 +100,11 @@ namespace extended {
 ExtendedImage widen(const Image& x);
 Image rounded(const ExtendedImage& x);
 long double norm(const ExtendedImage& x);
+/// rho, w, w1 and dw/dnu at the length r.
+struct PotentialValues {
+  long double value, w, w1, dw_dnu;
+};
+PotentialValues potential_values(Potential potential, long double nu, long double r);
 long double energy(const TvModel& model, const ExtendedImage& y, const ExtendedImage& x);
 ExtendedImage gradient(const TvModel& model, const ExtendedImage& y, const ExtendedImage& x);
 ExtendedImage dual_field(const TvModel& model, const ExtendedImage& x);

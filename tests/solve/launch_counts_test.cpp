@@ -28,6 +28,8 @@ constexpr Limit limits[] = {
     {"gradient-descent", false, 4, 3, 24, true},
     {"heavy-ball", false, 4, 3, 24, true},
     {"fista", false, 4, 3, 24, false},
+    {"fista-restart", false, 5, 3, 24, true},
+    {"pdhg", false, 23, 3, 24, true},
     {"lbfgs", false, 8, 3, 24, true},
     {"pcg", true, 3, 3, 32, true},
     {"cg", true, 3, 3, 32, true},

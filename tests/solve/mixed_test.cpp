@@ -13,7 +13,8 @@ namespace {
 
 using namespace testing_support;
 
-const std::vector<std::string> solvers = {"newton", "lbfgs", "fista", "heavy-ball", "gradient-descent"};
+const std::vector<std::string> solvers = {"newton",           "lbfgs", "fista", "fista-restart", "heavy-ball",
+                                          "gradient-descent", "pdhg"};
 
 struct Mixed : TvProblem<double> {
   Mixed(const std::string& device, const oracle::TvModel& m, Doubles data)

@@ -29,6 +29,7 @@ class CountingEnergy final : public Energy<T> {
   void bind(std::span<const double> theta) override { inner_.bind(theta); }
   Curvature curvature() const override { return inner_.curvature(); }
   const Energy<float>* single_precision() const override { return single_; }
+  const ProximalForm<T>* proximal() const override { return inner_.proximal() ? &split_ : nullptr; }
   void value_and_gradient(Context& c, const Active& a, View<const T> x, View<T> g,
                           const GradientSums& s) const override {
     work.gradients += active(c, a).size();
@@ -99,8 +100,26 @@ class CountingEnergy final : public Energy<T> {
     host_syncs += c.counters().host_syncs - before;
     return images;
   }
+  /// A primal-dual step, counted where it moves x, is one other application.
+  struct Split final : ProximalForm<T> {
+    explicit Split(const CountingEnergy& e) : energy(e) {}
+    ProximalConstants constants() const override { return energy.inner_.proximal()->constants(); }
+    Shape dual_shape() const override { return energy.inner_.proximal()->dual_shape(); }
+    void dual_step(Context& c, const Active& a, View<const T> x, double inverse_step,
+                   View<T> w) const override {
+      energy.inner_.proximal()->dual_step(c, a, x, inverse_step, w);
+    }
+    void primal_step(Context& c, const Active& a, View<const T> w, double tau, double theta, View<T> x,
+                     View<T> extrapolated) const override {
+      energy.work.other += energy.active(c, a).size();
+      energy.inner_.proximal()->primal_step(c, a, w, tau, theta, x, extrapolated);
+    }
+    const CountingEnergy& energy;
+  };
+
   Energy<T>& inner_;
   const Energy<float>* single_;
+  const Split split_{*this};
 };
 
 }  // namespace bilevel::testing_support

@@ -34,6 +34,7 @@ void read_header(const nlohmann::json& json, ReferenceCase& data) {
   data.filter_size = json.value("k", 0);
   data.scalar_layout = json.value("scalar_layout", std::vector<std::string>{});
   data.fixed = json.value("fixed", std::map<std::string, double>{});
+  data.penalty = json.value("penalty", std::map<std::string, double>{});
   const std::vector<double> none;
   data.phi_xhat = json.value("phi_xhat", none);
   data.phi_x0 = json.value("phi_x0", none);

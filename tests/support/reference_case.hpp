@@ -17,7 +17,8 @@ struct ReferenceCase {
   int H = 0, W = 0, N = 0;
   int filters = 0, filter_size = 0;  ///< of fields of experts
   std::vector<std::string> scalar_layout;
-  std::map<std::string, double> fixed;  ///< parameters that are not learned
+  std::map<std::string, double> fixed;    ///< parameters that are not learned
+  std::map<std::string, double> penalty;  ///< beta1, beta2 of sampling patterns
 
   std::vector<double> theta, mask, y, x_true, xhat, adjoint_q, hypergradient;  ///< mask is empty if absent
   std::vector<double> x0, v, dtheta, grad_x0, hvp_x0_v, jtv_x0_v, jd_x0_dtheta;

@@ -56,6 +56,27 @@ struct BallInputs {
   Scalars gradient;  ///< |grad Phi(x~)|, rounding included
 };
 
+/// Of Phi_i(x) = G(x) + F(K x): moduli of strong convexity of G and of the conjugate F*, and |K|.
+struct ProximalConstants {
+  double primal = 0, dual = 0;
+  double norm = 0;
+};
+
+/// An energy as G(x) + F(K x) for primal-dual methods, at the bound theta. w is the dual variable of all
+/// images. Both functions only enqueue.
+template <class T>
+class BILEVEL_API ProximalForm {
+ public:
+  virtual ~ProximalForm();
+  virtual ProximalConstants constants() const = 0;
+  virtual Shape dual_shape() const = 0;  ///< of w
+  /// w <- prox_{sigma F*}(w + sigma K x), inverse_step = 1/sigma; with 0 w <- grad F(K x), and w is not read.
+  virtual void dual_step(Context&, const Active&, View<const T> x, double inverse_step, View<T> w) const = 0;
+  /// x+ = prox_{tau G}(x - tau K^T w), extrapolated = x+ + theta (x+ - x), x <- x+.
+  virtual void primal_step(Context&, const Active&, View<const T> w, double tau, double theta, View<T> x,
+                           View<T> extrapolated) const = 0;
+};
+
 /// A batch of strongly convex lower-level energies Phi_i(x, theta), one per image, bound to its data.
 /// Every function that takes a Context only enqueues: it neither allocates nor synchronises.
 /// A is the Hessian in x, B the mixed derivative with respect to theta. T is float or double.
@@ -74,6 +95,8 @@ class BILEVEL_API Energy {
   /// The same energy in single precision, bound to the same theta and with weights in the same order, for
   /// solvers that certify in double; null where none is kept. Its gradients come without a bound on rounding.
   virtual const Energy<float>* single_precision() const { return nullptr; }
+  /// The energy split for primal-dual methods; null where none is known.
+  virtual const ProximalForm<T>* proximal() const { return nullptr; }
 
   virtual void value_and_gradient(Context&, const Active&, View<const T> x, View<T> gradient,
                                   const GradientSums&) const = 0;

@@ -69,6 +69,14 @@ class BILEVEL_API MriEnergy final : public Energy<T> {
   const SamplingPattern& pattern() const;
   /// w at the bound theta, one per frequency.
   std::span<const double> weights() const;
+  double alpha() const;
+  double nu() const;
+  double xi() const;
+  /// sum over images and coils of |E x - y|_j^2, one per frequency (one host synchronisation).
+  std::vector<double> residual_powers(Context&, View<const T> x) const;
+  /// Mean over pixels of the diagonal of the regulariser's Hessian at x, per unit of the Laplacian's, which
+  /// is 4 (one host synchronisation).
+  double mean_stiffness(Context&, View<const T> x) const;
   /// The zero-filled reconstruction sigma^* F^* W y at the bound theta, a start for minimisers.
   void zero_filled(Context&, const Active&, View<T> x) const;
 

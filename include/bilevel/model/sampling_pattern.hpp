@@ -13,9 +13,9 @@ namespace bilevel {
 inline namespace v0 {
 
 enum class PatternKind { free, symmetric, rows, columns, radial };
-/// How a parameter theta in its bounds gives the weight s^2 of its frequencies: theta^2, or theta/(1-theta)
-/// (Chen et al. 2014).
-enum class SamplingMap { direct, rational };
+/// How a parameter theta in its bounds gives the weight s^2 of its frequencies: theta^2, theta/(1-theta)
+/// (Chen et al. 2014), or theta itself, which has a slope at 0.
+enum class SamplingMap { direct, rational, linear };
 
 BILEVEL_API const char* pattern_name(PatternKind kind);
 /// free, symmetric, rows (or lines), columns, radial; throws ConfigError for another name.
@@ -25,6 +25,7 @@ BILEVEL_API PatternKind pattern_from(const std::string& name);
 /// frequencies that are measured together. The weight of frequency j is
 ///   w_j = 1 - prod over its groups k of (1 - theta_k^2)   (direct), which is theta_k^2 for a single group,
 ///   w_j = theta_k / (1 - theta_k)                         (rational, single groups only),
+///   w_j = 1 - prod over its groups k of (1 - theta_k)     (linear),
 /// so that a union of groups at 1 samples with weight 1. Frequencies without a group have weight 0.
 class BILEVEL_API SamplingPattern {
  public:
@@ -67,6 +68,7 @@ class BILEVEL_API SamplingPattern {
 
  private:
   void add_group(std::vector<int> frequencies);
+  double weight(double theta) const;
   double slope(std::span<const double> theta, std::size_t k, int frequency) const;
 
   PatternKind kind_;

@@ -42,6 +42,8 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   /// with a sampling image).
   void keep_single_precision(Context& context) requires std::same_as<T, double>;
   const Energy<float>* single_precision() const override;
+  /// G = 1/2 |S (x - y)|^2 + xi/2 |x|^2, F = alpha R_nu of the differences.
+  const ProximalForm<T>* proximal() const override;
 
   Shape shape() const override;
   std::size_t parameters() const override;

@@ -41,9 +41,9 @@ class BILEVEL_API Minimiser {
 };
 
 /// "newton" (primal-dual Newton with Jacobi-preconditioned CG, the default), "gradient-descent",
-/// "heavy-ball", "fista", "lbfgs"; with T = double also "mixed:" before any of these, which works in single
-/// precision where the tolerance allows it, certifies in double, and needs an energy with
-/// single_precision(). Throws ConfigError for another name.
+/// "heavy-ball", "fista", "fista-restart", "lbfgs", "pdhg" (for energies with proximal()); with T = double
+/// also "mixed:" before any of these, which works in single precision where the tolerance allows it,
+/// certifies in double, and needs an energy with single_precision(). Throws ConfigError for another name.
 template <class T>
 BILEVEL_API std::unique_ptr<Minimiser<T>> make_minimiser(const std::string& name = "newton");
 

@@ -1,0 +1,118 @@
+#include "apps/bench/cases.hpp"
+
+namespace bilevel_app::bench {
+namespace {
+
+namespace kernels = bilevel::kernels;
+using kernels::SpectrumPass;
+
+/// Two slots in a row hold a batch of complex images.
+constexpr int complex_image = 2;
+
+template <class T>
+void add_joint_tv_cases(std::vector<Case<T>>& cases) {
+  const auto add = [&](const char* name, double words, double float_words, auto launch) {
+    cases.push_back(
+        {name, "complex", words, float_words, 0, [launch](Arrays<T>& a) { launch(a, a.model(true)); }});
+  };
+  add("joint_tv_gradient", 6, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_gradient(
+        a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.slot(slot_out), a.row(0), a.row(1),
+                     a.row(2), 1e-8, a.row(3), 1, a.n(), 160, 1, 1});
+  });
+  add("joint_tv_linearise", 13, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_linearise(a.stream(), {m, complex_image, a.active(), a.n(), a.slot(slot_x), nullptr,
+                                              a.slot(slot_pairs_s), a.slot(slot_out), 0.5, nullptr});
+  });
+  add("joint_tv_hessian", 15, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_hessian(a.stream(), {m, complex_image, a.active(), a.n(), a.slot(slot_pairs_s),
+                                            a.slot(slot_p), a.slot(slot_out), a.row(0)});
+  });
+  add("joint_tv_dual", 4, 8, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_dual(a.stream(), {m, complex_image, a.active(), a.n(), a.slot(slot_x), a.slot(slot_p),
+                                         a.row(constant_one), a.mri().dual()});
+  });
+  add("joint_tv_mixed_adjoint", 4, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_mixed_adjoint(a.stream(), {m, complex_image, a.active(), a.slot(slot_x),
+                                                  a.slot(slot_p), a.row(0), a.row(1), a.row(2)});
+  });
+  add("joint_tv_mixed_forward", 6, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_mixed_forward(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), 0.3, -0.7,
+                                                  0.2, a.slot(slot_out), a.row(0)});
+  });
+  add("joint_tv_bound", 6, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_bound(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.slot(slot_p),
+                                          a.slot(slot_v), a.row(constant_small), a.row(constant_small), 1.01,
+                                          1.5, 8, reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n()});
+  });
+  add("joint_tv_local", 2, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
+    a.table().joint_tv_local(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.row(constant_small),
+                                          1.5, a.row(0), a.row(1)});
+  });
+}
+
+/// One coil. Half spectra [H][W/2+1] of real images, row by row as on a GPU, have about half a coefficient
+/// per pixel.
+template <class T>
+kernels::SpectrumShape spectra(const Arrays<T>& a, bool half) {
+  return {a.n(), 1, a.size(), half ? a.size() / 2 + 1 : a.size(), a.size(), half, false};
+}
+
+template <class T>
+void add_spectrum_cases(std::vector<Case<T>>& cases) {
+  const struct {
+    const char* name;
+    SpectrumPass pass;
+    bool half;
+    double words;
+  } passes[] = {{"gradient", SpectrumPass::gradient, false, 7},
+                {"gradient, half", SpectrumPass::gradient, true, 5},
+                {"weigh", SpectrumPass::weigh, false, 7},
+                {"normal", SpectrumPass::normal, false, 5}};
+  for (const auto& p : passes)
+    cases.push_back({"spectrum", p.name, p.words, 0, 0, [p](Arrays<T>& a) {
+                       a.table().spectrum(a.stream(),
+                                          {p.pass, spectra(a, p.half), a.active(), 1, a.mri().ones(),
+                                           a.slot(slot_p), a.slot(slot_x), a.row(0)});
+                     }});
+  for (const bool powers : {false, true})
+    cases.push_back(
+        {"spectrum_mixed", powers ? "powers" : "product", 6, powers ? 4.0 : 2.0, 0, [=](Arrays<T>& a) {
+           a.table().spectrum_mixed(a.stream(),
+                                    {spectra(a, false), a.active(), powers, 1, a.slot(slot_x), a.slot(slot_p),
+                                     a.slot(slot_v), reinterpret_cast<double*>(a.slot(slot_pairs_s))});
+         }});
+  cases.push_back({"pack", "complex", 4, 0, 0, [](Arrays<T>& a) {
+                     a.table().pack(a.stream(), {a.active(), a.n(), 1, complex_image, a.image(), 1,
+                                                 a.slot(slot_x), a.slot(slot_out)});
+                   }});
+  cases.push_back({"unpack", "complex", 4, 0, 0, [](Arrays<T>& a) {
+                     a.table().unpack(a.stream(), {a.active(), a.n(), 1, complex_image, a.image(), 0.5,
+                                                   a.slot(slot_x), a.slot(slot_out)});
+                   }});
+  cases.push_back({"coil_expand", "1 coil", 6, 0, 0, [](Arrays<T>& a) {
+                     a.table().coil_expand(a.stream(), {a.active(), a.n(), 1, complex_image, a.image(),
+                                                        a.slot(slot_p), a.slot(slot_x), a.slot(slot_out)});
+                   }});
+  cases.push_back({"coil_combine", "1 coil", 6, 0, 0, [](Arrays<T>& a) {
+                     a.table().coil_combine(a.stream(), {a.active(), a.n(), 1, complex_image, a.image(),
+                                                         a.slot(slot_p), a.slot(slot_x), a.slot(slot_out)});
+                   }});
+  cases.push_back(
+      {"scale_spectra", "", 5, 0, 0, [](Arrays<T>& a) {
+         a.table().scale_spectra(a.stream(), {a.n(), a.image(), 1, a.mri().ones(), a.slot(slot_x)});
+       }});
+}
+
+}  // namespace
+
+template <class T>
+void add_mri_cases(std::vector<Case<T>>& cases) {
+  add_joint_tv_cases(cases);
+  add_spectrum_cases(cases);
+}
+
+template void add_mri_cases(std::vector<Case<float>>&);
+template void add_mri_cases(std::vector<Case<double>>&);
+
+}  // namespace bilevel_app::bench

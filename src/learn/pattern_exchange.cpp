@@ -1,0 +1,299 @@
+#include "bilevel/learn/pattern_exchange.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "bilevel/core/error.hpp"
+#include "bilevel/model/mri_energy.hpp"
+#include "learn/certified_value.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+void ExchangeOptions::validate() const {
+  if (!(share > 0 && share <= 1)) throw ConfigError("the share of groups to exchange must lie in (0,1].");
+  if (!(alpha_step > 0)) throw ConfigError("the first step of log alpha must be positive.");
+  if (rejections < 1) throw ConfigError("rejections must be at least 1.");
+  if (!(smallest >= 0 && smallest < 1)) throw ConfigError("the smallest decrease must lie in [0,1).");
+}
+
+namespace {
+
+/// Groups by the change of the loss predicted for adding or dropping each, best first.
+struct Candidates {
+  std::vector<std::size_t> add, drop;
+  std::vector<double> change;
+};
+
+template <class T>
+class ExchangeRun {
+ public:
+  ExchangeRun(Context& context, const BilevelProblem<T>& problem, const UpperOptions& options,
+              const ExchangeOptions& exchange, Observer& observer)
+      : context_(context),
+        problem_(problem),
+        options_(options),
+        exchange_(exchange),
+        observer_(observer),
+        energy_(energy_of(problem)),
+        first_(static_cast<std::size_t>(problem.parameters().entry("s"))),
+        alpha_(problem.parameters().entry("alpha")),
+        lower_(context, problem, options, observer),
+        value_(context, problem, options, lower_),
+        current_(value_.point()),
+        trial_(value_.point()),
+        share_(exchange.share),
+        alpha_step_(exchange.alpha_step) {}
+
+  UpperReport run(std::span<const double> theta0, const UpperState* resume, View<const T> first) {
+    UpperReport report;
+    try {
+      resume ? restore(*resume) : begin(theta0, first);
+      while (true) iterate();
+    } catch (const Stop& stop) {
+      report.status = stop.status;
+      report.message = stop.message;
+    }
+    report.theta = current_.point.theta;
+    report.last = record(upper_status_name(report.status));
+    observer_.finished(report);
+    return report;
+  }
+  Tensor<T> reconstructions() { return std::move(current_.point.x); }
+
+ private:
+  static MriEnergy<T>& energy_of(const BilevelProblem<T>& problem) {
+    auto* energy = dynamic_cast<MriEnergy<T>*>(&problem.energy());
+    if (!energy || problem.parameters().entry("s") < 0 || energy->pattern().map() != SamplingMap::linear)
+      throw ConfigError(
+          "exchanging samples needs a magnetic resonance problem whose pattern is learned with the linear "
+          "map.");
+    return *energy;
+  }
+  const SamplingPattern& pattern() const { return energy_.pattern(); }
+  std::span<const double> mask(const std::vector<double>& theta) const {
+    return std::span(theta).subspan(first_, pattern().groups());
+  }
+
+  void begin(std::span<const double> theta0, View<const T> first) {
+    if (theta0.size() != problem_.parameters().size())
+      throw ShapeError("theta has " + std::to_string(theta0.size()) + " entries, the problem " +
+                       std::to_string(problem_.parameters().size()) + ".");
+    const std::vector<double> theta(theta0.begin(), theta0.end());
+    for (double s : mask(theta))
+      if (s != 0 && s != 1) throw ConfigError("exchanging samples needs a pattern of zeros and ones.");
+    copy<T>(context_, first, current_.point.x.view());
+    problem_.energy().bind(theta);
+    value_.evaluate(current_, theta, std::numeric_limits<double>::infinity());
+    rate_ = pattern().rate(mask(theta));
+    inspect();
+  }
+
+  /// One exchange with a certified decrease.
+  void iterate() {
+    if (iteration_ >= options_.max_iterations)
+      throw Stop{UpperStatus::max_iterations,
+                 "The cap of " + std::to_string(iteration_) + " iterations was reached."};
+    lower_.watch_progress(current_.point.loss.value);
+    for (int rejected = 0;; ++rejected) {
+      if (rejected == exchange_.rejections)
+        throw Stop{UpperStatus::slow_progress, "No exchange of samples lowers the loss any more."};
+      std::size_t exchanged = 0;
+      std::vector<double> theta = proposal(exchanged);
+      copy<T>(context_, std::as_const(current_.point.x).view(), trial_.point.x.view());
+      value_.evaluate(trial_, std::move(theta), std::numeric_limits<double>::infinity());
+      if (value_.certify_decrease(current_, trial_, exchange_.smallest * current_.point.loss.value)) {
+        accept(exchanged, rejected);
+        return;
+      }
+      share_ = 0.4 * static_cast<double>(exchanged) / static_cast<double>(pattern().groups());
+      alpha_step_ *= 0.4;
+    }
+  }
+
+  /// The pattern with the best groups exchanged, alpha moved.
+  std::vector<double> proposal(std::size_t& exchanged) const {
+    const Candidates candidates = rank();
+    const std::size_t most = std::min(candidates.add.size(), candidates.drop.size());
+    const auto wanted =
+        static_cast<std::size_t>(std::max(1.0, std::round(share_ * static_cast<double>(pattern().groups()))));
+    std::vector<double> theta = current_.point.theta;
+    const auto gain = [&](std::size_t k) {
+      return candidates.change[candidates.add[k]] + candidates.change[candidates.drop[k]];
+    };
+    exchanged = 0;
+    for (; exchanged < std::min(wanted, most) && (exchanged == 0 || gain(exchanged) < 0); ++exchanged) {
+      theta[first_ + candidates.add[exchanged]] = 1;
+      theta[first_ + candidates.drop[exchanged]] = 0;
+    }
+    // Groups of several sizes: the rate is not to rise.
+    for (std::size_t k = exchanged; k < candidates.drop.size() && pattern().rate(mask(theta)) > rate_ + 1e-12;
+         ++k)
+      theta[first_ + candidates.drop[k]] = 0;
+    if (alpha_ >= 0) {
+      const auto a = static_cast<std::size_t>(alpha_);
+      theta[a] -= std::copysign(alpha_step_, current_.gradient.z[a]);
+      theta = problem_.parameters().project(theta);
+    }
+    return theta;
+  }
+
+  Candidates rank() const {
+    const SamplingPattern& p = pattern();
+    const double images = problem_.images(), xi = energy_.xi();
+    Candidates out;
+    out.change.resize(p.groups());
+    for (std::size_t g = 0; g < p.groups(); ++g) {
+      double laplacian = 0, power = 0;
+      for (int f : p.group(g)) {
+        const double k = f / p.width(), l = f % p.width();
+        laplacian += 4 - 2 * std::cos(2 * std::numbers::pi * k / p.height()) -
+                     2 * std::cos(2 * std::numbers::pi * l / p.width());
+        power += powers_[static_cast<std::size_t>(f)];
+      }
+      const double kappa = xi + stiffness_ * laplacian / static_cast<double>(p.group(g).size());
+      const double z = current_.gradient.z[first_ + g], h = 1 / kappa;
+      const bool sampled = current_.point.theta[first_ + g] == 1;
+      out.change[g] = sampled ? -z * (1 + kappa) / kappa + 0.5 * power / (kappa * kappa * images)
+                              : z / (1 + h) + 0.5 * power * std::pow(h / (1 + h), 2) / images;
+      (sampled ? out.drop : out.add).push_back(g);
+    }
+    const auto better = [&](std::size_t a, std::size_t b) { return out.change[a] < out.change[b]; };
+    std::stable_sort(out.add.begin(), out.add.end(), better);
+    std::stable_sort(out.drop.begin(), out.drop.end(), better);
+    return out;
+  }
+
+  /// What the prediction needs at the current point besides z.
+  void inspect() {
+    problem_.energy().bind(current_.point.theta);
+    powers_ = energy_.residual_powers(context_, std::as_const(current_.point.x).view());
+    stiffness_ = energy_.mean_stiffness(context_, std::as_const(current_.point.x).view());
+    lower_.work.other += 2 * static_cast<std::uint64_t>(problem_.images());
+  }
+
+  void accept(std::size_t exchanged, int rejected) {
+    IterationRecord done = record("accepted");
+    done.backtracks = rejected;
+    done.step = static_cast<double>(exchanged) / static_cast<double>(pattern().groups());
+    if (alpha_ >= 0) {
+      const auto a = static_cast<std::size_t>(alpha_);
+      alpha_step_ *= trial_.gradient.z[a] * current_.gradient.z[a] < 0 ? 0.4 : 1.2;
+    }
+    share_ = std::min(1.0, 1.3 * std::max(share_, done.step));
+    value_.assign(current_, trial_);
+    value_.relax();
+    inspect();
+    iteration_ += 1;
+    const bool go_on = observer_.iteration(done);
+    if (observer_.wants_state(done)) observer_.state(save());
+    if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
+  }
+
+  IterationRecord record(const char* status) const {
+    IterationRecord r = value_.record(current_, iteration_, status);
+    r.gradient_norm = 0;
+    for (double z : current_.gradient.z) r.gradient_norm += z * z;
+    r.gradient_norm = std::sqrt(r.gradient_norm);
+    return r;
+  }
+
+  UpperState save() {
+    UpperState s;
+    s.theta = current_.point.theta;
+    s.epsilon = value_.epsilon;
+    s.delta = value_.delta;
+    s.step = share_;
+    s.last_step = alpha_step_;
+    s.iteration = iteration_;
+    s.work = lower_.work;
+    s.seconds = lower_.seconds();
+    s.losses = lower_.losses;
+    s.diagonal = value_.numbers(current_);
+    s.diagonal.push_back(rate_);
+    s.diagonal.push_back(stiffness_);
+    s.diagonal.insert(s.diagonal.end(), powers_.begin(), powers_.end());
+    s.x = lower_.raw(download(context_, current_.point.x));
+    s.adjoints = lower_.raw(value_.hypergradient.save(context_));
+    return s;
+  }
+
+  void restore(const UpperState& s) {
+    current_.point.theta = s.theta;
+    problem_.energy().bind(s.theta);
+    current_.point.x.upload(context_, lower_.template values<T>(s.x));
+    value_.hypergradient.restore(context_, lower_.template values<T>(s.adjoints), false);
+    value_.epsilon = s.epsilon;
+    value_.delta = s.delta;
+    share_ = s.step;
+    alpha_step_ = s.last_step;
+    iteration_ = s.iteration;
+    lower_.work = s.work;
+    lower_.previous_seconds = s.seconds;
+    lower_.losses = s.losses;
+    std::vector<double> numbers = s.diagonal;
+    value_.take_numbers(numbers, current_);
+    if (numbers.size() != 2 + pattern().frequencies())
+      throw ShapeError("the saved state of the run is for another problem.");
+    rate_ = numbers[0];
+    stiffness_ = numbers[1];
+    powers_.assign(numbers.begin() + 2, numbers.end());
+  }
+
+  Context& context_;
+  const BilevelProblem<T>& problem_;
+  const UpperOptions& options_;
+  const ExchangeOptions& exchange_;
+  Observer& observer_;
+  MriEnergy<T>& energy_;
+  std::size_t first_;  // entry of the pattern in theta
+  int alpha_;          // that of alpha, or -1
+  LowerLevel<T> lower_;
+  CertifiedValue<T> value_;
+  Evaluated<T> current_, trial_;
+  double share_, alpha_step_, rate_ = 0, stiffness_ = 0;
+  std::vector<double> powers_;  // R
+  int iteration_ = 0;
+};
+
+template <class T>
+class PatternExchange final : public UpperOptimiser<T> {
+ public:
+  PatternExchange(const UpperOptions& options, const ExchangeOptions& exchange)
+      : options_(options), exchange_(exchange) {
+    options_.validate();
+    exchange_.validate();
+  }
+  const char* name() const override { return "exchange"; }
+
+  UpperReport run(Context& context, const BilevelProblem<T>& problem, std::span<const double> theta0,
+                  View<const T> first, Observer& observer, const UpperState* resume) override {
+    require_same(problem.energy().shape(), first.shape(), "start of the lower level");
+    ExchangeRun<T> run(context, problem, options_, exchange_, observer);
+    UpperReport report = run.run(theta0, resume, first);
+    reconstructions_ = run.reconstructions();
+    return report;
+  }
+  View<const T> reconstructions() const override { return reconstructions_.view(); }
+
+ private:
+  UpperOptions options_;
+  ExchangeOptions exchange_;
+  Tensor<T> reconstructions_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<UpperOptimiser<T>> make_pattern_exchange(const UpperOptions& options,
+                                                         const ExchangeOptions& exchange) {
+  return std::make_unique<PatternExchange<T>>(options, exchange);
+}
+template BILEVEL_API std::unique_ptr<UpperOptimiser<float>> make_pattern_exchange(const UpperOptions&,
+                                                                                  const ExchangeOptions&);
+template BILEVEL_API std::unique_ptr<UpperOptimiser<double>> make_pattern_exchange(const UpperOptions&,
+                                                                                   const ExchangeOptions&);
+
+}  // namespace v0
+}  // namespace bilevel

@@ -1,0 +1,593 @@
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "tests/kernels/mri_lab.hpp"
+
+// The kernels of joint total variation against plain loops in double. The number of roundings allowed is
+// counted along the formulas, with the conversion of alpha, nu and xi to T.
+
+namespace bilevel {
+namespace {
+
+using namespace testing_support;
+
+/// Smoothed total variation joint over the components of images [C,H,W].
+struct Naive {
+  int components, height, width;
+  bool huber;
+  double alpha, nu, xi;
+
+  int points() const { return height * width; }
+  int values() const { return components * points(); }
+  std::size_t index(int k, int p) const { return static_cast<std::size_t>(k * points() + p); }
+  bool has_right(int p) const { return p % width + 1 < width; }
+  bool has_below(int p) const { return p + width < points(); }
+  kernels::TvModel model() const {
+    return {height, width, huber ? kernels::Potential::huber_c2 : kernels::Potential::charbonnier,
+            true,   alpha, nu,
+            xi};
+  }
+  std::string str() const {
+    return std::to_string(components) + " x " + std::to_string(height) + " x " + std::to_string(width) +
+           (huber ? ", huber_c2" : ", charbonnier");
+  }
+
+  /// The 2C differences of pixel p: those to the right, then those below.
+  using Pixel = std::array<double, 4>;
+  Pixel difference(const Numbers& x, int p) const {
+    Pixel z{};
+    for (int k = 0; k < components; ++k) {
+      if (has_right(p)) z[static_cast<std::size_t>(k)] = x[index(k, p + 1)] - x[index(k, p)];
+      if (has_below(p)) z[static_cast<std::size_t>(components + k)] = x[index(k, p + width)] - x[index(k, p)];
+    }
+    return z;
+  }
+  static double inner(const Pixel& a, const Pixel& b) {
+    double sum = 0;
+    for (std::size_t k = 0; k < 4; ++k) sum += a[k] * b[k];
+    return sum;
+  }
+  static double length(const Pixel& a) { return std::sqrt(inner(a, a)); }
+  /// out += K^T f.
+  void add_adjoint(const std::function<Pixel(int)>& f, Numbers& out) const {
+    for (int p = 0; p < points(); ++p) {
+      const Pixel v = f(p);
+      for (int k = 0; k < components; ++k) {
+        const double right = v[static_cast<std::size_t>(k)],
+                     below = v[static_cast<std::size_t>(components + k)];
+        if (has_right(p)) {
+          out[index(k, p + 1)] += right;
+          out[index(k, p)] -= right;
+        }
+        if (has_below(p)) {
+          out[index(k, p + width)] += below;
+          out[index(k, p)] -= below;
+        }
+      }
+    }
+  }
+  /// |K|^T f for lengths f.
+  Numbers spread(const std::function<double(int)>& f) const {
+    Numbers out(static_cast<std::size_t>(values()));
+    for (int p = 0; p < points(); ++p)
+      for (int k = 0; k < components; ++k) {
+        if (has_right(p)) {
+          out[index(k, p + 1)] += f(p);
+          out[index(k, p)] += f(p);
+        }
+        if (has_below(p)) {
+          out[index(k, p + width)] += f(p);
+          out[index(k, p)] += f(p);
+        }
+      }
+    return out;
+  }
+
+  double rho(double r) const {
+    if (!huber) return std::hypot(r, nu);
+    return r <= nu ? r * r / nu - r * r * r / (3 * nu * nu) : r - nu / 3;
+  }
+  double w(double r) const {
+    if (!huber) return 1 / std::hypot(r, nu);
+    return r <= nu ? 2 / nu - r / (nu * nu) : 1 / r;
+  }
+  /// -w'(r)/r, times z z^T; 0 where z = 0.
+  double w1(double r) const {
+    if (r == 0) return 0;
+    if (!huber) return std::pow(std::hypot(r, nu), -3);
+    return r <= nu ? 1 / (nu * nu * r) : 1 / (r * r * r);
+  }
+  double w_nu(double r) const {
+    if (!huber) return -nu * nu * std::pow(std::hypot(r, nu), -3);
+    return r <= nu ? 2 * (r / nu - 1) / nu : 0;
+  }
+  double w_nu_terms(double r) const { return huber ? (r <= nu * (1 + 1e-5) ? 2 / nu : 0) : -w_nu(r); }
+
+  /// M v of pixel p, alpha included: w v - ((w1/w) z <zeta,v> + zeta <(w1/w) z,v>)/2.
+  Pixel curved(const Pixel& z, const Pixel& zeta, const Pixel& v) const {
+    const double r = length(z), kappa = w1(r) / w(r), along = kappa * inner(z, v), across = inner(zeta, v);
+    Pixel out{};
+    for (std::size_t k = 0; k < 4; ++k)
+      out[k] = alpha * (w(r) * v[k] - 0.5 * (kappa * z[k] * across + zeta[k] * along));
+    return out;
+  }
+};
+
+/// Additions in double on the way of one value to a sum.
+double additions(const Naive& m) {
+  oracle::TvModel size;
+  size.height = m.height;
+  size.width = m.width;
+  return testing_support::additions(size) + 4;
+}
+
+template <class T>
+class JointTvKernels : public ::testing::Test {
+ protected:
+  /// [n][C][points] of images with edges, of unlike amplitudes.
+  Numbers images(const Naive& m, int n, bool edges) {
+    const double amplitudes[] = {1, 1e-3, 300};
+    Numbers out;
+    for (int i = 0; i < n; ++i)
+      for (int k = 0; k < m.components; ++k)
+        for (double v : edges ? piecewise_constant(m.height, m.width, 0.02, random_)
+                              : noise(m.height, m.width, 0.3, random_))
+          out.push_back(static_cast<double>(static_cast<T>((edges ? amplitudes[i % 3] : 1) * v)));
+    return out;
+  }
+  Numbers numbers(std::size_t size) {
+    Numbers out(size);
+    for (double& v : out) v = static_cast<double>(static_cast<T>(random_.normal()));
+    return out;
+  }
+  /// [2][n][C][points] with at most 1 per pixel; zero where the difference is, as the kernels keep it.
+  Numbers dual(const Naive& m, int n) {
+    const int half = n * m.values();
+    Numbers out(static_cast<std::size_t>(2 * half));
+    for (int i = 0; i < n; ++i)
+      for (int p = 0; p < m.points(); ++p) {
+        const double most = random_.uniform(0, 1) / std::sqrt(2.0 * m.components);
+        for (int k = 0; k < 2 * m.components; ++k) {
+          if (!(k < m.components ? m.has_right(p) : m.has_below(p))) continue;
+          out[static_cast<std::size_t>((k / m.components) * half + i * m.values() +
+                                       (k % m.components) * m.points() + p)] =
+              static_cast<double>(static_cast<float>(random_.uniform(-most, most)));
+        }
+      }
+    return out;
+  }
+  static Naive::Pixel dual_of(const Naive& m, const Numbers& dual, int n, int i, int p) {
+    Naive::Pixel out{};
+    for (int k = 0; k < 2 * m.components; ++k)
+      out[static_cast<std::size_t>(k)] = dual[static_cast<std::size_t>(
+          (k / m.components * n + i) * m.values() + (k % m.components) * m.points() + p)];
+    return out;
+  }
+
+  /// check(model, number of images): both potentials, one component and two, around the borders of tiles
+  /// (16 x 128 on a CPU, 16 x 64 on CUDA).
+  template <class Check>
+  void for_all(const Check& check) {
+    const struct {
+      int h, w, n;
+    } sizes[] = {{1, 1, 1},   {1, 129, 3},  {7, 1, 2},   {2, 2, 3},    {3, 5, 3},  {15, 127, 1},
+                 {16, 64, 2}, {16, 128, 1}, {17, 65, 3}, {33, 130, 1}, {1, 64, 2}, {32, 3, 2}};
+    for (const auto& s : sizes)
+      for (int kind = 0; kind < 4; ++kind) {
+        const Naive m{kind % 2 + 1, s.h, s.w, kind >= 2, 0.3, random_.log_uniform(0.01, 0.3), 0.05};
+        SCOPED_TRACE(m.str() + ", nu " + std::to_string(m.nu));
+        check(m, s.n);
+        if (HasFailure()) return;
+      }
+  }
+
+  Random random_{seed(2302)};
+};
+using Precisions = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(JointTvKernels, Precisions);
+
+TYPED_TEST(JointTvKernels, ValueAndGradient) {
+  using T = TypeParam;
+  const double u = unit_roundoff<T>;
+  this->for_all([&](const Naive& m, int n) {
+    KernelLab<T> lab(n);
+    const Numbers x = this->images(m, n, true), data = this->numbers(x.size());
+    const int coils = m.components;
+    Numbers data_sums(static_cast<std::size_t>(3 * coils * n));
+    for (double& v : data_sums) v = this->random_.uniform(0.5, 2);
+    auto in = lab.put(x), gradient = lab.put(data);
+    auto sums = lab.template put<double>(data_sums), out = lab.template put<double>(Numbers(3 * n, -7.0));
+    const double transform = 60, weight_norm = 1.5, coil_norm = 1.2, unit = 1e-8;
+    lab.table().joint_tv_gradient(
+        lab.stream(), {m.model(), m.components, lab.active(), at(in), at(gradient), at(out), at(out) + n,
+                       at(out) + 2 * n, unit, at(sums), coils, n, transform, weight_norm, coil_norm});
+    const Numbers result = lab.get(gradient), scalars = lab.get(out);
+    for (int i = 0; i < n; ++i) {
+      const Numbers xi = part_of(x, n, i), d = part_of(data, n, i), got = part_of(result, n, i),
+                    numbers = column_of(scalars, n, i);
+      if (lab.frozen(i)) {
+        EXPECT_EQ(got, d);
+        EXPECT_EQ(numbers, Numbers(3, -7.0));
+        continue;
+      }
+      double potential = 0, psi2 = 0;
+      for (int p = 0; p < m.points(); ++p) {
+        const double r = Naive::length(m.difference(xi, p));
+        potential += m.rho(r);
+        psi2 += m.w(r) * r * m.w(r) * r;
+      }
+      Numbers want = d;
+      Numbers size = m.spread([&](int p) {
+        const double r = Naive::length(m.difference(xi, p));
+        return m.alpha * m.w(r) * r;
+      });
+      for (std::size_t e = 0; e < want.size(); ++e) {
+        want[e] += m.xi * xi[e];
+        size[e] += std::abs(d[e]) + m.xi * std::abs(xi[e]);
+      }
+      m.add_adjoint(
+          [&](int p) {
+            Naive::Pixel z = m.difference(xi, p);
+            const double w = m.w(Naive::length(z));
+            for (double& v : z) v *= m.alpha * w;
+            return z;
+          },
+          want);
+      expect_entries<T>(got, want, size, 24, "gradient");
+
+      const Numbers of_data = column_of(data_sums, n, i);
+      double residual = 0, weighted = 0, parts = 0;
+      for (int c = 0; c < coils; ++c) {
+        residual += of_data[static_cast<std::size_t>(3 * c)];
+        weighted += of_data[static_cast<std::size_t>(3 * c + 1)];
+        parts += of_data[static_cast<std::size_t>(3 * c + 2)];
+      }
+      const double norm_x = norm(xi),
+                   value = 0.5 * residual + m.alpha * potential + 0.5 * m.xi * norm_x * norm_x;
+      const double add = additions(m) * unit_roundoff<double>;
+      EXPECT_NEAR(numbers[0], value, 12 * u * m.alpha * potential + (add + 4e-15) * value);
+      EXPECT_NEAR(numbers[1], dot(got, got), (add + 1e-15) * dot(got, got));
+      const double rounding = unit * (3 * m.xi * norm_x + 21 * m.alpha * std::sqrt(8 * psi2) +
+                                      transform * (weight_norm * norm_x + coil_norm * std::sqrt(weighted)) +
+                                      (4 + 2 * coils) * coil_norm * std::sqrt(parts));
+      EXPECT_NEAR(numbers[2], rounding, (12 * u + add + 1e-14) * rounding);
+    }
+  });
+}
+
+// Weights, their product with a vector, and the diagonal, of the exact Hessian and of the primal-dual matrix.
+TYPED_TEST(JointTvKernels, LineariseAndHessianProduct) {
+  using T = TypeParam;
+  const double u = unit_roundoff<T>;
+  this->for_all([&](const Naive& m, int n) {
+    for (const bool exact : {true, false}) {
+      KernelLab<T> lab(n);
+      const Numbers x = this->images(m, n, true), p = this->images(m, n, false),
+                    data = this->numbers(x.size()), zeta = this->dual(m, n);
+      Numbers power(static_cast<std::size_t>(m.points()));
+      for (double& v : power) v = static_cast<double>(static_cast<T>(this->random_.uniform(0.5, 2)));
+      const bool with_power = m.components == 2;
+      auto in = lab.put(x), factor = lab.put(p), product = lab.put(data), coil_power = lab.put(power),
+           inverse = lab.put(Numbers(x.size(), -7.0)),
+           weights = lab.put(Numbers(kernels::joint_tv_weight_arrays * x.size(), -7.0));
+      auto field = lab.template put<float>(zeta);
+      auto results = lab.template put<double>(Numbers(static_cast<std::size_t>(n), -7.0));
+      lab.table().joint_tv_linearise(
+          lab.stream(), {m.model(), m.components, lab.active(), n, at(in), exact ? nullptr : at(field),
+                         at(weights), at(inverse), 0.4, with_power ? at(coil_power) : nullptr});
+      lab.table().joint_tv_hessian(lab.stream(), {m.model(), m.components, lab.active(), n, at(weights),
+                                                  at(factor), at(product), at(results)});
+      const Numbers diagonals = lab.get(inverse), products = lab.get(product), inner = lab.get(results);
+      for (int i = 0; i < n; ++i) {
+        const Numbers xi = part_of(x, n, i), pi = part_of(p, n, i), d = part_of(data, n, i),
+                      got = part_of(products, n, i), got_diagonal = part_of(diagonals, n, i);
+        if (lab.frozen(i)) {
+          EXPECT_EQ(got, d);
+          EXPECT_EQ(got_diagonal, Numbers(d.size(), -7.0));
+          EXPECT_EQ(inner[static_cast<std::size_t>(i)], -7);
+          continue;
+        }
+        const auto matrix_times = [&](int q, const Naive::Pixel& v) {
+          const Naive::Pixel z = m.difference(xi, q);
+          Naive::Pixel own = z;
+          for (double& e : own) e *= m.w(Naive::length(z));
+          return m.curved(z, exact ? own : this->dual_of(m, zeta, n, i, q), v);
+        };
+        Numbers want = d;
+        Numbers size = m.spread([&](int q) {
+          return 2 * m.alpha * m.w(Naive::length(m.difference(xi, q))) * Naive::length(m.difference(pi, q));
+        });
+        for (std::size_t e = 0; e < want.size(); ++e) {
+          want[e] += m.xi * pi[e];
+          size[e] += std::abs(d[e]) + m.xi * std::abs(pi[e]);
+        }
+        m.add_adjoint([&](int q) { return matrix_times(q, m.difference(pi, q)); }, want);
+        expect_entries<T>(got, want, size, 48, "Hessian product");  // 16 of them the lift of w
+        double terms = 0;
+        for (std::size_t e = 0; e < got.size(); ++e) terms += std::abs(got[e] * pi[e]);
+        EXPECT_NEAR(inner[static_cast<std::size_t>(i)], dot(got, pi),
+                    (additions(m) + 1) * unit_roundoff<double> * terms);
+
+        // Entry (e,e) of K^T M K: the pixel itself, the one to its left and the one above.
+        for (int k = 0; k < m.components; ++k)
+          for (int e = 0; e < m.points(); ++e) {
+            const auto c = static_cast<std::size_t>(m.components), kk = static_cast<std::size_t>(k);
+            double tv = 0, scale = 0;
+            const auto add = [&](int q, bool to_right, bool to_below, double sign) {
+              Naive::Pixel row{};
+              if (to_right) row[kk] = sign;
+              if (to_below) row[c + kk] = sign;
+              tv += Naive::inner(row, matrix_times(q, row));
+              scale += 4 * m.alpha * m.w(Naive::length(m.difference(xi, q))) * Naive::inner(row, row);
+            };
+            add(e, m.has_right(e), m.has_below(e), -1);
+            if (e % m.width > 0) add(e - 1, true, false, 1);
+            if (e >= m.width) add(e - m.width, false, true, 1);
+            const double rest = m.xi + 0.4 * (with_power ? power[static_cast<std::size_t>(e)] : 1);
+            const double error = 48 * u * (scale + rest) / (tv + rest);
+            if (error > 0.25) continue;
+            ASSERT_NEAR(got_diagonal[m.index(k, e)] * (tv + rest), 1, 2 * error)
+                << "inverse diagonal at " << e;
+          }
+      }
+    }
+  });
+}
+
+TYPED_TEST(JointTvKernels, DualField) {
+  using T = TypeParam;
+  constexpr double single = 0x1p-24 + 2.4e-7;  // rounding, and the margin to the unit ball
+  const double u = unit_roundoff<T>;
+  this->for_all([&](const Naive& m, int n) {
+    for (const bool start : {true, false}) {
+      KernelLab<T> lab(n);
+      const Numbers x = this->images(m, n, true), d = this->images(m, n, false), zeta = this->dual(m, n);
+      const Numbers steps = {0.375, 1, 0.75};
+      auto in = lab.put(x), move = lab.put(d);
+      auto step = lab.template put<double>(steps);
+      auto field = lab.template put<float>(zeta);
+      lab.table().joint_tv_dual(lab.stream(),
+                                {m.model(), m.components, lab.active(), n, at(in), start ? nullptr : at(move),
+                                 start ? nullptr : at(step), at(field)});
+      const Numbers got = lab.get(field);
+      for (int i = 0; i < n; ++i) {
+        const Numbers xi = part_of(x, n, i), di = part_of(d, n, i);
+        for (int p = 0; p < m.points(); ++p) {
+          const Naive::Pixel now = this->dual_of(m, got, n, i, p), old = this->dual_of(m, zeta, n, i, p);
+          if (lab.frozen(i)) {
+            ASSERT_EQ(now, old);
+            continue;
+          }
+          const Naive::Pixel z = m.difference(xi, p);
+          Naive::Pixel e{}, want{};
+          if (!start) e = m.difference(di, p);
+          for (double& v : e) v *= steps[static_cast<std::size_t>(i)];
+          const double r = Naive::length(z), w = m.w(r), bend = m.w1(r) / w * Naive::inner(z, e);
+          for (std::size_t k = 0; k < 4; ++k) want[k] = w * (z[k] + e[k]) - bend * old[k];
+          const double length = Naive::length(want);
+          for (double& v : want) v /= std::max(1.0, length);
+          const double terms = w * (r + 2 * Naive::length(e)) / std::max(1.0, length);
+          for (std::size_t k = 0; k < 4; ++k)
+            ASSERT_NEAR(now[k], want[k],
+                        single * std::abs(want[k]) + 32 * u * std::max(terms, std::abs(want[k])));
+          ASSERT_LE(Naive::length(now), 1);
+        }
+      }
+    }
+  });
+}
+
+TYPED_TEST(JointTvKernels, MixedProducts) {
+  using T = TypeParam;
+  const double u = unit_roundoff<T>;
+  this->for_all([&](const Naive& m, int n) {
+    KernelLab<T> lab(n);
+    const Numbers x = this->images(m, n, true), q = this->images(m, n, false), data = this->numbers(x.size());
+    const double weight = 0.3, smoothing = -0.7, ridge = 0.2;
+    auto in = lab.put(x), by = lab.put(q), out = lab.put(data);
+    auto sums = lab.template put<double>(Numbers(static_cast<std::size_t>(4 * n), -7.0));
+    lab.table().joint_tv_mixed_adjoint(lab.stream(), {m.model(), m.components, lab.active(), at(in), at(by),
+                                                      at(sums), at(sums) + n, at(sums) + 2 * n});
+    lab.table().joint_tv_mixed_forward(lab.stream(), {m.model(), m.components, lab.active(), at(in), weight,
+                                                      smoothing, ridge, at(out), at(sums) + 3 * n});
+    const Numbers outs = lab.get(out), scalars = lab.get(sums);
+    for (int i = 0; i < n; ++i) {
+      const Numbers xi = part_of(x, n, i), qi = part_of(q, n, i), d = part_of(data, n, i),
+                    got = part_of(outs, n, i), numbers = column_of(scalars, n, i);
+      if (lab.frozen(i)) {
+        EXPECT_EQ(got, d);
+        EXPECT_EQ(numbers, Numbers(4, -7.0));
+        continue;
+      }
+      double by_weight = 0, by_nu = 0, products = 0, weight_terms = 0, nu_terms = 0, product_terms = 0;
+      for (int p = 0; p < m.points(); ++p) {
+        const Naive::Pixel z = m.difference(xi, p), g = m.difference(qi, p);
+        const double r = Naive::length(z), along = Naive::inner(z, g), terms = r * Naive::length(g);
+        by_weight += m.w(r) * along;
+        by_nu += m.w_nu(r) * along;
+        weight_terms += m.w(r) * terms;
+        nu_terms += m.w_nu_terms(r) * terms;
+      }
+      for (std::size_t e = 0; e < xi.size(); ++e) {
+        products += xi[e] * qi[e];
+        product_terms += std::abs(xi[e] * qi[e]);
+      }
+      const double add = (additions(m) + 4) * unit_roundoff<double>;
+      EXPECT_NEAR(numbers[0], by_weight, (16 * u + add) * weight_terms);
+      EXPECT_NEAR(numbers[1], by_nu, (24 * u + add) * nu_terms);
+      EXPECT_NEAR(numbers[2], products, add * product_terms);
+
+      const auto factor = [&](double r) { return weight * m.w(r) + smoothing * m.w_nu(r); };
+      Numbers want = d;
+      Numbers size = m.spread([&](int p) {
+        const double r = Naive::length(m.difference(xi, p));
+        return (weight * m.w(r) + std::abs(smoothing) * m.w_nu_terms(r)) * r;
+      });
+      for (std::size_t e = 0; e < want.size(); ++e) {
+        want[e] += ridge * xi[e];
+        size[e] += std::abs(d[e]) + ridge * std::abs(xi[e]);
+      }
+      m.add_adjoint(
+          [&](int p) {
+            Naive::Pixel z = m.difference(xi, p);
+            const double f = factor(Naive::length(z));
+            for (double& v : z) v *= f;
+            return z;
+          },
+          want);
+      expect_entries<T>(got, want, size, 30, "B d");
+      EXPECT_NEAR(numbers[3], dot(got, got), add * dot(got, got));
+    }
+  });
+}
+
+/// K and a of a pixel at modulus r over the ball of radius `radius`, and the smallest curvature in it.
+struct Local {
+  double k, a, softest;
+};
+Local local_of(const Naive& m, double r, double radius) {
+  const double low = std::max(r - radius, 0.0) / m.nu, high = (r + radius) / m.nu;
+  const bool one = m.components == 1 && m.height == 1;
+  if (m.huber)
+    return {low < 1 ? 2.0 : 2 / std::sqrt(3.0) / (low * low), (low <= 1 ? 2 - low : 1 / low) / m.nu,
+            std::max(2 / m.nu * (1 - high), 0.0)};
+  const double t = low > 0.5 ? low : std::min(high, 0.5), q = 1 / (1 + t * t);
+  return {one || t * t <= 0.5 ? 3 * t * std::pow(q, 2.5) : 2 / std::sqrt(3.0) * q,
+          1 / (m.nu * std::sqrt(1 + low * low)), std::pow(1 + high * high, -1.5) / m.nu};
+}
+
+/// The kernels round the modulus and the radius outward, by at most these shares and a little more in single
+/// precision; sums and maxima rise with the radius, so that they lie between those for a smaller and a larger
+/// one.
+template <class T>
+struct Bracket {
+  static constexpr double of_modulus = sizeof(T) == 4 ? 2e-6 : 4e-15, of_radius = 4e-5;
+  static constexpr double of_sums = sizeof(T) == 4 ? 2e-5 : 6e-6;
+
+  static double radius(double r, double radius, int side) {
+    return std::max(radius + side * (of_modulus * r + of_radius * radius), 0.0);
+  }
+  static void expect(const Numbers& got, const Numbers& lower, const Numbers& upper) {
+    for (std::size_t k = 0; k < got.size(); ++k) {
+      EXPECT_GE(got[k], lower[k] * (1 - of_sums)) << "entry " << k;
+      EXPECT_LE(got[k], upper[k] * (1 + of_sums)) << "entry " << k;
+    }
+  }
+};
+
+/// A ball around an iterate and what the bounds take beside the images.
+struct Ball {
+  double epsilon, gradient, mu, row_bound, norm2;
+};
+
+/// The sums of JointTvBoundArgs for one image.
+template <class T>
+Numbers bound_sums(const Naive& m, const Numbers& x, const Numbers& q, const Numbers& v, const Ball& ball,
+                   int side) {
+  const double e = ball.epsilon, g0 = ball.gradient, mu = ball.mu;
+  const double energy = g0 <= 2 * mu * e ? g0 * g0 / (4 * mu) : (g0 - mu * e) * e;
+  const double softness = 4 * energy > mu * e * e ? e * e / energy : 4 / mu;
+  Numbers out(kernels::joint_tv_bound_sums, 0.0);
+  for (int p = 0; p < m.points(); ++p) {
+    const double r = Naive::length(m.difference(x, p)), g = Naive::length(m.difference(q, p)),
+                 h = Naive::length(m.difference(v, p));
+    double radius = ball.row_bound * e;
+    for (int turn = 0; turn < 3; ++turn)
+      radius =
+          std::min(radius, std::sqrt(energy / std::max(m.alpha * local_of(m, r, radius).softest, 1e-30)));
+    const Local l = local_of(m, r, Bracket<T>::radius(r, radius, side));
+    const double inverse = 1 / (0.5 / ball.norm2 + 0.5 * m.alpha * softness * l.softest);
+    const double kg = l.k * g, kh = l.k * h, ag = l.a * g, ah = l.a * h, psi = m.w(r) * r;
+    const double sums[] = {
+        ag * ag,           g,         kg * h * kg * h,    ag * h, ah * ah, kg * h * kg * h * inverse,
+        ag * ag * inverse, psi * psi, psi * psi * inverse};
+    for (std::size_t k = 0; k < 9; ++k) out[k] += sums[k];
+    const double largest[] = {kg, kh, kg * inverse, kh * inverse, l.a * inverse};
+    for (std::size_t k = 0; k < 5; ++k) out[10 + k] = std::max(out[10 + k], largest[k]);
+  }
+  out[9] = dot(x, x);
+  return out;
+}
+
+TYPED_TEST(JointTvKernels, DirectionalBounds) {
+  using T = TypeParam;
+  this->for_all([&](const Naive& m, int n) {
+    for (const bool both : {true, false}) {
+      KernelLab<T> lab(n);
+      const Numbers x = this->images(m, n, true), q = this->images(m, n, false),
+                    v = this->images(m, n, false);
+      const double mu = 0.06, row_bound = 1.9, norm2 = 8;
+      const Numbers epsilon = {0.05, 0.01, 2}, gradient = {0.004, 0.01, 0.02};
+      auto in = lab.put(x), by = lab.put(q), other = lab.put(v);
+      auto eps = lab.template put<double>(epsilon), slope = lab.template put<double>(gradient),
+           out = lab.template put<double>(
+               Numbers(static_cast<std::size_t>(kernels::joint_tv_bound_sums * n), -7.0));
+      lab.table().joint_tv_bound(
+          lab.stream(), {m.model(), m.components, lab.active(), at(in), at(by), both ? at(other) : nullptr,
+                         at(eps), at(slope), mu, row_bound, norm2, at(out), n});
+      const Numbers rows = lab.get(out);
+      for (int i = 0; i < n; ++i) {
+        const Numbers got = column_of(rows, n, i);
+        if (lab.frozen(i)) {
+          EXPECT_EQ(got, Numbers(kernels::joint_tv_bound_sums, -7.0));
+          continue;
+        }
+        const Ball ball{epsilon[static_cast<std::size_t>(i)], gradient[static_cast<std::size_t>(i)], mu,
+                        row_bound, norm2};
+        const auto sums = [&](int side) {
+          return bound_sums<T>(m, part_of(x, n, i), part_of(q, n, i), part_of(both ? v : q, n, i), ball,
+                               side);
+        };
+        SCOPED_TRACE("image " + std::to_string(i));
+        Bracket<T>::expect(got, sums(-1), sums(1));
+      }
+    }
+  });
+}
+
+/// Largest row sum of |K|^T diag(a) |K| and largest K of one image.
+template <class T>
+Numbers local_constants(const Naive& m, const Numbers& x, double radius, int side) {
+  const auto constants = [&](int p) {
+    const double r = Naive::length(m.difference(x, p));
+    return local_of(m, r, Bracket<T>::radius(r, radius, side));
+  };
+  double row_sum = 0, profile = 0;
+  for (int p = 0; p < m.points(); ++p) {
+    const Local own = constants(p);
+    double sum = own.a + (p % m.width > 0 ? constants(p - 1).a : 0);
+    if (m.height > 1) sum += own.a + (p >= m.width ? constants(p - m.width).a : 0);
+    row_sum = std::max(row_sum, 2 * sum);
+    profile = std::max(profile, own.k);
+  }
+  return {row_sum, profile};
+}
+
+TYPED_TEST(JointTvKernels, LocalConstants) {
+  using T = TypeParam;
+  this->for_all([&](const Naive& m, int n) {
+    KernelLab<T> lab(n);
+    const Numbers x = this->images(m, n, true), epsilon = {0.05, 0.01, 20};
+    const double row_bound = 1.9;
+    auto in = lab.put(x);
+    auto eps = lab.template put<double>(epsilon),
+         out = lab.template put<double>(Numbers(static_cast<std::size_t>(2 * n), -7.0));
+    lab.table().joint_tv_local(lab.stream(), {m.model(), m.components, lab.active(), at(in), at(eps),
+                                              row_bound, at(out), at(out) + n});
+    const Numbers rows = lab.get(out);
+    for (int i = 0; i < n; ++i) {
+      const Numbers got = column_of(rows, n, i), xi = part_of(x, n, i);
+      if (lab.frozen(i)) {
+        EXPECT_EQ(got, Numbers(2, -7.0));
+        continue;
+      }
+      const double radius = row_bound * epsilon[static_cast<std::size_t>(i)];
+      SCOPED_TRACE("image " + std::to_string(i));
+      Bracket<T>::expect(got, local_constants<T>(m, xi, radius, -1), local_constants<T>(m, xi, radius, 1));
+    }
+  });
+}
+
+}  // namespace
+}  // namespace bilevel
