@@ -42,14 +42,14 @@ TEST_F(Mri, LearnWithAPenalty) {
     stages.push_back(stage["stage"]);
     solves += stage["lower_level_solves"].get<std::uint64_t>();
   }
-  EXPECT_EQ(stages, (std::vector<std::string>{"weight", "pattern", "binary"}));
+  EXPECT_EQ(stages, (std::vector<std::string>{"weight", "pattern", "exchange", "binary"}));
   EXPECT_EQ(summary["lower_level_solves"], solves);
   int iteration = 0;
   for (const Json& line : log_of_run(file("run"))) {
     EXPECT_EQ(line["iteration"], iteration++);
     EXPECT_GE(line["lower_solves"], cumulative);
     cumulative = line["lower_solves"];
-    EXPECT_EQ(line.contains("rate"), line["stage"] == "pattern");
+    EXPECT_EQ(line.contains("rate"), line["stage"] == "pattern" || line["stage"] == "exchange");
   }
   EXPECT_EQ(cumulative, solves);
 
@@ -116,8 +116,8 @@ TEST_F(Mri, RadialAndSymmetricPatterns) {
 
 TEST_F(Mri, WithoutTheWeightOnlyThePatternIsLearned) {
   expect_ok(mri(training("learn", "run",
-                         {"--penalty", "5e-3", "--no-learn-weight", "--weight", "0.004", "--image", "real",
-                          "--max-iterations", "10"})));
+                         {"--penalty", "5e-3", "--no-learn-weight", "--no-exchange", "--weight", "0.004",
+                          "--image", "real", "--max-iterations", "10"})));
   const Json summary = summary_of(file("run"));
   EXPECT_EQ(summary["alpha"], 0.004);
   EXPECT_EQ(summary["stages"].size(), 1u);

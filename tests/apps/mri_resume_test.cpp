@@ -75,10 +75,11 @@ double MriResume::seconds_ = 0;
 
 TEST_F(MriResume, KilledInEveryStage) {
   ASSERT_EQ(reference_.code, 0) << reference_.err;
-  ASSERT_EQ(summary_of(file("reference"))["stages"].size(), 5u);
+  ASSERT_EQ(summary_of(file("reference"))["stages"].size(), 6u);
   const char* places[] = {"checkpoint/weight/000001",    "checkpoint/weight/result.json",
                           "checkpoint/pattern-1/000004", "checkpoint/pattern-2/000003",
-                          "checkpoint/pattern-3/000009", "checkpoint/binary/000001"};
+                          "checkpoint/pattern-3/000009", "checkpoint/exchange/000001",
+                          "checkpoint/binary/000001"};
   for (std::size_t k = 0; k < std::size(places); ++k) {
     SCOPED_TRACE(places[k]);
     const std::string out = "place" + std::to_string(k);
