@@ -45,10 +45,14 @@ double first_penalty(const MriData& data, const SamplingPattern& pattern, double
   std::vector<double> energy(pattern.frequencies(), 0.0);
   for (std::size_t i = 0; i < data.kspace.size(); ++i)
     energy[i % energy.size()] += std::norm(data.kspace[i]) / (2.0 * data.images);
+  std::vector<int> owners(pattern.frequencies(), 0);  // groups that share a frequency share its energy
+  for (std::size_t k = 0; k < pattern.groups(); ++k)
+    for (const int j : pattern.group(k)) ++owners[static_cast<std::size_t>(j)];
   std::vector<double> groups;
   for (std::size_t k = 0; k < pattern.groups(); ++k) {
     groups.push_back(0);
-    for (const int j : pattern.group(k)) groups.back() += energy[static_cast<std::size_t>(j)];
+    for (const int j : pattern.group(k))
+      groups.back() += energy[static_cast<std::size_t>(j)] / owners[static_cast<std::size_t>(j)];
   }
   std::sort(groups.rbegin(), groups.rend());
   const auto kept = static_cast<std::size_t>(rate * static_cast<double>(groups.size()));

@@ -234,8 +234,9 @@ void StagedRun::forget_what_followed() {
   std::vector<std::filesystem::path> old;
   for (std::filesystem::directory_iterator at(folder_ / "checkpoint", error), end; !error && at != end;
        at.increment(error))
-    if (std::none_of(results_.begin(), results_.end(),
-                     [&](const StageResult& r) { return r.name == at->path().filename(); }))
+    if (at->is_directory(error) && std::none_of(results_.begin(), results_.end(), [&](const StageResult& r) {
+          return r.name == at->path().filename();
+        }))
       old.push_back(at->path());
   for (const auto& path : old) std::filesystem::remove_all(path, error);
 }

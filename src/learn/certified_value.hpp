@@ -113,8 +113,9 @@ class CertifiedValue {
   /// The numbers of a point that a resumed run cannot form anew with the same bits, and back.
   static std::vector<double> numbers(const Evaluated<T>& at) {
     const Point<T>& p = at.point;
-    std::vector<double> out{p.loss.lower, p.loss.value, p.loss.upper, at.gradient.omega,
-                            at.gradient.rounding};
+    const HypergradientResult& g = at.gradient;
+    std::vector<double> out{p.loss.lower,    p.loss.value,    p.loss.upper,        g.omega,        g.rounding,
+                            g.omega_theorem, g.omega_adjoint, g.omega_directional, g.omega_columns};
     for (const std::vector<double>* v : {&p.epsilon, &p.distance, &at.gradient.z})
       out.insert(out.end(), v->begin(), v->end());
     return out;
@@ -150,12 +151,16 @@ template <class T>
 void CertifiedValue<T>::take_numbers(std::vector<double>& in, Evaluated<T>& at) const {
   Point<T>& p = at.point;
   const auto n = static_cast<std::size_t>(problem_.images());
-  constexpr std::size_t head = 5;
+  constexpr std::size_t head = 9;
   const std::size_t all = head + 2 * n + p.theta.size();
   if (in.size() < all) throw ShapeError("the saved state of the run is for another problem.");
   p.loss = {in[0], in[1], in[2]};
   at.gradient.omega = in[3];
   at.gradient.rounding = in[4];
+  at.gradient.omega_theorem = in[5];
+  at.gradient.omega_adjoint = in[6];
+  at.gradient.omega_directional = in[7];
+  at.gradient.omega_columns = in[8];
   auto next = in.begin() + head;
   const auto take = [&](std::vector<double>& out, std::size_t count) {
     out.assign(next, next + static_cast<std::ptrdiff_t>(count));
