@@ -133,6 +133,45 @@ struct Normal {
   }
 };
 
+template <class T, bool pair>
+struct DualStep {
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
+  SpectrumArgs<T> a;
+
+  BILEVEL_HD void range(Block& block, int image, int coil, int first, int count, T* x, double*) const {
+    constexpr int channels = pair ? 2 : 1;
+    const SpectrumShape& s = a.shape;
+    const long long size = static_cast<long long>(s.height) * s.columns;
+    const T* w = a.weight + first;
+    const T* y = spectrum_of(a.data, s, image, coil, channels) + 2 * static_cast<long long>(first);
+    T* u = spectrum_of(a.dual, s, image, coil, channels) + 2 * static_cast<long long>(first);
+    const T scale = T(a.scale), inverse = T(a.inverse_step), share = T(pair ? 0.5 : 1) * scale;
+    const bool start = !(a.inverse_step > 0);
+    block.for_elements(0, count, [=](int e) {
+      const T re = scale * x[2 * e], im = scale * x[2 * e + 1];
+      T sum_re = T(0), sum_im = T(0);
+      for (int channel = 0; channel < channels; ++channel) {
+        const T weight = w[channel * size + e], factor = weight / (T(1) + inverse * weight);
+        const T* data = y + 2 * (channel * size + e);
+        T* dual = u + 2 * (channel * size + e);
+        const T next_re = factor * ((re - data[0]) + (start ? T(0) : inverse * dual[0]));
+        const T next_im = factor * ((im - data[1]) + (start ? T(0) : inverse * dual[1]));
+        dual[0] = next_re;
+        dual[1] = next_im;
+        sum_re += next_re;
+        sum_im += next_im;
+      }
+      x[2 * e] = share * sum_re;
+      x[2 * e + 1] = share * sum_im;
+    });
+  }
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+    range(block, t.image, t.plane, t.column, t.columns,
+          spectrum_of(a.x, a.shape, t.image, t.plane, 1) + 2 * static_cast<long long>(t.column), partial);
+  }
+};
+
 /// Runs f with the body of the pass.
 template <class T, class F>
 void with_body(const SpectrumArgs<T>& a, F f) {
@@ -142,6 +181,9 @@ void with_body(const SpectrumArgs<T>& a, F f) {
       break;
     case SpectrumPass::weigh:
       a.shape.pair ? f(Weigh<T, true>{a}) : f(Weigh<T, false>{a});
+      break;
+    case SpectrumPass::dual:
+      a.shape.pair ? f(DualStep<T, true>{a}) : f(DualStep<T, false>{a});
       break;
     case SpectrumPass::normal:
       f(Normal<T>{a});

@@ -28,8 +28,10 @@ struct SpectrumShape {
 ///             sums[2] = 2 sum w^2 (|X|^2 + |y|^2), over the whole k-space
 ///   weigh     the same without sums; w of any sign
 ///   normal    scale w X
-/// For half spectra w (X - y) is the mean over the channels; for `normal` w has one channel, the mean.
-enum class SpectrumPass : int { gradient = 0, weigh = 1, normal = 2 };
+///   dual      scale u, u <- w (X - y + u / sigma) / (1 + w / sigma): the proximal step, at u + sigma X, of
+///             the conjugate of 1/2 sum w |X - y|^2; w >= 0
+/// For half spectra w (X - y) or u is the mean over the channels; for `normal` w has one channel, the mean.
+enum class SpectrumPass : int { gradient = 0, weigh = 1, normal = 2, dual = 3 };
 
 template <class T>
 struct SpectrumArgs {
@@ -41,6 +43,8 @@ struct SpectrumArgs {
   const T* data = nullptr;    // y: [n coils][channels][size] complex
   T* x = nullptr;             // [n coils][size] complex
   double* sums = nullptr;     // [coils][3][n]
+  double inverse_step = 0;    // 1/sigma; 0: u = w (X - y), u is not read
+  T* dual = nullptr;          // u, laid out as y
 };
 
 /// Per frequency j, summed over the coils, into rows of n doubles, channel by channel:

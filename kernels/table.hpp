@@ -83,7 +83,7 @@ struct Table {
   void (*joint_tv_local)(const Stream&, const JointTvLocalArgs<T>&);                 // 1r
 
   // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
-  void (*spectrum)(const Stream&, const SpectrumArgs<T>&);             // gradient, weigh 2r 1w; normal 1r 1w
+  void (*spectrum)(const Stream&, const SpectrumArgs<T>&);  // gradient, weigh 2r 1w; normal 1r 1w; dual 3r 2w
   void (*spectrum_mixed)(const Stream&, const SpectrumMixedArgs<T>&);  // 3r, a double w (powers: two)
   void (*pack)(const Stream&, const PlanesArgs<T>&);                   // 1r 1w
   void (*unpack)(const Stream&, const PlanesArgs<T>&);                 // 1r 1w

@@ -68,12 +68,13 @@ void add_spectrum_cases(std::vector<Case<T>>& cases) {
   } passes[] = {{"gradient", SpectrumPass::gradient, false, 7},
                 {"gradient, half", SpectrumPass::gradient, true, 5},
                 {"weigh", SpectrumPass::weigh, false, 7},
-                {"normal", SpectrumPass::normal, false, 5}};
+                {"normal", SpectrumPass::normal, false, 5},
+                {"dual", SpectrumPass::dual, false, 11}};
   for (const auto& p : passes)
     cases.push_back({"spectrum", p.name, p.words, 0, 0, [p](Arrays<T>& a) {
                        a.table().spectrum(a.stream(),
                                           {p.pass, spectra(a, p.half), a.active(), 1, a.mri().ones(),
-                                           a.slot(slot_p), a.slot(slot_x), a.row(0)});
+                                           a.slot(slot_p), a.slot(slot_x), a.row(0), 1, a.slot(slot_v)});
                      }});
   for (const bool powers : {false, true})
     cases.push_back(

@@ -51,11 +51,11 @@ void add_algorithm_options(CLI::App& app, TrainOptions& o) {
       "steps: none (plain gradient), gauss-newton, lbfgs, or auto (tv: gauss-newton, foe: lbfgs) [auto]",
       "NAME")
       ->group(group);
-  add_value(app, "--solver", o.solver,
-            "lower level: newton, fista, fista-restart, heavy-ball, gradient-descent, lbfgs, or auto (tv: "
-            "newton, foe: lbfgs) "
-            "[auto]",
-            "NAME")
+  add_value(
+      app, "--solver", o.solver,
+      "lower level: newton, fista, fista-restart, pdhg (tv), heavy-ball, gradient-descent, lbfgs, or auto "
+      "(tv: newton, foe: lbfgs) [auto]",
+      "NAME")
       ->group(group);
   add_value(app, "--linear-solver", o.linear_solver,
             "linear systems: pcg, cg, gradient-descent, heavy-ball, or auto (tv: pcg, foe: cg) [auto]",
@@ -103,10 +103,11 @@ void add_accuracy(CLI::App& app, double& tolerance, std::string& solver) {
             "certified distance to the exact minimiser, root mean square per pixel, intensities being 0 to 1 "
             "[0.001]")
       ->group("Accuracy");
-  add_value(app, "--solver", solver,
-            "newton, fista, fista-restart, heavy-ball, gradient-descent, lbfgs, or auto (tv: newton, foe: "
-            "lbfgs) [auto]",
-            "NAME")
+  add_value(
+      app, "--solver", solver,
+      "newton, fista, fista-restart, pdhg (tv), heavy-ball, gradient-descent, lbfgs, or auto (tv: newton, "
+      "foe: lbfgs) [auto]",
+      "NAME")
       ->group("Accuracy");
 }
 
@@ -170,7 +171,7 @@ void require(bool given, const char* command, const char* what) {
 }
 
 constexpr std::initializer_list<const char*> kSolvers = {
-    "auto", "newton", "fista", "fista-restart", "heavy-ball", "gradient-descent", "lbfgs"};
+    "auto", "newton", "fista", "fista-restart", "pdhg", "heavy-ball", "gradient-descent", "lbfgs"};
 
 /// The model's options, and crops that its filters fit into.
 void require_model_fits(const ModelOptions& model, const CommonOptions& common, const DataOptions& data) {

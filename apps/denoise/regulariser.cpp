@@ -62,6 +62,8 @@ void require_large_enough(const DenoiseModel& model, int height, int width, cons
 }
 
 std::string lower_solver(const std::string& name, const RegulariserOptions& options) {
+  if (name == "pdhg" && experts(options))
+    throw ConfigError("--solver pdhg is for the model tv, not for foe; use another solver.");
   if (name != "auto") return name;
   return experts(options) ? "lbfgs" : "newton";
 }

@@ -66,7 +66,8 @@ void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {
         ->group(group);
   add_schedule_options(app, o.upper.schedule, "--nu-down");
   add_value(app, "--solver", o.solver,
-            "lower level: newton, fista, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
+            "lower level: newton, fista, fista-restart, pdhg, heavy-ball, gradient-descent or lbfgs [newton]",
+            "NAME")
       ->group(group);
   add_value(app, "--linear-solver", o.linear_solver,
             "linear systems: pcg, cg, gradient-descent or heavy-ball [pcg]", "NAME")
@@ -188,8 +189,8 @@ void add_reconstruct(CLI::App& app, ReconstructOptions& o) {
             "certified distance to the exact minimiser, root mean square per pixel, relative to --scale "
             "[0.0001]")
       ->group("Accuracy");
-  add_value(app, "--solver", o.solver, "newton, fista, heavy-ball, gradient-descent or lbfgs [newton]",
-            "NAME")
+  add_value(app, "--solver", o.solver,
+            "newton, fista, fista-restart, pdhg, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
       ->group("Accuracy");
   add_common_options(app, o.common, false);
   app.footer(
@@ -208,8 +209,8 @@ void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   add_value(app, "--tolerance", o.tolerance,
             "certified distance to the exact minimiser, root mean square per pixel [0.001]")
       ->group("Accuracy");
-  add_value(app, "--solver", o.solver, "newton, fista, heavy-ball, gradient-descent or lbfgs [newton]",
-            "NAME")
+  add_value(app, "--solver", o.solver,
+            "newton, fista, fista-restart, pdhg, heavy-ball, gradient-descent or lbfgs [newton]", "NAME")
       ->group("Accuracy");
   add_common_options(app, o.common, true);
   app.footer(
@@ -227,7 +228,8 @@ void require_rate(double rate) {
 }
 
 void require_solver(const std::string& solver) {
-  require_one_of(solver, "--solver", {"newton", "fista", "heavy-ball", "gradient-descent", "lbfgs"});
+  require_one_of(solver, "--solver",
+                 {"newton", "fista", "fista-restart", "pdhg", "heavy-ball", "gradient-descent", "lbfgs"});
 }
 
 void finish(TrainingOptions& o, const char* command, int iterations) {

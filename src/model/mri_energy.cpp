@@ -74,6 +74,44 @@ struct MriEnergy<T>::Impl {
     c.lipschitz = value.xi + most_weight * fourier.most_coil_power() + value.alpha * c.curvature * c.norm2;
     return c;
   }
+  /// Data and regulariser, in k-space and on differences, as dual blocks F1(E x) + F2(D x), the ridge as
+  /// primal one; |K|^2 <= |E|^2 + |D|^2. w holds E* u, the two arrays of D and u.
+  class Split final : public ProximalForm<T> {
+   public:
+    explicit Split(const Impl& m) : m_(m) {}
+    ProximalConstants constants() const override {
+      const TvConstants c = m_.constants();
+      const double steepest = std::max({m_.most_weight_alone(), m_.value.alpha * c.curvature, 1e-12});
+      return {m_.value.xi, 1 / steepest, std::sqrt(m_.fourier.most_coil_power() + c.norm2)};
+    }
+    Shape dual_shape() const override {
+      const Shape& s = m_.shape();
+      const int columns = static_cast<int>(m_.fourier.rows()) / s.h;
+      return {s.n, 1, s.h, 3 * s.c * s.w + 2 * m_.fourier.coils() * columns};
+    }
+    void dual_step(Context& context, const Active& active, View<const T> x, double inverse_step,
+                   View<T> w) const override {
+      m_.fourier.dual_step(context, active, x, m_.y, inverse_step, block(w, 3), {block(w, 0), m_.shape()});
+      kernel_table<T>(context).pdhg_dual(
+          stream_of(context),
+          {m_.model(), active, m_.shape().c, x.device_data(), inverse_step, block(w, 1), block(w, 2)});
+    }
+    void primal_step(Context& context, const Active& active, View<const T> w, double tau, double theta,
+                     View<T> x, View<T> extrapolated) const override {
+      kernel_table<T>(context).pdhg_primal(
+          stream_of(context), {m_.model(), active, m_.shape().c, block(w, 1), block(w, 2), block(w, 0),
+                               nullptr, -1, 0, tau, theta, x.device_data(), extrapolated.device_data()});
+    }
+
+   private:
+    template <class U>
+    auto* block(View<U> w, std::size_t k) const {
+      return w.device_data() + k * m_.shape().count();
+    }
+    const Impl& m_;
+  };
+  const Split split{*this};
+  double most_weight_alone() const { return *std::max_element(weights.begin(), weights.end()); }
   /// Rounding of a transform relative to its norm, in units: 10 log2(H W).
   double transform() const {
     return 10 * std::max(1.0, std::log2(static_cast<double>(fourier.frequencies())));
@@ -137,6 +175,10 @@ void MriEnergy<T>::keep_single_precision(Context& context) requires std::same_as
 template <class T>
 const Energy<float>* MriEnergy<T>::single_precision() const {
   return impl_->single.get();
+}
+template <class T>
+const ProximalForm<T>* MriEnergy<T>::proximal() const {
+  return &impl_->split;
 }
 template <class T>
 Shape MriEnergy<T>::shape() const {
@@ -231,10 +273,10 @@ void MriEnergy<T>::value_and_gradient(Context& context, const Active& active, Vi
   m.fourier.gradient(context, active, x, m.y, gradient, data_sums);
   const double power = m.fourier.most_coil_power();
   kernel_table<T>(context).joint_tv_gradient(
-      stream_of(context), {m.model(), m.shape().c, active, data(x), gradient.device_data(),
-                           sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(),
-                           m.unit, data_sums.device_data(), m.fourier.coils(), m.shape().n, m.transform(),
-                           *std::max_element(m.weights.begin(), m.weights.end()) * power, std::sqrt(power)});
+      stream_of(context),
+      {m.model(), m.shape().c, active, data(x), gradient.device_data(), sums.value.device_data(),
+       sums.norm2.device_data(), sums.rounding.device_data(), m.unit, data_sums.device_data(),
+       m.fourier.coils(), m.shape().n, m.transform(), m.most_weight_alone() * power, std::sqrt(power)});
 }
 
 template <class T>

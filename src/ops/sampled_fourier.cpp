@@ -195,6 +195,18 @@ void SampledFourier<T>::weigh(Context& context, const Active& active, View<const
 }
 
 template <class T>
+void SampledFourier<T>::dual_step(Context& context, const Active& active, View<const T> x,
+                                  const Tensor<T>& data, double inverse_step, T* u, View<T> out) const {
+  kernels::SpectrumArgs<T> pass;
+  pass.pass = kernels::SpectrumPass::dual;
+  pass.weight = weight_.view().device_data();
+  pass.data = data.view().device_data();
+  pass.inverse_step = inverse_step;
+  pass.dual = u;
+  filter(context, active, x, out, pass);
+}
+
+template <class T>
 void SampledFourier<T>::normal(Context& context, const Active& active, View<const T> x, View<T> out) const {
   kernels::SpectrumArgs<T> pass;
   pass.weight = mean_.view().device_data();

@@ -43,6 +43,10 @@ class SampledFourier {
                 View<double> sums) const;
   /// out = E* D (E x - y) with the weights of set_direction().
   void weigh(Context&, const Active&, View<const T> x, const Tensor<T>& data, View<T> out) const;
+  /// u <- prox_{sigma F*}(u + sigma E x), F(X) = 1/2 sum w |X - y|^2, and out = E* u, see SpectrumPass::dual;
+  /// u holds 2 rows() values per image and coil.
+  void dual_step(Context&, const Active&, View<const T> x, const Tensor<T>& data, double inverse_step, T* u,
+                 View<T> out) const;
   /// out = E* W E x.
   void normal(Context&, const Active&, View<const T> x, View<T> out) const;
   /// Rows of N doubles: Re conj(E q)_j (E x - y)_j, or with `powers` |E x - y|_j^2 and then |E q|_j^2, summed

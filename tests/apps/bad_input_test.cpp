@@ -128,6 +128,7 @@ TEST_F(BadInput, FieldsOfExperts) {
     more.insert(more.begin(), {"--model", "foe"});
     return train(more);
   };
+  refused(foe({"--solver", "pdhg"}), 2, {"--solver pdhg", "foe"});
   refused(foe({"--filters", "0"}), 2, {"--filters 0", "64"});
   refused(foe({"--filters", "65"}), 2, {"--filters 65", "64"});
   refused(foe({"--filters", "-3"}), 2, {"--filters -3"});

@@ -313,6 +313,7 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
        std::vector<std::vector<std::string>>{{"--scaling", "none"},
                                              {"--precision", "mixed"},
                                              {"--solver", "fista"},
+                                             {"--solver", "pdhg"},
                                              {"--solver", "lbfgs", "--linear-solver", "cg"},
                                              {"--learn", "alpha,nu,xi", "--potential", "huber_c2",
                                               "--xi-inside-alpha", "--condition-penalty", "1e-8"},

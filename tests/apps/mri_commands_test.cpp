@@ -210,6 +210,17 @@ TEST_F(Mri, ReconstructFromKspace) {
                   .code,
               0);
   EXPECT_EQ(get_file(file("by-npy.npy")), get_file(file("by-png.npy")));
+  // Solvers agree within what they certify.
+  Complexes newton;
+  for (const char* solver : {"newton", "pdhg", "fista-restart"}) {
+    expect_ok(mri(arguments({"--mask", file("mask.npy"), "--weight", "0.01", "--xi", "0.1", "--scale", "1",
+                             "--tolerance", "1e-4", "--solver", solver, "--output", file("solved.npy")})));
+    const auto solved = bilevel::read_complex_npy(file("solved.npy"));
+    if (newton.empty()) newton.assign(solved.values.begin(), solved.values.end());
+    double square = 0;
+    for (std::size_t p = 0; p < newton.size(); ++p) square += std::norm(solved.values[p] - newton[p]);
+    EXPECT_LE(std::sqrt(square / double(newton.size())), 2e-4 + 1e-6) << solver;
+  }
   ASSERT_EQ(mri(arguments({"--mask", file("mask.npy"), "--weight", "0.01", "--output", file("a.png")})).code,
             0);
   EXPECT_EQ(bilevel::read_image(file("a.png")).height, 16);

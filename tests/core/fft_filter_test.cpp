@@ -187,6 +187,7 @@ class Lab {
       }
     weight_ = Tensor<T>(context, flat(weights.size()), weights);
     data_ = Tensor<T>(context, flat(data.size()), data);
+    dual_ = Tensor<T>(context, flat(data.size()));
     args_ = {pass,
              {b.n, b.coils, b.height, fft_->spectrum_columns(), b.width, b.real,
               fft_->order().row == 1 && b.height > 1},
@@ -195,7 +196,9 @@ class Lab {
              weight_.view().device_data(),
              pass == SpectrumPass::normal ? nullptr : data_.view().device_data(),
              nullptr,
-             sums_.view().device_data()};
+             sums_.view().device_data(),
+             0,
+             dual_.view().device_data()};
   }
 
   Filtered<T> filter() {
@@ -246,7 +249,7 @@ class Lab {
   Tensor<std::int32_t> index_;
   Tensor<T> in_, out_;
   Tensor<double> sums_;
-  Tensor<T> weight_, data_;
+  Tensor<T> weight_, data_, dual_;
   kernels::SpectrumArgs<T> args_;
 };
 
@@ -272,8 +275,9 @@ class Filters : public ::testing::Test {
     s.count = n - 1;
     return s;
   }
-  static constexpr SpectrumPass passes[] = {SpectrumPass::gradient, SpectrumPass::weigh,
-                                            SpectrumPass::normal};
+  /// The dual pass at its start, where it filters like the gradient.
+  static constexpr SpectrumPass passes[] = {SpectrumPass::gradient, SpectrumPass::weigh, SpectrumPass::normal,
+                                            SpectrumPass::dual};
 
   Context context_{Device::open(test_device("cpu-guarded:2"))};
   Random random_{seed(1302)};

@@ -91,13 +91,14 @@ void add_coefficient_cases(std::vector<KernelCase<T>>& cases, int height, int wi
     const auto shape = [=](const B& b) {
       return kernels::SpectrumShape{b.n, pair ? 1 : 2, height, width, full, pair, by_column};
     };
+    using kernels::SpectrumPass;
     for (const auto pass :
-         {kernels::SpectrumPass::gradient, kernels::SpectrumPass::weigh, kernels::SpectrumPass::normal})
+         {SpectrumPass::gradient, SpectrumPass::weigh, SpectrumPass::normal, SpectrumPass::dual})
       cases.push_back({std::string("spectrum") + kind.name, false, [=](B& b) {
-                         b.table().spectrum(
-                             b.stream(),
-                             {pass, shape(b), b.active, 0.3, b.image("sensitivities"), b.image("coils_data"),
-                              b.image(pair ? "complex_x" : "coils_x"), b.scalar(0)});
+                         b.table().spectrum(b.stream(),
+                                            {pass, shape(b), b.active, 0.3, b.image("sensitivities"),
+                                             b.image("coils_data"), b.image(pair ? "complex_x" : "coils_x"),
+                                             b.scalar(0), 0.4, b.image("coils_out")});
                        }});
     for (const bool powers : {false, true})
       cases.push_back({std::string("spectrum_mixed") + kind.name, false, [=](B& b) {

@@ -173,6 +173,47 @@ TYPED_TEST(SpectrumKernels, Passes) {
     }
 }
 
+// u <- w (X - y + u / sigma) / (1 + w / sigma), which solves (u - v) / sigma + u / w + y = 0 at v = u + sigma
+// X, and scale u; the start does not look at u.
+TYPED_TEST(SpectrumKernels, DualPass) {
+  using T = TypeParam;
+  for (const Layout& s : layouts())
+    for (const double inverse : {0.0, 0.75}) {
+      SCOPED_TRACE(s.str() + ", 1/sigma " + std::to_string(inverse));
+      KernelLab<T> lab(s.n);
+      const auto x = this->kspace(s, s.pair), y = this->kspace(s, false);
+      auto u = this->kspace(s, false);
+      Numbers w = this->numbers(static_cast<std::size_t>(s.points()));
+      for (double& v : w) v = std::max(0.0, v);
+      const double scale = 0.3;
+      std::vector<Complex> want(x), dual(u), size(x.size()), dual_size(x.size());
+      for (std::size_t e = 0; e < x.size(); ++e) {
+        const double weight = w[e % static_cast<std::size_t>(s.points())];
+        if (lab.frozen(static_cast<int>(e) / (s.coils * s.points()))) continue;
+        const double length = std::abs(scale * x[e]) + std::abs(y[e]) + inverse * std::abs(u[e]);
+        dual[e] = weight / (1 + inverse * weight) * (scale * x[e] - y[e] + inverse * u[e]);
+        want[e] = scale * dual[e];
+        dual_size[e] = weight * length * Complex(1, 1);
+        size[e] = scale * dual_size[e];
+        if (inverse == 0) u[e] = std::nan("");
+      }
+      auto spectra = lab.put(this->stored(s, x, 1)), data = lab.put(this->stored(s, y, s.channels())),
+           weights = lab.put(this->stored(s, w)), duals = lab.put(this->stored(s, u, s.channels()));
+      lab.table().spectrum(lab.stream(), {kernels::SpectrumPass::dual, s.shape(), lab.active(), scale,
+                                          at(weights), at(data), at(spectra), nullptr, inverse, at(duals)});
+      const auto bound =
+          [](Numbers pairs) {  // the second coordinate cancels in means, is negated in channels
+            for (std::size_t e = 0; e + 1 < pairs.size(); e += 2) pairs[e + 1] = pairs[e];
+            return pairs;
+          };
+      expect_entries<T>(lab.get(spectra), this->hermitian(s, want), bound(this->hermitian(s, size)), 10,
+                        "coefficients");
+      expect_entries<T>(lab.get(duals), this->stored(s, dual, s.channels()),
+                        bound(this->stored(s, dual_size, s.channels())), 10, "dual variable");
+      if (this->HasFailure()) return;
+    }
+}
+
 TYPED_TEST(SpectrumKernels, MixedSumsPerFrequency) {
   using T = TypeParam;
   for (const Layout& s : layouts())

@@ -31,6 +31,7 @@ class BILEVEL_API MriEnergy final : public Energy<T> {
   /// Makes single_precision() (allocates).
   void keep_single_precision(Context& context) requires std::same_as<T, double>;
   const Energy<float>* single_precision() const override;
+  const ProximalForm<T>* proximal() const override;
 
   Shape shape() const override;
   std::size_t parameters() const override;
