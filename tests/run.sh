@@ -5,11 +5,11 @@ set -uo pipefail
 usage() {
   cat <<'TEXT'
 Usage: bash tests/run.sh [--quick] [--no-install]
-  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included; with nvcc also
-  the CUDA back end for sm_80) and runs every test, one of which compiles the kernels for sm_80 and sm_90; then builds
-  build-sanitize/ (address and undefined-behaviour
-  sanitizers, CPU only) and runs the tests there too; then, with nvcc and a CUDA emulator or a GPU, builds build-cuda/ and
-  runs the tests with device code executed; then checks the format of the sources.
+  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included) and runs every
+  test; then builds build-sanitize/ (address and undefined-behaviour sanitizers, CPU only) and runs the tests there too;
+  then, with nvcc and a CUDA emulator or a GPU, builds build-cuda/ and runs the tests with device code executed, and
+  compiles the kernels for sm_80 and sm_90 to look at registers and shared memory; then checks the format of the
+  sources. With nvcc alone, build/ has the CUDA back end too.
   --quick       only build/
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
@@ -125,6 +125,9 @@ emulate() {
 # blocks, on the variant that finishes sums in a second launch; solvers and apps also with work held back as long as
 # allowed and the threads of a block in reverse order. That host code never touches device memory is watched in the
 # core tests here (it makes every call slower, the more memory a process has used), and on the CPU's guarded device.
+apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
+apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
+late_on_device="$apps_on_device:Mri.*:MriPdhg*"
 test_in_emulator() {
   local emulator=$1
   export CUDA_EMU_BUILD=$PWD/build-cuda/emulator CUDA_EMU_CACHE=$PWD/build-cuda/emulator-cache
@@ -139,10 +142,13 @@ test_in_emulator() {
   fi
   emulate "cuda (emulator, host watched)" core
   export CUDA_EMU_HOST_GUARD=0
-  emulate "cuda (emulator)" kernels ops model solve learn apps
+  emulate "cuda (emulator)" kernels ops model solve learn
+  # Of bilevel-mri two whole runs: what else its tests look at is host code, and has run on the CPU.
+  GTEST_FILTER="$apps_on_device" emulate "cuda (emulator, apps)" apps
   test_tree build-cuda "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
-  CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse emulate "cuda (emulator, late and reversed)" solve apps
+  CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse GTEST_FILTER="$late_on_device" emulate "cuda (emulator, late and reversed)" solve apps
+  test_tree build-cuda "cuda (registers and shared memory)" -R '^cuda_build\.resources$'
 }
 
 test_on_gpu() {
@@ -165,8 +171,11 @@ test_on_gpu() {
 
 has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; }
 
+emulator_folder() { echo "${BILEVEL_CUDA_EMU:-${BILEVEL_SHARED:-$PWD/../shared}/cuda-emu}"; }
+
 test_cuda() {
-  local emulator=${BILEVEL_CUDA_EMU:-${BILEVEL_SHARED:-$PWD/../shared}/cuda-emu}
+  local emulator
+  emulator=$(emulator_folder)
   if ! command -v nvcc >/dev/null; then
     lines+=("cuda: not built (no nvcc on PATH)")
   elif has_gpu; then
@@ -182,8 +191,11 @@ test_cuda() {
   fi
 }
 
+# Where device code is built and run in a tree of its own, the first one leaves it out.
+cuda=AUTO
+if ((!quick)) && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_folder)/cuda-emu ]]; }; then cuda=OFF; fi
 build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON \
-  -DCMAKE_CUDA_ARCHITECTURES=80-real &&
+  -DBILEVEL_CUDA=$cuda -DCMAKE_CUDA_ARCHITECTURES=80-real &&
   test_tree build "cpu"
 if ((quick)); then
   lines+=("sanitizers, cuda: left out (--quick)")

@@ -106,6 +106,7 @@ class Workspace {
     ~Lease() { all_.busy_[slot_].flag.store(false, std::memory_order_release); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
+    std::size_t slot() const { return static_cast<std::size_t>(slot_); }
     Complex* first() const { return all_.data_ + 2 * all_.size_ * slot_; }
     Complex* second() const { return first() + all_.size_; }
 
@@ -397,12 +398,18 @@ class FftwFft final : public Fft<T> {
     return a.active.mask[image] != 0;
   }
 
+  /// A spectrum a job; its scratch is then that of the lease, which stays in a thread's cache.
+  bool whole_spectra(const kernels::SpectrumArgs<T>& a) const {
+    const std::int64_t slots = static_cast<std::int64_t>(a.active.count) * a.shape.coils;
+    return slots % threads_ == 0 || slots >= 4 * threads_;
+  }
+
   /// steps(lease, image, coil, begin, end) in turn over the active spectra: a spectrum a job where that keeps
   /// the threads busy (it stays in their caches), and otherwise bands, of rows or columns in turn.
   template <class... Steps>
   void run_spectra(Context& context, const kernels::SpectrumArgs<T>& a, const Steps&... steps) const {
     const std::int64_t slots = static_cast<std::int64_t>(a.active.count) * a.shape.coils;
-    if (slots % threads_ == 0 || slots >= 4 * threads_) {
+    if (whole_spectra(a)) {
       for_each_job(context, slots, [&](std::int64_t slot) {
         int image = 0, coil = 0;
         if (!locate(a, slot, image, coil)) return;
@@ -432,7 +439,9 @@ class FftwFft final : public Fft<T> {
     const std::size_t h = height(), size = h * stored(), spectra = static_cast<std::size_t>(this->shape().n);
     const bool counted = pass.pass == kernels::SpectrumPass::gradient;
     Frame frame(context);
-    const View<T> scratch = frame.view<T>({static_cast<int>(spectra), 2, 1, static_cast<int>(size)});
+    const View<T> scratch =
+        frame.view<T>({static_cast<int>(std::max(spectra, static_cast<std::size_t>(threads_))), 2, 1,
+                       static_cast<int>(size)});
     auto* x = reinterpret_cast<Complex*>(scratch.device_data());
     double* partials =
         counted ? frame.view<double>({static_cast<int>(spectra), 1, static_cast<int>(stored()), sums})
@@ -442,11 +451,15 @@ class FftwFft final : public Fft<T> {
       return static_cast<std::size_t>(image) * static_cast<std::size_t>(pass.shape.coils) +
              static_cast<std::size_t>(coil);
     };
+    const bool whole = whole_spectra(pass);
+    const auto place = [&](const Lease& lease, int image, int coil) {
+      return whole ? lease.slot() : array(image, coil);
+    };
     const auto forward = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
-      rows_forward(lease, in, array(image, coil), x + array(image, coil) * size, begin, end);
+      rows_forward(lease, in, array(image, coil), x + place(lease, image, coil) * size, begin, end);
     };
     const auto between = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
-      Complex* spectrum = x + array(image, coil) * size;
+      Complex* spectrum = x + place(lease, image, coil) * size;
       columns_forward(lease, spectrum, begin, end, [&](std::size_t q, std::size_t count) {
         for (std::size_t c = 0; c < count; ++c) {
           double* partial = counted ? partials + (array(image, coil) * stored() + q + c) * sums : nullptr;
@@ -463,7 +476,7 @@ class FftwFft final : public Fft<T> {
       });
     };
     const auto inverse = [&](const Lease& lease, int image, int coil, std::size_t begin, std::size_t end) {
-      rows_inverse(lease, x + array(image, coil) * size, array(image, coil), out, begin, end);
+      rows_inverse(lease, x + place(lease, image, coil) * size, array(image, coil), out, begin, end);
     };
     call_library(context, "a Fourier transform", [&] {
       run_spectra(context, pass, rows_step(forward), columns_step(stored(), between), rows_step(inverse));

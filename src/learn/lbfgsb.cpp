@@ -128,7 +128,7 @@ class LbfgsbRun {
       if (certified <= tolerance)
         throw Stop{UpperStatus::stationary,
                    "Stationary: the gradient is certified to be at most " + short_number(certified) + "."};
-      if (options_.schedule.fixed_accuracy || value_.limited(current_) ||
+      if (options_.schedule.fixed_accuracy || value_.limited(current_) || projected() == 0 ||
           current_.gradient.rounding > 0.5 * current_.gradient.omega)
         throw Stop{UpperStatus::accuracy_limit,
                    "No smaller gradient can be certified; |z| + omega = " + short_number(certified) + "."};
