@@ -66,14 +66,17 @@ void keep_limits(UpperOptions& upper, const StagedRun& spent) {
     upper.budget = upper.budget > spent.work().total() ? upper.budget - spent.work().total() : 1;
 }
 
-/// Where exchanges start: the learned pattern, then as many groups drawn with variable density.
+/// Where exchanges start: the learned pattern, then as many groups drawn with variable density, spokes with
+/// equal probability.
 std::vector<double> exchange_start(const LearnOptions& o, const SamplingPattern& pattern,
                                    const MriModel& model, int number) {
   if (number == 0) return model.s;
+  const auto kept = static_cast<std::size_t>(std::count(model.s.begin(), model.s.end(), 1.0));
   VariableDensityOptions options;
   options.seed = static_cast<std::uint64_t>(o.common.seed) + static_cast<std::uint64_t>(number);
   options.draws = 1;
-  const auto kept = static_cast<std::size_t>(std::count(model.s.begin(), model.s.end(), 1.0));
+  if (model.kind == PatternKind::radial)  // all spokes pass through zero frequency
+    return uniform_groups(pattern.groups(), kept, options.seed);
   return variable_density_groups(group_distances(pattern), kept, options,
                                  [](std::span<const double>) { return 0.0; })
       .s;
