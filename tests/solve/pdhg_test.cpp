@@ -185,14 +185,17 @@ TEST(PdhgRates, SquaredErrorsFallByThetaPerStep) {
 
 TEST(PdhgRates, Counts) {
   Random random(seed(59));
+  const int side = on_cuda() ? 12 : 48;
+  const Doubles smoothings = on_cuda() ? Doubles{1e-2} : Doubles{1e-2, 1e-3},
+                tolerances = on_cuda() ? Doubles{1e-1} : Doubles{1e-1, 1e-3};
   for (const bool masked : {false, true})
-    for (const double nu : {1e-2, 1e-3}) {
-      oracle::TvModel model = tv_model(48, 48, 0.05, nu);
-      if (masked) model.mask = random_mask(48, 48, 0.5, random);
-      TvProblem<double> p(test_device("cpu:1"), model, noisy_batch<double>(2, 48, 48, random));
-      for (const double tolerance : {1e-1, 1e-3}) {
-        std::printf("%s 48 x 48, nu %.0e, tolerance %.0e, applications per image:",
-                    masked ? "inpainting" : "denoising", nu, tolerance);
+    for (const double nu : smoothings) {
+      oracle::TvModel model = tv_model(side, side, 0.05, nu);
+      if (masked) model.mask = random_mask(side, side, 0.5, random);
+      TvProblem<double> p(test_device("cpu:1"), model, noisy_batch<double>(2, side, side, random));
+      for (const double tolerance : tolerances) {
+        std::printf("%s %d x %d, nu %.0e, tolerance %.0e, applications per image:",
+                    masked ? "inpainting" : "denoising", side, side, nu, tolerance);
         for (const char* solver : {"pdhg", "fista", "fista-restart", "lbfgs", "newton"}) {
           const SolveReport r = minimise(p, solver, request_of<double>(tolerance, 100000), p.y).report;
           EXPECT_EQ(r.status, SolveStatus::converged) << r.message;
