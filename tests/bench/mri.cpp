@@ -247,5 +247,8 @@ int main(int argc, char** argv) {
   }
   if (wanted("accuracy")) accuracy(64, 8);
   if (wanted("size"))
-    for (int n : {128, 256, 512, 1024}) size(n);
+    for (int n : {128, 256, 512, 1024}) {
+      size(n);
+      std::fflush(stdout);
+    }
 }
