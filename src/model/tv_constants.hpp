@@ -40,7 +40,8 @@ struct TvDirectional {
 ///   K_p g_p / W_p.
 /// With phi = (sum W |Kf|^2)^(1/2): |f^T (A - A~) v| <= M_v epsilon phi, |v^T (A - A~) q| <= alpha/nu^2
 /// epsilon |K h g / sqrt W|, |(B - B~)_alpha^T q| <= epsilon |a g / sqrt W|, |f^T (B - B~)_alpha| <= epsilon
-/// phi max a/W. The mean Hessian changes by half of it: |q^T (Abar - A~) e| <= M_q epsilon^2 / 2. `unit`: rounding unit of the arrays.
+/// phi max a/W. The mean Hessian changes by half of it: |q^T (Abar - A~) e| <= M_q epsilon^2 / 2. `unit`:
+/// rounding unit of the arrays.
 TvDirectional tv_directional(const TvConstants& constants, const TvOptions& options, const TvValues& value,
                              std::span<const double> sums, double epsilon, double norm_q, double norm_v,
                              double unit);
