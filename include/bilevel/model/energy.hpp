@@ -45,8 +45,9 @@ struct DirectionalBound {
   std::vector<double> mixed_q;       ///< |(B - B~)_b^T q| per block b of theta
   std::vector<double> energy_mixed;  ///< |(B - B~)_b^T f| <= energy_mixed_b times the energy norm of f
   std::vector<double> rounding;      ///< rounding of the computed (B~^T q)_b
-  /// |B~_b| and the Lipschitz constants of B_b between x~ and xhat; empty where the columns are measured and
-  /// the constants of curvature() hold.
+  /// Factors with |B~_b^T f| <= norm_mixed_b |u|/mu for every A f = u, at most |B~_b| (the energy norm of f
+  /// can do better), and the Lipschitz constants of B_b between x~ and xhat; empty where the columns are
+  /// measured and the constants of curvature() hold.
   std::vector<double> norm_mixed, mixed_lipschitz;
 };
 
