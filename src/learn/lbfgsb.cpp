@@ -16,6 +16,10 @@ namespace {
 constexpr int memory = 10;
 /// Width of an enclosure against the decrease of the last step: what an evaluation aims at.
 constexpr double wanted_width = 0.1;
+/// No parameter moves further in one step: where it is the logarithm of a weight, by more than a factor of
+/// ten. The library's first guesses are often far off, and reconstructions there cost a hundred times as
+/// much.
+constexpr double reach = 2.302585092994046;
 
 template <class T>
 class LbfgsbRun {
@@ -28,7 +32,7 @@ class LbfgsbRun {
         observer_(observer),
         lower_(context, problem, options, observer),
         value_(context, problem, options, lower_),
-        library_(problem.parameters().lower(), problem.parameters().upper(), memory),
+        library_(problem.parameters().lower(), problem.parameters().upper(), memory, reach),
         current_(value_.point()),
         latest_(value_.point()) {}
 

@@ -26,10 +26,13 @@ void each_array(Self& work, Self& dsave, Self& x, Self& gradient, const Visit& v
 
 }  // namespace
 
-Lbfgsb::Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory)
+Lbfgsb::Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory, double reach)
     : lower_(std::move(lower)),
       upper_(std::move(upper)),
+      near_lower_(lower_.size()),
+      near_upper_(lower_.size()),
       memory_(memory),
+      reach_(reach),
       x_(lower_.size()),
       gradient_(lower_.size()),
       dsave_(29),
@@ -43,8 +46,16 @@ Lbfgsb::Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory)
   work_.resize((2 * m + 5) * n + 11 * m * m + 8 * m);
 }
 
+void Lbfgsb::follow() {
+  for (std::size_t j = 0; j < x_.size(); ++j) {
+    near_lower_[j] = std::max(lower_[j], x_[j] - reach_);
+    near_upper_[j] = std::min(upper_[j], x_[j] + reach_);
+  }
+}
+
 void Lbfgsb::start(std::span<const double> x) {
   x_.assign(x.begin(), x.end());
+  follow();
   task_.assign(task_length, ' ');
   task_.replace(0, 5, "START");
   evaluations_ = 0;
@@ -58,15 +69,16 @@ LbfgsbTask Lbfgsb::advance(double value, std::span<const double> gradient) {
   const int n = static_cast<int>(x_.size()), silent = -1;
   const double none = 0;
   const SequentialScope sequential;
-  setulb_(&n, &memory_, x_.data(), lower_.data(), upper_.data(), bounded_.data(), &value_, gradient_.data(),
-          &none, &none, work_.data(), integers_.data(), task_.data(), &silent, csave_.data(), lsave_.data(),
-          isave_.data(), dsave_.data(), task_length, task_length);
+  setulb_(&n, &memory_, x_.data(), near_lower_.data(), near_upper_.data(), bounded_.data(), &value_,
+          gradient_.data(), &none, &none, work_.data(), integers_.data(), task_.data(), &silent,
+          csave_.data(), lsave_.data(), isave_.data(), dsave_.data(), task_length, task_length);
   if (task_.starts_with("FG")) {
     evaluations_ += 1;
     return LbfgsbTask::evaluate;
   }
   if (!task_.starts_with("NEW_X")) return LbfgsbTask::finished;
   evaluations_ = 0;
+  follow();
   return LbfgsbTask::accepted;
 }
 
@@ -107,6 +119,7 @@ void Lbfgsb::restore(std::span<const std::uint8_t> state) {
   take(value);
   value_ = value[0];
   evaluations_ = 0;
+  follow();
 }
 
 }  // namespace v0
