@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "kernels/joint_tv_pixel.hpp"
 #include "kernels/launch.hpp"
 #include "kernels/tv_ball.hpp"
 
@@ -89,11 +90,7 @@ struct Gradient {
     const T alpha = T(a.model.alpha), xi = T(a.model.xi);
     const auto weigh = [=](int r, int c) -> Sums<2> {
       const int e = r * pitch + c;
-      const T r2 = x.modulus2(e);
-      T value, w;
-      rho.value_weight(r2, value, w);
-      weight[e] = alpha * w;
-      return {{double(value), double(w * w * r2)}};
+      return joint_weight(rho, alpha, x.modulus2(e), weight[e]);
     };
     block.for_each(-1, 0, -1, t.columns, [=](int r, int c) { weigh(r, c); });
     block.reduce<2>(0, t.rows, -1, t.columns, weigh, partial);
@@ -120,25 +117,7 @@ struct Gradient {
         partial + 2);
   }
 
-  /// total = sums of rho, |psi|^2, |x|^2, |grad|^2. Rounding: mathematics.md section 6.3, 21 u alpha |K|
-  /// |psi| for moduli of up to four differences, 3 u xi |x|, and those of the transforms; |x|^2 <= n
-  /// pixels.
-  BILEVEL_HD void finish(int image, const double* total) const {
-    double residual = 0, weighted = 0, parts = 0;
-    for (int coil = 0; coil < a.coils; ++coil) {
-      const double* d = a.data + 3 * coil * a.n + image;
-      residual += d[0];
-      weighted += d[a.n];
-      parts += d[2 * a.n];
-    }
-    const double norm_x = std::sqrt(total[2]);
-    a.value[image] = 0.5 * residual + a.model.alpha * total[0] + 0.5 * a.model.xi * total[2];
-    a.norm2[image] = total[3];
-    a.rounding[image] =
-        a.unit * (3 * a.model.xi * norm_x + 21 * a.model.alpha * 2.8284271247461903 * std::sqrt(total[1]) +
-                  a.transform * (a.weight_norm * norm_x + a.coil_norm * std::sqrt(weighted)) +
-                  (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts));
-  }
+  BILEVEL_HD void finish(int image, const double* total) const { finish_joint_gradient(a, image, total); }
 };
 
 template <class T, template <class> class Rho, int C>
@@ -262,52 +241,30 @@ struct Hessian {
     const TvModel& m = a.model;
     const Halo<T, C> p(block, m, a.p, t);
     const Flux<T> f(block, t);
-    const Planes w(a, t);
+    const JointPlanes<T, C> w(plane_at(a.weights, m, t, C, 0), m, a.n);
     component<0>(block, t, p, f, w, partial);
     if constexpr (C == 2) component<1>(block, t, p, f, w, partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
 
  private:
-  /// w, kappa z and zeta of the tile's pixels, x-components first.
-  struct Planes {
-    const T* w;
-    const T* a[2 * C];
-    const T* zeta[2 * C];
-
-    BILEVEL_HD Planes(const JointTvHessianArgs<T>& args, const Tile& t) {
-      const long long size = static_cast<long long>(args.model.height) * args.model.width;
-      const T* weights = plane_at(args.weights, args.model, t, C, 0);
-      const auto plane = [=](int k) { return weights + (k / C) * size * C * args.n + (k % C) * size; };
-      w = plane(0);
-      for (int k = 0; k < 2 * C; ++k) {
-        a[k] = plane(1 + k);
-        zeta[k] = plane(1 + 2 * C + k);
-      }
-    }
-  };
-
   /// Row k of A p: the flux field of one component at a time, for the sake of shared memory.
   template <int k>
   BILEVEL_HD void component(Block& block, const Tile& t, const Halo<T, C>& p, const Flux<T>& f,
-                            const Planes& weights, double* partial) const {
+                            const JointPlanes<T, C>& weights, double* partial) const {
     const int width = a.model.width;
     T *fx = f.x, *fy = f.y;
     const T xi = T(a.model.xi);
     block.for_each(f.row0, t.rows, f.column0, t.columns, [=](int r, int c) {
       const int e = r * pitch + c, o = r * width + c;
-      T along = 0, across = 0;  // <kappa z, Kp>, <zeta, Kp>
+      T px[C], py[C], along, across;
       BILEVEL_UNROLL
       for (int l = 0; l < C; ++l) {
-        const T px = dx(p.v[l], e), py = dy(p.v[l], e);
-        along += weights.a[l][o] * px + weights.a[C + l][o] * py;
-        across += weights.zeta[l][o] * px + weights.zeta[C + l][o] * py;
+        px[l] = dx(p.v[l], e);
+        py[l] = dy(p.v[l], e);
       }
-      const T w = weights.w[o];
-      along *= T(0.5);
-      across *= T(0.5);
-      fx[e] = w * dx(p.v[k], e) - (weights.a[k][o] * across + weights.zeta[k][o] * along);
-      fy[e] = w * dy(p.v[k], e) - (weights.a[C + k][o] * across + weights.zeta[C + k][o] * along);
+      weights.turn(o, px, py, along, across);
+      weights.flux(o, k, px[k], py[k], along, across, fx[e], fy[e]);
     });
     T* product = plane_at(a.product, a.model, t, C, k);
     const T* own = p.v[k];

@@ -5,11 +5,11 @@ set -uo pipefail
 usage() {
   cat <<'TEXT'
 Usage: bash tests/run.sh [--quick] [--no-install]
-  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included) and runs every
-  test; then builds build-sanitize/ (address and undefined-behaviour sanitizers, CPU only) and runs the tests there too;
-  then, with nvcc and a CUDA emulator or a GPU, builds build-cuda/ and runs the tests with device code executed, and
-  compiles the kernels for sm_80 and sm_90 to look at registers and shared memory; then checks the format of the
-  sources. With nvcc alone, build/ has the CUDA back end too.
+  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included, with nvcc also
+  the CUDA back end) and runs every test, with nvcc also one that compiles the kernels for sm_80 and sm_90 and looks at
+  registers and shared memory; then builds build-sanitize/ (address and undefined-behaviour sanitizers, CPU only) and
+  runs the tests there too; then, with nvcc and a CUDA emulator or a GPU, runs the tests of build/ with device code
+  executed; then checks the format of the sources.
   --quick       only build/
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
@@ -83,17 +83,17 @@ test_tree() {
 # count FILE ATTRIBUTE: a number of the first element of a GoogleTest report.
 count() { sed -n "s/.*<testsuites [^>]*[ ]*$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
 
-# emulate NAME TEST_PROGRAM...: runs the programs of build-cuda/ whole, in as many parts at once as there are processors,
+# emulate NAME TEST_PROGRAM...: runs the programs of build/ whole, in as many parts at once as there are processors,
 # under the settings in the environment; adds to the totals.
 emulate() {
-  local name=$1 start=$SECONDS all=0 bad=0 skipped=0 part program reports=build-cuda/reports-${1// /-}
+  local name=$1 start=$SECONDS all=0 bad=0 skipped=0 part program reports=build/reports-${1// /-}
   shift
   echo "== $name"
   rm -rf "$reports" && mkdir -p "$reports"
   for program in "$@"; do
     local running=()
     for ((part = 0; part < jobs; part++)); do
-      GTEST_TOTAL_SHARDS=$jobs GTEST_SHARD_INDEX=$part timeout 1500 "$emulator/cuda-emu" "build-cuda/tests/test_$program" \
+      GTEST_TOTAL_SHARDS=$jobs GTEST_SHARD_INDEX=$part timeout 1500 "$emulator/cuda-emu" "build/tests/test_$program" \
         "--gtest_output=xml:$reports/$program.$part.xml" >"$reports/$program.$part.log" 2>&1 </dev/null &
       running+=($!)
     done
@@ -130,12 +130,10 @@ apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:M
 late_on_device="$apps_on_device:Mri.*:MriPdhg*"
 test_in_emulator() {
   local emulator=$1
-  export CUDA_EMU_BUILD=$PWD/build-cuda/emulator CUDA_EMU_CACHE=$PWD/build-cuda/emulator-cache
+  export CUDA_EMU_BUILD=$PWD/build/emulator CUDA_EMU_CACHE=$PWD/build/emulator-cache
   export CUDA_EMU_CHECK=1 CUDA_EMU_LEAK_ERROR=1 BILEVEL_TEST_DEVICE=cuda
-  build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80-virtual \
-    -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON "-DBILEVEL_TEST_LAUNCHER=$emulator/cuda-emu" || return
-  if ! bash "$emulator/build.sh" >build-cuda/emulator.log 2>&1; then
-    cat build-cuda/emulator.log
+  if ! bash "$emulator/build.sh" >build/emulator.log 2>&1; then
+    cat build/emulator.log
     lines+=("emulator: does not build")
     failed=1 failed_total=$((failed_total + 1))
     return
@@ -145,23 +143,22 @@ test_in_emulator() {
   emulate "cuda (emulator)" kernels ops model solve learn
   # Of bilevel-mri two whole runs: what else its tests look at is host code, and has run on the CPU.
   GTEST_FILTER="$apps_on_device" emulate "cuda (emulator, apps)" apps
-  test_tree build-cuda "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
+  cmake "-DBILEVEL_TEST_LAUNCHER=$emulator/cuda-emu" build >/dev/null
+  test_tree build "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
+  cmake -UBILEVEL_TEST_LAUNCHER build >/dev/null
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
   CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse GTEST_FILTER="$late_on_device" emulate "cuda (emulator, late and reversed)" solve apps
-  test_tree build-cuda "cuda (registers and shared memory)" -R '^cuda_build\.resources$'
 }
 
 test_on_gpu() {
   export BILEVEL_TEST_DEVICE=cuda
-  build_tree build-cuda -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native \
-    -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON || return
-  test_tree build-cuda "cuda (GPU)" -L '^(kernels|core|ops|model|solve|learn|apps)$'
+  test_tree build "cuda (GPU)" -L '^(kernels|core|ops|model|solve|learn|apps)$'
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
-      if compute-sanitizer --tool $tool --error-exitcode 1 build-cuda/tests/test_kernels >build-cuda/$tool.log 2>&1; then
+      if compute-sanitizer --tool $tool --error-exitcode 1 build/tests/test_kernels >build/$tool.log 2>&1; then
         lines+=("compute-sanitizer $tool: clean")
       else
-        tail -n 40 build-cuda/$tool.log
+        tail -n 40 build/$tool.log
         lines+=("compute-sanitizer $tool: FAILED")
         failed=1 failed_total=$((failed_total + 1))
       fi
@@ -191,19 +188,22 @@ test_cuda() {
   fi
 }
 
-# Where device code is built and run in a tree of its own, the first one leaves it out.
-cuda=AUTO
-if ((!quick)) && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_folder)/cuda-emu ]]; }; then cuda=OFF; fi
+# What device code is compiled for: the GPU here, or the emulator, which reads PTX.
+cuda=(-DBILEVEL_CUDA=AUTO -DCMAKE_CUDA_ARCHITECTURES=80-real)
+if ((!quick)) && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_folder)/cuda-emu ]]; }; then
+  cuda=(-DBILEVEL_CUDA=ON -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON -DCMAKE_CUDA_ARCHITECTURES=)
+  has_gpu && cuda[-1]+=native || cuda[-1]+=80-virtual
+fi
+built=0
 build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON \
-  -DBILEVEL_CUDA=$cuda -DCMAKE_CUDA_ARCHITECTURES=80-real &&
-  test_tree build "cpu"
+  "${cuda[@]}" && built=1 && test_tree build "cpu"
 if ((quick)); then
   lines+=("sanitizers, cuda: left out (--quick)")
 else
   export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
   export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
   build_tree build-sanitize -C cmake/presets/sanitize.cmake && test_tree build-sanitize "cpu (sanitizers)" -LE package
-  test_cuda
+  ((built)) && test_cuda
 fi
 
 formatter=$(command -v clang-format-14 || command -v clang-format || true)

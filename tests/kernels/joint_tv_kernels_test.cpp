@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "tests/kernels/mri_lab.hpp"
+#include "tests/model/scoped_environment.hpp"
 
 // The kernels of joint total variation against plain loops in double. The number of roundings allowed is
 // counted along the formulas, with the conversion of alpha, nu and xi to T.
@@ -166,20 +167,23 @@ class JointTvKernels : public ::testing::Test {
   }
 
   /// check(model, number of images): both potentials, one component and two, around the borders of tiles
-  /// (16 x 128 on a CPU, 16 x 64 on CUDA).
+  /// (16 x 128 on a CPU, 16 x 64 on CUDA) and of strips of rows (32 x 256 or 512), tiled and hand-tuned.
   template <class Check>
   void for_all(const Check& check) {
     const struct {
       int h, w, n;
-    } sizes[] = {{1, 1, 1},   {1, 129, 3},  {7, 1, 2},   {2, 2, 3},    {3, 5, 3},  {15, 127, 1},
-                 {16, 64, 2}, {16, 128, 1}, {17, 65, 3}, {33, 130, 1}, {1, 64, 2}, {32, 3, 2}};
-    for (const auto& s : sizes)
-      for (int kind = 0; kind < 4; ++kind) {
-        const Naive m{kind % 2 + 1, s.h, s.w, kind >= 2, 0.3, random_.log_uniform(0.01, 0.3), 0.05};
-        SCOPED_TRACE(m.str() + ", nu " + std::to_string(m.nu));
-        check(m, s.n);
-        if (HasFailure()) return;
-      }
+    } sizes[] = {{1, 1, 1},    {1, 129, 3}, {7, 1, 2},    {2, 2, 3},  {3, 5, 3},  {15, 127, 1}, {16, 64, 2},
+                 {16, 128, 1}, {17, 65, 3}, {33, 130, 1}, {1, 64, 2}, {32, 3, 2}, {33, 257, 1}};
+    for (const char* overrides : override_choices()) {
+      const ScopedEnvironment choice("BILEVEL_CPU_OVERRIDES", overrides);
+      for (const auto& s : sizes)
+        for (int kind = 0; kind < 4; ++kind) {
+          const Naive m{kind % 2 + 1, s.h, s.w, kind >= 2, 0.3, random_.log_uniform(0.01, 0.3), 0.05};
+          SCOPED_TRACE(m.str() + ", nu " + std::to_string(m.nu) + ", overrides " + overrides);
+          check(m, s.n);
+          if (HasFailure()) return;
+        }
+    }
   }
 
   Random random_{seed(2302)};
@@ -333,6 +337,53 @@ TYPED_TEST(JointTvKernels, LineariseAndHessianProduct) {
       }
     }
   });
+}
+
+/// A hand-tuned body gives every entry the bits of its generic twin; only the order of the sums may differ.
+TYPED_TEST(JointTvKernels, OverridesAgreeWithTheirGenericTwins) {
+  if (on_cuda()) GTEST_SKIP() << "Hand-tuned bodies are of the CPU.";
+  const int n = 2;
+  for (const auto& [h, w] : {std::pair{1, 1}, {1, 1030}, {33, 256}, {65, 513}, {34, 257}, {5, 1}, {40, 129}})
+    for (int kind = 0; kind < 4; ++kind) {
+      const Naive m{kind % 2 + 1, h, w, kind >= 2, 0.3, this->random_.log_uniform(0.01, 0.3), 0.05};
+      SCOPED_TRACE(m.str());
+      const Numbers x = this->images(m, n, true), p = this->images(m, n, false),
+                    data = this->numbers(x.size()), zeta = this->dual(m, n);
+      std::vector<Numbers> gradients, products, sums;
+      for (const char* overrides : {"on", "off"}) {
+        const ScopedEnvironment choice("BILEVEL_CPU_OVERRIDES", overrides);
+        KernelLab<TypeParam> lab(n);
+        auto in = lab.put(x), factor = lab.put(p), gradient = lab.put(data), product = lab.put(data),
+             inverse = lab.put(Numbers(x.size())),
+             weights = lab.put(Numbers(kernels::joint_tv_weight_arrays * x.size()));
+        auto field = lab.template put<float>(zeta);
+        auto of_data = lab.template put<double>(Numbers(3 * n, 0.5)),
+             out = lab.template put<double>(Numbers(4 * n));
+        lab.table().joint_tv_gradient(
+            lab.stream(), {m.model(), m.components, lab.active(), at(in), at(gradient), at(out), at(out) + n,
+                           at(out) + 2 * n, 1e-8, at(of_data), 1, n, 60, 1, 1});
+        lab.table().joint_tv_linearise(lab.stream(), {m.model(), m.components, lab.active(), n, at(in),
+                                                      at(field), at(weights), at(inverse), 0.4, nullptr});
+        lab.table().joint_tv_hessian(lab.stream(), {m.model(), m.components, lab.active(), n, at(weights),
+                                                    at(factor), at(product), at(out) + 3 * n});
+        gradients.push_back(lab.get(gradient));
+        products.push_back(lab.get(product));
+        sums.push_back(lab.get(out));
+      }
+      EXPECT_EQ(gradients[0], gradients[1]);
+      EXPECT_EQ(products[0], products[1]);
+      const double add = 2 * additions(m) * unit_roundoff<double>;
+      for (std::size_t k = 0; k < sums[0].size(); ++k) {
+        double terms = std::abs(sums[0][k]);
+        if (k >= static_cast<std::size_t>(3 * n)) {  // <p, A p> with its data term has both signs
+          terms = 0;
+          const Numbers pi = part_of(p, n, static_cast<int>(k) - 3 * n),
+                        ai = part_of(products[0], n, static_cast<int>(k) - 3 * n);
+          for (std::size_t e = 0; e < pi.size(); ++e) terms += std::abs(pi[e] * ai[e]);
+        }
+        EXPECT_NEAR(sums[0][k], sums[1][k], add * terms) << k;
+      }
+    }
 }
 
 TYPED_TEST(JointTvKernels, DualField) {

@@ -5,12 +5,15 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 template <class T>
 void override_tv(Table<T>& table);
 template <class T>
+void override_joint_tv(Table<T>& table);
+template <class T>
 void override_experts(Table<T>& table);
 
 /// The hand-tuned versions of this folder.
 template <class T>
 void override_kernels(Table<T>& table) {
   override_tv(table);
+  override_joint_tv(table);
 #ifdef __FMA__
   override_experts(table);
 #endif
