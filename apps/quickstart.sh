@@ -1,28 +1,32 @@
 #!/usr/bin/env bash
-# Learns a denoiser from a few photographs and tries it on others; see --help.
+# Learns a denoiser from a few photographs, or an MRI sampling pattern from a few slices, and tries it on others; see
+# --help.
 set -euo pipefail
 
 usage() {
   cat <<'EOF'
-Usage: bash apps/quickstart.sh [--data DIR] [--out DIR] [--fast] [--no-install]
+Usage: bash apps/quickstart.sh [--mri] [--data DIR] [--out DIR] [--fast] [--no-install]
   Installs what is missing to build bilevel (Debian packages), builds bilevel-denoise into build/, fetches eight
   photographs from the Debian package python3-skimage, learns the parameters of a total-variation denoiser from five
   of them, and shows how well it does on the three it has not seen.
+  --mri         with bilevel-mri instead: fetches a brain volume (Debian package mricron-data), learns which 35 % of
+                k-space to sample from eight slices, and compares it with two usual patterns on six other slices
   --data DIR    your own images: a folder with subfolders train/ and test/, or one folder, every third image of which
-                is kept for the test (PNG, PGM, PPM, TIFF or .npy)
-  --out DIR     where the run, tables and images go (default build/quickstart)
+                is kept for the test (PNG, PGM, PPM, TIFF or .npy); with --mri a NIfTI volume
+  --out DIR     where the run, tables and images go (default build/quickstart, build/quickstart-mri)
   --fast        fewer and smaller images: half a minute, a rougher result
   --no-install  install nothing
 EOF
 }
 fail() { echo "quickstart: $1" >&2; exit "${2:-1}"; }
 
-data='' out='' fast=0 install=1
+data='' out='' fast=0 install=1 mri=0
 while (($# > 0)); do
   case $1 in
     --data) (($# > 1)) || fail "--data needs a folder (see --help)." 2; data=$(realpath -m -- "$2"); shift ;;
     --out) (($# > 1)) || fail "--out needs a folder (see --help)." 2; out=$(realpath -m -- "$2"); shift ;;
     --fast) fast=1 ;;
+    --mri) mri=1 ;;
     --no-install) install=0 ;;
     -h | --help) usage; exit 0 ;;
     *) fail "unknown option $1 (see --help)." 2 ;;
@@ -30,8 +34,13 @@ while (($# > 0)); do
   shift
 done
 cd "$(dirname "$0")/.."
-[[ -z $data || -d $data ]] || fail "--data $data is not a folder." 3
-out=${out:-$PWD/build/quickstart}
+if ((mri)); then
+  [[ -z $data || -e $data ]] || fail "--data $data does not exist." 3
+  program=bilevel-mri out=${out:-$PWD/build/quickstart-mri}
+else
+  [[ -z $data || -d $data ]] || fail "--data $data is not a folder." 3
+  program=bilevel-denoise out=${out:-$PWD/build/quickstart}
+fi
 
 # Images that image readers of bilevel know, sorted.
 images_in() { find -L "$1" -maxdepth 1 -type f -iregex '.*\.\(png\|pgm\|ppm\|pnm\|tif\|tiff\|npy\)' ! -name '.*' | sort -V; }
@@ -57,8 +66,8 @@ build() {
     options=(-DCMAKE_BUILD_TYPE=Release -DBILEVEL_TESTS=OFF)
     if command -v ninja >/dev/null; then options+=(-G Ninja); fi
   fi
-  echo "Building bilevel-denoise (a few minutes the first time; log in $log) ..."
-  if ! { cmake -S . -B build "${options[@]}" && cmake --build build --target bilevel-denoise -j "$(nproc)"; } >"$log" 2>&1; then
+  echo "Building $program (a few minutes the first time; log in $log) ..."
+  if ! { cmake -S . -B build "${options[@]}" && cmake --build build --target "$program" -j "$(nproc)"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     fail "the build failed; the whole log is in $log. If build/ is left from something else, remove it and try again."
   fi
@@ -78,8 +87,26 @@ find_photographs() {
   done
 }
 
+# fetch_package NAME WHAT SIZE PLACE INSTEAD: a Debian package unpacked into PLACE/unpacked.
+fetch_package() {
+  local name=$1 what=$2 size=$3 place=$4 instead=$5
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    fail "this system has no apt-get to fetch $what with; pass $instead: --data" 3
+  fi
+  echo "Fetching $what (Debian package $name, $size, unpacked into ${place#"$PWD"/}, not installed) ..."
+  rm -rf "$place/unpacked" "$place/download"
+  mkdir -p "$place/download"
+  download() { (cd "$place/download" && apt-get -q -o APT::Sandbox::User="$(id -un)" download "$name") >"$place/download.log" 2>&1; }
+  if ! download && ! { ((install)) && refresh_lists && download; }; then
+    tail -n 3 "$place/download.log" >&2
+    fail "$what could not be fetched (is there a network?); pass $instead: --data" 3
+  fi
+  dpkg -x "$(find "$place/download" -name '*.deb' | head -n 1)" "$place/unpacked"
+  rm -rf "$place/download"
+}
+
 fetch_photographs() {
-  local place=$PWD/build/photographs root package
+  local place=$PWD/build/photographs root
   for root in / "$place/unpacked"; do
     if find_photographs "${root%/}"; then
       link_into "$place/train" "${found[@]:0:5}"
@@ -87,20 +114,7 @@ fetch_photographs() {
       return
     fi
   done
-  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    fail "this system has no apt-get to fetch photographs with; pass a folder of your own images: --data DIR" 3
-  fi
-  echo "Fetching photographs (Debian package python3-skimage, 20 MB, unpacked into build/photographs, not installed) ..."
-  rm -rf "$place/unpacked" "$place/download"
-  mkdir -p "$place/download"
-  download() { (cd "$place/download" && apt-get -q -o APT::Sandbox::User="$(id -un)" download python3-skimage) >"$place/download.log" 2>&1; }
-  if ! download && ! { ((install)) && refresh_lists && download; }; then
-    tail -n 3 "$place/download.log" >&2
-    fail "the photographs could not be fetched (is there a network?); pass a folder of your own images: --data DIR" 3
-  fi
-  package=$(find "$place/download" -name '*.deb' | head -n 1)
-  dpkg -x "$package" "$place/unpacked"
-  rm -rf "$place/download"
+  fetch_package python3-skimage "photographs" "20 MB" "$place" "a folder of your own images"
   find_photographs "$place/unpacked" ||
     fail "this version of python3-skimage holds other photographs; pass a folder of your own images: --data DIR" 3
   link_into "$place/train" "${found[@]:0:5}"
@@ -134,20 +148,56 @@ choose_data() {
   link_into "$test_folder" "${test_files[@]}"
 }
 
+# new_run FOLDER: a run of an earlier quickstart is replaced; any other folder is left alone.
+new_run() {
+  [[ -e $1 ]] || return 0
+  if [[ -f $1/log.jsonl || -f $1/model.json || -d $1/checkpoint ]] || [[ -z $(ls -A "$1") ]]; then
+    rm -rf "$1"
+  else
+    fail "$1 exists and is no run of $program; choose another folder with --out DIR." 2
+  fi
+}
+
+learn_pattern() {
+  local volume=$data place=$PWD/build/brain command=build/apps/bilevel-mri options=(--size 128) name
+  if [[ -z $volume ]]; then
+    volume=$place/unpacked/usr/share/mricron/templates/ch2.nii.gz
+    [[ -s $volume ]] || fetch_package mricron-data "a brain volume" "30 MB" "$place" "a NIfTI volume of your own"
+    [[ -s $volume ]] || fail "this version of mricron-data holds other volumes; pass a NIfTI volume of your own: --data" 3
+  fi
+  if ((fast)); then options=(--size 64); fi
+  options+=(--rate 0.35 --sigma 0.003 --data "$volume" --slices 50:82:4)
+  for name in learned largest vds; do new_run "$out/$name"; done
+  echo
+  echo "Learning which 35 % of k-space to sample from eight slices ..."
+  "$command" learn "${options[@]}" --test-slices 90:114:4 --out "$out/learned"
+  for name in largest vds; do
+    echo
+    echo "The usual pattern '$name' at the same rate, its weight tuned in the same way ..."
+    "$command" baseline --pattern "$name" "${options[@]}" --out "$out/$name"
+  done
+  echo
+  echo "On slices of another region that were not used for learning:"
+  "$command" evaluate --run "$out/learned" "$out/largest" "$out/vds" --data "$volume" --slices 90:114:4 \
+    --save "$out/unseen" | tee "$out/evaluation.txt"
+  echo
+  echo "Pattern:      $out/learned/images/mask.png (zero frequency in the middle), mask.npy"
+  echo "Model:        $out/learned/model.json"
+  echo "Log, curves:  $out/learned/log.jsonl  $out/learned/convergence.svg"
+  echo "Table:        $out/evaluation.txt"
+  echo "Unseen:       $out/unseen/  (truth, zero-filled, reconstruction, 10 x error)"
+}
+
 build
 mkdir -p "$out"
+if ((mri)); then
+  learn_pattern
+  exit
+fi
 choose_data
 denoise=build/apps/bilevel-denoise
 run=$out/run
-
-# A run of an earlier quickstart is replaced; any other folder is left alone.
-if [[ -e $run ]]; then
-  if [[ -f $run/log.jsonl || -f $run/model.json || -d $run/checkpoint ]] || [[ -z $(ls -A "$run") ]]; then
-    rm -rf "$run"
-  else
-    fail "$run exists and is no run of bilevel-denoise; choose another folder with --out DIR." 2
-  fi
-fi
+new_run "$run"
 size=(--images 25 --crop 96)
 if ((fast)); then size=(--images 8 --crop 64 --max-iterations 15); fi
 

@@ -118,6 +118,16 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
   return *best;
 }
 
+/// Of the relaxed pattern: alpha stays at least what it starts from. All s and the root of alpha can shrink
+/// together without much change of the reconstructions, so that the penalty would drive alpha to zero, and
+/// the pattern to one that samples everything a little.
+Parameters relaxed_parameters(const SamplingPattern& pattern, const MriParameterValues& values) {
+  std::vector<Segment> segments = mri_parameters(pattern, values).segments();
+  for (Segment& s : segments)
+    if (s.name == "alpha") s.lower = std::max(s.lower, values.alpha);
+  return Parameters(std::move(segments));
+}
+
 /// The relaxed pattern that a run of stages came to.
 struct LearnedPattern {
   StageResult stage;
@@ -134,7 +144,7 @@ class PatternLearner {
         alpha_(alpha),
         pattern_(pattern_from(options.pattern), run.data().height, run.data().width, map_from(options.map),
                  options.spokes),
-        parameters_(mri_parameters(
+        parameters_(relaxed_parameters(
             pattern_, {1, alpha, options.model.nu, options.model.xi, true, options.learn_weight})) {}
 
   const SamplingPattern& pattern() const { return pattern_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "bilevel/core/error.hpp"
 
@@ -73,6 +74,12 @@ std::span<const double> Segment::initial_values() const {
 
 namespace {
 
+std::string text(double v) {
+  std::ostringstream out;
+  out << v;
+  return out.str();
+}
+
 void require_valid(const Segment& s) {
   for (int extent : s.shape)
     if (extent < 1) throw ConfigError("parameter '" + s.name + "' is an array without entries.");
@@ -82,9 +89,8 @@ void require_valid(const Segment& s) {
                       " values for an array of " + std::to_string(s.size()) + ".");
   for (double v : values)
     if (!std::isfinite(v) || !(v >= s.lower) || !(v <= s.upper))
-      throw ConfigError("parameter '" + s.name + "' = " + std::to_string(v) +
-                        " must be a finite number between " + std::to_string(s.lower) + " and " +
-                        std::to_string(s.upper) + ".");
+      throw ConfigError("parameter '" + s.name + "' = " + text(v) + " must be a finite number between " +
+                        text(s.lower) + " and " + text(s.upper) + ".");
   if (s.learned && s.transform != Transform::identity && !(s.lower > 0))
     throw ConfigError("parameter '" + s.name +
                       "' is learned on a logarithmic scale and needs a positive lower bound.");
@@ -149,9 +155,14 @@ std::vector<double> Parameters::values(const std::string& name, std::span<const 
   const Segment& s = segments_[find(name)];
   const std::span<const double> fixed = s.initial_values();
   std::vector<double> out(fixed.begin(), fixed.end());
-  if (first >= 0)
-    for (std::size_t k = 0; k < out.size(); ++k)
-      out[k] = to_value(s.transform, theta[static_cast<std::size_t>(first) + k]);
+  if (first < 0) return out;
+  const double low = to_theta(s.transform, s.lower), high = to_theta(s.transform, s.upper);
+  for (std::size_t k = 0; k < out.size(); ++k) {
+    const double t = theta[static_cast<std::size_t>(first) + k];
+    out[k] = to_value(s.transform, t);  // whose rounding must not leave the bounds
+    if (t >= low) out[k] = std::max(out[k], s.lower);
+    if (t <= high) out[k] = std::min(out[k], s.upper);
+  }
   return out;
 }
 

@@ -198,6 +198,27 @@ TEST(MriCertificate, HoldsForTheWorstPerturbationsFound) {
   }
 }
 
+/// |grad|/mu against the distance to the minimiser where every sample is taken with s >= 0.3: mu is then near
+/// the curvature that an error meets.
+TEST(MriCertificate, DistanceIsTightWhereNoSampleIsTiny) {
+  Random random(seed(2608));
+  RatioRecorder newton("s >= 0.3, Newton iterates, certificate / distance"),
+      fista("s >= 0.3, FISTA iterates, certificate / distance");
+  for (NamedMri& named : oracle::mri_collection(mri_shape(1, 9, 8), random)) {
+    SCOPED_TRACE(describe(named));
+    for (double& s : named.problem.sampling) s = 0.3 + 0.7 * s;
+    MriBoundLab<double> lab(named.problem);
+    for (const char* solver : {"newton", "fista"})
+      for (const double accuracy : {1e-1, 1e-2, 1e-4}) {
+        lab.start(lab.model().x_true);
+        const double certificate = lab.solve(accuracy, solver)[0];
+        (*solver == 'n' ? newton : fista).add(certificate / lab.distance_to_minimiser(lab.values(), 0));
+      }
+  }
+  EXPECT_LT(newton.median(), 10);
+  EXPECT_LT(fista.median(), 10);
+}
+
 /// Few entries of theta: columns for all.
 TEST(MriCertificate, HoldsForFewParameters) {
   Random random(seed(2607));

@@ -136,6 +136,16 @@ class MriBoundLab {
     return {stored.begin(), stored.end()};
   }
 
+  double distance_to_minimiser(const std::vector<double>& batch, int i) const {
+    long double square = 0;
+    for (std::size_t p = 0; p < unknowns(); ++p) {
+      const long double d =
+          batch[static_cast<std::size_t>(i) * unknowns() + p] - minimisers[static_cast<std::size_t>(i)][p];
+      square += d * d;
+    }
+    return static_cast<double>(std::sqrt(square));
+  }
+
   MriSetup<T> setup;
   BilevelProblem<T> problem;
   ImplicitHypergradient<T> gradient;
@@ -147,15 +157,6 @@ class MriBoundLab {
   static std::vector<double> part(const std::vector<double>& all, std::size_t first, std::size_t last) {
     return {all.begin() + static_cast<std::ptrdiff_t>(first),
             all.begin() + static_cast<std::ptrdiff_t>(last)};
-  }
-  double distance_to_minimiser(const std::vector<double>& batch, int i) const {
-    long double square = 0;
-    for (std::size_t p = 0; p < unknowns(); ++p) {
-      const long double d =
-          batch[static_cast<std::size_t>(i) * unknowns() + p] - minimisers[static_cast<std::size_t>(i)][p];
-      square += d * d;
-    }
-    return static_cast<double>(std::sqrt(square));
   }
   /// g(xhat) = g(x) - <q, grad Phi(x)> + |e|^2/(2N), to the bound on its error, and the enclosures of f.
   void check_loss(const HypergradientResult& r, const std::vector<double>& epsilon, MriRatios* ratios) {

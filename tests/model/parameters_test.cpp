@@ -76,6 +76,24 @@ TEST(ParametersLayout, ProjectionIsTheNearestPoint) {
   }
 }
 
+/// exp and log do not undo each other to the last bit.
+TEST(ParametersLayout, TheValueOfAThetaWithinBoundsIsWithinThem) {
+  Random random(seed(906));
+  int rounded = 0;
+  for (const Transform t : transforms)
+    for (int trial = 0; trial < 200; ++trial) {
+      const double lower = random.log_uniform(1e-10, 1), upper = lower * random.log_uniform(2, 1e4);
+      const Parameters p({{"a", t, 1.5 * lower, lower, upper, true}});
+      EXPECT_GE(p.value("a", p.lower()), lower);
+      EXPECT_LE(p.value("a", p.upper()), upper);
+      EXPECT_NEAR(p.value("a", p.upper()), upper, 1e-13 * upper);
+      rounded += to_value(t, p.lower()[0]) != lower;
+      const std::vector<double> outside{p.lower()[0] - 1e-3};
+      EXPECT_EQ(p.value("a", outside), to_value(t, outside[0]));
+    }
+  EXPECT_GT(rounded, 0);
+}
+
 TEST(ParametersLayout, Errors) {
   const double nan = std::numeric_limits<double>::quiet_NaN(),
                infinity = std::numeric_limits<double>::infinity();
