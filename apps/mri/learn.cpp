@@ -106,6 +106,8 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
                 "exchange",
                 o.algorithm.upper};
     stage.upper.min_progress = 0;
+    // Of a few large groups the predictions rank the pairs less well: more of them are tried.
+    if (!many) stage.exchange.rejections = std::clamp(static_cast<int>(pattern.groups()), 16, 128);
     keep_limits(stage.upper, run.stages());
     const StageResult result = run.stages().run(stage);
     if (stops_run(result)) return result;

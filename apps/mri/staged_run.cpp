@@ -14,7 +14,6 @@
 #include "apps/common/interrupt.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/atomic_file.hpp"
-#include "bilevel/learn/pattern_exchange.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
@@ -176,9 +175,10 @@ UpperReport optimise_in(const Stage& stage, const Device& device, const MriData&
   Tensor<T> first(context, data.shape());
   zero_filled<T>(context, *energy, first.view());
   const BilevelProblem<T> problem(std::move(energy), truth.view(), stage.parameters, stage.penalty);
-  const auto optimiser = stage.algorithm == "lbfgsb"     ? make_lbfgsb<T>(stage.upper)
-                         : stage.algorithm == "exchange" ? make_pattern_exchange<T>(stage.upper)
-                                                         : make_maid<T>(stage.upper);
+  const auto optimiser = stage.algorithm == "lbfgsb" ? make_lbfgsb<T>(stage.upper)
+                         : stage.algorithm == "exchange"
+                             ? make_pattern_exchange<T>(stage.upper, stage.exchange)
+                             : make_maid<T>(stage.upper);
   return optimiser->run(context, problem, stage.theta0, first.view(), observer, state);
 }
 

@@ -10,6 +10,7 @@
 #include "apps/common/upper_options.hpp"
 #include "apps/mri/problem.hpp"
 #include "bilevel/core/device.hpp"
+#include "bilevel/learn/pattern_exchange.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
 
 namespace bilevel_app::mri {
@@ -24,6 +25,7 @@ struct Stage {
   bilevel::Penalty penalty = {};
   std::string algorithm = "maid";  ///< or lbfgsb, exchange
   bilevel::UpperOptions upper = {};
+  bilevel::ExchangeOptions exchange = {};
 };
 
 /// What a stage came to; kept in its folder, so that a resumed run need not repeat it.

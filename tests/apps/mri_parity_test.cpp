@@ -66,8 +66,8 @@ TEST_P(MriParity, LearningOnCudaFollowsTheCpu) {
 INSTANTIATE_TEST_SUITE_P(Patterns, MriParity,
                          testing::Values(Choice{"lines", "double"}, Choice{"free", "double"},
                                          Choice{"lines", "float"}),
-                         [](const testing::TestParamInfo<Choice>& info) {
-                           return std::string(info.param.pattern) + "_" + info.param.precision;
+                         [](const testing::TestParamInfo<Choice>& choice) {
+                           return std::string(choice.param.pattern) + "_" + choice.param.precision;
                          });
 
 }  // namespace
