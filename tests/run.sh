@@ -123,11 +123,12 @@ emulate() {
 
 # Everything that runs device code, in the emulator: with its checks; the kernels also with the search for races between
 # blocks, on the variant that finishes sums in a second launch; solvers and apps also with work held back as long as
-# allowed and the threads of a block in reverse order. That host code never touches device memory is watched in the
+# allowed and the threads of a block in reverse order, but for tests that only count or bound over long solves. That host code never touches device memory is watched in the
 # core tests here (it makes every call slower, the more memory a process has used), and on the CPU's guarded device.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
-late_on_device="$apps_on_device:Mri.*:MriPdhg*"
+late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*"
+late_on_device+=':Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*'
 test_in_emulator() {
   local emulator=$1
   export CUDA_EMU_BUILD=$PWD/build/emulator CUDA_EMU_CACHE=$PWD/build/emulator-cache
