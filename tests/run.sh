@@ -123,8 +123,9 @@ emulate() {
 
 # Everything that runs device code, in the emulator: with its checks; the kernels also with the search for races between
 # blocks, on the variant that finishes sums in a second launch; solvers and apps also with work held back as long as
-# allowed and the threads of a block in reverse order, but for tests that only count or bound over long solves. That host code never touches device memory is watched in the
-# core tests here (it makes every call slower, the more memory a process has used), and on the CPU's guarded device.
+# allowed and the threads of a block in reverse order, but for tests that only count or bound over long solves. That
+# host code never touches device memory is watched in the core tests here (it makes every call slower, the more memory a
+# process has used), and on the CPU's guarded device.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*"
