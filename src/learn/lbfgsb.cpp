@@ -16,10 +16,17 @@ namespace {
 constexpr int memory = 10;
 /// Width of an enclosure against the decrease of the last step: what an evaluation aims at.
 constexpr double wanted_width = 0.1;
-/// No parameter moves further in one step: where it is the logarithm of a weight, by more than a factor of
-/// ten. The library's first guesses are often far off, and reconstructions there cost a hundred times as
-/// much.
-constexpr double reach = 2.302585092994046;
+
+/// How far each entry of theta may move in one step: those on a logarithmic scale by a factor of ten. The
+/// library's first guesses of them are often far off, and reconstructions there cost a hundred times as much.
+std::vector<double> reaches(const Parameters& parameters) {
+  std::vector<double> reach;
+  for (std::size_t j = 0; j < parameters.size(); ++j) {
+    const Transform t = parameters.learned(j).transform;
+    reach.push_back(t == Transform::identity ? std::numeric_limits<double>::infinity() : to_theta(t, 10));
+  }
+  return reach;
+}
 
 template <class T>
 class LbfgsbRun {
@@ -32,7 +39,8 @@ class LbfgsbRun {
         observer_(observer),
         lower_(context, problem, options, observer),
         value_(context, problem, options, lower_),
-        library_(problem.parameters().lower(), problem.parameters().upper(), memory, reach),
+        library_(problem.parameters().lower(), problem.parameters().upper(), memory,
+                 reaches(problem.parameters())),
         current_(value_.point()),
         latest_(value_.point()) {}
 

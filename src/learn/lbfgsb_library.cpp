@@ -26,13 +26,13 @@ void each_array(Self& work, Self& dsave, Self& x, Self& gradient, const Visit& v
 
 }  // namespace
 
-Lbfgsb::Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory, double reach)
+Lbfgsb::Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory, std::vector<double> reach)
     : lower_(std::move(lower)),
       upper_(std::move(upper)),
+      reach_(std::move(reach)),
       near_lower_(lower_.size()),
       near_upper_(lower_.size()),
       memory_(memory),
-      reach_(reach),
       x_(lower_.size()),
       gradient_(lower_.size()),
       dsave_(29),
@@ -48,8 +48,8 @@ Lbfgsb::Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory,
 
 void Lbfgsb::follow() {
   for (std::size_t j = 0; j < x_.size(); ++j) {
-    near_lower_[j] = std::max(lower_[j], x_[j] - reach_);
-    near_upper_[j] = std::min(upper_[j], x_[j] + reach_);
+    near_lower_[j] = std::max(lower_[j], x_[j] - reach_[j]);
+    near_upper_[j] = std::min(upper_[j], x_[j] + reach_[j]);
   }
 }
 

@@ -18,12 +18,12 @@ enum class LbfgsbTask {
 };
 
 /// Minimises over lower <= x <= upper with `memory` pairs: generalised Cauchy point, subspace minimisation,
-/// line search with the strong Wolfe conditions (1e-3, 0.9). It has no stopping test of its own. No entry
-/// moves by more than `reach` from one iterate to the next: the bounds that the library is given are those of
-/// this box, too, which follows the iterates.
+/// line search with the strong Wolfe conditions (1e-3, 0.9). It has no stopping test of its own. Entry j
+/// moves by at most reach[j] (infinite: any) from one iterate to the next: the bounds that the library is
+/// given are those of this box, too, which follows the iterates.
 class Lbfgsb {
  public:
-  Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory, double reach);
+  Lbfgsb(std::vector<double> lower, std::vector<double> upper, int memory, std::vector<double> reach);
 
   /// Begins anew at x.
   void start(std::span<const double> x);
@@ -42,9 +42,8 @@ class Lbfgsb {
   /// The box around x().
   void follow();
 
-  std::vector<double> lower_, upper_, near_lower_, near_upper_;
+  std::vector<double> lower_, upper_, reach_, near_lower_, near_upper_;
   int memory_;
-  double reach_;
   std::vector<double> x_, gradient_, work_, dsave_;
   std::vector<int> bounded_, integers_, isave_, lsave_;
   std::string task_, csave_;
