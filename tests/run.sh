@@ -198,7 +198,7 @@ if ((!quick)) && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_fol
 fi
 built=0
 build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON \
-  "${cuda[@]}" && built=1 && test_tree build "cpu"
+  -DBILEVEL_TEST_LAUNCHER= "${cuda[@]}" && built=1 && test_tree build "cpu"
 if ((quick)); then
   lines+=("sanitizers, cuda: left out (--quick)")
 else
