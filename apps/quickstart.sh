@@ -162,7 +162,7 @@ learn_pattern() {
   local volume=$data place=$PWD/build/brain command=build/apps/bilevel-mri options=(--size 128) name
   if [[ -z $volume ]]; then
     volume=$place/unpacked/usr/share/mricron/templates/ch2.nii.gz
-    [[ -s $volume ]] || fetch_package mricron-data "a brain volume" "30 MB" "$place" "a NIfTI volume of your own"
+    [[ -s $volume ]] || fetch_package mricron-data "a brain volume" "16 MB" "$place" "a NIfTI volume of your own"
     [[ -s $volume ]] || fail "this version of mricron-data holds other volumes; pass a NIfTI volume of your own: --data" 3
   fi
   if ((fast)); then options=(--size 64); fi

@@ -20,10 +20,22 @@
 #include <thread>
 #include <vector>
 
+#include "bilevel/core/device.hpp"
+#include "bilevel/core/error.hpp"
 #include "bilevel/io/image_file.hpp"
 #include "tests/support/test_device.hpp"
 
 namespace bilevel_test {
+
+/// Why there is no CUDA device; empty when there is one.
+inline std::string no_cuda() {
+  try {
+    static_cast<void>(bilevel::Device::open("cuda"));
+    return {};
+  } catch (const bilevel::Error& error) {
+    return error.what();
+  }
+}
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;

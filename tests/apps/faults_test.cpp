@@ -30,16 +30,6 @@ std::function<void()> with(const Environment& variables) {
   };
 }
 
-/// Why no CUDA device is there; empty when one is.
-std::string no_cuda() {
-  try {
-    static_cast<void>(bl::Device::open("cuda"));
-    return {};
-  } catch (const bl::Error& error) {
-    return error.what();
-  }
-}
-
 /// Loads the library of faults before the program.
 Environment faults(const std::string& fault) {
 #ifdef BILEVEL_CUDA_FAULTS_PATH

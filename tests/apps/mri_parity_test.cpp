@@ -1,21 +1,9 @@
 // Learning a sampling pattern on CUDA ends where the CPU does.
 
-#include "bilevel/core/device.hpp"
-#include "bilevel/core/error.hpp"
 #include "tests/apps/mri_test_support.hpp"
 
 namespace bilevel_test {
 namespace {
-
-/// Why there is no CUDA device; empty when there is one.
-std::string no_cuda() {
-  try {
-    static_cast<void>(bilevel::Device::open("cuda"));
-    return {};
-  } catch (const bilevel::Error& error) {
-    return error.what();
-  }
-}
 
 struct Choice {
   const char* pattern;

@@ -6,13 +6,13 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-template <class T, int C>
+template <int C>
 constexpr int joint_columns = strip_columns / (2 * C);
 
-/// Component k of an image.
-template <class T>
-T* component(T* batch, const TvModel& m, int image, int components, int k) {
-  return batch + (static_cast<long long>(image) * components + k) * m.height * m.width;
+/// The first of an image's C components.
+template <int C, class T>
+T* image_of(T* batch, const TvModel& m, int image) {
+  return batch + static_cast<long long>(image) * C * m.height * m.width;
 }
 
 template <class T, template <class> class Rho, int C>
@@ -24,8 +24,8 @@ struct GradientRows {
     const TvModel& m = a.model;
     const int width = m.width;
     const long long size = static_cast<long long>(m.height) * width;
-    const T* x = component(a.x, m, t.image, C, 0);
-    T* gradient = component(a.gradient, m, t.image, C, 0);
+    const T* x = image_of<C>(a.x, m, t.image);
+    T* gradient = image_of<C>(a.gradient, m, t.image);
     const Rho<T> rho(m.nu);
     const T alpha = T(m.alpha), xi = T(m.xi);
     const auto flux = [=](int, int, const T(&zx)[C], const T(&zy)[C], T(&fx)[C], T(&fy)[C]) {
@@ -65,9 +65,9 @@ struct HessianRows {
     const TvModel& m = a.model;
     const int width = m.width;
     const long long size = static_cast<long long>(m.height) * width;
-    const T* p = component(a.p, m, t.image, C, 0);
-    T* product = component(a.product, m, t.image, C, 0);
-    const JointPlanes<T, C> weights(component(a.weights, m, t.image, C, 0), m, a.n);
+    const T* p = image_of<C>(a.p, m, t.image);
+    T* product = image_of<C>(a.product, m, t.image);
+    const JointPlanes<T, C> weights(image_of<C>(a.weights, m, t.image), m, a.n);
     const T xi = T(m.xi);
     const auto flux = [=](int r, int c, const T(&px)[C], const T(&py)[C], T(&fx)[C], T(&fy)[C]) -> Sums<1> {
       const long long e = static_cast<long long>(r) * width + c;
@@ -96,7 +96,7 @@ struct HessianRows {
 template <int C, class T>
 void gradient(const Stream& stream, const JointTvGradientArgs<T>& a) {
   const auto launch = [&](const auto& body) {
-    launch_grid(stream, a.active, a.model.height, a.model.width, strip_rows, joint_columns<T, C>, body);
+    launch_grid(stream, a.active, a.model.height, a.model.width, strip_rows, joint_columns<C>, body);
   };
   a.model.potential == Potential::huber_c2 ? launch(GradientRows<T, HuberC2, C>{a})
                                            : launch(GradientRows<T, Charbonnier, C>{a});
@@ -104,7 +104,7 @@ void gradient(const Stream& stream, const JointTvGradientArgs<T>& a) {
 
 template <int C, class T>
 void hessian(const Stream& stream, const JointTvHessianArgs<T>& a) {
-  launch_grid(stream, a.active, a.model.height, a.model.width, strip_rows, joint_columns<T, C>,
+  launch_grid(stream, a.active, a.model.height, a.model.width, strip_rows, joint_columns<C>,
               HessianRows<T, C>{a});
 }
 
