@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bilevel/io/image_file.hpp"
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace bilevel_app {
 

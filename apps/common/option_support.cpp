@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace bilevel_app {
 

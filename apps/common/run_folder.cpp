@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <system_error>
 
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/atomic_file.hpp"
 
 namespace bilevel_app {
 

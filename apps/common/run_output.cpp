@@ -9,9 +9,9 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/text.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
-#include "bilevel/io/atomic_file.hpp"
 #include "bilevel/io/svg_plot.hpp"
 
 namespace bilevel_app {

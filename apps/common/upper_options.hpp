@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/io/model_file.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace CLI {
 class App;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace CLI {
 class App;

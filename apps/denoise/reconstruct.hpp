@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bilevel/core/context.hpp"
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/solve/report.hpp"
 
 namespace bilevel_app::denoise {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "bilevel/core/context.hpp"
-#include "bilevel/io/model_file.hpp"
 #include "bilevel/model/energy.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace bilevel_app::denoise {
 

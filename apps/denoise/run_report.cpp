@@ -6,7 +6,7 @@
 
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
-#include "bilevel/io/atomic_file.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/io/quality.hpp"
 
 namespace bilevel_app::denoise {

@@ -8,8 +8,8 @@
 
 #include "apps/common/interrupt.hpp"
 #include "apps/common/text.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/atomic_file.hpp"
 #include "bilevel/learn/baseline_patterns.hpp"
 #include "bilevel/solve/minimiser.hpp"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/model/mri_energy.hpp"
 
 namespace bilevel_app::mri {

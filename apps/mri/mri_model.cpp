@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/option_support.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
-#include "bilevel/io/atomic_file.hpp"
 
 namespace bilevel_app::mri {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/model/sampling_pattern.hpp"
 #include "bilevel/model/tv_energy.hpp"
 

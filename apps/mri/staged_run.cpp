@@ -12,8 +12,8 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/atomic_file.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"

@@ -9,8 +9,8 @@
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/run_files.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/atomic_file.hpp"
 
 namespace bilevel_app::mri {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "device/backend.hpp"
+#include "device/cuda_module.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -29,9 +29,7 @@ kernels::Partials reserve_partials(void* owner, std::size_t doubles, std::size_t
 }
 
 std::unique_ptr<Backend> make_backend(const Device::Impl& device) {
-#ifdef BILEVEL_HAS_CUDA
-  if (device.kind == DeviceKind::cuda) return make_cuda_backend(device);
-#endif
+  if (device.kind == DeviceKind::cuda) return cuda_module().make_backend(device);
   return make_cpu_backend(device);
 }
 

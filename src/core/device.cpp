@@ -8,17 +8,10 @@
 #include <thread>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
+#include "device/cuda_module.hpp"
 
 namespace bilevel {
 inline namespace v0 {
-#ifndef BILEVEL_HAS_CUDA
-std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
-  throw DeviceError("device 'cuda:" + std::to_string(ordinal) +
-                    "': this build has no CUDA back end; use --device cpu, or build with BILEVEL_CUDA=ON.");
-}
-#endif
-
 namespace {
 
 bool supported(std::string_view isa) {
@@ -81,6 +74,16 @@ int parse(std::string_view text, int least, int most, std::string_view name, con
     throw ConfigError("device '" + std::string(name) + "': the " + what + " must be between " +
                       std::to_string(least) + " and " + std::to_string(most) + ".");
   return value;
+}
+
+std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
+  const CudaModule* module = nullptr;
+  try {
+    module = &cuda_module();
+  } catch (const DeviceError& error) {
+    throw DeviceError("device 'cuda:" + std::to_string(ordinal) + "': " + error.what());
+  }
+  return module->open(ordinal);
 }
 
 std::shared_ptr<Device::Impl> open_cpu(int threads, bool guarded) {

@@ -69,10 +69,6 @@ class Backend {
 
 std::unique_ptr<Backend> make_cpu_backend(const Device::Impl& device);
 
-/// The CUDA device of this number, or throws DeviceError with the driver's reason.
-std::shared_ptr<const Device::Impl> open_cuda(int ordinal);
-std::unique_ptr<Backend> make_cuda_backend(const Device::Impl& device);
-
 struct Context::Impl {
   explicit Impl(const Device& d);
   ~Impl();

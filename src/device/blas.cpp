@@ -53,8 +53,8 @@ void Blas<T>::gemm_batched(Context& context, Transpose transpose_a, Transpose tr
   require_leading("gemm", "B", ldb, transpose_b == Transpose::no ? n : k);
   require_leading("gemm", "C", ldc, n);
   if (m == 0 || n == 0 || batch == 0) return;
-  const Gemm g{transpose_a, transpose_b, m,        n,    k, alpha, a,        lda,  stride_a,
-               b,           ldb,         stride_b, beta, c, ldc,   stride_c, batch};
+  const Gemm<T> g{transpose_a, transpose_b, m,        n,    k, alpha, a,        lda,  stride_a,
+                  b,           ldb,         stride_b, beta, c, ldc,   stride_c, batch};
   call_library(context, "a matrix product", [&] { run_gemm(context, g); });
 }
 
@@ -67,8 +67,9 @@ void Blas<T>::gemv(Context& context, Transpose transpose, int m, int n, T alpha,
   const int rows = transpose == Transpose::no ? m : n, inner = transpose == Transpose::no ? n : m;
   if (rows == 0) return;
   if (inner > 0) {
-    call_library(context, "a matrix-vector product",
-                 [&] { run_gemv(context, transpose, m, n, alpha, a, lda, x, beta, y); });
+    call_library(context, "a matrix-vector product", [&] {
+      run_gemv(context, {transpose, m, n, alpha, a, lda, x, beta, y});
+    });
   } else {  // y = beta y: BLAS leaves y alone when either size is 0
     gemm(context, Transpose::no, Transpose::no, rows, 1, 0, alpha, a, 1, x, 1, beta, y, 1);
   }
@@ -76,9 +77,7 @@ void Blas<T>::gemv(Context& context, Transpose transpose, int m, int n, T alpha,
 
 template <class T>
 std::unique_ptr<Blas<T>> make_blas(Context& context) {
-#ifdef BILEVEL_HAS_CUDA
-  if (context.device().kind() == DeviceKind::cuda) return make_cuda_blas<T>(context);
-#endif
+  if (context.device().kind() == DeviceKind::cuda) return make_library_blas<T>(context);
   return make_cpu_blas<T>(context);
 }
 

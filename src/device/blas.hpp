@@ -12,6 +12,36 @@ inline namespace v0 {
 
 enum class Transpose { no, yes };
 
+/// The arguments of products as the back ends take them; m, n, batch > 0.
+template <class T>
+struct Gemm {
+  Transpose transpose_a, transpose_b;
+  int m, n, k;
+  T alpha;
+  const T* a;
+  int lda;
+  std::int64_t stride_a;
+  const T* b;
+  int ldb;
+  std::int64_t stride_b;
+  T beta;
+  T* c;
+  int ldc;
+  std::int64_t stride_c;
+  int batch;
+};
+template <class T>
+struct Gemv {
+  Transpose transpose;
+  int m, n;
+  T alpha;
+  const T* a;
+  int lda;
+  const T* x;
+  T beta;
+  T* y;
+};
+
 /// Products of dense ROW-MAJOR matrices on one device: element (i,j) of a matrix with leading dimension ld is
 /// a[i ld + j], ld >= its stored number of columns. op(A) is A or its transpose. With beta = 0 the result is
 /// overwritten, whatever it held. Inner dimensions may be 0 (then C = beta C), and empty results do nothing.
@@ -47,28 +77,9 @@ class Blas {
  protected:
   explicit Blas(Context& context);
 
-  /// The arguments of a product as the back ends take them.
-  struct Gemm {
-    Transpose transpose_a, transpose_b;
-    int m, n, k;
-    T alpha;
-    const T* a;
-    int lda;
-    std::int64_t stride_a;
-    const T* b;
-    int ldb;
-    std::int64_t stride_b;
-    T beta;
-    T* c;
-    int ldc;
-    std::int64_t stride_c;
-    int batch;
-  };
-
  private:
-  virtual void run_gemm(Context& context, const Gemm& g) const = 0;  ///< m, n, batch > 0
-  virtual void run_gemv(Context& context, Transpose transpose, int m, int n, T alpha, const T* a, int lda,
-                        const T* x, T beta, T* y) const = 0;  ///< m, n > 0
+  virtual void run_gemm(Context& context, const Gemm<T>& g) const = 0;
+  virtual void run_gemv(Context& context, const Gemv<T>& g) const = 0;
   void require(Context& context) const;
 
   const Context::Impl* context_;
@@ -79,11 +90,11 @@ class Blas {
 template <class T>
 std::unique_ptr<Blas<T>> make_blas(Context& context);
 
-/// The back ends of make_blas.
+/// The back ends of make_blas: CBLAS, and the library of a CUDA device.
 template <class T>
 std::unique_ptr<Blas<T>> make_cpu_blas(Context& context);
 template <class T>
-std::unique_ptr<Blas<T>> make_cuda_blas(Context& context);
+std::unique_ptr<Blas<T>> make_library_blas(Context& context);
 
 }  // namespace v0
 }  // namespace bilevel

@@ -44,9 +44,7 @@ class CblasBlas final : public Blas<T> {
   explicit CblasBlas(Context& context) : Blas<T>(context) {}
 
  private:
-  using typename Blas<T>::Gemm;
-
-  void run_gemm(Context& context, const Gemm& g) const override {
+  void run_gemm(Context& context, const Gemm<T>& g) const override {
     const std::int64_t across = (g.n + tile_columns - 1) / tile_columns;
     const std::int64_t down = (g.m + tile_rows - 1) / tile_rows;
     const SequentialScope sequential;
@@ -63,16 +61,15 @@ class CblasBlas final : public Blas<T> {
     });
   }
 
-  void run_gemv(Context& context, Transpose transpose, int m, int n, T alpha, const T* a, int lda, const T* x,
-                T beta, T* y) const override {
-    const bool plain = transpose == Transpose::no;
-    const std::int64_t rows = plain ? m : n;
+  void run_gemv(Context& context, const Gemv<T>& g) const override {
+    const bool plain = g.transpose == Transpose::no;
+    const std::int64_t rows = plain ? g.m : g.n;
     const SequentialScope sequential;
-    for_each_job(context, (rows + tile_vector - 1) / tile_vector, [=](std::int64_t job) {
+    for_each_job(context, (rows + tile_vector - 1) / tile_vector, [&g, plain, rows](std::int64_t job) {
       const std::int64_t i = job * tile_vector;
       const int size = static_cast<int>(std::min(tile_vector, rows - i));
-      gemv(cblas(transpose), plain ? size : m, plain ? n : size, alpha, a + i * (plain ? lda : 1), lda, x,
-           beta, y + i);
+      gemv(cblas(g.transpose), plain ? size : g.m, plain ? g.n : size, g.alpha, g.a + i * (plain ? g.lda : 1),
+           g.lda, g.x, g.beta, g.y + i);
     });
   }
 };

@@ -8,14 +8,6 @@
 namespace bilevel {
 inline namespace v0 {
 
-std::size_t FftShape::half_points() const {
-  return static_cast<std::size_t>(height) * static_cast<std::size_t>(width / 2 + 1);
-}
-std::string FftShape::str() const {
-  return std::to_string(n) + (n == 1 ? " image of " : " images of ") + std::to_string(height) + "x" +
-         std::to_string(width);
-}
-
 template <class T>
 Fft<T>::Fft(Context& context, const FftShape& shape, FftKind kind)
     : context_(&context.impl()), shape_(shape), kind_(kind) {}
@@ -77,9 +69,7 @@ template <class T>
 std::unique_ptr<Fft<T>> make_fft(Context& context, const FftShape& shape, FftKind kind) {
   if (shape.n < 1 || shape.height < 1 || shape.width < 1)
     throw ShapeError("a Fourier transform of " + shape.str() + " cannot be: give sizes of at least 1.");
-#ifdef BILEVEL_HAS_CUDA
-  if (context.device().kind() == DeviceKind::cuda) return make_cuda_fft<T>(context, shape, kind);
-#endif
+  if (context.device().kind() == DeviceKind::cuda) return make_library_fft<T>(context, shape, kind);
   return make_cpu_fft<T>(context, shape, kind);
 }
 

@@ -18,9 +18,16 @@ struct FftShape {
   int n = 1, height = 1, width = 1;
 
   std::size_t points() const { return static_cast<std::size_t>(height) * width; }  ///< of one image
-  std::size_t half_points() const;  ///< height (width/2 + 1): the half spectrum of one real image
+  /// Of the half spectrum of one real image: height (width/2 + 1).
+  std::size_t half_points() const {
+    return static_cast<std::size_t>(height) * static_cast<std::size_t>(width / 2 + 1);
+  }
   bool operator==(const FftShape&) const = default;
-  std::string str() const;  ///< "3 images of 16x32"
+  /// "3 images of 16x32"
+  std::string str() const {
+    return std::to_string(n) + (n == 1 ? " image of " : " images of ") + std::to_string(height) + "x" +
+           std::to_string(width);
+  }
 };
 
 enum class FftKind { complex_to_complex, real_to_complex };
@@ -108,11 +115,11 @@ class Fft {
 template <class T>
 std::unique_ptr<Fft<T>> make_fft(Context& context, const FftShape& shape, FftKind kind);
 
-/// The back ends of make_fft.
+/// The back ends of make_fft: FFTW, and the library of a CUDA device.
 template <class T>
 std::unique_ptr<Fft<T>> make_cpu_fft(Context& context, const FftShape& shape, FftKind kind);
 template <class T>
-std::unique_ptr<Fft<T>> make_cuda_fft(Context& context, const FftShape& shape, FftKind kind);
+std::unique_ptr<Fft<T>> make_library_fft(Context& context, const FftShape& shape, FftKind kind);
 
 }  // namespace v0
 }  // namespace bilevel

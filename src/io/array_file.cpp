@@ -9,9 +9,9 @@
 #include <string>
 #include <type_traits>
 
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/atomic_file.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/npy.hpp"
 
 namespace bilevel {

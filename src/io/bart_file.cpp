@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "bilevel/core/error.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/kspace_formats.hpp"
 
 // BART: NAME.hdr is text, in which the line after "# Dimensions" holds the extents; NAME.cfl holds complex

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 
 // The stream is a sequence of frames: their length in 8 bytes, then as many bytes. Two lengths mean more.
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "bilevel/core/error.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 
 namespace bilevel {
 inline namespace v0 {

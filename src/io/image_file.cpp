@@ -10,10 +10,10 @@
 #include <system_error>
 #include <utility>
 
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
-#include "bilevel/io/atomic_file.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/image_formats.hpp"
 #include "io/npy.hpp"
 

@@ -13,7 +13,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/kspace_formats.hpp"
 #include "io/npy.hpp"
 

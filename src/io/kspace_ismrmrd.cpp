@@ -8,10 +8,11 @@
 #include <set>
 #include <stdexcept>
 
-#include "bilevel/core/context.hpp"
 #include "bilevel/core/error.hpp"
-#include "device/fft.hpp"
-#include "io/file_bytes.hpp"
+#include "bilevel/core/scalars.hpp"
+#include "bilevel/core/tensor.hpp"
+#include "bilevel/ops/fourier_sampling.hpp"
+#include "core/file_bytes.hpp"
 #include "io/hdf5_support.hpp"
 #include "io/kspace_formats.hpp"
 
@@ -191,46 +192,66 @@ std::vector<Echo> receive_echoes(const std::string& name, const Encoding& encodi
 class Readouts {
  public:
   Readouts(const Encoding& encoding, int coils)
-      : encoding_(encoding),
+      : n_(encoding.samples),
+        m_(encoding.reconstructed),
         coils_(coils),
         context_(Device::open("cpu:1")),
-        inverse_(make_fft<float>(context_, {coils, 1, encoding.samples}, FftKind::complex_to_complex)),
-        forward_(make_fft<float>(context_, {coils, 1, encoding.reconstructed}, FftKind::complex_to_complex)),
-        wide_(static_cast<std::size_t>(coils) * encoding.samples),
-        narrow_(static_cast<std::size_t>(coils) * encoding.reconstructed) {}
+        frame_(context_),
+        all_(context_, frame_, coils),
+        inverse_(context_, images(n_)),
+        forward_(context_, images(m_)),
+        wide_(context_, images(n_)),
+        wide_image_(context_, images(n_)),
+        image_(context_, images(m_)),
+        narrow_(context_, images(m_)),
+        values_(wide_.shape().count()),
+        cropped_(image_.shape().count()),
+        result_(static_cast<std::size_t>(coils) * m_) {
+    all_.reset(context_);
+  }
 
   /// [coil][encoding.samples] to [coil][encoding.reconstructed]
   const std::vector<std::complex<float>>& crop(const std::vector<std::complex<float>>& readout) {
-    const int n = encoding_.samples, m = encoding_.reconstructed;
-    // Frequencies and positions -m/2, ..., of both lengths are counted from zero, modulo the length.
-    for (std::size_t k = 0; k < wide_.size(); ++k) {
-      const int position = static_cast<int>(k % n);
-      wide_[k - position + (position + n - n / 2) % n] = readout[k];
-    }
-    inverse_->inverse(context_, wide_.data(), wide_.data());
-    context_.synchronise();
-    const float scale = static_cast<float>(inverse_->scale() * forward_->scale());
     for (int coil = 0; coil < coils_; ++coil) {
-      for (int x = -(m / 2); x < m - m / 2; ++x) {
-        narrow_[static_cast<std::size_t>(coil) * m + (x + m) % m] =
-            scale * wide_[static_cast<std::size_t>(coil) * n + (x + n) % n];
+      for (int k = 0; k < n_; ++k) {
+        const std::complex<float> value = readout[static_cast<std::size_t>(coil) * n_ + k];
+        values_[at(coil, 0, k - n_ / 2, n_)] = value.real();
+        values_[at(coil, 1, k - n_ / 2, n_)] = value.imag();
       }
     }
-    forward_->forward(context_, narrow_.data(), narrow_.data());
-    context_.synchronise();
-    for (int coil = 0; coil < coils_; ++coil) {
-      const auto begin = narrow_.begin() + static_cast<std::ptrdiff_t>(coil) * m;
-      std::rotate(begin, begin + (m - m / 2), begin + m);
-    }
-    return narrow_;
+    wide_.upload(context_, values_);
+    inverse_.adjoint(context_, all_.active(), wide_.view(), wide_image_.view());
+    const std::vector<float> image = download(context_, wide_image_);
+    for (int coil = 0; coil < coils_; ++coil)
+      for (int plane = 0; plane < 2; ++plane)
+        for (int x = -(m_ / 2); x < m_ - m_ / 2; ++x)
+          cropped_[at(coil, plane, x, m_)] = image[at(coil, plane, x, n_)];
+    image_.upload(context_, cropped_);
+    forward_.apply(context_, all_.active(), image_.view(), narrow_.view());
+    const std::vector<float> narrow = download(context_, narrow_);
+    for (int coil = 0; coil < coils_; ++coil)
+      for (int k = 0; k < m_; ++k)
+        result_[static_cast<std::size_t>(coil) * m_ + k] = {narrow[at(coil, 0, k - m_ / 2, m_)],
+                                                            narrow[at(coil, 1, k - m_ / 2, m_)]};
+    return result_;
   }
 
  private:
-  Encoding encoding_;
-  int coils_;
+  /// One row of real and imaginary parts for each coil.
+  Shape images(int length) const { return {coils_, 2, 1, length}; }
+  /// Frequencies and positions -length/2, ... are counted from zero, modulo the length.
+  static std::size_t at(int coil, int plane, int position, int length) {
+    return (static_cast<std::size_t>(coil) * 2 + plane) * length + (position + length) % length;
+  }
+
+  int n_, m_, coils_;
   Context context_;
-  std::unique_ptr<Fft<float>> inverse_, forward_;
-  std::vector<std::complex<float>> wide_, narrow_;
+  Frame frame_;
+  ActiveSet all_;
+  FourierSampling<float> inverse_, forward_;
+  Tensor<float> wide_, wide_image_, image_, narrow_;
+  std::vector<float> values_, cropped_;
+  std::vector<std::complex<float>> result_;
 };
 
 /// Where the samples of an echo belong on the grid of encoding.samples.

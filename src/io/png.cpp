@@ -8,7 +8,7 @@
 #include <new>
 
 #include "bilevel/core/error.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/image_formats.hpp"
 
 // libpng reports errors by longjmp. Each call into it is made by a step function run by `guarded`; between

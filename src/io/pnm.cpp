@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "bilevel/core/error.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/image_formats.hpp"
 
 namespace bilevel {

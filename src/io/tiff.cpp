@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bilevel/core/error.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 #include "io/image_formats.hpp"
 
 namespace bilevel {

@@ -14,8 +14,8 @@
 #include <stdexcept>
 
 #include "bilevel/core/error.hpp"
+#include "core/file_bytes.hpp"
 #include "io/child_process.hpp"
-#include "io/file_bytes.hpp"
 
 namespace bilevel {
 inline namespace v0 {

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/atomic_file.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 
 namespace bilevel {
 inline namespace v0 {

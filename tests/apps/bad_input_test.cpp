@@ -1,7 +1,7 @@
 #include <limits>
 
 #include "bilevel/io/array_file.hpp"
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "tests/apps/app_test_support.hpp"
 #include "tests/model/scoped_environment.hpp"
 

@@ -1,7 +1,7 @@
 #include <set>
 
-#include "bilevel/io/model_file.hpp"
 #include "bilevel/io/quality.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "tests/apps/app_test_support.hpp"
 
 namespace bilevel_test {

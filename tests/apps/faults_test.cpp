@@ -6,7 +6,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/tensor.hpp"
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "tests/apps/app_test_support.hpp"
 
 namespace bilevel_test {

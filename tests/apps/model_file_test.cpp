@@ -1,4 +1,4 @@
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"

@@ -1,4 +1,4 @@
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "tests/apps/app_test_support.hpp"
 
 namespace bilevel_test {

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/observe/observer.hpp"
 
 namespace bilevel {

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/model/parameters.hpp"
 #include "bilevel/observe/observer.hpp"
 

@@ -1,4 +1,6 @@
-#include "device/cuda.hpp"
+#include "device/cuda/runtime.hpp"
+
+#include <string>
 
 #include "bilevel/core/error.hpp"
 

@@ -1,11 +1,12 @@
 #pragma once
 
-// What host code shares about the CUDA runtime. Only files of src/device named cuda* include it.
+// What the files of this folder, which make libbilevel_cuda, share about the CUDA runtime.
 
 #include <cuda_runtime_api.h>
 
 #include <source_location>
-#include <string>
+
+#include "device/cuda_module.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -26,6 +27,15 @@ class DeviceGuard {
  private:
   int previous_ = -1;
 };
+
+// What the module offers; see CudaModule.
+std::shared_ptr<const Device::Impl> open(int ordinal);
+std::unique_ptr<Backend> make_backend(const Device::Impl& device);
+template <class T>
+std::unique_ptr<FftLibrary<T>> make_fft(const Device::Impl& device, void* queue, const FftShape& shape,
+                                        FftKind kind);
+template <class T>
+std::unique_ptr<BlasLibrary<T>> make_blas(const Device::Impl& device, void* queue);
 
 }  // namespace cuda
 }  // namespace v0

@@ -10,12 +10,15 @@
 #include <string>
 #include <string_view>
 
+#include "bilevel/core/export.hpp"
+
 namespace bilevel {
 inline namespace v0 {
 namespace io_detail {
 
 /// All bytes of a regular file. Throws IoError (missing, folder, not regular, unreadable, empty, no memory).
-std::string read_file(const std::filesystem::path& path);
+/// Exported for libbilevel_io.
+BILEVEL_API std::string read_file(const std::filesystem::path& path);
 
 /// Unsigned integer of `size` bytes, 1 to 8, at `bytes`.
 inline std::uint64_t load_integer(const unsigned char* bytes, int size, bool big_endian) {

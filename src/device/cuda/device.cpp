@@ -3,11 +3,11 @@
 #include <string_view>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "device/cuda.hpp"
+#include "device/cuda/runtime.hpp"
 
 namespace bilevel {
 inline namespace v0 {
+namespace cuda {
 namespace {
 
 std::string reason(cudaError_t status) {
@@ -16,7 +16,7 @@ std::string reason(cudaError_t status) {
 
 int attribute(cudaDeviceAttr which, int ordinal) {
   int value = 0;
-  cuda::check(cudaDeviceGetAttribute(&value, which, ordinal), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&value, which, ordinal), "cudaDeviceGetAttribute");
   return value;
 }
 
@@ -45,7 +45,7 @@ void set_tables(Device::Impl& d) {
 
 }  // namespace
 
-std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
+std::shared_ptr<const Device::Impl> open(int ordinal) {
   const std::string name = "cuda:" + std::to_string(ordinal);
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -59,7 +59,7 @@ std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
                       " CUDA device(s), numbered from 0; choose one of them, or --device cpu.");
   auto impl = std::make_shared<Device::Impl>();
   cudaDeviceProp properties{};
-  cuda::check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
   impl->kind = DeviceKind::cuda;
   impl->name = name;
   impl->ordinal = ordinal;
@@ -81,5 +81,6 @@ std::shared_ptr<const Device::Impl> open_cuda(int ordinal) {
   return impl;
 }
 
+}  // namespace cuda
 }  // namespace v0
 }  // namespace bilevel

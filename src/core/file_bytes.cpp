@@ -1,4 +1,4 @@
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "bilevel/io/model_file.hpp"
+#include "bilevel/model/model_file.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
-#include "bilevel/io/atomic_file.hpp"
-#include "io/file_bytes.hpp"
+#include "core/file_bytes.hpp"
 
 namespace bilevel {
 inline namespace v0 {

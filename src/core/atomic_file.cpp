@@ -1,4 +1,4 @@
-#include "bilevel/io/atomic_file.hpp"
+#include "bilevel/core/atomic_file.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>

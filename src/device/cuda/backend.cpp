@@ -7,15 +7,12 @@
 #include <type_traits>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "device/cuda.hpp"
+#include "device/cuda/runtime.hpp"
 
 namespace bilevel {
 inline namespace v0 {
+namespace cuda {
 namespace {
-
-using cuda::check;
-using cuda::DeviceGuard;
 
 class Event {
  public:
@@ -297,9 +294,10 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(const Device::Impl& device) {
+std::unique_ptr<Backend> make_backend(const Device::Impl& device) {
   return std::make_unique<CudaBackend>(device);
 }
 
+}  // namespace cuda
 }  // namespace v0
 }  // namespace bilevel

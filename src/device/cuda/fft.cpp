@@ -1,4 +1,4 @@
-// Fft on a GPU with cuFFT.
+// Fourier transforms with cuFFT.
 
 #include <cufft.h>
 
@@ -7,12 +7,11 @@
 #include <string>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "device/cuda.hpp"
-#include "device/fft.hpp"
+#include "device/cuda/runtime.hpp"
 
 namespace bilevel {
 inline namespace v0 {
+namespace cuda {
 namespace {
 
 std::string name(cufftResult result) {
@@ -92,134 +91,82 @@ class Handle {
 };
 
 template <class T>
-class CudaFft final : public Fft<T> {
+class CufftPlans final : public FftLibrary<T> {
  public:
-  using Complex = std::complex<T>;
+  using typename FftLibrary<T>::Complex;
   using Library = Cufft<T>;
 
-  CudaFft(Context& context, const FftShape& shape, FftKind kind)
-      : Fft<T>(context, shape, kind), impl_(context.impl()) {
-    const cuda::DeviceGuard guard(ordinal());
+  CufftPlans(const Device::Impl& device, void* queue, const FftShape& shape, FftKind kind)
+      : shape_(shape), kind_(kind), stream_(static_cast<cudaStream_t>(queue)) {
+    const DeviceGuard guard(device.ordinal);
     if (kind == FftKind::complex_to_complex) {
       plan(forward_, Library::complex_type);
     } else {
       plan(forward_, Library::forward_type);
       plan(inverse_, Library::inverse_type);
     }
-    work_ = impl_.allocate(work_bytes_);
-    try {
-      use_work_area(forward_);
-      if (inverse_) use_work_area(inverse_);
-    } catch (...) {
-      impl_.release(work_, work_bytes_);
-      throw;
-    }
   }
-  ~CudaFft() override { impl_.release(work_, work_bytes_); }
+
+  std::size_t work_bytes() const override { return work_bytes_; }
+  void use_work_area(void* work) override {
+    for (const Handle* handle : {&forward_, &inverse_})
+      if (*handle) check(cufftSetWorkArea(handle->get(), work), "cufftSetWorkArea(plan, work)");
+  }
+  void complex(const Complex* in, Complex* out, bool forward) const override {
+    check(Library::run_complex(forward_.get(), raw(in), raw(out), forward ? CUFFT_FORWARD : CUFFT_INVERSE),
+          Library::complex_call);
+  }
+  void forward_real(const T* in, Complex* out) const override {
+    check(Library::run_forward_real(forward_.get(), const_cast<T*>(in), raw(out)), Library::forward_call);
+  }
+  void inverse_real(Complex* in, T* out) const override {
+    check(Library::run_inverse_real(inverse_.get(), raw(in), out), Library::inverse_call);
+  }
 
  private:
-  int ordinal() const { return impl_.device.impl().ordinal; }
-
   void check(cufftResult result, const char* call) const {
     if (result == CUFFT_SUCCESS) return;
     throw DeviceError(std::string(call) + " returned " + name(result) + " for the transform of " +
-                      this->shape().str() + "; use smaller or fewer images, or --device cpu.");
+                      shape_.str() + "; use smaller or fewer images, or --device cpu.");
   }
 
   /// Contiguous images; real images with the half spectrum [H][W/2+1]. Single rows, and single columns of
   /// complex images, are planned as one-dimensional transforms.
   void plan(Handle& handle, cufftType type) {
-    const FftShape& s = this->shape();
-    const bool column = s.width == 1 && this->kind() == FftKind::complex_to_complex;
-    long long sizes[] = {s.height, s.width};
-    const int rank = s.height == 1 || column ? 1 : 2;
+    const bool column = shape_.width == 1 && kind_ == FftKind::complex_to_complex;
+    long long sizes[] = {shape_.height, shape_.width};
+    const int rank = shape_.height == 1 || column ? 1 : 2;
     std::size_t bytes = 0;
     check(handle.create(), "cufftCreate(&plan)");
     check(cufftSetAutoAllocation(handle.get(), 0), "cufftSetAutoAllocation(plan, 0)");
     check(cufftMakePlanMany64(handle.get(), rank, rank == 1 && !column ? sizes + 1 : sizes, nullptr, 1, 0,
-                              nullptr, 1, 0, type, s.n, &bytes),
+                              nullptr, 1, 0, type, shape_.n, &bytes),
           "cufftMakePlanMany64(plan, rank, sizes, ...)");
-    check(cufftSetStream(handle.get(), static_cast<cudaStream_t>(impl_.stream.queue)),
-          "cufftSetStream(plan, stream)");
+    check(cufftSetStream(handle.get(), stream_), "cufftSetStream(plan, stream)");
     work_bytes_ = std::max(work_bytes_, bytes);
-  }
-  void use_work_area(const Handle& handle) {
-    check(cufftSetWorkArea(handle.get(), work_), "cufftSetWorkArea(plan, work)");
   }
 
   static auto* raw(const Complex* p) {
     return reinterpret_cast<typename Library::Complex*>(const_cast<Complex*>(p));
   }
-  void run_complex(Context&, const Complex* in, Complex* out, bool forward) const override {
-    check(Library::run_complex(forward_.get(), raw(in), raw(out), forward ? CUFFT_FORWARD : CUFFT_INVERSE),
-          Library::complex_call);
-  }
-  void run_forward_real(Context&, const T* in, Complex* out) const override {
-    check(Library::run_forward_real(forward_.get(), const_cast<T*>(in), raw(out)), Library::forward_call);
-  }
-  void run_inverse_real(Context&, Complex* in, T* out) const override {
-    check(Library::run_inverse_real(inverse_.get(), raw(in), out), Library::inverse_call);
-  }
 
-  SpectrumOrder order() const override { return {static_cast<std::size_t>(this->spectrum_columns()), 1}; }
-
-  bool real() const { return this->kind() == FftKind::real_to_complex; }
-  /// Points of the scratch that holds the spectra, in complex numbers.
-  std::size_t spectra() const {
-    return static_cast<std::size_t>(this->shape().n) * static_cast<std::size_t>(this->shape().height) *
-           static_cast<std::size_t>(this->spectrum_columns());
-  }
-  /// What pack and unpack take for one component or two.
-  kernels::PlanesArgs<T> planes(const kernels::SpectrumArgs<T>& a, const T* in, T* out) const {
-    return {a.active, a.shape.n, a.shape.coils, 2, this->shape().points(), 1, in, out};
-  }
-
-  void run_spectrum(Context& context, const kernels::SpectrumArgs<T>& batch, const T* in,
-                    Complex* out) const override {
-    if (real()) {
-      this->forward_real(context, in, out);
-      return;
-    }
-    kernel_table<T>(context).pack(stream_of(context), planes(batch, in, reinterpret_cast<T*>(out)));
-    this->forward(context, out, out);
-  }
-  /// Frozen images keep what `out` holds: the inverse transforms, which take the whole batch, go through
-  /// scratch.
-  void run_filter(Context& context, const T* in, T* out,
-                  const kernels::SpectrumArgs<T>& pass) const override {
-    Frame frame(context);
-    const View<T> spectra_view = frame.view<T>({1, 2, 1, static_cast<int>(spectra())});
-    auto* x = reinterpret_cast<Complex*>(spectra_view.device_data());
-    run_spectrum(context, pass, in, x);
-    kernels::SpectrumArgs<T> in_place = pass;
-    in_place.x = spectra_view.device_data();
-    kernel_table<T>(context).spectrum(stream_of(context), in_place);
-    if (!real()) {
-      this->inverse(context, x, x);
-      kernel_table<T>(context).unpack(stream_of(context), planes(pass, in_place.x, out));
-      return;
-    }
-    const FftShape& s = this->shape();
-    const View<T> result = frame.view<T>({s.n, 1, s.height, s.width});
-    this->inverse_real(context, x, result.device_data());
-    kernel_table<T>(context).combine(stream_of(context), {pass.active, s.points(), result.device_data(),
-                                                          nullptr, 1, 0, nullptr, nullptr, out});
-  }
-
-  Context::Impl& impl_;
+  FftShape shape_;
+  FftKind kind_;
+  cudaStream_t stream_;
   Handle forward_, inverse_;  // the complex plan serves both directions
-  std::byte* work_ = nullptr;
   std::size_t work_bytes_ = 0;
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<Fft<T>> make_cuda_fft(Context& context, const FftShape& shape, FftKind kind) {
-  return std::make_unique<CudaFft<T>>(context, shape, kind);
+std::unique_ptr<FftLibrary<T>> make_fft(const Device::Impl& device, void* queue, const FftShape& shape,
+                                        FftKind kind) {
+  return std::make_unique<CufftPlans<T>>(device, queue, shape, kind);
 }
-template std::unique_ptr<Fft<float>> make_cuda_fft<float>(Context&, const FftShape&, FftKind);
-template std::unique_ptr<Fft<double>> make_cuda_fft<double>(Context&, const FftShape&, FftKind);
+template std::unique_ptr<FftLibrary<float>> make_fft(const Device::Impl&, void*, const FftShape&, FftKind);
+template std::unique_ptr<FftLibrary<double>> make_fft(const Device::Impl&, void*, const FftShape&, FftKind);
 
+}  // namespace cuda
 }  // namespace v0
 }  // namespace bilevel
