@@ -3,6 +3,7 @@
 // their pointwise function as a field, and the adjoint correlation of the field added to the tile's gradient.
 
 #include "kernels/experts_tile.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

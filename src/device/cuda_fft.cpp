@@ -10,6 +10,8 @@
 #include "device/backend.hpp"
 #include "device/cuda.hpp"
 #include "device/fft.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/spectrum_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {
