@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/math.hpp"
-#include "kernels/table.hpp"
+#include "kernels/stream.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
@@ -19,6 +19,12 @@ struct Tile {
   int rows, columns;
   int plane = 0;
 };
+
+/// First element of image t.image.
+template <class T>
+BILEVEL_HD inline T* image_of(T* batch, std::size_t size, const Tile& t) {
+  return batch ? batch + static_cast<std::size_t>(t.image) * size : nullptr;
+}
 
 /// How many of the sums of a body are joined by maximum.
 template <class Body>

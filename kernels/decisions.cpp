@@ -1,6 +1,9 @@
 // Decisions of the lower-level solvers, one element per image: stopping, line searches, compaction.
 
+#include "kernels/decision_args.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/lbfgs_args.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

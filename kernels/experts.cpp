@@ -3,6 +3,7 @@
 // their pointwise function as a field, and the adjoint correlation of the field added to the tile's gradient.
 
 #include "kernels/experts_tile.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
@@ -222,8 +223,6 @@ struct Dual {
 
 template <class T>
 void fill_experts_mixed(Table<T>& table);
-template <class T>
-void fill_experts_bound(Table<T>& table);
 
 template <class T>
 void fill_experts(Table<T>& table) {
@@ -232,7 +231,6 @@ void fill_experts(Table<T>& table) {
   table.experts_hessian = launch_tiles_of_experts<T, Hessian, ExpertsHessianArgs<T>>;
   table.experts_dual = launch_tiles_of_experts<T, Dual, ExpertsDualArgs<T>>;
   fill_experts_mixed(table);
-  fill_experts_bound(table);
 }
 template void fill_experts(Table<float>&);
 template void fill_experts(Table<double>&);

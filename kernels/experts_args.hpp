@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "bilevel/core/active.hpp"
-#include "kernels/tv_args.hpp"
+#include "kernels/potential.hpp"
 
 namespace bilevel::kernels {
 

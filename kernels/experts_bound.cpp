@@ -3,6 +3,7 @@
 
 #include "kernels/error_ball.hpp"
 #include "kernels/experts_tile.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

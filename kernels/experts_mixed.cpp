@@ -2,6 +2,7 @@
 // its adjoint (mathematics.md section 4.2).
 
 #include "kernels/experts_tile.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

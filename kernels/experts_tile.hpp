@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/experts_args.hpp"
 #include "kernels/launch.hpp"
 
 // What the fields-of-experts bodies share (mathematics.md section 4.2). A response belongs to the pixel in

@@ -6,6 +6,7 @@
 
 #include "kernels/joint_tv_pixel.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/table.hpp"
 #include "kernels/tv_ball.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {

@@ -4,7 +4,7 @@
 // imaginary planes of a complex one), beside a data term that other kernels evaluate.
 
 #include "bilevel/core/active.hpp"
-#include "kernels/tv_args.hpp"
+#include "kernels/tv_model.hpp"
 
 namespace bilevel::kernels {
 

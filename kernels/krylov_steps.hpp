@@ -3,14 +3,9 @@
 // What the generic Krylov bodies and their overrides share.
 
 #include "kernels/block.hpp"
+#include "kernels/krylov_args.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
-
-/// First element of image t.image.
-template <class T>
-BILEVEL_HD inline T* image_of(T* batch, std::size_t size, const Tile& t) {
-  return batch ? batch + static_cast<std::size_t>(t.image) * size : nullptr;
-}
 
 /// a = <r,z> / <p,Ap>; 0 where that is no step.
 template <class T>

@@ -4,6 +4,8 @@
 // Zhang 2005, eq. 4.1).
 
 #include "kernels/launch.hpp"
+#include "kernels/lbfgs_args.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

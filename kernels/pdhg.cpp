@@ -3,6 +3,8 @@
 // row.
 
 #include "kernels/launch.hpp"
+#include "kernels/pdhg_args.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

@@ -4,7 +4,7 @@
 // the dual field w has two arrays of that shape, its horizontal and its vertical components.
 
 #include "bilevel/core/active.hpp"
-#include "kernels/tv_args.hpp"
+#include "kernels/tv_model.hpp"
 
 namespace bilevel::kernels {
 

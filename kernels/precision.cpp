@@ -1,7 +1,7 @@
 // Between single and double precision: conversions and distances of batches of vectors.
 
-#include "kernels/krylov_steps.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/precision_args.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

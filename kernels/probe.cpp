@@ -3,8 +3,9 @@
 
 #include <cstring>
 
-#include "kernels/krylov_steps.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/probe_args.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

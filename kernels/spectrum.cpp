@@ -2,6 +2,8 @@
 // (mathematics.md section 4.3).
 
 #include "kernels/launch.hpp"
+#include "kernels/spectrum_args.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

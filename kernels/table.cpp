@@ -1,11 +1,20 @@
 #include "kernels/table.hpp"
 
+#ifdef BILEVEL_GENERIC_EXPERTS
+namespace bilevel::kernels::BILEVEL_GENERIC_EXPERTS {
+template <class T>
+void fill_experts(Table<T>& table);
+}
+#endif
+
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
 template <class T>
 void fill_tv(Table<T>& table);
 template <class T>
 void fill_experts(Table<T>& table);
+template <class T>
+void fill_experts_bound(Table<T>& table);
 template <class T>
 void fill_joint_tv(Table<T>& table);
 template <class T>
@@ -20,14 +29,30 @@ template <class T>
 void fill_probe(Table<T>& table);
 template <class T>
 void override_kernels(Table<T>& table);
+template <class T>
+void override_experts(Table<T>& table);
 
 namespace {
+
+/// The generic bodies of what override_experts replaces. An instruction set that has the latter takes those
+/// of another one, or none where that is not built.
+template <class T>
+void fill_generic_experts(Table<T>& table) {
+#if defined(BILEVEL_GENERIC_EXPERTS)
+  BILEVEL_GENERIC_EXPERTS::fill_experts(table);
+#elif defined(BILEVEL_FUSED_EXPERTS)
+  override_experts(table);
+#else
+  fill_experts(table);
+#endif
+}
 
 template <class T>
 Table<T> filled(bool overrides) {
   Table<T> table{};
   fill_tv(table);
-  fill_experts(table);
+  fill_generic_experts(table);
+  fill_experts_bound(table);
   fill_joint_tv(table);
   fill_spectrum(table);
   fill_krylov(table);

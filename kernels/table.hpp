@@ -7,17 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/decision_args.hpp"
-#include "kernels/experts_args.hpp"
-#include "kernels/joint_tv_args.hpp"
-#include "kernels/krylov_args.hpp"
-#include "kernels/lbfgs_args.hpp"
-#include "kernels/pdhg_args.hpp"
-#include "kernels/precision_args.hpp"
-#include "kernels/probe_args.hpp"
-#include "kernels/spectrum_args.hpp"
+#include "kernels/args.hpp"
 #include "kernels/stream.hpp"
-#include "kernels/tv_args.hpp"
 
 namespace bilevel::kernels {
 

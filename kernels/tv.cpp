@@ -4,6 +4,7 @@
 // outside the image.
 
 #include "kernels/launch.hpp"
+#include "kernels/table.hpp"
 #include "kernels/tv_ball.hpp"
 #include "kernels/tv_pixel.hpp"
 

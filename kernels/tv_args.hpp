@@ -6,19 +6,9 @@
 #include <cstdint>
 
 #include "bilevel/core/active.hpp"
+#include "kernels/tv_model.hpp"
 
 namespace bilevel::kernels {
-
-enum class Potential : int { charbonnier = 0, huber_c2 = 1 };
-
-/// alpha R_nu(x) + xi/2 |x|^2 on height x width images with Neumann differences. `isotropic` also for 1-D
-/// signals.
-struct TvModel {
-  int height = 0, width = 0;
-  Potential potential = Potential::charbonnier;
-  bool isotropic = true;
-  double alpha = 0, nu = 1, xi = 0;
-};
 
 /// Phi = 1/2 |S(x-y)|^2 + alpha R_nu(x) + xi/2 |x|^2; S null means the identity, else a 0/1 image shared by
 /// the batch.
@@ -103,8 +93,6 @@ struct TvMixedForwardArgs {
 /// Sums of the directional error bounds (src/model/tv_constants.hpp derives them) with g = |Kq|, h = |Kv| per
 /// pixel (per component when anisotropic), profiles K, a and smallest curvature m over |z' - z| <= D_p, and
 /// weights W = 1/(2|K|^2) + stiffness m / 2, so that sum W |Ke|^2 <= epsilon^2. v may be null.
-inline constexpr int tv_bound_sums = 12;
-inline constexpr int tv_bound_maxima = 5;
 template <class T>
 struct TvBoundArgs {
   TvModel model;

@@ -4,6 +4,7 @@
 // sums of an image become.
 
 #include "kernels/block.hpp"
+#include "kernels/tv_args.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

@@ -3,6 +3,7 @@
 // A tile of an image with its halo, and the flux field of differences on it.
 
 #include "kernels/block.hpp"
+#include "kernels/tv_model.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

@@ -7,6 +7,7 @@
 
 #include "apps/bench/timing.hpp"
 #include "bilevel/core/error.hpp"
+#include "kernels/tv_args.hpp"
 
 namespace bilevel_app::bench {
 

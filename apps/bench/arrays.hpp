@@ -7,6 +7,9 @@
 #include "apps/bench/mri.hpp"
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/lbfgs_args.hpp"
+#include "kernels/tv_model.hpp"
 
 namespace bilevel_app::bench {
 

@@ -1,5 +1,9 @@
 #include "apps/bench/cases.hpp"
 
+#include "kernels/pdhg_args.hpp"
+#include "kernels/probe_args.hpp"
+#include "kernels/tv_args.hpp"
+
 namespace bilevel_app::bench {
 namespace {
 

@@ -2,6 +2,7 @@
 
 #include "bilevel/core/tensor.hpp"
 #include "device/backend.hpp"
+#include "kernels/experts_args.hpp"
 
 namespace bilevel_app::bench {
 

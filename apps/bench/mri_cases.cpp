@@ -1,4 +1,6 @@
 #include "apps/bench/cases.hpp"
+#include "kernels/joint_tv_args.hpp"
+#include "kernels/spectrum_args.hpp"
 
 namespace bilevel_app::bench {
 namespace {

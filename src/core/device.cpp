@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <thread>
+#include <vector>
 
 #include "bilevel/core/error.hpp"
 #include "device/cuda_module.hpp"
@@ -14,26 +15,53 @@ namespace bilevel {
 inline namespace v0 {
 namespace {
 
-bool supported(std::string_view isa) {
-#ifdef BILEVEL_X86_VARIANTS
-  if (isa == "avx512") return __builtin_cpu_supports("x86-64-v4");
-  if (isa == "avx2") return __builtin_cpu_supports("x86-64-v3");
+/// An instruction set that the kernels are built for.
+struct Variant {
+  std::string name;
+  const kernels::Table<float>& (*table_float)(bool);
+  const kernels::Table<double>& (*table_double)(bool);
+  const kernels::ScalarTable& (*table_scalar)();
+  bool runs;  // on this processor
+};
+
+/// Those of this build, the best first.
+std::vector<Variant> built_variants() {
+  std::vector<Variant> built;
+#define BILEVEL_VARIANT(name, runs) \
+  built.push_back(                  \
+      {#name, kernels::name::table_float, kernels::name::table_double, kernels::name::table_scalar, runs});
+#ifdef BILEVEL_HAS_AVX512
+  BILEVEL_VARIANT(avx512, __builtin_cpu_supports("x86-64-v4") != 0)
 #endif
-  return isa == "baseline";
+#ifdef BILEVEL_HAS_AVX2
+  BILEVEL_VARIANT(avx2, __builtin_cpu_supports("x86-64-v3") != 0)
+#endif
+#ifdef BILEVEL_HAS_BASELINE
+  BILEVEL_VARIANT(baseline, true)
+#endif
+#undef BILEVEL_VARIANT
+  return built;
 }
 
-std::string choose_instruction_set() {
-  if (const char* forced = std::getenv("BILEVEL_CPU_ISA"); forced && *forced) {
-    const std::string isa = forced;
-    if (isa != "baseline" && isa != "avx2" && isa != "avx512")
-      throw ConfigError("BILEVEL_CPU_ISA=" + isa + ": not an instruction set; use baseline, avx2 or avx512.");
-    if (!supported(isa))
-      throw DeviceError("BILEVEL_CPU_ISA=" + isa + ": this processor or build lacks it; unset the variable.");
-    return isa;
+/// The best that runs here, or the one that BILEVEL_CPU_ISA names.
+Variant choose_variant() {
+  const char* environment = std::getenv("BILEVEL_CPU_ISA");
+  const std::string forced = environment ? environment : "";
+  if (!forced.empty() && forced != "baseline" && forced != "avx2" && forced != "avx512")
+    throw ConfigError("BILEVEL_CPU_ISA=" + forced +
+                      ": not an instruction set; use baseline, avx2 or avx512.");
+  std::string names;
+  for (const Variant& variant : built_variants()) {
+    if (variant.runs && (forced.empty() || forced == variant.name)) return variant;
+    if (!forced.empty() && forced == variant.name)
+      throw DeviceError("BILEVEL_CPU_ISA=" + forced + ": this processor lacks it; unset the variable.");
+    names += (names.empty() ? "" : ", ") + variant.name;
   }
-  for (const char* isa : {"avx512", "avx2"})
-    if (supported(isa)) return isa;
-  return "baseline";
+  if (!forced.empty())
+    throw DeviceError("BILEVEL_CPU_ISA=" + forced + ": this build has " + names +
+                      " only; unset the variable, or build with BILEVEL_CPU_VARIANTS=all.");
+  throw DeviceError("this processor lacks the instruction sets of this build (" + names +
+                    "); build with BILEVEL_CPU_VARIANTS=all.");
 }
 
 /// BILEVEL_CPU_OVERRIDES=off takes the generic kernel bodies.
@@ -43,25 +71,6 @@ bool use_overrides() {
   if (text != "on" && text != "off")
     throw ConfigError("BILEVEL_CPU_OVERRIDES=" + std::string(text) + ": must be on or off.");
   return text == "on";
-}
-
-void set_tables(Device::Impl& d) {
-  const auto use = [&d](const auto& f, const auto& g, const auto& s) {
-    d.table_float = &f;
-    d.table_double = &g;
-    d.table_scalar = &s;
-  };
-  const bool tuned = use_overrides();
-#ifdef BILEVEL_X86_VARIANTS
-  namespace avx2 = kernels::avx2;
-  namespace avx512 = kernels::avx512;
-  if (d.instruction_set == "avx512")
-    return use(avx512::table_float(tuned), avx512::table_double(tuned), avx512::table_scalar());
-  if (d.instruction_set == "avx2")
-    return use(avx2::table_float(tuned), avx2::table_double(tuned), avx2::table_scalar());
-#endif
-  namespace baseline = kernels::baseline;
-  use(baseline::table_float(tuned), baseline::table_double(tuned), baseline::table_scalar());
 }
 
 /// The processors this process may use.
@@ -91,12 +100,16 @@ std::shared_ptr<Device::Impl> open_cpu(int threads, bool guarded) {
   impl->threads = threads;
   impl->guarded = guarded;
   impl->name = (guarded ? "cpu-guarded:" : "cpu:") + std::to_string(threads);
-  impl->instruction_set = choose_instruction_set();
+  const Variant variant = choose_variant();
+  impl->instruction_set = variant.name;
   impl->description =
       std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + impl->instruction_set;
   impl->memory =
       static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  set_tables(*impl);
+  const bool overrides = use_overrides();
+  impl->table_float = &variant.table_float(overrides);
+  impl->table_double = &variant.table_double(overrides);
+  impl->table_scalar = &variant.table_scalar();
   return impl;
 }
 

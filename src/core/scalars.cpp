@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

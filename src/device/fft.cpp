@@ -4,6 +4,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/library_call.hpp"
+#include "kernels/spectrum_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "bilevel/core/context.hpp"
-#include "kernels/spectrum_args.hpp"
+#include "kernels/args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

@@ -15,6 +15,7 @@
 #include "bilevel/core/error.hpp"
 #include "device/fft.hpp"
 #include "device/library_call.hpp"
+#include "kernels/spectrum_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

@@ -3,6 +3,7 @@
 
 #include "device/cuda_module.hpp"
 #include "device/library_call.hpp"
+#include "kernels/krylov_args.hpp"
 #include "kernels/spectrum_args.hpp"
 
 namespace bilevel {

@@ -6,6 +6,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/krylov_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

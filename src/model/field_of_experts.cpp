@@ -8,6 +8,8 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/experts_args.hpp"
+#include "kernels/precision_args.hpp"
 #include "model/experts_constants.hpp"
 
 namespace bilevel {

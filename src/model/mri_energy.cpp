@@ -8,6 +8,9 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/joint_tv_args.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/pdhg_args.hpp"
 #include "model/tv_constants.hpp"
 #include "ops/sampled_fourier.hpp"
 

@@ -9,6 +9,9 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/pdhg_args.hpp"
+#include "kernels/precision_args.hpp"
+#include "kernels/tv_args.hpp"
 #include "model/tv_constants.hpp"
 
 namespace bilevel {

@@ -10,6 +10,7 @@
 
 #include "bilevel/ops/fourier_sampling.hpp"
 #include "device/fft.hpp"
+#include "kernels/spectrum_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

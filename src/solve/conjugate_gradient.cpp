@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "device/backend.hpp"
+#include "kernels/krylov_args.hpp"
 #include "solve/residual_progress.hpp"
 
 namespace bilevel {

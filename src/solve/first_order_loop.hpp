@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "device/launch_list.hpp"
+#include "kernels/decision_args.hpp"
+#include "kernels/krylov_args.hpp"
 #include "solve/solve_support.hpp"
 
 namespace bilevel {

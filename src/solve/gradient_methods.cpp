@@ -1,5 +1,6 @@
 #include "solve/gradient_methods.hpp"
 
+#include "kernels/krylov_args.hpp"
 #include "solve/first_order_loop.hpp"
 
 namespace bilevel {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/lbfgs_args.hpp"
 #include "solve/first_order_loop.hpp"
 
 namespace bilevel {

@@ -7,6 +7,8 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/precision_args.hpp"
 #include "solve/conjugate_gradient.hpp"
 #include "solve/newton.hpp"
 #include "solve/residual_progress.hpp"

@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/precision_args.hpp"
 #include "solve/conjugate_gradient.hpp"
 #include "solve/solve_support.hpp"
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {

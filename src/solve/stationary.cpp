@@ -1,5 +1,7 @@
 #include "solve/stationary.hpp"
 
+#include "kernels/decision_args.hpp"
+#include "kernels/krylov_args.hpp"
 #include "solve/first_order_loop.hpp"
 
 namespace bilevel {

@@ -79,7 +79,7 @@ class Parity : public testing::TestWithParam<Choice> {
   std::vector<Json> on_cpu(const char* nu = "0.01") {
     return train(std::string("cpu nu ") + nu,
                  {"--device", "cpu", "--threads", "1", "--init", std::string("nu=") + nu}, "BILEVEL_CPU_ISA",
-                 "baseline");
+                 "");
   }
   std::vector<Json> on_cuda(const char* variant) {
     return train("cuda", {"--device", "cuda"}, "BILEVEL_CUDA_VARIANT", variant);

@@ -12,6 +12,7 @@
 
 #include "bench_support.hpp"
 #include "device/backend.hpp"
+#include "kernels/experts_args.hpp"
 
 namespace {
 

@@ -11,6 +11,7 @@
 
 #include "bench_support.hpp"
 #include "device/backend.hpp"
+#include "kernels/krylov_args.hpp"
 
 namespace {
 

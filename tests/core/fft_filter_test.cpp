@@ -9,6 +9,7 @@
 #include "bilevel/core/tensor.hpp"
 #include "device/backend.hpp"
 #include "device/fft.hpp"
+#include "kernels/spectrum_args.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/test_device.hpp"

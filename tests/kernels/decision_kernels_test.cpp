@@ -4,6 +4,7 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
 #include "tests/model/tv_lab.hpp"
 
 // The per-image decisions of the solvers, with numbers.

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/experts_args.hpp"
 #include "tests/kernels/kernel_bag.hpp"
 
 namespace bilevel::testing_support {

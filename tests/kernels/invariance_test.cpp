@@ -93,7 +93,7 @@ TYPED_TEST(EveryKernel, SameBitsForEveryInstructionSet) {
     else
       std::cout << "This machine or build lacks " << isa << "; its comparison is left out." << std::endl;
   }
-  ASSERT_STREQ(present.at(0), "baseline");
+  ASSERT_FALSE(present.empty());
   const struct { int n, h, w; } shapes[] = {{2, 37, 131}, {2, 1, 259}, {3, 3, 5}};
   for (const auto& s : shapes) {
     const Bag bag = make_bag<typename TypeParam::Element>(s.n, s.h, s.w, this->random_);
@@ -101,7 +101,7 @@ TYPED_TEST(EveryKernel, SameBitsForEveryInstructionSet) {
       std::optional<Bag> first;
       const bool fused = TypeParam::tuned && kernel.name.starts_with("experts_");
       for (const char* isa : present) {
-        if (fused && isa == present[0]) continue;
+        if (fused && isa == std::string("baseline")) continue;
         const ScopedEnvironment forced(instruction_set, isa);
         const Bag result = run_case(kernel, bag, "cpu:2");
         if (first) expect_same(*first, result, kernel.name + " with " + isa);

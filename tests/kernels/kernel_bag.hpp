@@ -11,6 +11,8 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/joint_tv_args.hpp"
+#include "kernels/lbfgs_args.hpp"
 #include "tests/support/random.hpp"
 
 namespace bilevel::testing_support {

@@ -5,6 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/decision_args.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/pdhg_args.hpp"
+#include "kernels/precision_args.hpp"
+#include "kernels/probe_args.hpp"
+#include "kernels/tv_args.hpp"
 #include "tests/kernels/experts_cases.hpp"
 #include "tests/kernels/mri_cases.hpp"
 

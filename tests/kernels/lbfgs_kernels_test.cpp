@@ -6,6 +6,7 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/lbfgs_args.hpp"
 #include "tests/model/tv_lab.hpp"
 
 // The L-BFGS kernels against the two-loop recursion on vectors (Nocedal 1980), for a quadratic with known

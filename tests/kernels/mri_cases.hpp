@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/spectrum_args.hpp"
 #include "tests/kernels/kernel_bag.hpp"
 
 namespace bilevel::testing_support {

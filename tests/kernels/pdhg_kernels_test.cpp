@@ -4,6 +4,7 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/pdhg_args.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/test_device.hpp"

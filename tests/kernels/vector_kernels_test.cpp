@@ -4,6 +4,8 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/krylov_args.hpp"
+#include "kernels/probe_args.hpp"
 #include "tests/model/tv_lab.hpp"
 
 // Vector and Krylov kernels against loops, at sizes around the chunk of 4096 elements.

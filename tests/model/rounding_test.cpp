@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
 #include "tests/model/tv_lab.hpp"
 #include "tests/oracle/tv_exact.hpp"
 

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <deque>
 
+#include "kernels/lbfgs_args.hpp"
 #include "tests/solve/pixel_energy.hpp"
 
 namespace bilevel {

@@ -1,6 +1,7 @@
 // Register-blocked CPU versions of experts_energy and experts_hessian.
 
 #include "kernels/overrides/cpu/experts_blocks.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

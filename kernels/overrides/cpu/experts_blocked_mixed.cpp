@@ -2,6 +2,7 @@
 // function of t / nu: phi'' = -w_nu.
 
 #include "kernels/overrides/cpu/experts_blocks.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

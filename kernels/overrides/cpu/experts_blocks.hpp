@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/experts_args.hpp"
 #include "kernels/launch.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND::blocked {

@@ -2,6 +2,7 @@
 
 #include "kernels/joint_tv_pixel.hpp"
 #include "kernels/overrides/cpu/row_stream.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {

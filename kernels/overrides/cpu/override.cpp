@@ -14,7 +14,7 @@ template <class T>
 void override_kernels(Table<T>& table) {
   override_tv(table);
   override_joint_tv(table);
-#ifdef __FMA__
+#ifdef BILEVEL_FUSED_EXPERTS
   override_experts(table);
 #endif
 }

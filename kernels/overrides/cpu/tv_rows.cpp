@@ -2,6 +2,7 @@
 // by 1.6 (energy) and 2.0 (Hessian product) on 1024x1024 images (AVX-512, double).
 
 #include "kernels/overrides/cpu/row_stream.hpp"
+#include "kernels/table.hpp"
 #include "kernels/tv_pixel.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {

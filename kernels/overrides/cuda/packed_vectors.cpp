@@ -4,6 +4,7 @@
 
 #include "kernels/krylov_steps.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

@@ -1,0 +1,113 @@
+#pragma once
+
+// The names of the kernels' arguments. <family>_args.hpp defines those of a family, for its kernels and for
+// the control code that fills them in.
+
+namespace bilevel::kernels {
+
+struct CertifyArgs;
+struct NewtonBeginArgs;
+struct NewtonDecideArgs;
+struct ProgressArgs;
+struct StallArgs;
+struct ResidualRoundingArgs;
+struct LbfgsStartArgs;
+struct CompactArgs;
+struct NarrowArgs;
+struct WidenArgs;
+struct DistanceArgs;
+
+template <class T>
+struct SpectrumArgs;
+template <class T>
+struct TvEnergyArgs;
+template <class T>
+struct TvLineariseArgs;
+template <class T>
+struct TvHessianArgs;
+template <class T>
+struct TvDualArgs;
+template <class T>
+struct TvMixedAdjointArgs;
+template <class T>
+struct TvMixedForwardArgs;
+template <class T>
+struct TvBoundArgs;
+template <class T>
+struct TvLocalArgs;
+template <class T>
+struct ExpertsEnergyArgs;
+template <class T>
+struct ExpertsLineariseArgs;
+template <class T>
+struct ExpertsHessianArgs;
+template <class T>
+struct ExpertsDualArgs;
+template <class T>
+struct ExpertsMixedAdjointArgs;
+template <class T>
+struct ExpertsMixedForwardArgs;
+template <class T>
+struct ExpertsPatchesArgs;
+template <class T>
+struct ExpertsBoundArgs;
+template <class T>
+struct JointTvGradientArgs;
+template <class T>
+struct JointTvLineariseArgs;
+template <class T>
+struct JointTvHessianArgs;
+template <class T>
+struct JointTvDualArgs;
+template <class T>
+struct JointTvMixedAdjointArgs;
+template <class T>
+struct JointTvMixedForwardArgs;
+template <class T>
+struct JointTvBoundArgs;
+template <class T>
+struct JointTvLocalArgs;
+template <class T>
+struct SpectrumMixedArgs;
+template <class T>
+struct PlanesArgs;
+template <class T>
+struct CoilArgs;
+template <class T>
+struct ScaleSpectraArgs;
+template <class T>
+struct MomentumArgs;
+template <class T>
+struct GuardedArgs;
+template <class T>
+struct RestartStepArgs;
+template <class T>
+struct RestartArgs;
+template <class T>
+struct CgStartArgs;
+template <class T>
+struct CgUpdateArgs;
+template <class T>
+struct CgDirectionArgs;
+template <class T>
+struct ResidualArgs;
+template <class T>
+struct CombineArgs;
+template <class T>
+struct DotArgs;
+template <class T>
+struct LbfgsTrialArgs;
+template <class T>
+struct LbfgsSearchArgs;
+template <class T>
+struct LbfgsUpdateArgs;
+template <class T>
+struct LbfgsDirectionArgs;
+template <class T>
+struct PdhgDualArgs;
+template <class T>
+struct PdhgPrimalArgs;
+template <class T>
+struct FmaLoopArgs;
+
+}  // namespace bilevel::kernels
