@@ -60,12 +60,22 @@ build() {
       libfftw3-dev libopenblas-dev liblbfgsb-dev libhdf5-dev libismrmrd-dev libnifti-dev
   fi
   command -v cmake >/dev/null || fail "cmake is missing; leave out --no-install, or install it."
-  local options=() log=build/quickstart-build.log
+  local options=() apps log=build/quickstart-build.log
   mkdir -p build
   if [[ ! -f build/CMakeCache.txt ]]; then
-    options=(-DCMAKE_BUILD_TYPE=Release -DBILEVEL_TESTS=OFF)
+    # For this machine: its instruction set, and CUDA where there is a GPU.
+    options=(-DCMAKE_BUILD_TYPE=Release -DBILEVEL_TESTS=OFF -DBILEVEL_CPU_VARIANTS=native -DBILEVEL_CUDA=OFF)
+    if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then
+      options+=(-DBILEVEL_CUDA=AUTO -DCMAKE_CUDA_ARCHITECTURES=native)
+    fi
     if command -v ninja >/dev/null; then options+=(-G Ninja); fi
   fi
+  # The program asked for beside those that this tree has.
+  apps=$(sed -n 's/^BILEVEL_APPS:[A-Z]*=//p' build/CMakeCache.txt 2>/dev/null | grep -v OFF || true)
+  case ";$apps;" in
+    *";ON;"* | *";${program#bilevel-};"*) ;;
+    *) options+=("-DBILEVEL_APPS=${apps:+$apps;}${program#bilevel-}") ;;
+  esac
   echo "Building $program (a few minutes the first time; log in $log) ..."
   if ! { cmake -S . -B build "${options[@]}" && cmake --build build --target "$program" -j "$(nproc)"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2

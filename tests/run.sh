@@ -1,25 +1,29 @@
 #!/usr/bin/env bash
-# Builds and runs the whole test suite; see --help.
+# Builds and runs the test suite; see --help.
 set -uo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: bash tests/run.sh [--quick] [--no-install]
-  Installs missing Debian packages, builds into build/ (Release, warnings as errors, benchmarks included, with nvcc also
-  the CUDA back end) and runs every test, with nvcc also one that compiles the kernels for sm_80 and sm_90 and looks at
-  registers and shared memory; then builds build-sanitize/ (address and undefined-behaviour sanitizers, CPU only) and
-  runs the tests there too; then, with nvcc and a CUDA emulator or a GPU, runs the tests of build/ with device code
-  executed; then checks the format of the sources.
-  --quick       only build/
+Usage: bash tests/run.sh [--quick | --all] [--no-install]
+  Installs missing Debian packages, builds into build/ (Release, warnings as errors, the kernels of the baseline and of
+  this processor, with nvcc also the CUDA back end) and runs every test; with nvcc also one that compiles the kernels
+  for sm_80 and sm_90 and looks at registers and shared memory; with nvcc and a CUDA emulator or a GPU runs the tests
+  with device code executed; builds build-sanitize/ (address and undefined-behaviour sanitizers) and reads foreign files
+  there; checks the format of the sources.
+  --all         also: the kernels of every instruction set, the benchmarks, every test with sanitizers, races between
+                blocks of a launch, work on the device as late as allowed and threads in reverse order
+  --quick       only build/ and its tests on the CPU
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
 The emulator is BILEVEL_CUDA_EMU, or cuda-emu in that folder. BILEVEL_REQUIRE_GPU=1: no GPU is a failure.
 TEXT
 }
-quick=0 install=1
+depth=usual install=1
 for argument in "$@"; do
   case $argument in
-    --quick) quick=1 ;;
+    --quick | --all)
+      [[ $depth == usual ]] || { echo "tests/run.sh: give one of --quick and --all (see --help)." >&2; exit 2; }
+      depth=${argument#--} ;;
     --no-install) install=0 ;;
     -h | --help) usage; exit 0 ;;
     *) echo "tests/run.sh: unknown option $argument (see --help)." >&2; exit 2 ;;
@@ -36,30 +40,44 @@ fi
 jobs=$(nproc)
 failed=0 passed_total=0 failed_total=0 skipped_total=0
 lines=()
+times=$(mktemp)  # "seconds phase: test", of every test that ran
+trap 'rm -f "$times"' EXIT
 
-# attribute FILE NAME: a count in the first element of a JUnit file.
-attribute() { sed -n "/<testsuite /,/>/p" "$1" | tr '\n\t' '  ' | sed -n "s/.*[ ]$2=\"\([0-9]*\)\".*/\1/p"; }
+say() { printf '\n== %s (after %d s)\n' "$1" "$SECONDS"; }
+fault() { # LINE: something that is no test went wrong
+  lines+=("$1")
+  failed=1 failed_total=$((failed_total + 1))
+}
+# tally NAME START PASSED FAILED SKIPPED
+tally() {
+  lines+=("$1: $3 passed, $4 failed, $5 skipped ($((SECONDS - $2)) s)")
+  passed_total=$((passed_total + $3)) failed_total=$((failed_total + $4)) skipped_total=$((skipped_total + $5))
+  (($4 == 0 && $3 > 0)) || failed=1
+}
 
-# build_tree FOLDER CMAKE_OPTIONS: configure and build.
+# build_tree FOLDER "TARGETS" CMAKE_OPTION...: configures and builds; no targets: all.
 build_tree() {
-  local folder=$1 start=$SECONDS generator=(-G Ninja)
-  shift
-  echo "== $folder: configure and build"
+  local folder=$1 targets=$2 start=$SECONDS generator=(-G Ninja)
+  shift 2
+  say "$folder: configure and build"
   [[ -f $folder/CMakeCache.txt ]] && generator=()
-  if cmake -S . -B "$folder" "${generator[@]}" "$@" && cmake --build "$folder" -j "$jobs"; then
+  # shellcheck disable=SC2086
+  if cmake -S . -B "$folder" "${generator[@]}" "$@" && cmake --build "$folder" -j "$jobs" ${targets:+--target $targets}; then
     lines+=("$folder: built ($((SECONDS - start)) s)")
   else
-    lines+=("$folder: does not build")
-    failed=1 failed_total=$((failed_total + 1))
+    fault "$folder: does not build"
     return 1
   fi
 }
 
-# test_tree FOLDER NAME CTEST_OPTIONS: runs tests of a built tree; adds to the totals.
+# attribute FILE NAME: a count in the first element of a JUnit file.
+attribute() { sed -n "/<testsuite /,/>/p" "$1" | tr '\n\t' '  ' | sed -n "s/.*[ ]$2=\"\([0-9]*\)\".*/\1/p"; }
+
+# test_tree FOLDER NAME CTEST_OPTION...: runs tests of a built tree.
 test_tree() {
   local folder=$1 name=$2 start=$SECONDS status=0 all bad skipped disabled junit=$PWD/$1/junit.xml
   shift 2
-  echo "== $name: tests"
+  say "$name: tests"
   rm -f "$junit"
   ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$jobs" --output-junit "$junit" "$@" </dev/null ||
     status=$?
@@ -67,41 +85,35 @@ test_tree() {
   bad=$(attribute "$junit" failures 2>/dev/null)
   skipped=$(attribute "$junit" skipped 2>/dev/null)
   disabled=$(attribute "$junit" disabled 2>/dev/null)
-  skipped=${skipped:+$((skipped + ${disabled:-0}))}
   if [[ -z $all || -z $bad || -z $skipped ]] || ((status != 0 && bad == 0)); then
-    lines+=("$name: ctest ended with status $status")
-    failed=1 failed_total=$((failed_total + 1))
+    fault "$name: ctest ended with status $status"
     return
   fi
+  skipped=$((skipped + ${disabled:-0}))
   ((status == 0)) || failed=1
-  passed_total=$((passed_total + all - bad - skipped))
-  failed_total=$((failed_total + bad))
-  skipped_total=$((skipped_total + skipped))
-  lines+=("$name: $((all - bad - skipped)) passed, $bad failed, $skipped skipped ($((SECONDS - start)) s)")
+  sed -n "s/.*<testcase name=\"\([^\"]*\)\".* time=\"\([0-9.e-]*\)\".*/\2 $name: \1/p" "$junit" >>"$times"
+  tally "$name" "$start" $((all - bad - skipped)) "$bad" "$skipped"
 }
 
-# count FILE ATTRIBUTE: a number of the first element of a GoogleTest report.
+# emulate NAME TEST_PROGRAM...: runs the programs of build/ in parts, as many at once as there are processors, under the
+# settings in the environment.
 count() { sed -n "s/.*<testsuites [^>]*[ ]*$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
-
-# emulate NAME TEST_PROGRAM...: runs the programs of build/ whole, in as many parts at once as there are processors,
-# under the settings in the environment; adds to the totals.
 emulate() {
-  local name=$1 start=$SECONDS all=0 bad=0 skipped=0 part program reports=build/reports-${1// /-}
+  local name=$1 start=$SECONDS all=0 bad=0 skipped=0 part program report reports=build/reports-${1//[ ()]/-} parts=4
   shift
-  echo "== $name"
+  say "$name"
   rm -rf "$reports" && mkdir -p "$reports"
+  export reports parts emulator
   for program in "$@"; do
-    local running=()
-    for ((part = 0; part < jobs; part++)); do
-      GTEST_TOTAL_SHARDS=$jobs GTEST_SHARD_INDEX=$part timeout 1500 "$emulator/cuda-emu" "build/tests/test_$program" \
-        "--gtest_output=xml:$reports/$program.$part.xml" >"$reports/$program.$part.log" 2>&1 </dev/null &
-      running+=($!)
-    done
-    for ((part = 0; part < jobs; part++)); do
-      local status=0 report=$reports/$program.$part
-      wait "${running[part]}" || status=$?
-      if ((status != 0)); then
-        echo "-- test_$program, part $part, ended with status $status; the failures and the end of its output:"
+    for ((part = 0; part < parts; part++)); do echo "$program $part"; done
+  done | xargs -P "$jobs" -L 1 bash -c 'report=$reports/$0.$1
+    GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$1 timeout 1500 "$emulator/cuda-emu" "build/tests/test_$0" \
+      "--gtest_output=xml:$report.xml" >"$report.log" 2>&1 </dev/null || echo $? >"$report.status"'
+  for program in "$@"; do
+    for ((part = 0; part < parts; part++)); do
+      report=$reports/$program.$part
+      if [[ -f $report.status ]]; then
+        echo "-- test_$program, part $part, ended with status $(<"$report.status"); the failures and the end of its output:"
         grep -nE '^\[  FAILED|cuda-emu: ERROR' "$report.log" | head -n 40
         tail -n 60 "$report.log"
         ((bad += 1))
@@ -110,44 +122,40 @@ emulate() {
       all=$((all + $(count "$report.xml" tests)))
       skipped=$((skipped + $(grep -c 'result="skipped"' "$report.xml") + $(count "$report.xml" disabled)))
       awk '/^\[ RUN/ { name = $4 } /: Skipped$/ { getline; print "   skipped " name ": " $0 }' "$report.log"
+      sed -n "s/.*<testcase name=\"\([^\"]*\)\".* time=\"\([0-9.e-]*\)\".* classname=\"\([^\"]*\)\".*/\2 $name: \3.\1/p" \
+        "$report.xml" >>"$times"
     done
-    echo "   test_$program done after $((SECONDS - start)) s"
   done
-  ((bad == 0)) || failed=1
-  ((all > 0)) || { failed=1; bad=1; }
-  passed_total=$((passed_total + all - bad - skipped))
-  failed_total=$((failed_total + bad))
-  skipped_total=$((skipped_total + skipped))
-  lines+=("$name: $((all - bad - skipped)) passed, $bad failed, $skipped skipped ($((SECONDS - start)) s)")
+  tally "$name" "$start" $((all - bad - skipped)) "$bad" "$skipped"
 }
 
-# Everything that runs device code, in the emulator: with its checks; the kernels also with the search for races between
-# blocks, on the variant that finishes sums in a second launch; solvers and apps also with work held back as long as
-# allowed and the threads of a block in reverse order, but for tests that only count or bound over long solves. That
-# host code never touches device memory is watched in the core tests here (it makes every call slower, the more memory a
-# process has used), and on the CPU's guarded device.
+# Everything that runs device code, in the emulator with its checks (memory, shared memory, barriers, host code that
+# touches device memory, leaks). With --all also the kernels with the search for races between blocks, on the variant
+# that finishes sums in a second launch; and solvers and apps with work held back as long as allowed and the threads of a
+# block in reverse order, but for tests that only count or bound over long solves.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*"
 late_on_device+=':Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*'
 test_in_emulator() {
-  local emulator=$1
-  export CUDA_EMU_BUILD=$PWD/build/emulator CUDA_EMU_CACHE=$PWD/build/emulator-cache
+  emulator=$1
+  export CUDA_EMU_BUILD=$PWD/build/emulator CUDA_EMU_CACHE=$PWD/build/emulator-cache CUDA_EMU_THREADS=1
   export CUDA_EMU_CHECK=1 CUDA_EMU_LEAK_ERROR=1 BILEVEL_TEST_DEVICE=cuda
   if ! bash "$emulator/build.sh" >build/emulator.log 2>&1; then
     cat build/emulator.log
-    lines+=("emulator: does not build")
-    failed=1 failed_total=$((failed_total + 1))
+    fault "emulator: does not build"
     return
   fi
-  emulate "cuda (emulator, host watched)" core
-  export CUDA_EMU_HOST_GUARD=0
-  emulate "cuda (emulator)" kernels ops model solve learn
+  emulate "cuda (emulator)" learn solve kernels model core ops
   # Of bilevel-mri two whole runs: what else its tests look at is host code, and has run on the CPU.
   GTEST_FILTER="$apps_on_device" emulate "cuda (emulator, apps)" apps
-  cmake "-DBILEVEL_TEST_LAUNCHER=$emulator/cuda-emu" build >/dev/null
-  test_tree build "cuda (emulator, bilevel-bench)" -R '^bench\.smoke$'
-  cmake -UBILEVEL_TEST_LAUNCHER build >/dev/null
+  local start=$SECONDS
+  if cmake -DPROGRAM=build/apps/bilevel-bench "-DLAUNCHER=$emulator/cuda-emu" -DFOLDER=build/tests -P tests/bench/smoke.cmake; then
+    tally "cuda (emulator, bilevel-bench)" "$start" 1 0 0
+  else
+    tally "cuda (emulator, bilevel-bench)" "$start" 0 1 0
+  fi
+  [[ $depth == all ]] || return 0
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
   CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse GTEST_FILTER="$late_on_device" emulate "cuda (emulator, late and reversed)" solve apps
 }
@@ -161,8 +169,7 @@ test_on_gpu() {
         lines+=("compute-sanitizer $tool: clean")
       else
         tail -n 40 build/$tool.log
-        lines+=("compute-sanitizer $tool: FAILED")
-        failed=1 failed_total=$((failed_total + 1))
+        fault "compute-sanitizer $tool: FAILED"
       fi
     done
   fi
@@ -173,54 +180,74 @@ has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep
 emulator_folder() { echo "${BILEVEL_CUDA_EMU:-${BILEVEL_SHARED:-$PWD/../shared}/cuda-emu}"; }
 
 test_cuda() {
-  local emulator
-  emulator=$(emulator_folder)
+  local folder
+  folder=$(emulator_folder)
   if ! command -v nvcc >/dev/null; then
     lines+=("cuda: not built (no nvcc on PATH)")
   elif has_gpu; then
     test_on_gpu
-  elif [[ -x $emulator/cuda-emu ]]; then
-    test_in_emulator "$emulator"
+  elif [[ -x $folder/cuda-emu ]]; then
+    test_in_emulator "$folder"
   else
     lines+=("cuda: built in build/, but nothing here runs it (no GPU, no emulator)")
   fi
   if [[ ${BILEVEL_REQUIRE_GPU:-0} == 1 ]] && ! has_gpu; then
-    lines+=("cuda: BILEVEL_REQUIRE_GPU=1, and no GPU was found")
-    failed=1 failed_total=$((failed_total + 1))
+    fault "cuda: BILEVEL_REQUIRE_GPU=1, and no GPU was found"
+  fi
+}
+
+# All tests, or those that read foreign files: there sanitizers find what no assertion does.
+test_with_sanitizers() {
+  export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
+  export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+  local options=(-C cmake/presets/sanitize.cmake)
+  if [[ $depth == all ]]; then
+    build_tree build-sanitize "" "${options[@]}" -DBILEVEL_CPU_VARIANTS=all &&
+      test_tree build-sanitize "cpu (sanitizers)" -LE package
+  else
+    build_tree build-sanitize test_io "${options[@]}" -DBILEVEL_CPU_VARIANTS=baseline &&
+      test_tree build-sanitize "files (sanitizers)" -L '^io$'
+  fi
+}
+
+check_format() {
+  local formatter
+  formatter=$(command -v clang-format-14 || command -v clang-format || true)
+  if [[ -z $formatter || $("$formatter" --version) != *"version 14."* ]]; then
+    lines+=("format: not checked (needs clang-format 14)")
+  elif find include src kernels apps tests \( -name '*.hpp' -o -name '*.cpp' \) -print0 |
+    xargs -0 "$formatter" --dry-run --Werror; then
+    lines+=("format: clean")
+  else
+    fault "format: run clang-format -i on the files above"
   fi
 }
 
 # What device code is compiled for: the GPU here, or the emulator, which reads PTX.
 cuda=(-DBILEVEL_CUDA=AUTO -DCMAKE_CUDA_ARCHITECTURES=80-real)
-if ((!quick)) && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_folder)/cuda-emu ]]; }; then
-  cuda=(-DBILEVEL_CUDA=ON -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DBILEVEL_CUDA_CHECKING=ON -DCMAKE_CUDA_ARCHITECTURES=)
+[[ $depth == all ]] && deeper=ON || deeper=OFF
+if [[ $depth != quick ]] && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_folder)/cuda-emu ]]; }; then
+  cuda=(-DBILEVEL_CUDA=ON -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DCMAKE_CUDA_ARCHITECTURES=)
   has_gpu && cuda[-1]+=native || cuda[-1]+=80-virtual
 fi
+[[ $depth == all ]] && variants=all || variants='baseline;native'
+[[ $depth == all ]] && export BILEVEL_EACH_PTX=1
 built=0
-build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON -DBILEVEL_BENCHMARKS=ON \
-  -DBILEVEL_TEST_LAUNCHER= "${cuda[@]}" && built=1 && test_tree build "cpu"
-if ((quick)); then
+build_tree build "" -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON "${cuda[@]}" \
+  "-DBILEVEL_BENCHMARKS=$deeper" "-DBILEVEL_CUDA_CHECKING=$deeper" "-DBILEVEL_CPU_VARIANTS=$variants" &&
+  built=1 && test_tree build "cpu"
+if [[ $depth == quick ]]; then
   lines+=("sanitizers, cuda: left out (--quick)")
 else
-  export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
-  export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-  build_tree build-sanitize -C cmake/presets/sanitize.cmake && test_tree build-sanitize "cpu (sanitizers)" -LE package
+  test_with_sanitizers
   ((built)) && test_cuda
+  [[ $depth == all ]] || lines+=("all instruction sets, benchmarks, sanitizers on everything, races between blocks, late and reversed work: with --all")
 fi
+check_format
 
-formatter=$(command -v clang-format-14 || command -v clang-format || true)
-if [[ -n $formatter && $("$formatter" --version) == *"version 14."* ]]; then
-  if find include src kernels apps tests \( -name '*.hpp' -o -name '*.cpp' \) -print0 |
-    xargs -0 "$formatter" --dry-run --Werror; then
-    lines+=("format: clean")
-  else
-    lines+=("format: run clang-format -i on the files above")
-    failed=1 failed_total=$((failed_total + 1))
-  fi
-else
-  lines+=("format: not checked (needs clang-format 14)")
-fi
-
+echo
+echo "The slowest tests, in seconds:"
+sort -rn "$times" | head -n 20 | sed 's/^/  /'
 echo
 printf '%s\n' "${lines[@]}"
 echo "$passed_total passed, $failed_total failed, $skipped_total skipped"

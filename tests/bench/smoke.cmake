@@ -1,15 +1,14 @@
 # Runs bilevel-bench on tiny images and reads its JSON lines: every kernel that --list names is there in both precisions
 # with positive times and one launch a call, so are the iteration and the Fourier transforms; the table is readable.
-# Usage: cmake -DPROGRAM=FILE -DLAUNCHER=COMMAND|ARGUMENT... -DFOLDER=FOLDER -P smoke.cmake
+# Usage: cmake -DPROGRAM=FILE [-DLAUNCHER=COMMAND] -DFOLDER=FOLDER -P smoke.cmake
 cmake_minimum_required(VERSION 3.25)
-string(REPLACE "|" ";" launcher "${LAUNCHER}")
 set(devices "$ENV{BILEVEL_TEST_DEVICE}")
 if(devices STREQUAL "")
   set(devices cpu:2 cpu-guarded:2)
 endif()
 
 function(run output)
-  execute_process(COMMAND ${launcher} ${PROGRAM} ${ARGN} OUTPUT_VARIABLE text ERROR_VARIABLE error RESULT_VARIABLE status)
+  execute_process(COMMAND ${LAUNCHER} ${PROGRAM} ${ARGN} OUTPUT_VARIABLE text ERROR_VARIABLE error RESULT_VARIABLE status)
   if(NOT status EQUAL 0)
     message(FATAL_ERROR "bilevel-bench ${ARGN} ended with ${status}:\n${text}${error}")
   endif()
@@ -19,7 +18,7 @@ function(run output)
 endfunction()
 
 run(kernels --list)
-execute_process(COMMAND ${launcher} ${PROGRAM} --size 1 OUTPUT_QUIET ERROR_VARIABLE error RESULT_VARIABLE status)
+execute_process(COMMAND ${LAUNCHER} ${PROGRAM} --size 1 OUTPUT_QUIET ERROR_VARIABLE error RESULT_VARIABLE status)
 if(NOT status EQUAL 2 OR NOT error MATCHES "bilevel-bench: --size 1: [^\n]+\\.\n")
   message(SEND_ERROR "--size 1 ended with ${status}: ${error}")
 endif()

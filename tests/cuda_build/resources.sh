@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER
-# Compiles every kernel for sm_80 and sm_90 and reads what `ptxas -v` says: no spills, no local-memory frame, and
+# Compiles every kernel for sm_80 and sm_90, from PTX of compute_80 (BILEVEL_EACH_PTX=1: each from PTX of its own), and reads what `ptxas -v` says: no spills, no local-memory frame, and
 # registers and shared memory within the budget written beside the kernel (its `resident` blocks per multiprocessor of
 # 65536 registers and 160 KiB). Then the packed vector updates must move 16 bytes per instruction in their PTX.
 set -euo pipefail
@@ -26,10 +26,31 @@ table='
   name = ""
 }'
 
+# FILE: its PTX, and what ptxas says of it for each architecture.
+compile() {
+  local file=$1 name virtual arch
+  name=$work/$(basename "$file")
+  for arch in 80 90; do
+    virtual=$([[ ${BILEVEL_EACH_PTX:-0} == 1 ]] && echo $arch || echo 80)
+    if [[ ! -f $name.$virtual.ptx ]]; then
+      "$nvcc" "${flags[@]}" -arch=compute_$virtual -ptx -o "$name.$virtual.ptx" "$file" >"$name.log" 2>&1 || return 1
+    fi
+    "$ptxas" -v -arch=sm_$arch -o "$name.$arch.cubin" "$name.$virtual.ptx" >"$name.sm_$arch.log" 2>&1 || return 1
+  done
+}
+ptxas=$(dirname "$(command -v "$nvcc")")/ptxas
+running=()
+for file in "$source"/kernels/*.cpp "$source"/kernels/overrides/cuda/*.cpp; do
+  while (($(jobs -rp | wc -l) >= $(nproc))); do wait -n || true; done
+  compile "$file" &
+  running+=($!)
+done
+for job in "${running[@]}"; do
+  wait "$job" || { cat "$work"/*.log; echo "FAILED: a kernel does not compile."; exit 1; }
+done
+
 for arch in sm_80 sm_90; do
-  for file in "$source"/kernels/*.cpp "$source"/kernels/overrides/cuda/*.cpp; do
-    log=$work/$(basename "$file").$arch.log
-    "$nvcc" "${flags[@]}" -arch=$arch -Xptxas -v -cubin -o "$work/kernel.cubin" "$file" >"$log" 2>&1 || { cat "$log"; exit 1; }
+  for log in "$work"/*.$arch.log; do
     while IFS='|' read -r name stack spills registers shared; do
       kernels=$((kernels + 1))
       readable=$(c++filt "$name" | sed 's/bilevel::kernels::cuda:://g; s/(anonymous namespace):://g; s/(.*//; s/^void //')
@@ -55,12 +76,11 @@ if ((kernels < 100)); then
   failed=1
 fi
 
-"$nvcc" "${flags[@]}" -arch=compute_80 -ptx -o "$work/packed.ptx" "$source/kernels/overrides/cuda/packed_vectors.cpp"
 # The eight packed kernels and their 16-byte accesses (loops are unrolled).
 awk '
 /\.entry/ { name = ""; if (match($0, /Packed(Update|Direction)I[fd]Lb[01]/)) { name = substr($0, RSTART, RLENGTH); wide[name] += 0 } }
 name != "" && /(ld|st)\.global\.(v2\.f64|v4\.f32|v4\.b32|v2\.b64|v2\.u64|v4\.u32)/ { wide[name]++ }
 END { for (n in wide) { print n, wide[n]; if (wide[n] < 4) bad = 1; kernels++ } exit bad || kernels != 8 }' \
-  "$work/packed.ptx" || { echo "FAILED: a packed update has too few 16-byte accesses (above)."; failed=1; }
+  "$work/packed_vectors.cpp.80.ptx" || { echo "FAILED: a packed update has too few 16-byte accesses (above)."; failed=1; }
 echo "$kernels kernels read."
 exit $failed
