@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "apps/common/option_support.hpp"
+#include "apps/common/add_option.hpp"
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
 #include "bilevel/core/error.hpp"
 

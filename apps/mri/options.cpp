@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
 #include "bilevel/core/error.hpp"
 
