@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Usage: symbols.sh LIBRARY VARIANT=LIST...   (LIST: a file that names the variant's kernel objects, one a line)
+# Usage: symbols.sh LIBRARY... -- VARIANT=LIST...   (LIST: a file that names the variant's kernel objects, one a line)
 #
-# 1. The shared library exports symbols of namespace bilevel only, and none of bilevel::kernels.
-# 2. The kernel objects of an instruction-set variant define no global or weak symbol outside
+# 1. The shared libraries export symbols of namespace bilevel only, and none of bilevel::kernels; the CUDA module exports
+#    its entry and nothing else.
+# 2. libbilevel and libbilevel_io need no library of CUDA, libbilevel none of a file format.
+# 3. The kernel objects of an instruction-set variant define no global or weak symbol outside
 #    bilevel::kernels::VARIANT. The linker keeps one copy of a weak symbol, from whichever object comes first: a
 #    std:: template compiled for AVX-512 could become the one that the baseline calls.
 set -euo pipefail
 
 nm=${NM:-nm}
-library=${1:?usage: symbols.sh LIBRARY VARIANT=LIST...}
+libraries=()
+while (($# > 0)) && [[ $1 != -- ]]; do
+  libraries+=("$1")
+  shift
+done
+((${#libraries[@]} > 0 && $# > 1)) || { echo "usage: symbols.sh LIBRARY... -- VARIANT=LIST..." >&2; exit 2; }
 shift
 failed=0
 
@@ -17,24 +24,28 @@ special='(T[VIST]|GV|GR|T[hvc][hvn0-9_]*|Z)*'
 # The sanitizers' markers and the personality pointer of exception tables hold no code.
 neutral='^(__odr_asan.*|__asan_.*|DW\.ref\.__gxx_personality_v0|_init|_fini)$'
 
-exports=$("$nm" -D --defined-only --format=posix "$library" | awk '{ sub(/@.*/, "", $1); print $1 }')
-foreign=$(grep -vE "^_Z${special}N[VKRO]*7bilevel" <<<"$exports" | grep -vE "$neutral" || true)
-if [[ -n $foreign ]]; then
-  echo "FAILED: $(basename "$library") exports symbols outside namespace bilevel:"
-  c++filt <<<"$foreign" | sed 's/^/  /'
+# complain WHAT SYMBOLS
+complain() {
+  [[ -n $2 ]] || return 0
+  echo "FAILED: $1:"
+  c++filt <<<"$2" | sed 's/^/  /'
   failed=1
-fi
-kernels=$(grep -E '^_Z.*N[VKRO]*7bilevel7kernels' <<<"$exports" || true)
-if [[ -n $kernels ]]; then
-  echo "FAILED: $(basename "$library") exports symbols of bilevel::kernels:"
-  c++filt <<<"$kernels" | sed 's/^/  /'
-  failed=1
-fi
-if [[ -z $exports ]]; then
-  echo "FAILED: $(basename "$library") exports nothing."
-  failed=1
-fi
-echo "$(basename "$library"): $(wc -l <<<"$exports") exported symbols."
+}
+
+for library in "${libraries[@]}"; do
+  name=$(basename "$library")
+  exports=$("$nm" -D --defined-only --format=posix "$library" | awk '{ sub(/@.*/, "", $1); print $1 }')
+  [[ -n $exports ]] || complain "$name exports nothing" " "
+  own="^_Z${special}N[VKRO]*7bilevel"
+  [[ $name != libbilevel_cuda* ]] || own='^bilevel_cuda_module$'
+  complain "$name exports symbols that it must not" "$(grep -vE "$own" <<<"$exports" | grep -vE "$neutral" || true)"
+  complain "$name exports symbols of bilevel::kernels" "$(grep -E '^_Z.*N[VKRO]*7bilevel7kernels' <<<"$exports" || true)"
+  unwanted='libcuda|libcufft|libcublas'
+  [[ $name != libbilevel.* ]] || unwanted+='|libhdf5|libismrmrd|libnifti|libznz|libtiff|libpng'
+  [[ $name == libbilevel_cuda* ]] ||
+    complain "$name needs libraries that it must not" "$(ldd "$library" | grep -E "$unwanted" || true)"
+  echo "$name: $(wc -l <<<"$exports") exported symbols."
+done
 
 for argument in "$@"; do
   variant=${argument%%=*}
