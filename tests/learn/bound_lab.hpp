@@ -66,8 +66,9 @@ class BoundLab {
     own.model.alpha = setup.energy->alpha();
     own.model.nu = setup.energy->nu();
     own.model.xi = setup.energy->xi();
-    minimisers = exact_minimisers(own);
-    exact = oracle::exact_hypergradient(own.model, own.learned, own.y, own.truth).hypergradient;
+    const oracle::UpperResult upper = oracle::exact_hypergradient(own.model, own.learned, own.y, own.truth);
+    minimisers = upper.extended_xhat;
+    exact = upper.hypergradient;
   }
   const TvInstance& instance() const { return setup.instance; }
 

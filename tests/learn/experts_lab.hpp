@@ -73,10 +73,9 @@ class ExpertsBoundLab {
         problem(setup.bilevel()),
         gradient(setup.context, problem),
         x(setup.context, setup.shape) {
-    const FoeProblem& m = setup.problem;
-    for (int i = 0; i < m.n; ++i)
-      minimisers.push_back(oracle::minimise(m, m.image(m.y, i), {}, 0).extended_x);
-    exact = setup.map.gradient(oracle::exact_hypergradient(m).hypergradient);
+    const oracle::UpperResult upper = oracle::exact_hypergradient(setup.problem);
+    minimisers = upper.extended_xhat;
+    exact = setup.map.gradient(upper.hypergradient);
   }
   const FoeProblem& model() const { return setup.problem; }
   std::vector<double> theta() const { return setup.parameters.initial(); }

@@ -236,16 +236,16 @@ TEST(ExpertsMaid, LbfgsStepsWorkForTotalVariation) {
   how.lower = 1e-3;
   const MaidRunOf<double> run = train(instance, how);
   EXPECT_EQ(run.report.status, UpperStatus::stationary) << run.report.message;
-  std::vector<double> projected = exact_gradient(run.instance.at(run.report.theta));
+  std::vector<double> projected = run.exact(run.report.theta).hypergradient;
   for (std::size_t j = 0; j < 2; ++j)
     if (run.report.theta[j] <= std::log(how.lower) && projected[j] > 0) projected[j] = 0;
   EXPECT_LE(norm(projected), 1e-5);
-  for (const IterationRecord& r : run.seen.records) expect_true_record(run.instance, r);
-  double f = exact_loss(run.instance);
+  for (const IterationRecord& r : run.seen.records) expect_true_record(run, r);
+  double f = run.exact(run.instance.theta()).f;
   for (std::size_t k = 0; k < run.seen.records.size(); ++k) {
     const std::vector<double>& next =
         k + 1 < run.seen.records.size() ? run.seen.records[k + 1].theta : run.report.theta;
-    const double moved = exact_loss(run.instance.at(next));
+    const double moved = run.exact(next).f;
     EXPECT_LT(moved, f) << k;
     f = moved;
   }

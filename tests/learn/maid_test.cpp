@@ -41,10 +41,10 @@ double check_training(const TvInstance& instance, const RunOptions& how, const s
     SCOPED_TRACE("iteration " + std::to_string(k));
     const IterationRecord& r = run.seen.records[k];
     const UpperState& state = run.seen.states[k];
-    expect_true_record(run.instance, r);
+    expect_true_record(run, r);
     EXPECT_EQ(state.previous_theta, r.theta);
     EXPECT_EQ(r.iteration, static_cast<int>(k));
-    const std::vector<double> exact = exact_gradient(run.instance.at(r.theta));
+    const std::vector<double>& exact = run.exact(r.theta).hypergradient;
     const double error = distance(state.previous_z, exact);
     EXPECT_LE(error, r.error_bound);
     ratio.add(r.error_bound / error);
@@ -53,7 +53,7 @@ double check_training(const TvInstance& instance, const RunOptions& how, const s
     EXPECT_GT(dot(exact, add_scaled(r.theta, -1, state.theta)), 0);
   }
   expect_certified_decrease(run, how);
-  expect_true_record(run.instance, run.report.last);
+  expect_true_record(run, run.report.last);
   std::cout << name << ": " << run.seen.records.size() << " iterations, " << run.report.message << std::endl;
   return ratio.median();
 }
@@ -117,6 +117,7 @@ TEST(Maid, ReachesTheOptimaOfTheReferenceCases) {
     if (!data.theta_opt) continue;
     ++found;
     const TvInstance instance = instance_of(data);
+    const double optimum = (*data.theta_opt)[0], curvature = curvature_of_loss(instance, optimum);
     for (const StepScaling scaling : {StepScaling::none, StepScaling::gauss_newton}) {
       for (const bool bb : {false, true}) {
         SCOPED_TRACE(name + (bb ? " BB" : "") + (scaling == StepScaling::none ? " plain" : " scaled"));
@@ -128,10 +129,8 @@ TEST(Maid, ReachesTheOptimaOfTheReferenceCases) {
         how.options.max_iterations = 400;
         const MaidRunOf<double> run = train(instance, how);
         EXPECT_EQ(run.report.status, UpperStatus::stationary) << run.report.message;
-        const double optimum = (*data.theta_opt)[0];
-        EXPECT_LE(std::fabs(run.report.theta[0] - optimum),
-                  2 * tolerance / curvature_of_loss(instance, optimum));
-        EXPECT_LE(norm(exact_gradient(instance.at(run.report.theta))), tolerance);
+        EXPECT_LE(std::fabs(run.report.theta[0] - optimum), 2 * tolerance / curvature);
+        EXPECT_LE(norm(run.exact(run.report.theta).hypergradient), tolerance);
         expect_certified_decrease(run, how);
       }
     }
@@ -151,7 +150,7 @@ TEST(Maid, EndsAtABound) {
     const MaidRunOf<double> run = train(instance, how);
     EXPECT_EQ(run.report.status, UpperStatus::stationary) << run.report.message;
     EXPECT_NEAR(run.report.theta[0], std::log(0.02), 1e-12);
-    EXPECT_LT(exact_gradient(run.instance.at(run.report.theta))[0], 0);
+    EXPECT_LT(run.exact(run.report.theta).hypergradient[0], 0);
     expect_certified_decrease(run, how);
   }
 }
@@ -185,12 +184,12 @@ TEST(Maid, EndsWhereRoundingForbidsASmallerGradient) {
       const MaidRunOf<double> run = train(instance, how);
       EXPECT_EQ(run.report.status, UpperStatus::accuracy_limit)
           << upper_status_name(run.report.status) << ": " << run.report.message;
-      expect_true_record(run.instance, run.report.last);
-      EXPECT_LE(norm(exact_gradient(run.instance.at(run.report.theta))), 1e-6);
+      expect_true_record(run, run.report.last);
+      EXPECT_LE(norm(run.exact(run.report.theta).hypergradient), 1e-6);
       const MaidRunOf<float> single = train<float>(instance, how);
       EXPECT_EQ(single.report.status, UpperStatus::accuracy_limit)
           << upper_status_name(single.report.status) << ": " << single.report.message;
-      expect_true_record(single.instance, single.report.last);
+      expect_true_record(single, single.report.last);
     }
   }
 }
@@ -232,7 +231,7 @@ TEST(Maid, KeepsItsLimits) {
   EXPECT_EQ(zero.report.status, UpperStatus::max_iterations);
   EXPECT_TRUE(zero.seen.records.empty());
   EXPECT_EQ(zero.report.theta, instance.theta());
-  expect_true_record(zero.instance, zero.report.last);
+  expect_true_record(zero, zero.report.last);
 
   RunOptions three = usual(StepScaling::gauss_newton, 1e-9);
   three.options.max_iterations = 3;
@@ -273,7 +272,7 @@ TEST(Maid, ReportsTrueValuesWhereverItIsStopped) {
     const MaidRunOf<double> run = train(instance, how);
     EXPECT_EQ(run.report.status, UpperStatus::interrupted);
     EXPECT_EQ(run.report.last.theta, run.report.theta);
-    expect_true_record(run.instance, run.report.last);
+    expect_true_record(run, run.report.last);
   }
 }
 
@@ -403,8 +402,8 @@ TEST(Maid, MinimisesThePenaltyToo) {
   const MaidRunOf<double> run = train(instance, how);
   EXPECT_EQ(run.report.status, UpperStatus::stationary) << run.report.message;
   const double theta = run.report.theta[0];
-  EXPECT_LE(std::fabs(exact_gradient(run.instance.at({theta}))[0] + 10 * (theta + 1)), 1e-6);
-  const double f = exact_loss(run.instance.at({theta}), 5 * (theta + 1) * (theta + 1));
+  EXPECT_LE(std::fabs(run.exact({theta}).hypergradient[0] + 10 * (theta + 1)), 1e-6);
+  const double f = run.exact({theta}).f + 5 * (theta + 1) * (theta + 1);
   EXPECT_LE(run.report.last.loss_lower, f);
   EXPECT_GE(run.report.last.loss_upper, f);
 }

@@ -66,9 +66,9 @@ class MriBoundLab {
         problem(setup.bilevel()),
         gradient(setup.context, problem),
         x(setup.context, setup.shape) {
-    for (int i = 0; i < model().n; ++i)
-      minimisers.push_back(oracle::minimise(model(), model().data(i), {}, 0).extended_x);
-    exact = oracle::exact_hypergradient(model()).hypergradient;
+    const oracle::UpperResult upper = oracle::exact_hypergradient(model());
+    minimisers = upper.extended_xhat;
+    exact = upper.hypergradient;
   }
   const MriProblem& model() const { return setup.problem; }
   std::vector<double> theta() const { return setup.problem.theta(); }

@@ -19,20 +19,30 @@ int reflected(int i, int length) {
   return i;
 }
 
-// Calls visit(p, tap, pixel) for every response p and every tap of its patch: (C x)_p = sum c_tap x_pixel.
+// Calls visit(p, patch) for every response p, where patch[tap] is the pixel that a tap reads:
+// (C x)_p = sum c_tap x_patch[tap].
 template <class Visit>
-void for_each_entry(const FoeProblem& problem, const Visit& visit) {
+void for_each_patch(const FoeProblem& problem, const Visit& visit) {
   const int reach = problem.padding == Padding::symmetric ? (problem.size - 1) / 2 : 0;
+  std::vector<int> patch(problem.taps());
   for (int r = 0; r < problem.response_height(); ++r) {
     for (int c = 0; c < problem.response_width(); ++c) {
       for (int i = 0; i < problem.size; ++i) {
-        for (int j = 0; j < problem.size; ++j) {
-          const int row = reflected(r + i - reach, problem.h), column = reflected(c + j - reach, problem.w);
-          visit(r * problem.response_width() + c, i * problem.size + j, row * problem.w + column);
-        }
+        const int row = reflected(r + i - reach, problem.h) * problem.w;
+        for (int j = 0; j < problem.size; ++j)
+          patch[i * problem.size + j] = row + reflected(c + j - reach, problem.w);
       }
+      visit(r * problem.response_width() + c, patch);
     }
   }
+}
+
+// Calls visit(p, tap, pixel) for every response and every tap of its patch.
+template <class Visit>
+void for_each_entry(const FoeProblem& problem, const Visit& visit) {
+  for_each_patch(problem, [&](int p, const std::vector<int>& patch) {
+    for (int tap = 0; tap < problem.taps(); ++tap) visit(p, tap, patch[tap]);
+  });
 }
 
 // Part `index` of a vector whose parts have `size` entries, from `offset` on.
@@ -64,8 +74,13 @@ Expert expert(const FoeProblem& problem, int k) {
 }
 
 Vector apply_c(const FoeProblem& problem, const Vector& taps, const Vector& x) {
-  Vector t(problem.responses(), 0);
-  for_each_entry(problem, [&](int p, int tap, int pixel) { t[p] += taps[tap] * x.at(pixel); });
+  if (x.size() != static_cast<std::size_t>(problem.pixels())) throw std::out_of_range("size of an image");
+  Vector t(problem.responses());
+  for_each_patch(problem, [&](int p, const std::vector<int>& patch) {
+    Real sum = 0;
+    for (int tap = 0; tap < problem.taps(); ++tap) sum += taps[tap] * x[patch[tap]];
+    t[p] = sum;
+  });
   return t;
 }
 
@@ -160,23 +175,30 @@ Vector product_with_maps(const FoeProblem& problem, const Vector& maps, const Ve
 }
 
 // Calls entry(i, j, value) for every contribution to (1 + mu) I + sum_k C_k^T maps_k C_k.
-template <class Entry>
+template <class Value, class Entry>
 void assemble(const FoeProblem& problem, const Vector& maps, const Entry& entry) {
-  for (int p = 0; p < problem.pixels(); ++p) entry(p, p, 1 + Real{problem.mu});
-  std::vector<int> patches(static_cast<std::size_t>(problem.responses()) * problem.taps());
-  const auto patch = [&](int p) { return patches.begin() + static_cast<std::ptrdiff_t>(p) * problem.taps(); };
-  for_each_entry(problem, [&](int p, int tap, int pixel) { patch(p)[tap] = pixel; });
+  for (int p = 0; p < problem.pixels(); ++p) entry(p, p, 1 + Value(problem.mu));
+  const int taps = problem.taps();
+  std::vector<Value> block(static_cast<std::size_t>(taps) * taps);
+  std::vector<std::vector<Value>> filters;
   for (int k = 0; k < problem.filters; ++k) {
-    const Expert e = expert(problem, k);
-    const Vector map = part(maps, k, problem.responses());
-    for (int p = 0; p < problem.responses(); ++p) {
-      for (int a = 0; a < problem.taps(); ++a) {
-        for (int b = 0; b < problem.taps(); ++b) {
-          entry(patch(p)[a], patch(p)[b], e.taps[a] * map[p] * e.taps[b]);
-        }
+    const Vector wide = expert(problem, k).taps;
+    filters.emplace_back(wide.begin(), wide.end());
+  }
+  for_each_patch(problem, [&](int p, const std::vector<int>& patch) {
+    std::fill(block.begin(), block.end(), Value{0});
+    for (int k = 0; k < problem.filters; ++k) {
+      const std::vector<Value>& c = filters[k];
+      const auto map = static_cast<Value>(maps[k * problem.responses() + p]);
+      for (int a = 0; a < taps; ++a) {
+        const Value factor = map * c[a];
+        for (int b = 0; b < taps; ++b) block[a * taps + b] += factor * c[b];
       }
     }
-  }
+    for (int a = 0; a < taps; ++a) {
+      for (int b = 0; b < taps; ++b) entry(patch[a], patch[b], block[a * taps + b]);
+    }
+  });
 }
 
 }  // namespace
@@ -330,8 +352,8 @@ Image maps_product(const FoeProblem& problem, const Field& maps, const Image& di
 Matrix maps_matrix(const FoeProblem& problem, const Field& maps) {
   const int n = problem.pixels();
   Vector sums(static_cast<std::size_t>(n) * n, 0);
-  assemble(problem, widen(maps),
-           [&](int i, int j, Real value) { sums[static_cast<std::size_t>(i) * n + j] += value; });
+  assemble<Real>(problem, widen(maps),
+                 [&](int i, int j, Real value) { sums[static_cast<std::size_t>(i) * n + j] += value; });
   Matrix matrix(n, n);
   matrix.entries = rounded(sums);
   return matrix;
@@ -407,7 +429,7 @@ namespace {
 SymmetricBand band_matrix(const FoeProblem& problem, const Vector& maps) {
   const int reach = problem.size - 1;  // pixels of one patch are at most this many rows and columns apart
   SymmetricBand band(problem.pixels(), std::min(problem.pixels() - 1, reach * problem.w + reach));
-  assemble(problem, maps, [&](int i, int j, Real value) { band.add(i, j, value); });
+  assemble<double>(problem, maps, [&](int i, int j, double value) { band.add(i, j, value); });
   return band;
 }
 
@@ -449,9 +471,11 @@ bool newton_step(const FoeProblem& problem, const Vector& y, const Vector& g, St
   for (Real step = 1; step > 1e-12L; step /= 2) {
     Vector trial = moved(state.x, step, d);
     const Real value = extended::energy(problem, y, trial);
-    const bool flat = value <= old + rounding &&
-                      extended::norm(extended::gradient(problem, y, trial)) <= 0.9L * extended::norm(g);
-    if (value <= old + 1e-4L * step * slope || flat) {
+    const auto flat = [&] {
+      return value <= old + rounding &&
+             extended::norm(extended::gradient(problem, y, trial)) <= 0.9L * extended::norm(g);
+    };
+    if (value <= old + 1e-4L * step * slope || flat()) {
       state.zeta = updated_dual(problem, state.x, state.zeta, d);
       state.x = std::move(trial);
       return true;
@@ -490,9 +514,10 @@ Minimiser minimise(const FoeProblem& problem, const Image& y, const Image& start
 
 ExtendedImage extended::solve_adjoint(const FoeProblem& problem, const ExtendedImage& x,
                                       const ExtendedImage& rhs) {
-  SymmetricBand band = band_matrix(problem, curvature_maps(problem, x));
+  const Vector maps = curvature_maps(problem, x);
+  SymmetricBand band = band_matrix(problem, maps);
   band.factorise();
-  return band.solve(rhs);
+  return band.solve(rhs, [&](const Vector& q) { return product_with_maps(problem, maps, q); });
 }
 
 Image solve_adjoint(const FoeProblem& problem, const Image& x, const Image& rhs) {
@@ -504,7 +529,7 @@ UpperResult exact_hypergradient(const FoeProblem& problem) {
   Vector sum(problem.parameters(), 0);
   Real f = 0;
   for (int i = 0; i < problem.n; ++i) {
-    const Minimiser solution = minimise(problem, problem.image(problem.y, i));
+    const Minimiser solution = minimise(problem, problem.image(problem.y, i), {}, 0);
     const Image truth = problem.image(problem.x_true, i);
     Vector upper = solution.extended_x;
     for (std::size_t p = 0; p < upper.size(); ++p) {
@@ -517,6 +542,7 @@ UpperResult exact_hypergradient(const FoeProblem& problem) {
     add(sum, contribution);
     result.contributions.push_back(rounded(contribution));
     result.xhat.push_back(solution.x);
+    result.extended_xhat.push_back(solution.extended_x);
     result.adjoint.push_back(rounded(q));
   }
   result.hypergradient = rounded(sum);

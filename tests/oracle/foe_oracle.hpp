@@ -74,10 +74,11 @@ double joint_norm(const FoeProblem& problem, const std::vector<double>& a);
 /// max_p of the length of row p of C_k, taps that read the same pixel added: |(C_k e)_p| <= row_norm ||e||.
 double row_norm(const FoeProblem& problem, int k);
 
-/// Minimises Phi by primal-dual Newton steps with Armijo backtracking and a band Cholesky factorisation, in
-/// extended precision, to ||grad Phi|| <= max(tolerance, 4e-19 L (1 + ||x||)), L bounding the Hessian at x;
-/// the distance to the true minimiser is at most gradient_norm / (1 + mu). Starts from `start`, or from the
-/// data if it is empty. Throws std::runtime_error if this is out of reach.
+/// Minimises Phi by primal-dual Newton steps with Armijo backtracking, Phi and its gradient in extended
+/// precision, the steps by a band Cholesky factorisation in double, to ||grad Phi|| <= max(tolerance, 4e-19 L
+/// (1 + ||x||)), L bounding the Hessian at x; the distance to the true minimiser is at most gradient_norm /
+/// (1 + mu). Starts from `start`, or from the data if it is empty. Throws std::runtime_error if this is out
+/// of reach.
 Minimiser minimise(const FoeProblem& problem, const Image& y, const Image& start = {},
                    double tolerance = 1e-14);
 /// Solves Hess Phi(x) q = rhs directly.

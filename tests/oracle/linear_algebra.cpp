@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 namespace bilevel::oracle {
@@ -30,10 +31,15 @@ std::vector<double> cholesky_solve(const Matrix& a, const std::vector<double>& b
     for (int j = 0; j <= i; ++j) band.add(i, j, a(i, j));
   }
   band.factorise();
-  const std::vector<long double> x = band.solve({b.begin(), b.end()});
-  std::vector<double> rounded;
-  for (const long double entry : x) rounded.push_back(static_cast<double>(entry));
-  return rounded;
+  const std::vector<long double> x =
+      band.solve({b.begin(), b.end()}, [&a](const std::vector<long double>& at) {
+        std::vector<long double> product(at.size(), 0);
+        for (int i = 0; i < a.rows; ++i) {
+          for (int j = 0; j < a.cols; ++j) product[i] += a(i, j) * at[j];
+        }
+        return product;
+      });
+  return {x.begin(), x.end()};
 }
 
 namespace {
@@ -82,40 +88,60 @@ double spectral_norm(const Matrix& a) {
 }
 
 SymmetricBand::SymmetricBand(int size, int half_width)
-    : size_(size), half_width_(half_width), rows_(size, std::vector<long double>(half_width + 1, 0.0L)) {}
-
-void SymmetricBand::add(int i, int j, long double value) {
-  if (i < j) return;
-  if (i - j > half_width_) throw std::out_of_range("entry outside the band");
-  lower(i, j) += value;
-}
+    : size_(size), half_width_(half_width), entries_(static_cast<std::size_t>(size) * (half_width + 1)) {}
 
 void SymmetricBand::factorise() {
-  for (int i = 0; i < size_; ++i) {
-    const int first = std::max(0, i - half_width_);
-    for (int j = first; j <= i; ++j) {
-      long double sum = lower(i, j);
-      for (int k = std::max(first, j - half_width_); k < j; ++k) sum -= lower(i, k) * lower(j, k);
-      if (j < i) {
-        lower(i, j) = sum / lower(j, j);
-      } else {
-        if (!(sum > 0)) throw std::domain_error("matrix is not positive definite");
-        lower(i, i) = std::sqrt(sum);
-      }
+  for (int j = 0; j < size_; ++j) {
+    double* const pivot = column(j);
+    if (!(pivot[0] > 0)) throw std::domain_error("matrix is not positive definite");
+    const double root = std::sqrt(pivot[0]);
+    for (int i = 0; i <= below(j); ++i) pivot[i] /= root;
+    for (int k = 1; k <= below(j); ++k) {
+      double* const other = column(j + k);
+      const double factor = pivot[k];
+      if (factor == 0) continue;
+      for (int i = 0; i <= below(j) - k; ++i) other[i] -= factor * pivot[k + i];
     }
   }
 }
 
-std::vector<long double> SymmetricBand::solve(std::vector<long double> b) const {
-  for (int i = 0; i < size_; ++i) {
-    for (int k = std::max(0, i - half_width_); k < i; ++k) b[i] -= lower(i, k) * b[k];
-    b[i] /= lower(i, i);
+std::vector<long double> SymmetricBand::solve(const std::vector<long double>& b) const {
+  std::vector<double> x(b.begin(), b.end());
+  for (int j = 0; j < size_; ++j) {
+    const double* const l = column(j);
+    x[j] /= l[0];
+    for (int k = 1; k <= below(j); ++k) x[j + k] -= l[k] * x[j];
   }
-  for (int i = size_ - 1; i >= 0; --i) {
-    for (int k = i + 1; k <= std::min(size_ - 1, i + half_width_); ++k) b[i] -= lower(k, i) * b[k];
-    b[i] /= lower(i, i);
+  for (int j = size_ - 1; j >= 0; --j) {
+    const double* const l = column(j);
+    for (int k = 1; k <= below(j); ++k) x[j] -= l[k] * x[j + k];
+    x[j] /= l[0];
   }
-  return b;
+  return {x.begin(), x.end()};
+}
+
+std::vector<long double> SymmetricBand::solve(
+    const std::vector<long double>& b,
+    const std::function<std::vector<long double>(const std::vector<long double>&)>& product) const {
+  const auto largest = [](const std::vector<long double>& v) {
+    long double most = 0;
+    for (const long double entry : v) most = std::max(most, std::abs(entry));
+    return most;
+  };
+  std::vector<long double> x(b.size(), 0), residual = b;
+  long double last = std::numeric_limits<long double>::infinity();
+  while (true) {
+    const std::vector<long double> correction = solve(residual);
+    const long double now = largest(correction);
+    const bool at_rounding = !(now <= last / 2);
+    if (at_rounding && !(now <= 1e-14L * largest(x)))
+      throw std::domain_error("matrix is too ill-conditioned");
+    for (std::size_t p = 0; p < x.size(); ++p) x[p] += correction[p];
+    if (at_rounding || now <= 1e-19L * largest(x)) return x;
+    last = now;
+    residual = product(x);
+    for (std::size_t p = 0; p < x.size(); ++p) residual[p] = b[p] - residual[p];
+  }
 }
 
 }  // namespace bilevel::oracle

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <stdexcept>
 #include <vector>
 
 namespace bilevel::oracle {
@@ -25,22 +29,34 @@ std::vector<double> eigenvalues(Matrix a);
 /// Largest modulus of the eigenvalues of a symmetric matrix.
 double spectral_norm(const Matrix& a);
 
-/// Symmetric positive definite band matrix in extended precision, factorised by band Cholesky.
+/// Symmetric positive definite band matrix, factorised by band Cholesky.
 class SymmetricBand {
  public:
   SymmetricBand(int size, int half_width);
   /// A(i,j) += value; only i >= j is kept, so that both halves may be offered.
-  void add(int i, int j, long double value);
+  void add(int i, int j, double value) {
+    if (i < j) return;
+    if (i - j > half_width_) throw std::out_of_range("entry outside the band");
+    column(j)[i - j] += value;
+  }
   /// Replaces A by its factor; throws std::domain_error if A is not positive definite.
   void factorise();
-  /// Solves A x = b after factorise().
-  std::vector<long double> solve(std::vector<long double> b) const;
+  /// Solves A x = b to double precision after factorise().
+  std::vector<long double> solve(const std::vector<long double>& b) const;
+  /// Solves A x = b in extended precision after factorise(): iterative refinement, `product` being A x in
+  /// extended precision. Throws std::domain_error if A is too ill-conditioned for that.
+  std::vector<long double> solve(
+      const std::vector<long double>& b,
+      const std::function<std::vector<long double>(const std::vector<long double>&)>& product) const;
 
  private:
-  long double& lower(int i, int j) { return rows_[i][j - i + half_width_]; }
-  long double lower(int i, int j) const { return rows_[i][j - i + half_width_]; }
+  double* column(int j) { return entries_.data() + static_cast<std::size_t>(j) * (half_width_ + 1); }
+  const double* column(int j) const {
+    return entries_.data() + static_cast<std::size_t>(j) * (half_width_ + 1);
+  }
+  int below(int j) const { return std::min(half_width_, size_ - 1 - j); }
   int size_, half_width_;
-  std::vector<std::vector<long double>> rows_;
+  std::vector<double> entries_;  // column j from its diagonal entry down
 };
 
 }  // namespace bilevel::oracle

@@ -33,16 +33,35 @@ Columns data_columns(const MriProblem& problem) {
   return columns_of(problem, [&](const Vector& unit) { return extended::data_product(problem, unit); });
 }
 
+// The regulariser couples pixels whose rows and columns differ by at most one: columns of pixels three apart
+// do not overlap, and their sum shows them all.
 Columns regulariser_columns(const MriProblem& problem, const Vector& x, const Vector& zeta) {
-  return columns_of(
-      problem, [&](const Vector& unit) { return extended::regulariser_product(problem, x, zeta, unit); });
+  const int n = problem.pixels(), w = problem.w;
+  Columns columns(problem.unknowns(), Vector(problem.unknowns(), 0));
+  for (int plane = 0; plane < problem.planes(); ++plane) {
+    for (int colour = 0; colour < 9; ++colour) {
+      Vector units(problem.unknowns(), 0);
+      for (int p = 0; p < n; ++p) units[plane * n + p] = p / w % 3 == colour / 3 && p % w % 3 == colour % 3;
+      const Vector sum = extended::regulariser_product(problem, x, zeta, units);
+      for (int i = 0; i < problem.unknowns(); ++i) {
+        const int p = i % n;
+        for (int r = std::max(p / w - 1, 0); r <= std::min(p / w + 1, problem.h - 1); ++r) {
+          for (int c = std::max(p % w - 1, 0); c <= std::min(p % w + 1, w - 1); ++c) {
+            const int j = plane * n + r * w + c;
+            if (units[j] == 1) columns[j][i] = sum[i];
+          }
+        }
+      }
+    }
+  }
+  return columns;
 }
 
 SymmetricBand factorised(const Columns& data, const Columns& regulariser) {
   const int n = static_cast<int>(data.size());
   SymmetricBand matrix(n, n - 1);
   for (int j = 0; j < n; ++j)
-    for (int i = j; i < n; ++i) matrix.add(i, j, data[j][i] + regulariser[j][i]);
+    for (int i = j; i < n; ++i) matrix.add(i, j, static_cast<double>(data[j][i] + regulariser[j][i]));
   matrix.factorise();
   return matrix;
 }
@@ -70,9 +89,10 @@ bool newton_step(const MriProblem& problem, const Columns& data, const Vector& y
   for (Real step = 1; step > 1e-12L; step /= 2) {
     Vector trial = moved(state.x, step, d);
     const Real value = extended::energy(problem, y, trial);
-    const bool flat =
-        value <= old + rounding && norm(extended::gradient(problem, y, trial)) <= 0.9L * norm(g);
-    if (value <= old + 1e-4L * step * slope || flat) {
+    const auto flat = [&] {
+      return value <= old + rounding && norm(extended::gradient(problem, y, trial)) <= 0.9L * norm(g);
+    };
+    if (value <= old + 1e-4L * step * slope || flat()) {
       state.zeta = extended::dual_update(problem, state.x, state.zeta, d);
       state.x = std::move(trial);
       return true;
@@ -114,7 +134,8 @@ Minimiser minimise_with(const MriProblem& problem, const Columns& data, const Im
 }
 
 Vector adjoint_with(const MriProblem& problem, const Columns& data, const Vector& x, const Vector& rhs) {
-  return factorised(data, regulariser_columns(problem, x, extended::dual_field(problem, x))).solve(rhs);
+  return factorised(data, regulariser_columns(problem, x, extended::dual_field(problem, x)))
+      .solve(rhs, [&](const Vector& q) { return extended::hessian_product(problem, x, q); });
 }
 
 }  // namespace
@@ -166,7 +187,7 @@ UpperResult exact_hypergradient(const MriProblem& problem) {
   Real f = penalty(problem);
   for (int i = 0; i < problem.n; ++i) {
     const Image y = problem.data(i), truth = problem.truth(i);
-    const Minimiser solution = minimise_with(problem, data, y, {}, 1e-14);
+    const Minimiser solution = minimise_with(problem, data, y, {}, 0);
     Vector upper = solution.extended_x;
     for (std::size_t p = 0; p < upper.size(); ++p) {
       upper[p] = (upper[p] - truth[p]) / problem.n;
@@ -178,6 +199,7 @@ UpperResult exact_hypergradient(const MriProblem& problem) {
     sum = moved(sum, 1, contribution);
     result.contributions.push_back(rounded(contribution));
     result.xhat.push_back(solution.x);
+    result.extended_xhat.push_back(solution.extended_x);
     result.adjoint.push_back(rounded(q));
   }
   result.hypergradient = rounded(sum);

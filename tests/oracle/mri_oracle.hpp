@@ -81,9 +81,10 @@ Image primal_dual_product(const MriProblem& problem, const Image& x, const Field
                           const Image& direction);
 Field dual_update(const MriProblem& problem, const Image& x, const Field& zeta, const Image& d);
 
-/// Minimises Phi by primal-dual Newton steps with Armijo backtracking and a dense Cholesky factorisation, in
-/// extended precision, to ||grad Phi|| <= max(tolerance, rounding), for at most about 500 unknowns. Starts
-/// from E^* y if `start` is empty. Throws std::runtime_error if this is out of reach.
+/// Minimises Phi by primal-dual Newton steps with Armijo backtracking, Phi and its gradient in extended
+/// precision, the steps by a dense Cholesky factorisation in double, to ||grad Phi|| <= max(tolerance,
+/// rounding), for at most about 500 unknowns. Starts from E^* y if `start` is empty. Throws
+/// std::runtime_error if this is out of reach.
 Minimiser minimise(const MriProblem& problem, const Image& y, const Image& start = {},
                    double tolerance = 1e-14);
 /// Solves Hess Phi(x) q = rhs directly.

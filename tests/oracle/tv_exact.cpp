@@ -36,8 +36,10 @@ bool newton_step(const TvModel& model, const ExtendedImage& y, const ExtendedIma
   for (long double step = 1; step > 1e-12L; step /= 2) {
     ExtendedImage trial = moved(state.x, step, d);
     const long double value = extended::energy(model, y, trial);
-    const bool flat = value <= old + rounding && norm(extended::gradient(model, y, trial)) <= 0.9L * norm(g);
-    if (value <= old + 1e-4L * step * slope || flat) {
+    const auto flat = [&] {
+      return value <= old + rounding && norm(extended::gradient(model, y, trial)) <= 0.9L * norm(g);
+    };
+    if (value <= old + 1e-4L * step * slope || flat()) {
       state.zeta = extended::dual_update(model, state.x, state.zeta, d);
       state.x = std::move(trial);
       return true;
@@ -78,7 +80,7 @@ Image solve_adjoint(const TvModel& model, const Image& x, const Image& rhs) {
 ExtendedImage solve_adjoint(const TvModel& model, const ExtendedImage& x, const ExtendedImage& rhs) {
   SymmetricBand band = extended::primal_dual_band(model, x, extended::dual_field(model, x));
   band.factorise();
-  return band.solve(rhs);
+  return band.solve(rhs, [&](const ExtendedImage& q) { return extended::hessian_product(model, x, q); });
 }
 
 UpperResult exact_hypergradient(const TvModel& model, const std::vector<Parameter>& parameters,
@@ -88,7 +90,7 @@ UpperResult exact_hypergradient(const TvModel& model, const std::vector<Paramete
   result.hypergradient.assign(parameters.size(), 0.0);
   long double f = 0;
   for (std::size_t i = 0; i < y.size(); ++i) {
-    const Minimiser solution = minimise(model, y[i]);
+    const Minimiser solution = minimise(model, y[i], {}, 0);
     ExtendedImage upper = solution.extended_x;
     for (std::size_t p = 0; p < upper.size(); ++p) {
       upper[p] = (upper[p] - truth.at(i).at(p)) / n;
@@ -104,6 +106,7 @@ UpperResult exact_hypergradient(const TvModel& model, const std::vector<Paramete
     for (std::size_t j = 0; j < parameters.size(); ++j) result.hypergradient[j] += contribution[j];
     result.contributions.push_back(contribution);
     result.xhat.push_back(solution.x);
+    result.extended_xhat.push_back(solution.extended_x);
     result.adjoint.push_back(rounded(q));
   }
   result.f = static_cast<double>(f);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <stdexcept>
 
 namespace bilevel::oracle {
@@ -11,20 +10,29 @@ namespace {
 using Real = long double;
 using Vector = ExtendedImage;
 
+/// At most two elements.
+template <class Element>
+struct Few {
+  Element elements[2];
+  int size;
+  const Element* begin() const { return elements; }
+  const Element* end() const { return elements + size; }
+};
+
 struct Entry {
   int pixel;
   Real coefficient;
 };
 
 // Row `index` of K: component index / pixels at pixel index % pixels.
-std::vector<Entry> row_of_k(const TvModel& model, int index) {
+Few<Entry> row_of_k(const TvModel& model, int index) {
   const int p = index % model.pixels(), r = p / model.width, c = p % model.width;
   if (index < model.pixels()) {
     if (c == model.width - 1) return {};
-    return {{p, -1}, {p + 1, 1}};
+    return {{{p, -1}, {p + 1, 1}}, 2};
   }
   if (r == model.height - 1) return {};
-  return {{p, -1}, {p + model.width, 1}};
+  return {{{p, -1}, {p + model.width, 1}}, 2};
 }
 
 Vector apply_k(const TvModel& model, const Vector& x) {
@@ -44,13 +52,14 @@ Vector apply_k_adjoint(const TvModel& model, const Vector& field) {
 }
 
 // The entries of the field that enter one potential: a pixel (isotropic) or a single component.
-std::vector<std::vector<int>> terms_of(const TvModel& model) {
-  std::vector<std::vector<int>> terms;
+using Term = Few<int>;
+std::vector<Term> terms_of(const TvModel& model) {
+  std::vector<Term> terms;
   const int n = model.pixels();
   if (model.scalar_terms()) {
-    for (int index = 0; index < model.components() * n; ++index) terms.push_back({index});
+    for (int index = 0; index < model.components() * n; ++index) terms.push_back({{index}, 1});
   } else {
-    for (int p = 0; p < n; ++p) terms.push_back({p, n + p});
+    for (int p = 0; p < n; ++p) terms.push_back({{p, n + p}, 2});
   }
   return terms;
 }
@@ -61,13 +70,13 @@ PointValues evaluate(const TvModel& model, Real r) {
   return extended::potential_values(model.potential, model.nu, r);
 }
 
-Real magnitude(const std::vector<int>& term, const Vector& field) {
+Real magnitude(const Term& term, const Vector& field) {
   Real square = 0;
   for (const int index : term) square += field[index] * field[index];
   return std::sqrt(square);
 }
 
-Real inner(const std::vector<int>& term, const Vector& a, const Vector& b) {
+Real inner(const Term& term, const Vector& a, const Vector& b) {
   Real sum = 0;
   for (const int index : term) sum += a[index] * b[index];
   return sum;
@@ -80,8 +89,8 @@ Real ridge(const TvModel& model) {
 Real mask_at(const TvModel& model, int p) { return model.mask.empty() ? 1.0L : Real{model.mask.at(p)}; }
 
 // K^T (weight z) with one weight per term.
-Vector weighted_divergence(const TvModel& model, const Vector& x,
-                           const std::function<Real(const PointValues&)>& weight) {
+template <class Weight>
+Vector weighted_divergence(const TvModel& model, const Vector& x, const Weight& weight) {
   const Vector z = apply_k(model, x);
   Vector field(z.size(), 0);
   for (const auto& term : terms_of(model)) {
@@ -107,8 +116,8 @@ Vector psi_of(const TvModel& model, const Vector& z) {
 }
 
 // Calls add(i, j, value) for every contribution to data + ridge + alpha K^T M K.
-void assemble(const TvModel& model, const Vector& x, const Vector& zeta,
-              const std::function<void(int, int, Real)>& add) {
+template <class Add>
+void assemble(const TvModel& model, const Vector& x, const Vector& zeta, const Add& add) {
   for (int p = 0; p < model.pixels(); ++p) add(p, p, mask_at(model, p) * mask_at(model, p) + ridge(model));
   const Vector z = apply_k(model, x);
   for (const auto& term : terms_of(model)) {
@@ -220,10 +229,14 @@ ExtendedImage dual_update(const TvModel& model, const ExtendedImage& x, const Ex
   return updated;
 }
 
+ExtendedImage hessian_product(const TvModel& model, const ExtendedImage& x, const ExtendedImage& direction) {
+  return matrix_free_product(model, x, dual_field(model, x), direction);
+}
+
 SymmetricBand primal_dual_band(const TvModel& model, const ExtendedImage& x, const ExtendedImage& zeta) {
   const int half_width = model.pixels() == 1 ? 0 : model.height == 1 ? 1 : model.width;
   SymmetricBand band(model.pixels(), half_width);
-  assemble(model, x, zeta, [&](int i, int j, Real value) { band.add(i, j, value); });
+  assemble(model, x, zeta, [&](int i, int j, Real value) { band.add(i, j, static_cast<double>(value)); });
   return band;
 }
 
@@ -260,8 +273,7 @@ Image gradient(const TvModel& model, const Image& y, const Image& x) {
 }
 
 Image hessian_product(const TvModel& model, const Image& x, const Image& direction) {
-  const Vector psi = extended::dual_field(model, widen(x));
-  return rounded(matrix_free_product(model, widen(x), psi, widen(direction)));
+  return rounded(extended::hessian_product(model, widen(x), widen(direction)));
 }
 
 Matrix hessian(const TvModel& model, const Image& x) {

@@ -110,7 +110,8 @@ ExtendedImage gradient(const TvModel& model, const ExtendedImage& y, const Exten
 ExtendedImage dual_field(const TvModel& model, const ExtendedImage& x);
 ExtendedImage dual_update(const TvModel& model, const ExtendedImage& x, const ExtendedImage& zeta,
                           const ExtendedImage& d);
-/// The primal-dual Newton matrix; with zeta = dual_field(x) the Hessian.
+ExtendedImage hessian_product(const TvModel& model, const ExtendedImage& x, const ExtendedImage& direction);
+/// The primal-dual Newton matrix, rounded to double; with zeta = dual_field(x) the Hessian.
 SymmetricBand primal_dual_band(const TvModel& model, const ExtendedImage& x, const ExtendedImage& zeta);
 /// B^T q for (alpha, nu, xi), in this order.
 std::vector<long double> mixed_adjoint(const TvModel& model, const ExtendedImage& x, const ExtendedImage& q);

@@ -164,16 +164,6 @@ inline std::vector<oracle::ExtendedImage> exact_minimisers(const TvInstance& ins
   return out;
 }
 
-inline double exact_loss(const TvInstance& instance, double penalty = 0) {
-  double sum = 0;
-  for (std::size_t i = 0; i < instance.y.size(); ++i) {
-    const double r =
-        exact_distance(instance.truth[i], oracle::minimise(instance.model, instance.y[i], {}, 0).extended_x);
-    sum += r * r;
-  }
-  return sum / (2.0 * instance.images()) + penalty;
-}
-
 /// Instances of the reference cases with the model "tv"; empty without the shared folder.
 inline std::vector<TvInstance> reference_instances() {
   std::vector<TvInstance> out;
