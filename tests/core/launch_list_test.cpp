@@ -1,4 +1,5 @@
 #include "device/launch_list.hpp"
+#include "kernels/krylov_args.hpp"
 
 #include <gtest/gtest.h>
 
