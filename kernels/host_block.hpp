@@ -152,15 +152,6 @@ class HostBlock {
     for (int c = 0; c < lanes; ++c) *out = maximum(*out, acc[c]);
   }
 
-  /// index[0..) = the e in [0, count) with wanted(e), in order; returns how many.
-  template <class F>
-  int select(int count, F wanted, std::int32_t* index) {
-    int found = 0;
-    for (int e = 0; e < count; ++e)
-      if (wanted(e)) index[found++] = e;
-    return found;
-  }
-
  private:
   unsigned char* scratch_;
   int used_ = 0;
