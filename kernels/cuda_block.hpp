@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cub/block/block_scan.cuh>
-
 #include "kernels/block_types.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
@@ -27,11 +25,9 @@ class CudaBlock {
   static constexpr int chunk = 4096;                         ///< elements of a vector that one block takes
   static constexpr int most_sums = 24;                       ///< of one reduction
 
-  using Scan = cub::BlockScan<int, threads>;
   /// What the collectives themselves keep in shared memory.
-  union Shared {
+  struct Shared {
     double warp_sums[most_sums * warps];
-    typename Scan::TempStorage scan;
   };
 
   __device__ CudaBlock(unsigned char* scratch, Shared& shared) : scratch_(scratch), shared_(shared) {}
@@ -156,22 +152,6 @@ class CudaBlock {
     Sums<1> own = {};
     visit(row0, row1, column0, column1, [&](int r, int c) { own.v[0] = maximum(own.v[0], f(r, c)); });
     join<1, 1>(own, out);
-  }
-
-  /// index[0..) = the e in [0, count) with wanted(e), in order; returns how many.
-  template <class F>
-  __device__ int select(int count, F wanted, std::int32_t* index) {
-    int found = 0;
-    for (int first = 0; first < count; first += threads) {
-      const int e = first + static_cast<int>(threadIdx.x);
-      const int keep = e < count && wanted(e) ? 1 : 0;
-      int before = 0, kept = 0;
-      Scan(shared_.scan).ExclusiveSum(keep, before, kept);
-      if (keep) index[found + before] = e;
-      found += kept;
-      __syncthreads();
-    }
-    return found;
   }
 
  private:

@@ -3,6 +3,7 @@
 #include "kernels/decision_args.hpp"
 #include "kernels/launch.hpp"
 #include "kernels/lbfgs_args.hpp"
+#include "kernels/select.hpp"
 #include "kernels/table.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
@@ -231,13 +232,13 @@ struct LbfgsBegin {
 };
 
 struct Compact {
-  static constexpr int scratch = batch_scratch;
+  static constexpr int scratch = batch_scratch + selection_scratch;
   CompactArgs a;
 
   BILEVEL_HD void operator()(Block& block) const {
     const CompactArgs& args = a;
-    const int count = block.select(
-        a.n, [&](int i) { return args.mask[i] != 0; }, a.index);
+    const int count = select(
+        block, a.n, [&](int i) { return args.mask[i] != 0; }, a.index);
     double* sum = block.zeros(1);
     if (a.tally)
       block.reduce_elements<1>(

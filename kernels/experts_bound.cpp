@@ -53,6 +53,79 @@ struct Patches {
   }
 };
 
+/// What one response contributes. t is known up to `error`, g and h are upper bounds, X and Q too.
+template <class T, class Rho>
+struct Ball {
+  Rho rho;
+  T nu, error, radius, weight, energy, floor, stiffness;
+
+  BILEVEL_HD Sums<experts_bound_sums> operator()(T t, T g, T h, T X, T Q) const {
+    const T r = std::abs(t) + error;
+    const T d = pixel_radius(rho, r, radius, energy, weight);
+    T k, l, w, w_nu, w_r, unused;
+    rho.profile(t * t, (d + error) / nu, true, k, l);
+    rho.weight_nu(t * t, w, w_nu);
+    rho.hessian(r * r, w_r, unused);
+    // w_nu t changes by at most 2 / nu times t, and the curvature falls with |t|.
+    const T psi = w_r * r, nu_t = std::abs(w_nu * t) + 2 / nu * error,
+            bent = rho.softest(maximum(std::abs(t) - error, T(0)));
+    const double inverse = 1 / double(floor + stiffness * rho.softest(r + d));
+    const double kg = double(k) * g, kh = double(k) * h, ag = double(l) * g, ah = double(l) * h, khg = kh * g,
+                 a2q = double(l) * l * Q, kgx = kg * kg * X;
+    return {{double(psi) * psi,
+             double(nu_t) * nu_t,
+             double(bent) * bent * X,
+             ag * ag,
+             double(g),
+             a2q,
+             kgx,
+             ah * ah,
+             khg * khg,
+             ah * g,
+             khg * khg * inverse,
+             ag * ag * inverse,
+             a2q * inverse,
+             kgx * inverse,
+             0,
+             kg,
+             kh,
+             kg * inverse,
+             kh * inverse,
+             double(l),
+             l * inverse,
+             double(k),
+             double(X)}};
+  }
+};
+
+/// The responses of one tile and filter to x, q and v, v null for none, and what bounds their errors.
+template <class T>
+struct Responses {
+  const T *t, *g, *h;
+  T error_t, error_g, error_h;
+  const T *patches_x, *patches_q;
+  int width, edge;  // of the patches, which have no border around them
+  T above;          // 1 + rounding of a sum of squares
+};
+
+/// Sums over the responses. A function of its own because it does not depend on the size of the filters.
+template <class T, class Rho>
+BILEVEL_HD void add_bounds(Block& block, const Region& own, const Responses<T>& near, const Ball<T, Rho>& of,
+                           double* partial) {
+  constexpr int columns = Block::patch_columns;
+  const Responses<T> n = near;
+  const Ball<T, Rho> ball = of;
+  block.template reduce<experts_bound_sums, experts_bound_maxima>(
+      own.row0, own.row1, own.column0, own.column1,
+      [=](int r, int c) -> Sums<experts_bound_sums> {
+        const int e = r * columns + c, p = (r - n.edge) * n.width + c - n.edge;
+        const T h = n.h ? std::abs(n.h[e]) + n.error_h : T(0);
+        return ball(n.t[e], std::abs(n.g[e]) + n.error_g, h, n.patches_x[p] * n.above,
+                    n.patches_q[p] * n.above);
+      },
+      partial);
+}
+
 template <class T, int S>
 struct Bound {
   static constexpr int R = S / 2, rows = Block::patch_rows, columns = Block::patch_columns;
@@ -63,51 +136,6 @@ struct Bound {
       Near::bytes + 3 * Own::bytes + Taps<T, S>::bytes + Block::scratch_size<double>(2);
   static constexpr int resident = 2;
   ExpertsBoundArgs<T> a;
-
-  /// What one response contributes. t is known up to `error`, g and h are upper bounds, X and Q too.
-  template <class Rho>
-  struct Ball {
-    Rho rho;
-    T nu, error, radius, weight, energy, floor, stiffness;
-
-    BILEVEL_HD Sums<sums> operator()(T t, T g, T h, T X, T Q) const {
-      const T r = std::abs(t) + error;
-      const T d = pixel_radius(rho, r, radius, energy, weight);
-      T k, l, w, w_nu, w_r, unused;
-      rho.profile(t * t, (d + error) / nu, true, k, l);
-      rho.weight_nu(t * t, w, w_nu);
-      rho.hessian(r * r, w_r, unused);
-      // w_nu t changes by at most 2 / nu times t, and the curvature falls with |t|.
-      const T psi = w_r * r, nu_t = std::abs(w_nu * t) + 2 / nu * error,
-              bent = rho.softest(maximum(std::abs(t) - error, T(0)));
-      const double inverse = 1 / double(floor + stiffness * rho.softest(r + d));
-      const double kg = double(k) * g, kh = double(k) * h, ag = double(l) * g, ah = double(l) * h,
-                   khg = kh * g, a2q = double(l) * l * Q, kgx = kg * kg * X;
-      return {{double(psi) * psi,
-               double(nu_t) * nu_t,
-               double(bent) * bent * X,
-               ag * ag,
-               double(g),
-               a2q,
-               kgx,
-               ah * ah,
-               khg * khg,
-               ah * g,
-               khg * khg * inverse,
-               ag * ag * inverse,
-               a2q * inverse,
-               kgx * inverse,
-               0,
-               kg,
-               kh,
-               kg * inverse,
-               kh * inverse,
-               double(l),
-               l * inverse,
-               double(k),
-               double(X)}};
-    }
-  };
 
   /// Loads an image and its responses; returns the bound of their rounding error, (S^2 + 2) u |c|_1 max|x|.
   BILEVEL_HD T respond(Block& block, const T* batch, const Tile& t, const Near& image, const Taps<T, S>& taps,
@@ -148,30 +176,28 @@ struct Bound {
     const double eps = a.epsilon[t.image], outward = 1 + 2e-6, inward = 1 - 2e-6;
     const ErrorBall ball(eps, a.gradient[t.image], a.mu);
     const double nu = m.smoothing[t.plane];
-    const T above = T(1) + T(S * S + 8) * roundoff<T>;  // of a sum of S^2 squares
     const Region own = responses<S>(m, t, 0);
-    const T *ts = own_t.origin, *gs = own_g.origin, *hs = own_h.origin;
-    const T* patches_x = pixels_at(a.patches_x, m, t);
-    const T* patches_q = pixels_at(a.patches_q, m, t);
-    const int width = m.width, edge = m.padding == Padding::valid ? R : 0;
-    const bool with_h = a.v != nullptr;
+    const Responses<T> near{own_t.origin,
+                            own_g.origin,
+                            a.v ? own_h.origin : nullptr,
+                            error_t,
+                            error_g,
+                            error_h,
+                            pixels_at(a.patches_x, m, t),
+                            pixels_at(a.patches_q, m, t),
+                            m.width,
+                            m.padding == Padding::valid ? R : 0,
+                            T(1) + T(S * S + 8) * roundoff<T>};
     with_potential(m, t.plane, [&](auto rho) {
-      const Ball<decltype(rho)> of{rho,
-                                   T(nu),
-                                   error_t,
-                                   T(a.row_bound[t.plane] * eps * outward),
-                                   m.weight[t.plane],
-                                   T(maximum(ball.energy * outward, 1e-36)),
-                                   T(0.5 / a.norm2 * inward),
-                                   T(0.5 * nu * ball.softness * inward)};
-      block.template reduce<sums, maxima>(
-          own.row0, own.row1, own.column0, own.column1,
-          [=](int r, int c) -> Sums<sums> {
-            const int e = r * columns + c, p = (r - edge) * width + c - edge;
-            const T h = with_h ? std::abs(hs[e]) + error_h : T(0);
-            return of(ts[e], std::abs(gs[e]) + error_g, h, patches_x[p] * above, patches_q[p] * above);
-          },
-          partial);
+      const Ball<T, decltype(rho)> of{rho,
+                                      T(nu),
+                                      error_t,
+                                      T(a.row_bound[t.plane] * eps * outward),
+                                      m.weight[t.plane],
+                                      T(maximum(ball.energy * outward, 1e-36)),
+                                      T(0.5 / a.norm2 * inward),
+                                      T(0.5 * nu * ball.softness * inward)};
+      add_bounds(block, own, near, of, partial);
     });
   }
   BILEVEL_HD void finish(int image, int k, const double* total) const {

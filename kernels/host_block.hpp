@@ -101,19 +101,7 @@ class HostBlock {
     alignas(64) T sum[lanes];
     const int columns = column1 - column0;
     for (int r = row0; r < row1; ++r) {
-      for (int c = 0; c < columns; ++c) sum[c] = T(0);
-      for (int i = 0; i < S; ++i) {
-        const T* row = source + (r + i - S / 2) * pitch + column0 - S / 2;
-        T tap[S];
-        for (int j = 0; j < S; ++j) tap[j] = taps[j * S + i];
-#pragma GCC ivdep
-        for (int c = 0; c < columns; ++c) {
-          T s = tap[0] * row[c];
-#pragma GCC unroll 16
-          for (int j = 1; j < S; ++j) s += tap[j] * row[c + j];
-          sum[c] += s;
-        }
-      }
+      correlate_row<S>(source + (r - S / 2) * pitch + column0 - S / 2, pitch, taps, columns, sum);
 #pragma GCC ivdep
       for (int c = 0; c < columns; ++c) f(r, column0 + c, sum[c]);
     }
@@ -152,16 +140,26 @@ class HostBlock {
     for (int c = 0; c < lanes; ++c) *out = maximum(*out, acc[c]);
   }
 
-  /// index[0..) = the e in [0, count) with wanted(e), in order; returns how many.
-  template <class F>
-  int select(int count, F wanted, std::int32_t* index) {
-    int found = 0;
-    for (int e = 0; e < count; ++e)
-      if (wanted(e)) index[found++] = e;
-    return found;
+ private:
+  /// A row of a correlation; `source` is the first tap's pixel. Compiled once for all that is done with it.
+  template <int S, class T>
+  [[gnu::noinline]] static void correlate_row(const T* source, int pitch, const T* taps, int columns,
+                                              T* sum) {
+    for (int c = 0; c < columns; ++c) sum[c] = T(0);
+    for (int i = 0; i < S; ++i) {
+      const T* row = source + i * pitch;
+      T tap[S];
+      for (int j = 0; j < S; ++j) tap[j] = taps[j * S + i];
+#pragma GCC ivdep
+      for (int c = 0; c < columns; ++c) {
+        T s = tap[0] * row[c];
+#pragma GCC unroll 16
+        for (int j = 1; j < S; ++j) s += tap[j] * row[c + j];
+        sum[c] += s;
+      }
+    }
   }
 
- private:
   unsigned char* scratch_;
   int used_ = 0;
 };

@@ -2,7 +2,7 @@
 // same run: 30 filters of 7x7 taps, symmetric padding, charbonnier.
 //   GFLOP/s         2 * 49 * 30 per pixel and pass (kernels/table.hpp) / time; pointwise arithmetic not
 //   counted ratio_fma       GFLOP/s / fused multiply-adds alone ratio_gradient  time / time of value and
-//   gradient on the same images speedup         time of the generic body / time
+//   gradient on the same images speedup         time of the generic body, the baseline's / time
 
 #include <benchmark/benchmark.h>
 

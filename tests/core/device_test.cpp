@@ -79,8 +79,9 @@ TEST_F(DeviceNames, InstructionSetFromTheEnvironment) {
       EXPECT_EQ(Device::open("cpu:1").instruction_set(), isa);
     } catch (const DeviceError& e) {
       EXPECT_NE(std::string(e.what()).find(isa), std::string::npos);
-      if (isa == std::string("baseline"))
+      if (isa == std::string("baseline")) {
         EXPECT_NE(std::string(e.what()).find("this build has"), std::string::npos) << e.what();
+      }
       EXPECT_NE(best, isa) << "the best instruction set is refused when it is asked for";
     }
   }

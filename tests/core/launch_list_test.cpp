@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "bilevel/core/scalars.hpp"
+#include "kernels/krylov_args.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/test_device.hpp"
 
