@@ -82,12 +82,12 @@ struct NaiveExperts {
   Real psi(int k, Real t) const { return w(k, t) * t; }
   Real curvature(int k, Real t) const {
     const Real r = std::abs(t), n = nu(k);
-    if (!huber) return n * n * std::pow(w(k, t), Real(3));
+    if (!huber) return n * n * w(k, t) * w(k, t) * w(k, t);
     return r <= n ? 2 / n - 2 * r / (n * n) : 0;
   }
   Real psi_nu(int k, Real t) const {
     const Real r = std::abs(t), n = nu(k);
-    if (!huber) return -n * n * std::pow(w(k, t), Real(3)) * t;
+    if (!huber) return -n * n * w(k, t) * w(k, t) * w(k, t) * t;
     return r <= n ? (-2 / n + 2 * r / (n * n)) * t : 0;
   }
   /// kappa t: the PD weight is w - kappa t zeta, with zeta = psi the Hessian.

@@ -56,7 +56,7 @@ class PdhgKernels : public ::testing::Test {
 using Precisions = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(PdhgKernels, Precisions);
 
-/// |psi(p)| of the two potentials, and the largest derivative.
+/// |psi(p)| of the two potentials.
 double psi(bool huber, double nu, double p) {
   if (!huber) return p / std::hypot(p, nu);
   return p < nu ? p / nu * (2 - p / nu) : 1;
@@ -65,8 +65,9 @@ double psi(bool huber, double nu, double p) {
 /// alpha psi(p) for p + a psi(p) = r, by bisection.
 double dual_modulus(bool huber, double alpha, double nu, double a, double r) {
   double low = 0, high = r;
-  for (int k = 0; k < 200; ++k) {
+  while (true) {
     const double p = 0.5 * (low + high);
+    if (p == low || p == high) break;
     (p + a * psi(huber, nu, p) < r ? low : high) = p;
   }
   return alpha * psi(huber, nu, high);
@@ -112,9 +113,12 @@ TYPED_TEST(PdhgKernels, DualStepIsTheProximalMapOfTheConjugate) {
                   z.push_back(old + next - x[e]);
                   term.push_back(2 * std::fabs(old) + std::fabs(next) + std::fabs(x[e]));
                 }
+              double r = norm(z), modulus = isotropic ? dual_modulus(huber, alpha, nu, a, r) : 0;
               for (std::size_t c = 0; c < z.size(); ++c) {
-                const double r = isotropic ? norm(z) : std::fabs(z[c]);
-                const double modulus = dual_modulus(huber, alpha, nu, a, r);
+                if (!isotropic) {
+                  r = std::fabs(z[c]);
+                  modulus = dual_modulus(huber, alpha, nu, a, r);
+                }
                 const double want = r > 0 ? modulus * z[c] / r : 0;
                 const double have = got[c % 2][(i * depth + c / 2) * plane + p];
                 // d modulus / d r <= alpha l_1 / (1 + a l_1)

@@ -22,7 +22,7 @@ oracle::TvModel model_of(int height, int width, double alpha = 0.05, double nu =
 
 TvInstance training_set(std::uint64_t from) {
   Random random(from);
-  return random_instance(model_of(24, 24), 8, 0.1, random);
+  return random_instance(model_of(24, 24), on_cuda() ? 2 : 8, 0.1, random);
 }
 
 RunOptions usual(StepScaling scaling, double tolerance = 1e-4) {

@@ -44,7 +44,7 @@ TYPED_TEST(FirstOrder, CertificateBoundsTheDistanceToTheExactMinimiser) {
   for (const bool huber : {false, true}) {
     oracle::TvModel model = tv_model(11, 9, random.log_uniform(0.03, 0.2), random.log_uniform(0.01, 0.03));
     if (huber) model.potential = oracle::Potential::huber_c2;
-    TvProblem<T> p(test_device("cpu:1"), model, noisy_batch<T>(3, 11, 9, random));
+    TvProblem<T> p(test_device("cpu:1"), model, noisy_batch<T>(on_cuda() ? 1 : 3, 11, 9, random));
     for (const std::string& solver : solvers)
       for (const std::vector<T>& start : starts(p, random))
         for (const double tolerance : {1e-1, 2e-3}) {

@@ -185,7 +185,7 @@ TEST(PdhgRates, SquaredErrorsFallByThetaPerStep) {
 
 TEST(PdhgRates, Counts) {
   Random random(seed(59));
-  const int side = on_cuda() ? 12 : 48;
+  const int side = on_cuda() ? 12 : 24;
   const Doubles smoothings = on_cuda() ? Doubles{1e-2} : Doubles{1e-2, 1e-3},
                 tolerances = on_cuda() ? Doubles{1e-1} : Doubles{1e-1, 1e-3};
   for (const bool masked : {false, true})

@@ -67,7 +67,12 @@ struct TvProblem {
     return {huber ? TvPotential::huber_c2 : TvPotential::charbonnier, model.isotropic, model.xi_inside_alpha};
   }
   Doubles y_of(std::size_t i) const { return widened(part(y, images, i)); }
-  Doubles exact(std::size_t i) const { return oracle::minimise(model, y_of(i)).x; }
+  /// The minimiser of image i; computed once.
+  const Doubles& exact(std::size_t i) const {
+    exact_.resize(images);
+    if (exact_[i].empty()) exact_[i] = oracle::minimise(model, y_of(i)).x;
+    return exact_[i];
+  }
 
   oracle::TvModel model;
   std::vector<T> y;
@@ -76,6 +81,9 @@ struct TvProblem {
   Shape shape;
   Tensor<T> y_device;
   TvEnergy<T> energy;
+
+ private:
+  mutable std::vector<Doubles> exact_;
 };
 
 inline oracle::TvModel tv_model(int height, int width, double alpha = 0.05, double nu = 0.01) {
