@@ -40,11 +40,7 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
   pixels = std::vector<double>();
   bilevel::copy<T>(context, y.view(), x.view());
 
-  std::vector<Segment> fixed = model.parameters;
-  for (Segment& s : fixed) s.learned = false;
-  const auto energy =
-      make_energy<T>(context, y.view(), Parameters(fixed), model.options, mask, precision == "mixed");
-  energy->bind({});
+  const auto energy = make_energy<T>(context, y.view(), model, mask, precision == "mixed");
   const double root = std::sqrt(static_cast<double>(shape.image()));
   SolveRequest<T> request;
   request.tolerance = tolerance * root;

@@ -1,7 +1,6 @@
 #include "apps/denoise/regulariser.hpp"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "bilevel/core/error.hpp"
 
@@ -14,29 +13,6 @@ namespace {
 bool experts(const RegulariserOptions& options) { return std::holds_alternative<ExpertsOptions>(options); }
 
 }  // namespace
-
-template <class T>
-std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, const Parameters& parameters,
-                                       const RegulariserOptions& options, std::span<const double> mask,
-                                       bool mixed) {
-  const auto kept = [&](auto energy) -> std::unique_ptr<Energy<T>> {
-    if constexpr (std::is_same_v<T, double>)
-      if (mixed) energy->keep_single_precision(context);
-    return energy;
-  };
-  if (!experts(options))
-    return kept(
-        std::make_unique<TvEnergy<T>>(context, noisy, parameters, std::get<TvOptions>(options), mask));
-  if (!mask.empty()) require_no_mask(options, "given");
-  return kept(
-      std::make_unique<FieldOfExperts<T>>(context, noisy, parameters, std::get<ExpertsOptions>(options)));
-}
-
-template std::unique_ptr<Energy<float>> make_energy(Context&, View<const float>, const Parameters&,
-                                                    const RegulariserOptions&, std::span<const double>, bool);
-template std::unique_ptr<Energy<double>> make_energy(Context&, View<const double>, const Parameters&,
-                                                     const RegulariserOptions&, std::span<const double>,
-                                                     bool);
 
 void require_no_mask(const RegulariserOptions& options, const std::string& mask) {
   if (!mask.empty() && experts(options))

@@ -1,24 +1,10 @@
 #pragma once
 
-#include <memory>
-#include <span>
 #include <string>
-#include <vector>
 
-#include "bilevel/core/context.hpp"
-#include "bilevel/model/energy.hpp"
 #include "bilevel/model/model_file.hpp"
 
 namespace bilevel_app::denoise {
-
-/// The energy of a model of either kind for noisy images [N,1,H,W]. `mask` is 0/1 [H,W], or empty.
-/// `mixed`: T is double, and the energy keeps itself in single precision for the solvers of in_precision().
-/// Throws ConfigError for a mask with a field of experts.
-template <class T>
-std::unique_ptr<bilevel::Energy<T>> make_energy(bilevel::Context& context, bilevel::View<const T> noisy,
-                                                const bilevel::Parameters& parameters,
-                                                const bilevel::RegulariserOptions& options,
-                                                std::span<const double> mask, bool mixed);
 
 /// Throws ConfigError when --mask is given for a field of experts.
 void require_no_mask(const bilevel::RegulariserOptions& options, const std::string& mask);

@@ -1,41 +1,75 @@
-// A client of the installed library: public headers and the shared library only.
+// A client of the installed libraries that looks at their border.
+//   client FOLDER           an image goes through a file, exceptions cross the border; writes truth.png,
+//   noisy.png client FOLDER IMAGE     whether IMAGE is closer to truth.png than noisy.png is
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <random>
 #include <string>
-#include <vector>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
 #include "bilevel/io/image_file.hpp"
 #include "bilevel/io/quality.hpp"
 
-int main(int argc, char** argv) {
-  if (argc != 2) return 2;
-  const std::filesystem::path file = std::filesystem::path(argv[1]) / "ramp.png";
+namespace fs = std::filesystem;
+using namespace bilevel;
 
-  bilevel::HostImage ramp;
-  ramp.height = 12;
-  ramp.width = 16;
+namespace {
+
+bool round_trip(const fs::path& file) {
+  HostImage ramp{1, 12, 16, {}};
   for (int i = 0; i < ramp.height * ramp.width; ++i) ramp.pixels.push_back(i / 255.0);
-  bilevel::write_image(file, ramp);
-  const bilevel::HostImage back = bilevel::read_image(file);
-  if (back.height != ramp.height || back.width != ramp.width) return 1;
-  if (bilevel::psnr(back.pixels, ramp.pixels) < 200.0) return 1;
+  write_image(file, ramp);
+  const HostImage back = read_image(file);
+  return back.height == ramp.height && back.width == ramp.width && psnr(back.pixels, ramp.pixels) > 200.0;
+}
 
-  // Types of exceptions must be the same on both sides of the library's border.
+/// Types of exceptions are the same on both sides of the libraries' border.
+bool exceptions(const fs::path& missing) {
   try {
-    bilevel::read_image(std::filesystem::path(argv[1]) / "missing.png");
-    return 1;
-  } catch (const bilevel::IoError& error) {
-    if (error.path().find("missing.png") == std::string::npos) return 1;
+    read_image(missing);
+    return false;
+  } catch (const IoError& error) {
+    if (error.path() != missing.string()) return false;
   }
   try {
-    throw bilevel::ShapeError("shapes differ");
-  } catch (const bilevel::Error& error) {
-    if (std::string(error.what()) != "shapes differ") return 1;
+    throw ShapeError("shapes differ");
+  } catch (const Error& error) {
+    return std::string(error.what()) == "shapes differ";
   }
+}
 
+void write_pair(const fs::path& folder) {
+  std::mt19937_64 generator(7);
+  std::normal_distribution<double> noise(0, 0.1);
+  HostImage truth{1, 60, 80, {}}, noisy = truth;
+  for (int row = 0; row < truth.height; ++row)
+    for (int column = 0; column < truth.width; ++column) {
+      truth.pixels.push_back(std::hypot(row - 30, column - 30) < 18 ? 0.8 : column < 50 ? 0.3 : 0.5);
+      noisy.pixels.push_back(truth.pixels.back() + noise(generator));
+    }
+  write_image(folder / "truth.png", truth, {16});
+  write_image(folder / "noisy.png", noisy, {16});
+}
+
+int compare(const fs::path& folder, const fs::path& image) {
+  const HostImage truth = read_image(folder / "truth.png");
+  const double before = psnr(read_image(folder / "noisy.png").pixels, truth.pixels);
+  const double after = psnr(read_image(image).pixels, truth.pixels);
+  std::printf("%.2f dB, the noisy image %.2f dB\n", after, before);
+  return after > before ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 3) return compare(argv[1], argv[2]);
+  if (argc != 2) return 2;
+  const fs::path folder = argv[1];
+  if (!round_trip(folder / "ramp.png") || !exceptions(folder / "missing.png")) return 1;
+  write_pair(folder);
   std::printf("bilevel %s\n", BILEVEL_VERSION);
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -47,13 +48,28 @@ using RegulariserOptions = std::variant<TvOptions, ExpertsOptions>;
 struct BILEVEL_API DenoiseModel {
   RegulariserOptions options;
   std::vector<Segment> parameters;
-  std::vector<NamedOption> training;  ///< the options of the training run
-  DataFingerprint data;
-  std::string library_version;  ///< of the library that wrote the file; set by read_model
+  std::vector<NamedOption> training = {};  ///< the options of the training run
+  DataFingerprint data = {};
+  std::string library_version = {};  ///< of the library that wrote the file; set by read_model
 
   /// Value of a number. Throws ConfigError for an unknown name or an array.
   double value(const std::string& name) const;
 };
+
+/// The energy of a regulariser of either kind for noisy images [N,1,H,W]; theta is laid out by `parameters`.
+/// `sampling`: 0/1 [H,W], or empty. `mixed`: with T = double, the energy keeps itself in single precision,
+/// for solvers named "mixed:". Throws what TvEnergy and FieldOfExperts throw; ConfigError for a field of
+/// experts with sampling.
+template <class T>
+BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
+                                                   const Parameters& parameters,
+                                                   const RegulariserOptions& options,
+                                                   std::span<const double> sampling = {}, bool mixed = false);
+/// The energy of a learned model, bound to what was learned (theta has no entries).
+template <class T>
+BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
+                                                   const DenoiseModel& model,
+                                                   std::span<const double> sampling = {}, bool mixed = false);
 
 /// "tv" for isotropic, "tv-aniso" for anisotropic smoothed total variation, "foe" for fields of experts.
 BILEVEL_API const char* model_type(const RegulariserOptions& options);
