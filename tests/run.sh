@@ -7,11 +7,12 @@ usage() {
 Usage: bash tests/run.sh [--quick | --all] [--no-install]
   Installs missing Debian packages, builds into build/ (Release, warnings as errors, the kernels of the baseline and of
   this processor, with nvcc also the CUDA back end) and runs every test; with nvcc also one that compiles the kernels
-  for sm_80 and sm_90 and looks at registers and shared memory; with nvcc and a CUDA emulator or a GPU runs the tests
-  with device code executed; builds build-sanitize/ (address and undefined-behaviour sanitizers) and reads foreign files
-  there; checks the format of the sources.
-  --all         also: the kernels of every instruction set, the benchmarks, every test with sanitizers, races between
-                blocks of a launch, work on the device as late as allowed and threads in reverse order
+  for sm_80 and sm_90 and looks at registers and shared memory; those that read foreign files also with address and
+  undefined-behaviour sanitizers; with nvcc and a CUDA emulator or a GPU runs the tests with device code executed; checks
+  the format of the sources.
+  --all         also: the kernels of every instruction set, the benchmarks, every test with sanitizers
+                (build-sanitize/), races between blocks of a launch, work on the device as late as allowed and threads
+                in reverse order
   --quick       only build/ and its tests on the CPU
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
@@ -55,14 +56,13 @@ tally() {
   (($4 == 0 && $3 > 0)) || failed=1
 }
 
-# build_tree FOLDER "TARGETS" CMAKE_OPTION...: configures and builds; no targets: all.
+# build_tree FOLDER CMAKE_OPTION...: configures and builds.
 build_tree() {
-  local folder=$1 targets=$2 start=$SECONDS generator=(-G Ninja)
-  shift 2
+  local folder=$1 start=$SECONDS generator=(-G Ninja)
+  shift
   say "$folder: configure and build"
   [[ -f $folder/CMakeCache.txt ]] && generator=()
-  # shellcheck disable=SC2086
-  if cmake -S . -B "$folder" "${generator[@]}" "$@" && cmake --build "$folder" -j "$jobs" ${targets:+--target $targets}; then
+  if cmake -S . -B "$folder" "${generator[@]}" "$@" && cmake --build "$folder" -j "$jobs"; then
     lines+=("$folder: built ($((SECONDS - start)) s)")
   else
     fault "$folder: does not build"
@@ -196,18 +196,9 @@ test_cuda() {
   fi
 }
 
-# All tests, or those that read foreign files: there sanitizers find what no assertion does.
 test_with_sanitizers() {
-  export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
-  export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-  local options=(-C cmake/presets/sanitize.cmake)
-  if [[ $depth == all ]]; then
-    build_tree build-sanitize "" "${options[@]}" -DBILEVEL_CPU_VARIANTS=all &&
-      test_tree build-sanitize "cpu (sanitizers)" -LE package
-  else
-    build_tree build-sanitize test_io "${options[@]}" -DBILEVEL_CPU_VARIANTS=baseline &&
-      test_tree build-sanitize "files (sanitizers)" -L '^io$'
-  fi
+  build_tree build-sanitize -C cmake/presets/sanitize.cmake -DBILEVEL_CPU_VARIANTS=all &&
+    test_tree build-sanitize "cpu (sanitizers)" -LE package
 }
 
 check_format() {
@@ -226,6 +217,9 @@ check_format() {
 # What device code is compiled for: the GPU here, or the emulator, which reads PTX.
 cuda=(-DBILEVEL_CUDA=AUTO -DCMAKE_CUDA_ARCHITECTURES=80-real)
 [[ $depth == all ]] && deeper=ON || deeper=OFF
+[[ $depth == usual ]] && files=ON || files=OFF
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 if [[ $depth != quick ]] && command -v nvcc >/dev/null && { has_gpu || [[ -x $(emulator_folder)/cuda-emu ]]; }; then
   cuda=(-DBILEVEL_CUDA=ON -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DCMAKE_CUDA_ARCHITECTURES=)
   has_gpu && cuda[-1]+=native || cuda[-1]+=80-virtual
@@ -233,13 +227,14 @@ fi
 [[ $depth == all ]] && variants=all || variants='baseline;native'
 [[ $depth == all ]] && export BILEVEL_EACH_PTX=1
 built=0
-build_tree build "" -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON "${cuda[@]}" \
-  "-DBILEVEL_BENCHMARKS=$deeper" "-DBILEVEL_CUDA_CHECKING=$deeper" "-DBILEVEL_CPU_VARIANTS=$variants" &&
+build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON "${cuda[@]}" \
+  "-DBILEVEL_BENCHMARKS=$deeper" "-DBILEVEL_CUDA_CHECKING=$deeper" "-DBILEVEL_CPU_VARIANTS=$variants" \
+  "-DBILEVEL_SANITIZED_FILES=$files" &&
   built=1 && test_tree build "cpu"
 if [[ $depth == quick ]]; then
   lines+=("sanitizers, cuda: left out (--quick)")
 else
-  test_with_sanitizers
+  [[ $depth == all ]] && test_with_sanitizers
   ((built)) && test_cuda
   [[ $depth == all ]] || lines+=("all instruction sets, benchmarks, sanitizers on everything, races between blocks, late and reversed work: with --all")
 fi
