@@ -1,5 +1,4 @@
 #include "device/launch_list.hpp"
-#include "kernels/krylov_args.hpp"
 
 #include <gtest/gtest.h>
 
