@@ -130,13 +130,16 @@ emulate() {
 }
 
 # Everything that runs device code, in the emulator with its checks (memory, shared memory, barriers, host code that
-# touches device memory, leaks). With --all also the kernels with the search for races between blocks, on the variant
-# that finishes sums in a second launch; and solvers and apps with work held back as long as allowed and the threads of a
-# block in reverse order, but for tests that only count or bound over long solves.
+# touches device memory, leaks), but for tests that only count or bound over long solves. With --all also these; the
+# kernels with the search for races between blocks, on the variant that finishes sums in a second launch; and solvers and
+# apps with work held back as long as allowed and the threads of a block in reverse order.
+long_on_device='*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*:Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*'
+long_on_device+=':ExpertsCertificate.HoldsForFewParameters:ExpertsCertificate.HoldsForIteratesOfGradientDescent'
+long_on_device+=':ExpertsMaid.StationarityIsTrue'
+# Of bilevel-mri two whole runs: what else its tests look at is host code, and has run on the CPU.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
-late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*"
-late_on_device+=':Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*'
+late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*"
 test_in_emulator() {
   emulator=$1
   export CUDA_EMU_BUILD=$PWD/build/emulator CUDA_EMU_CACHE=$PWD/build/emulator-cache CUDA_EMU_THREADS=1
@@ -146,8 +149,9 @@ test_in_emulator() {
     fault "emulator: does not build"
     return
   fi
-  emulate "cuda (emulator)" learn solve kernels model core ops
-  # Of bilevel-mri two whole runs: what else its tests look at is host code, and has run on the CPU.
+  local filter='*'
+  [[ $depth == all ]] || filter+="-$long_on_device"
+  GTEST_FILTER=$filter emulate "cuda (emulator)" learn solve kernels model core ops
   GTEST_FILTER="$apps_on_device" emulate "cuda (emulator, apps)" apps
   local start=$SECONDS
   if cmake -DPROGRAM=build/apps/bilevel-bench "-DLAUNCHER=$emulator/cuda-emu" -DFOLDER=build/tests -P tests/bench/smoke.cmake; then
@@ -236,7 +240,7 @@ if [[ $depth == quick ]]; then
 else
   [[ $depth == all ]] && test_with_sanitizers
   ((built)) && test_cuda
-  [[ $depth == all ]] || lines+=("all instruction sets, benchmarks, sanitizers on everything, races between blocks, late and reversed work: with --all")
+  [[ $depth == all ]] || lines+=("with --all: every instruction set, benchmarks, sanitizers on everything, long solves in the emulator, races between blocks, late and reversed work")
 fi
 check_format
 
