@@ -101,7 +101,10 @@ __attribute__((destructor)) void finish() { faults().write_counts(); }
 
 template <class F>
 F* following(const char* name) {
-  void* const found = dlsym(RTLD_NEXT, name);
+  // The runtime is a library of the CUDA module, which is not searched for symbols of others.
+  const std::string runtime = "libcudart.so." + std::to_string(CUDART_VERSION / 1000);
+  void* const library = dlopen(runtime.c_str(), RTLD_LAZY | RTLD_NOLOAD);
+  void* const found = library != nullptr ? dlsym(library, name) : nullptr;
   if (found == nullptr) {
     std::fprintf(stderr, "%s: no CUDA runtime to forward to.\n", name);
     std::abort();
