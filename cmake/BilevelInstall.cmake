@@ -1,12 +1,12 @@
 # Install rules, find_package(bilevel) and pkg-config. Three components, each installed whole or refused:
-#   library  libbilevel, libbilevel_io, and libbilevel_cuda where it is built
+#   library  libbilevel, libbilevel_io, and the modules of CUDA where they are built
 #   headers  include/bilevel, the files of find_package and pkg-config
 #   apps     the programs of this tree
 include(CMakePackageConfigHelpers)
 
 set(library_targets bilevel bilevel_io)
 if(TARGET bilevel_cuda)
-  list(APPEND library_targets bilevel_cuda)
+  list(APPEND library_targets bilevel_cuda bilevel_cuda_libraries)
 endif()
 set(app_targets)
 foreach(app denoise mri bench)
@@ -31,7 +31,7 @@ install(TARGETS bilevel bilevel_io EXPORT bilevelTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT headers
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 if(TARGET bilevel_cuda)
-  install(TARGETS bilevel_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+  install(TARGETS bilevel_cuda bilevel_cuda_libraries LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 endif()
 if(NOT BUILD_SHARED_LIBS)
   install(TARGETS bilevel_math bilevel_formats EXPORT bilevelTargets)

@@ -40,29 +40,29 @@ class BlasLibrary {
   virtual void gemv(const Gemv<T>& g) const = 0;
 };
 
+/// What a module begins with, in every version.
+struct ModuleHeader {
+  const char* version;  ///< of the library it was built with
+  std::size_t layout;   ///< module_layout() there
+};
+
+struct CudaModule {
+  ModuleHeader header;
+  std::shared_ptr<const Device::Impl> (*open)(int ordinal);  ///< throws DeviceError with the driver's reason
+  std::unique_ptr<Backend> (*make_backend)(const Device::Impl& device);
+};
+
 template <class T>
-struct CudaLibraries {
+struct CudaPlans {
   std::unique_ptr<FftLibrary<T>> (*fft)(const Device::Impl& device, void* queue, const FftShape& shape,
                                         FftKind kind);
   std::unique_ptr<BlasLibrary<T>> (*blas)(const Device::Impl& device, void* queue);
 };
 
-/// What the module offers. `version` and `layout` come first and keep their place in every version.
-struct CudaModule {
-  const char* version;                                       ///< of the library it was built with
-  std::size_t layout;                                        ///< module_layout() there
-  std::shared_ptr<const Device::Impl> (*open)(int ordinal);  ///< throws DeviceError with the driver's reason
-  std::unique_ptr<Backend> (*make_backend)(const Device::Impl& device);
-  CudaLibraries<float> libraries_float;
-  CudaLibraries<double> libraries_double;
-
-  template <class T>
-  const CudaLibraries<T>& libraries() const {
-    if constexpr (sizeof(T) == sizeof(float))
-      return libraries_float;
-    else
-      return libraries_double;
-  }
+struct CudaLibraries {
+  ModuleHeader header;
+  CudaPlans<float> plans_float;
+  CudaPlans<double> plans_double;
 };
 
 /// Differs between builds whose shared types have different sizes.
@@ -71,14 +71,20 @@ constexpr std::size_t module_layout() {
          (sizeof(Device::Impl) << 24) + (sizeof(CudaModule) << 36) + (sizeof(kernels::Stream) << 48);
 }
 
-/// The one symbol of the module.
-extern "C" using CudaModuleEntry = const CudaModule * ();
-inline constexpr const char* cuda_module_entry = "bilevel_cuda_module";
-
-/// Loads the module once; later calls return it. It is looked for as the dynamic linker looks for a library:
-/// LD_LIBRARY_PATH, the folder of libbilevel (run path), the system's folders. Throws DeviceError when it is
-/// not there, lacks a library of its own, or belongs to another build.
+/// The one symbol of each module: const CudaModule* bilevel_cuda_module(), const CudaLibraries*
+/// bilevel_cuda_libraries(). A module is loaded once; it is looked for as the dynamic linker looks for a
+/// library: LD_LIBRARY_PATH, the folder of libbilevel (run path), the system's folders. Throw DeviceError
+/// when it is not there, lacks a library of its own, or belongs to another build.
 const CudaModule& cuda_module();
+const CudaLibraries& cuda_libraries();
+
+template <class T>
+const CudaPlans<T>& cuda_plans() {
+  if constexpr (sizeof(T) == sizeof(float))
+    return cuda_libraries().plans_float;
+  else
+    return cuda_libraries().plans_double;
+}
 
 }  // namespace v0
 }  // namespace bilevel

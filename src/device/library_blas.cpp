@@ -12,7 +12,7 @@ class LibraryBlas final : public Blas<T> {
   explicit LibraryBlas(Context& context)
       : Blas<T>(context),
         impl_(context.impl()),
-        library_(cuda_module().libraries<T>().blas(impl_.device.impl(), impl_.stream.queue)),
+        library_(cuda_plans<T>().blas(impl_.device.impl(), impl_.stream.queue)),
         work_(impl_.allocate(library_->work_bytes())) {
     try {
       library_->use_work_area(work_);

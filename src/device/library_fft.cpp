@@ -18,7 +18,7 @@ class LibraryFft final : public Fft<T> {
   LibraryFft(Context& context, const FftShape& shape, FftKind kind)
       : Fft<T>(context, shape, kind),
         impl_(context.impl()),
-        library_(cuda_module().libraries<T>().fft(impl_.device.impl(), impl_.stream.queue, shape, kind)),
+        library_(cuda_plans<T>().fft(impl_.device.impl(), impl_.stream.queue, shape, kind)),
         work_(impl_.allocate(library_->work_bytes())) {
     try {
       library_->use_work_area(work_);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: symbols.sh LIBRARY... -- VARIANT=LIST...   (LIST: a file that names the variant's kernel objects, one a line)
 #
-# 1. The shared libraries export symbols of namespace bilevel only, and none of bilevel::kernels; the CUDA module exports
-#    its entry and nothing else.
+# 1. The shared libraries export symbols of namespace bilevel only, and none of bilevel::kernels; the modules of CUDA export
+#    their entries and nothing else.
 # 2. libbilevel and libbilevel_io need no library of CUDA, libbilevel none of a file format.
 # 3. The kernel objects of an instruction-set variant define no global or weak symbol outside
 #    bilevel::kernels::VARIANT. The linker keeps one copy of a weak symbol, from whichever object comes first: a
@@ -37,7 +37,7 @@ for library in "${libraries[@]}"; do
   exports=$("$nm" -D --defined-only --format=posix "$library" | awk '{ sub(/@.*/, "", $1); print $1 }')
   [[ -n $exports ]] || complain "$name exports nothing" " "
   own="^_Z${special}N[VKRO]*7bilevel"
-  [[ $name != libbilevel_cuda* ]] || own='^bilevel_cuda_module$'
+  [[ $name != libbilevel_cuda* ]] || own='^bilevel_cuda_(module|libraries)$'
   complain "$name exports symbols that it must not" "$(grep -vE "$own" <<<"$exports" | grep -vE "$neutral" || true)"
   complain "$name exports symbols of bilevel::kernels" "$(grep -E '^_Z.*N[VKRO]*7bilevel7kernels' <<<"$exports" || true)"
   unwanted='libcuda|libcufft|libcublas'

@@ -44,7 +44,7 @@ belongs() {
   others=$(files "$work/$1" | grep -vE "^($2)$" || true)
   [[ -z $others ]] || fail "the component $1 installs more than it should:" "$others"
 }
-belongs library "$lib/libbilevel(_io)?\.(a|so\.$numbers(\.[0-9]+)?)|$lib/libbilevel_cuda\.so\.$numbers"
+belongs library "$lib/libbilevel(_io)?\.(a|so\.$numbers(\.[0-9]+)?)|$lib/libbilevel_cuda(_libraries)?\.so\.$numbers"
 belongs headers "include/.*\.hpp|$lib/cmake/bilevel/.*\.cmake|$lib/pkgconfig/bilevel.*\.pc|$lib/libbilevel(_io)?\.so"
 belongs apps 'bin/bilevel-[a-z]+'
 difference=$(diff <(files "$prefix") <(for c in library headers apps; do files "$work/$c"; done | sort)) ||

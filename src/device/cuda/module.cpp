@@ -7,12 +7,9 @@ inline namespace v0 {
 
 extern "C" __attribute__((visibility("default"))) const CudaModule* bilevel_cuda_module() {
   static constexpr CudaModule module = {
-      BILEVEL_VERSION,
-      module_layout(),
+      {BILEVEL_VERSION, module_layout()},
       cuda::open,
       cuda::make_backend,
-      {cuda::make_fft<float>, cuda::make_blas<float>},
-      {cuda::make_fft<double>, cuda::make_blas<double>},
   };
   return &module;
 }

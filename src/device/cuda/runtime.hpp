@@ -1,6 +1,7 @@
 #pragma once
 
-// What the files of this folder, which make libbilevel_cuda, share about the CUDA runtime.
+// What the files of this folder, which make libbilevel_cuda and libbilevel_cuda_libraries (blas, fft,
+// libraries), share about the CUDA runtime.
 
 #include <cuda_runtime_api.h>
 
@@ -28,7 +29,7 @@ class DeviceGuard {
   int previous_ = -1;
 };
 
-// What the module offers; see CudaModule.
+// What the modules offer; see CudaModule and CudaLibraries.
 std::shared_ptr<const Device::Impl> open(int ordinal);
 std::unique_ptr<Backend> make_backend(const Device::Impl& device);
 template <class T>
