@@ -49,9 +49,31 @@ std::vector<std::size_t> parse_header(const std::string& name, const std::string
 
 bool names_bart(const fs::path& path) {
   std::error_code ignored;
-  if (path.extension() == ".cfl" || path.extension() == ".hdr") return true;
-  return !fs::exists(path, ignored) && fs::exists(with_extension(path, ".cfl"), ignored);
+  if (path.extension() == ".cfl") return true;
+  const bool data = fs::exists(with_extension(path, ".cfl"), ignored);
+  if (path.extension() == ".hdr")
+    return data || !fs::exists(fs::path(path).replace_extension(".img"), ignored);
+  return data && !fs::exists(path, ignored);
 }
+
+namespace {
+
+/// The two of the dimensions 0, 1, 2 that are rows and columns.
+void set_plane(const std::string& name, BartArray& array) {
+  std::vector<std::size_t> spatial;
+  for (std::size_t d = 0; d < 3; ++d) {
+    if (array.extent(d) > 1) spatial.push_back(array.extent(d));
+  }
+  if (spatial.size() > 2) {
+    throw IoError(name, "its dimensions 0, 1, 2 are " + std::to_string(spatial[0]) + " x " +
+                            std::to_string(spatial[1]) + " x " + std::to_string(spatial[2]) +
+                            "; slices are needed (one of them 1), so transform along one and extract slices");
+  }
+  spatial.resize(2, 1);
+  array.rows = spatial[0], array.columns = spatial[1];
+}
+
+}  // namespace
 
 BartArray read_bart(const fs::path& path) {
   const fs::path header = with_extension(path, ".hdr"), data = with_extension(path, ".cfl");
@@ -70,26 +92,16 @@ BartArray read_bart(const fs::path& path) {
                             " bytes of values, but it holds " + std::to_string(bytes.size()) +
                             "; one of the two files is damaged");
   }
-  array.values = make_kspace_values(name, count);
+  set_plane(name, array);
+  array.values = make_complex_values(name, count);
   const auto part = [&](std::size_t k) {
     return std::bit_cast<float>(static_cast<std::uint32_t>(load_integer(as_bytes(bytes) + 4 * k, 4, false)));
   };
-  for (std::size_t k = 0; k < count; ++k) array.values[k] = {part(2 * k), part(2 * k + 1)};
+  const std::size_t rows = array.rows, columns = array.columns, size = rows * columns;
+  for (std::size_t k = 0; k < count; ++k) {  // rows run fastest in the file
+    array.values[k / size * size + k % rows * columns + k % size / rows] = {part(2 * k), part(2 * k + 1)};
+  }
   return array;
-}
-
-BartPlane bart_plane(const std::string& name, const BartArray& array) {
-  std::vector<std::size_t> spatial;
-  for (std::size_t d = 0; d < std::min<std::size_t>(3, array.extents.size()); ++d) {
-    if (array.extents[d] > 1) spatial.push_back(array.extents[d]);
-  }
-  if (spatial.size() > 2) {
-    throw IoError(name, "its dimensions 0, 1, 2 are " + std::to_string(spatial[0]) + " x " +
-                            std::to_string(spatial[1]) + " x " + std::to_string(spatial[2]) +
-                            "; slices are needed (one of them 1), so transform along one and extract slices");
-  }
-  spatial.resize(2, 1);
-  return {spatial[0], spatial[1]};
 }
 
 }  // namespace io_detail

@@ -14,10 +14,11 @@ inline namespace v0 {
 namespace io_detail {
 namespace {
 
-/// What the child found: the format, and for fastMRI the extents.
+/// What the child found: the format, and for fastMRI the extents and the size of the reconstruction.
 struct Found {
-  bool ismrmrd;
-  std::int32_t extents[4];
+  bool ismrmrd = false;
+  std::array<std::int32_t, 4> extents{};
+  std::array<std::int32_t, 2> reconstruction{};
 };
 
 bool is_complex(hid_t type) {
@@ -53,6 +54,7 @@ std::array<std::int32_t, 4> checked_extents(const std::string& name, const Hdf5D
   }
   // Deflate shrinks by 1032 at most.
   if (bytes > (kspace.filtered ? 1032.0 : 1.0) * static_cast<double>(file_size)) {
+    if (!kspace.missing_filter.empty()) refuse_values(name, kspace, "the dataset 'kspace'");
     throw IoError(name, "the dataset 'kspace' claims " + shape + " values, more than a file of " +
                             std::to_string(file_size) + " bytes can hold; it is cut off or damaged");
   }
@@ -63,32 +65,32 @@ std::array<std::int32_t, 4> checked_extents(const std::string& name, const Hdf5D
 void send_fastmri(const std::string& name, hid_t file, std::uint64_t file_size, Outlet& out) {
   const Hdf5Dataset kspace = open_dataset(name, file, "kspace");
   const std::array<std::int32_t, 4> extents = checked_extents(name, kspace, file_size);
-  Found found{false, {}};
-  std::copy(extents.begin(), extents.end(), found.extents);
-  out.send_value(found);
-  const Hdf5Handle type(H5Tcreate(H5T_COMPOUND, sizeof(std::complex<float>)), H5Tclose);
-  H5Tinsert(type.get(), "r", 0, H5T_NATIVE_FLOAT);
-  H5Tinsert(type.get(), "i", sizeof(float), H5T_NATIVE_FLOAT);
+  out.send_value(Found{false, extents, fastmri_reconstruction(name, file)});
+  const Hdf5Handle type(H5Tcreate(H5T_COMPOUND, sizeof(std::complex<double>)), H5Tclose);
+  H5Tinsert(type.get(), "r", 0, H5T_NATIVE_DOUBLE);
+  H5Tinsert(type.get(), "i", sizeof(double), H5T_NATIVE_DOUBLE);
   std::vector<hsize_t> start(kspace.extents.size(), 0), count = kspace.extents;
   count[0] = 1;
   hsize_t slice_size = 1;
   for (const hsize_t extent : count) slice_size *= extent;
   const Hdf5Handle memory(H5Screate_simple(1, &slice_size, nullptr), H5Sclose);
-  std::vector<std::complex<float>> slice(slice_size);
+  std::vector<std::complex<double>> slice(slice_size);
   for (; start[0] < kspace.extents[0]; ++start[0]) {
     if (H5Sselect_hyperslab(kspace.space.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(),
                             nullptr) < 0 ||
         H5Dread(kspace.dataset.get(), type.get(), memory.get(), kspace.space.get(), H5P_DEFAULT,
                 slice.data()) < 0) {
-      throw IoError(name, "slice " + std::to_string(start[0]) +
-                              " of the dataset 'kspace' cannot be read; the file is cut off or damaged");
+      refuse_values(name, kspace, "slice " + std::to_string(start[0]) + " of the dataset 'kspace'");
     }
     out.send(slice.data(), slice.size() * sizeof slice[0]);
   }
 }
 
 Kspace receive_fastmri(const std::string& name, const Found& found, Inlet& in) {
-  Kspace kspace{found.extents[0], found.extents[1], found.extents[2], found.extents[3], {}, {}};
+  Kspace kspace;
+  kspace.slices = found.extents[0], kspace.coils = found.extents[1];
+  kspace.rows = found.extents[2], kspace.columns = found.extents[3];
+  kspace.recon_rows = found.reconstruction[0], kspace.recon_columns = found.reconstruction[1];
   const std::uint64_t slice = std::uint64_t(kspace.coils) * kspace.rows * kspace.columns;
   try {
     kspace.values.reserve(slice * kspace.slices);
@@ -106,15 +108,15 @@ Kspace receive_fastmri(const std::string& name, const Found& found, Inlet& in) {
 void send_hdf5(const std::string& name, KspaceFormat format, std::uint64_t file_size, Outlet& out) {
   const Hdf5Handle file = open_hdf5(name);
   if (format == KspaceFormat::automatic) {
-    const bool ismrmrd = has_dataset(file.get(), "dataset/data");
-    if (!ismrmrd && !has_dataset(file.get(), "kspace")) {
+    const bool ismrmrd = has_dataset(name, file.get(), "dataset/data");
+    if (!ismrmrd && !has_dataset(name, file.get(), "kspace")) {
       throw IoError(name, "has neither the dataset 'kspace' of fastMRI nor 'dataset/data' of ISMRMRD; " +
                               datasets_found(file.get()));
     }
     format = ismrmrd ? KspaceFormat::ismrmrd : KspaceFormat::fastmri;
   }
   if (format == KspaceFormat::fastmri) return send_fastmri(name, file.get(), file_size, out);
-  out.send_value(Found{true, {}});
+  out.send_value(Found{.ismrmrd = true});
   send_ismrmrd(name, file.get(), file_size, out);
 }
 

@@ -4,9 +4,11 @@
 #include <array>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <new>
 #include <numbers>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -14,6 +16,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
 #include "core/file_bytes.hpp"
+#include "io/hdf5_support.hpp"
 #include "io/kspace_formats.hpp"
 #include "io/npy.hpp"
 
@@ -21,9 +24,9 @@ namespace bilevel {
 inline namespace v0 {
 namespace io_detail {
 
-std::vector<std::complex<float>> make_kspace_values(const std::string& name, std::uint64_t count) {
+std::vector<std::complex<double>> make_complex_values(const std::string& name, std::uint64_t count) {
   try {
-    return std::vector<std::complex<float>>(count);
+    return std::vector<std::complex<double>>(count);
   } catch (const std::bad_alloc&) {
   } catch (const std::length_error&) {
   }
@@ -34,21 +37,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Throws IoError with the place of the first value that is not finite. float32 values must also stay finite
-/// when their phase is changed. `what` is what the planes are.
-template <class T>
-void check_finite(const std::string& name, const std::vector<std::complex<T>>& values, int rows, int columns,
-                  const char* what) {
-  constexpr T kMost = std::numeric_limits<T>::max() / 2;
-  const auto bad = std::find_if_not(values.begin(), values.end(), [](const std::complex<T>& value) {
+/// Throws IoError with the place of the first value that is not finite, or would not stay so when its phase
+/// is changed. `plane_name` tells what plane k of rows and columns is.
+void check_finite(const std::string& name, const std::vector<std::complex<double>>& values, int rows,
+                  int columns, const std::function<std::string(std::size_t)>& plane_name) {
+  constexpr double kMost = std::numeric_limits<double>::max() / 2;
+  const auto bad = std::find_if_not(values.begin(), values.end(), [](const std::complex<double>& value) {
     return std::abs(value.real()) <= kMost && std::abs(value.imag()) <= kMost;
   });
   if (bad == values.end()) return;
   const std::size_t index = static_cast<std::size_t>(bad - values.begin());
   const std::size_t width = static_cast<std::size_t>(columns), plane = width * rows;
   throw IoError(name, "the value at row " + std::to_string(index % plane / width) + ", column " +
-                          std::to_string(index % width) + " of " + what + " " +
-                          std::to_string(index / plane) + " is NaN, infinite or too large");
+                          std::to_string(index % width) + " of " + plane_name(index / plane) +
+                          " is NaN, infinite or too large");
+}
+
+/// The same for images, or maps of coils.
+void check_finite(const std::string& name, const ComplexImages& images, const char* what) {
+  check_finite(name, images.values, images.rows, images.columns,
+               [&](std::size_t k) { return what + (" " + std::to_string(k)); });
 }
 
 int checked_extent(const std::string& name, std::size_t extent) {
@@ -66,61 +74,68 @@ std::vector<std::complex<double>> centre_phases(int n) {
   return phases;
 }
 
-/// Moves the zero frequency and the image's origin from the centre to [0,0].
-void move_centre(Kspace& kspace) {
-  const int rows = kspace.rows, columns = kspace.columns;
-  const std::vector<std::complex<double>> row_phases = centre_phases(rows),
-                                          column_phases = centre_phases(columns);
-  std::vector<std::complex<float>> centred(static_cast<std::size_t>(rows) * columns);
-  for (auto plane = kspace.values.begin(); plane != kspace.values.end(); plane += std::ssize(centred)) {
-    std::copy(plane, plane + std::ssize(centred), centred.begin());
-    for (int k = 0; k < rows; ++k) {
-      const std::complex<float>* from =
-          centred.data() + static_cast<std::size_t>((k + rows / 2) % rows) * columns;
-      std::complex<float>* to = &*plane + static_cast<std::size_t>(k) * columns;
-      for (int l = 0; l < columns; ++l) {
-        const std::complex<double> value = from[(l + columns / 2) % columns];
-        to[l] = static_cast<std::complex<float>>(
-            value * (row_phases[static_cast<std::size_t>(k)] * column_phases[static_cast<std::size_t>(l)]));
-      }
+/// Moves zero frequency from the centre of each plane [rows][columns] to [0,0].
+template <class T>
+void move_zero_frequency(std::vector<T>& planes, int rows, int columns) {
+  const std::ptrdiff_t h = rows, w = columns;
+  std::vector<T> centred(static_cast<std::size_t>(h * w));
+  for (auto plane = planes.begin(); plane != planes.end(); plane += h * w) {
+    std::copy(plane, plane + h * w, centred.begin());
+    for (std::ptrdiff_t k = 0; k < h; ++k) {
+      const auto line = centred.begin() + (k + h / 2) % h * w;
+      std::rotate_copy(line, line + w / 2, line + w, plane + k * w);
     }
   }
 }
 
+/// Moves the zero frequency and the image's origin from the centre to [0,0].
+void move_centre(Kspace& kspace) {
+  move_zero_frequency(kspace.values, kspace.rows, kspace.columns);
+  move_zero_frequency(kspace.sampled, kspace.rows, kspace.columns);
+  const std::vector<std::complex<double>> row_phases = centre_phases(kspace.rows),
+                                          column_phases = centre_phases(kspace.columns);
+  auto value = kspace.values.begin();
+  while (value != kspace.values.end())
+    for (const std::complex<double>& row : row_phases)
+      for (const std::complex<double>& column : column_phases) *value++ *= row * column;
+}
+
+/// Sampled is where a coil has a value that is not zero.
 void mark_sampled(Kspace& kspace) {
   const std::size_t plane = static_cast<std::size_t>(kspace.rows) * kspace.columns;
   kspace.sampled.assign(plane * kspace.slices, 0);
   const std::size_t slice = plane * kspace.coils;
   for (std::size_t k = 0; k < kspace.values.size(); ++k) {
-    if (kspace.values[k] != 0.0F) kspace.sampled[k / slice * plane + k % plane] = 1;
+    if (kspace.values[k] != 0.0) kspace.sampled[k / slice * plane + k % plane] = 1;
+  }
+}
+
+Kspace make_kspace(int slices, int coils, int rows, int columns, std::vector<std::complex<double>> values) {
+  Kspace kspace;
+  kspace.slices = slices, kspace.coils = coils;
+  kspace.rows = rows, kspace.columns = columns;
+  kspace.values = std::move(values);
+  return kspace;
+}
+
+/// Throws unless every dimension from 4 on has one element, but for the one `allowed`.
+void check_other_dimensions(const std::string& name, const BartArray& array, std::size_t allowed) {
+  for (std::size_t d = 4; d < array.extents.size(); ++d) {
+    if (d == allowed || array.extent(d) == 1) continue;
+    throw IoError(name, "its dimension " + std::to_string(d) + " has " + std::to_string(array.extent(d)) +
+                            " elements; space (0 to 2), coils (3)" +
+                            (allowed == kBartSlices ? " and slices (13)" : "") +
+                            " are read, so extract one (bart slice " + std::to_string(d) + " 0)");
   }
 }
 
 Kspace bart_kspace(const fs::path& path) {
   const std::string name = path.string();
-  const BartArray array = read_bart(path);
-  const auto extent = [&](std::size_t d) { return d < array.extents.size() ? array.extents[d] : 1; };
-  for (std::size_t d = 4; d < array.extents.size(); ++d) {
-    if (d != 13 && extent(d) > 1) {
-      throw IoError(
-          name,
-          "its dimension " + std::to_string(d) + " has " + std::to_string(extent(d)) +
-              " elements; space (0 to 2), coils (3) and slices (13) are read, so extract one (bart slice)");
-    }
-  }
-  const BartPlane plane = bart_plane(name, array);
-  Kspace kspace{checked_extent(name, extent(13)),
-                checked_extent(name, extent(3)),
-                checked_extent(name, plane.rows),
-                checked_extent(name, plane.columns),
-                {},
-                {}};
-  kspace.values = make_kspace_values(name, array.values.size());
-  const std::size_t size = plane.rows * plane.columns;
-  for (std::size_t k = 0; k < array.values.size(); ++k) {
-    kspace.values[k / size * size + k % plane.rows * plane.columns + k % size / plane.rows] = array.values[k];
-  }
-  return kspace;
+  BartArray array = read_bart(path);
+  check_other_dimensions(name, array, kBartSlices);
+  return make_kspace(checked_extent(name, array.extent(kBartSlices)),
+                     checked_extent(name, array.extent(kBartCoils)), checked_extent(name, array.rows),
+                     checked_extent(name, array.columns), std::move(array.values));
 }
 
 /// The extents of a shape, with ones in front.
@@ -140,16 +155,11 @@ std::array<int, N> leading_extents(const std::string& name, const std::vector<st
 
 Kspace npy_kspace(const fs::path& path) {
   const std::string name = path.string();
-  const TypedComplexArray typed = decode_complex_npy(name, read_file(path));
+  TypedComplexArray typed = decode_complex_npy(name, read_file(path));
   if (typed.kind != 'c')
     throw IoError(name, "the array is real where k-space is complex (complex64 or complex128)");
   const std::array<int, 4> extents = leading_extents<4>(name, typed.array.shape);
-  Kspace kspace{extents[0], extents[1], extents[2], extents[3], {}, {}};
-  kspace.values = make_kspace_values(name, typed.array.values.size());
-  for (std::size_t k = 0; k < kspace.values.size(); ++k) {
-    kspace.values[k] = static_cast<std::complex<float>>(typed.array.values[k]);
-  }
-  return kspace;
+  return make_kspace(extents[0], extents[1], extents[2], extents[3], std::move(typed.array.values));
 }
 
 /// By the name for BART, else by the first bytes; automatic for one of the two HDF5 formats.
@@ -157,17 +167,41 @@ KspaceFormat find_format(const fs::path& path) {
   if (names_bart(path)) return KspaceFormat::bart;
   const std::string name = path.string();
   regular_file_size(name);
-  std::ifstream file(path, std::ios::binary);
-  std::string first(8, '\0');
-  // HDF5 may begin behind a block of the user's, at 512, 1024, 2048, ...
-  for (std::streamoff at = 0; at <= 1 << 16; at = at == 0 ? 512 : 2 * at) {
-    file.seekg(at);
-    if (!file.read(first.data(), std::ssize(first))) break;
-    if (at == 0 && first.compare(0, 6, "\x93NUMPY") == 0) return KspaceFormat::npy;
-    if (first == "\x89HDF\r\n\x1a\n") return KspaceFormat::automatic;
-  }
+  if (hdf5_superblock(path)) return KspaceFormat::automatic;
+  std::string first(6, '\0');
+  std::ifstream(path, std::ios::binary).read(first.data(), std::ssize(first));
+  if (first == "\x93NUMPY") return KspaceFormat::npy;
   throw IoError(name,
                 "holds no k-space that is known: fastMRI or ISMRMRD HDF5, BART (.cfl with .hdr) or .npy");
+}
+
+/// BART's images, coils being the fastest of their numbers.
+ComplexImages bart_images(const std::string& name, BartArray array) {
+  return {checked_extent(name, array.values.size() / (array.rows * array.columns)),
+          checked_extent(name, array.rows), checked_extent(name, array.columns), std::move(array.values)};
+}
+
+ComplexImages npy_images(const fs::path& path) {
+  const std::string name = path.string();
+  TypedComplexArray typed = decode_complex_npy(name, read_file(path));
+  if (typed.kind != 'c' && typed.kind != 'f')
+    throw IoError(name, "integers have no intensity scale; store complex64, complex128, float32 or float64");
+  const std::array<int, 3> extents = leading_extents<3>(name, typed.array.shape);
+  return {extents[0], extents[1], extents[2], std::move(typed.array.values)};
+}
+
+/// Leaves the first set of maps if the others are zero.
+void keep_one_set(const std::string& name, BartArray& array) {
+  const std::size_t sets = array.extent(kBartSets), each = array.values.size() / sets;
+  if (sets == 1) return;
+  const auto others = array.values.begin() + static_cast<std::ptrdiff_t>(each);
+  if (std::any_of(others, array.values.end(), [](const auto& value) { return value != 0.0; })) {
+    throw IoError(name, "it holds " + std::to_string(sets) + " sets of " +
+                            std::to_string(array.extent(kBartCoils)) +
+                            " sensitivity maps (dimension 4); one is read, so extract it (bart slice 4 0) or "
+                            "estimate one (bart ecalib -m1)");
+  }
+  array.values.erase(others, array.values.end());
 }
 
 }  // namespace
@@ -180,37 +214,46 @@ Kspace read_kspace(const std::filesystem::path& path, KspaceFormat format) {
   Kspace kspace = format == KspaceFormat::bart  ? bart_kspace(path)
                   : format == KspaceFormat::npy ? npy_kspace(path)
                                                 : read_hdf5_kspace(name, format);
-  check_finite(name, kspace.values, kspace.rows, kspace.columns, "slice and coil");
+  if (kspace.slice_numbers.empty()) {
+    kspace.slice_numbers.resize(static_cast<std::size_t>(kspace.slices));
+    std::iota(kspace.slice_numbers.begin(), kspace.slice_numbers.end(), 0);
+  }
+  check_finite(name, kspace.values, kspace.rows, kspace.columns, [&](std::size_t plane) {
+    const auto coils = static_cast<std::size_t>(kspace.coils);
+    return "coil " + std::to_string(plane % coils) + " of slice " +
+           std::to_string(kspace.slice_numbers[plane / coils]);
+  });
+  if (kspace.sampled.empty()) mark_sampled(kspace);
   move_centre(kspace);
-  mark_sampled(kspace);
   return kspace;
+}
+
+bool is_kspace(const std::filesystem::path& path) {
+  return io_detail::names_bart(path) || io_detail::hdf5_superblock(path).has_value();
 }
 
 ComplexImages read_complex_images(const std::filesystem::path& path) {
   using namespace io_detail;
   const std::string name = path.string();
-  ComplexImages images;
-  if (names_bart(path)) {
-    const BartArray array = read_bart(path);
-    const BartPlane plane = bart_plane(name, array);
-    const std::size_t size = plane.rows * plane.columns;
-    images = {checked_extent(name, array.values.size() / size), checked_extent(name, plane.rows),
-              checked_extent(name, plane.columns), std::vector<std::complex<double>>(array.values.size())};
-    for (std::size_t k = 0; k < array.values.size(); ++k) {
-      images.values[k / size * size + k % plane.rows * plane.columns + k % size / plane.rows] =
-          array.values[k];
-    }
-  } else {
-    TypedComplexArray typed = decode_complex_npy(name, read_file(path));
-    if (typed.kind != 'c' && typed.kind != 'f') {
-      throw IoError(name,
-                    "integers have no intensity scale; store complex64, complex128, float32 or float64");
-    }
-    const std::array<int, 3> extents = leading_extents<3>(name, typed.array.shape);
-    images = {extents[0], extents[1], extents[2], std::move(typed.array.values)};
-  }
-  check_finite(name, images.values, images.rows, images.columns, "image");
+  const ComplexImages images = names_bart(path) ? bart_images(name, read_bart(path)) : npy_images(path);
+  check_finite(name, images, "image");
   return images;
+}
+
+ComplexImages read_coil_maps(const std::filesystem::path& path) {
+  using namespace io_detail;
+  const std::string name = path.string();
+  ComplexImages maps;
+  if (names_bart(path)) {
+    BartArray array = read_bart(path);
+    check_other_dimensions(name, array, kBartSets);
+    keep_one_set(name, array);
+    maps = bart_images(name, std::move(array));
+  } else {
+    maps = npy_images(path);
+  }
+  check_finite(name, maps, "coil");
+  return maps;
 }
 
 }  // namespace v0

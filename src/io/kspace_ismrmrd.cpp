@@ -2,18 +2,19 @@
 #include <ismrmrd/xml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
-#include <limits>
+#include <cstdio>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/core/scalars.hpp"
-#include "bilevel/core/tensor.hpp"
-#include "bilevel/ops/fourier_sampling.hpp"
 #include "core/file_bytes.hpp"
 #include "io/hdf5_support.hpp"
+#include "io/kspace_crop.hpp"
 #include "io/kspace_formats.hpp"
 
 // The XML header goes through the ISMRMRD library; the echoes are read with HDF5 itself, because the library
@@ -24,11 +25,25 @@ inline namespace v0 {
 namespace io_detail {
 namespace {
 
-/// Of the XML header: samples along the readout and lines as encoded and as reconstructed, the line of zero
-/// frequency, and the number of echoes that follow.
+constexpr std::int32_t kMostEncodings = 64;
+
+/// Pixels and field of view of one direction, as encoded and as reconstructed.
+struct Axis {
+  std::int32_t encoded, reconstructed;
+  double encoded_mm, reconstructed_mm;
+};
+
+/// An encoding of the XML header. `centre` is the encoding step of zero frequency.
 struct Encoding {
-  std::int32_t samples, reconstructed, lines, centre;
+  Axis readout, phase;
+  std::int32_t depth, reconstructed_depth, centre;
+  bool cartesian;
+};
+
+/// What precedes the encodings and echoes.
+struct Opening {
   std::uint64_t echoes;
+  std::int32_t encodings;
 };
 
 /// The members of an echo's header that matter here, with the names that HDF5 knows them by.
@@ -48,51 +63,74 @@ struct Echo {
   std::vector<std::complex<float>> values;  ///< [coil][sample]
 };
 
-/// "a matrix of 128 x 64"
-std::string matrix_text(const ISMRMRD::MatrixSize& size) {
-  return std::to_string(size.x) + " x " + std::to_string(size.y) + " x " + std::to_string(size.z);
-}
-
-std::string read_xml(const std::string& name, hid_t file) {
-  const Hdf5Dataset xml = open_dataset(name, file, "dataset/xml");
-  const bool single = H5Sget_simple_extent_npoints(xml.space.get()) == 1;
-  char* text = nullptr;
-  if (!single || H5Tis_variable_str(xml.type.get()) <= 0 ||
-      H5Dread(xml.dataset.get(), xml.type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, &text) < 0 ||
-      text == nullptr) {
-    throw IoError(name, "the dataset 'dataset/xml' is no ISMRMRD header (one string of variable length)");
-  }
-  const std::string copy = text;
-  H5Dvlen_reclaim(xml.type.get(), xml.space.get(), H5P_DEFAULT, &text);
-  return copy;
-}
-
-Encoding read_encoding(const std::string& name, const std::string& xml) {
+ISMRMRD::IsmrmrdHeader parse_xml(const std::string& name, const std::string& xml) {
   ISMRMRD::IsmrmrdHeader header;
   try {
     ISMRMRD::deserialize(xml.c_str(), header);
   } catch (const std::exception& error) {
     throw IoError(name, "the XML header of ISMRMRD is damaged (" + printable(error.what()) + ")");
   }
-  if (header.encoding.size() != 1) {
-    throw IoError(name, "it describes " + std::to_string(header.encoding.size()) +
-                            " encodings; split the file so that there is one");
+  return header;
+}
+
+std::vector<Encoding> read_encodings(const std::string& name, hid_t file) {
+  const ISMRMRD::IsmrmrdHeader header = parse_xml(name, read_text(name, file, "dataset/xml"));
+  if (header.encoding.empty() || header.encoding.size() > kMostEncodings)
+    throw IoError(name, "it describes " + std::to_string(header.encoding.size()) + " encodings");
+  std::vector<Encoding> encodings;
+  for (const ISMRMRD::Encoding& e : header.encoding) {
+    const ISMRMRD::MatrixSize &from = e.encodedSpace.matrixSize, &to = e.reconSpace.matrixSize;
+    const ISMRMRD::FieldOfView_mm &wide = e.encodedSpace.fieldOfView_mm, &seen = e.reconSpace.fieldOfView_mm;
+    const auto& limits = e.encodingLimits.kspace_encoding_step_1;
+    encodings.push_back({{from.x, to.x, wide.x, seen.x},
+                         {from.y, to.y, wide.y, seen.y},
+                         from.z,
+                         to.z,
+                         limits.is_present() ? limits->center : from.y / 2,
+                         e.trajectory == ISMRMRD::TrajectoryType::CARTESIAN});
   }
-  const ISMRMRD::Encoding& encoding = header.encoding[0];
-  if (encoding.trajectory != ISMRMRD::TrajectoryType::CARTESIAN) {
-    throw IoError(name, "its trajectory is not Cartesian; grid the samples first");
-  }
-  const ISMRMRD::MatrixSize &encoded = encoding.encodedSpace.matrixSize,
-                            &recon = encoding.reconSpace.matrixSize;
-  if (encoded.z > 1 || encoded.x < 1 || encoded.y < 1 || recon.x < 1) {
-    throw IoError(name, "it encodes a matrix of " + matrix_text(encoded) + " for one of " +
-                            matrix_text(recon) +
+  return encodings;
+}
+
+void check_encoding(const std::string& name, const Encoding& e) {
+  if (!e.cartesian) throw IoError(name, "its trajectory is not Cartesian; grid the samples first");
+  const auto matrix = [](int x, int y, int z) {
+    return std::to_string(x) + " x " + std::to_string(y) + " x " + std::to_string(z);
+  };
+  if (e.depth > 1 || e.readout.encoded < 1 || e.phase.encoded < 1 || e.readout.reconstructed < 1) {
+    throw IoError(name, "it encodes a matrix of " + matrix(e.readout.encoded, e.phase.encoded, e.depth) +
+                            " for one of " +
+                            matrix(e.readout.reconstructed, e.phase.reconstructed, e.reconstructed_depth) +
                             "; slices (x, y >= 1, z = 1) are read, so transform volumes along z first");
   }
-  Encoding result{encoded.x, std::min(encoded.x, recon.x), encoded.y, encoded.y / 2, 0};
-  const auto& limits = encoding.encodingLimits.kspace_encoding_step_1;
-  if (limits.is_present()) result.centre = limits->center;
-  return result;
+}
+
+std::string millimetres(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g mm", value);
+  return text;
+}
+
+/// How many of the encoded pixels the reconstructed field of view has: n f_reconstructed/f_encoded, or the
+/// reconstructed matrix where this is the same to a pixel.
+int pixels_seen(const std::string& name, const Axis& axis) {
+  constexpr double kSame = 1e-3;  // headers round fields of view
+  const auto given = [](double mm) { return std::isfinite(mm) && mm > 0.0; };
+  if (!given(axis.encoded_mm) || !given(axis.reconstructed_mm)) {
+    if (axis.encoded == axis.reconstructed) return axis.encoded;
+    throw IoError(name, "its header has " + std::to_string(axis.encoded) + " encoded and " +
+                            std::to_string(axis.reconstructed) +
+                            " reconstructed pixels but no fields of view, so what is oversampled is unknown; "
+                            "fill in fieldOfView_mm");
+  }
+  const double ratio = axis.reconstructed_mm / axis.encoded_mm, pixels = axis.encoded * ratio;
+  if (ratio >= 1.0 - kSame) return axis.encoded;
+  if (pixels < 0.5) {
+    throw IoError(name, "its reconstructed field of view, " + millimetres(axis.reconstructed_mm) + " of " +
+                            millimetres(axis.encoded_mm) + ", is less than a pixel");
+  }
+  if (std::abs(axis.reconstructed - pixels) < 1.0) return std::min(axis.reconstructed, axis.encoded);
+  return static_cast<int>(std::lround(pixels));
 }
 
 Hdf5Handle echo_type() {
@@ -152,133 +190,177 @@ bool is_beside(const EchoHeader& header) {
          !has_flag(header, ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING);
 }
 
-void check_echo(const std::string& name, const EchoHeader& header) {
-  const std::pair<const char*, int> counters[] = {{"second encoding steps", header.kspace_encode_step_2},
-                                                  {"averages", header.average},
-                                                  {"contrasts", header.contrast},
-                                                  {"phases", header.phase},
-                                                  {"repetitions", header.repetition},
-                                                  {"sets", header.set},
-                                                  {"encoding spaces", header.encoding_space_ref}};
-  for (const auto& [what, counter] : counters) {
-    if (counter > 0)
-      throw IoError(name, std::string("it holds several ") + what + "; split the file so that there is one");
+/// Counters of an echo that must be the same for all of an image.
+struct Counter {
+  const char* what;
+  std::uint16_t EchoHeader::*member;
+};
+constexpr Counter kCounters[] = {{"second encoding steps", &EchoHeader::kspace_encode_step_2},
+                                 {"averages", &EchoHeader::average},
+                                 {"contrasts", &EchoHeader::contrast},
+                                 {"phases", &EchoHeader::phase},
+                                 {"repetitions", &EchoHeader::repetition},
+                                 {"sets", &EchoHeader::set},
+                                 {"encoding spaces", &EchoHeader::encoding_space_ref}};
+
+/// Throws when an echo does not belong into one image with the first.
+void check_echo(const std::string& name, const EchoHeader& header, const EchoHeader& first) {
+  for (const auto& [what, member] : kCounters) {
+    if (header.*member != first.*member) {
+      throw IoError(name, std::string("it holds several ") + what + " (" + std::to_string(first.*member) +
+                              " and " + std::to_string(header.*member) +
+                              "); split the file so that there is one");
+    }
   }
-  if (has_flag(header, ISMRMRD::ISMRMRD_ACQ_IS_REVERSE)) {
+  if (has_flag(header, ISMRMRD::ISMRMRD_ACQ_IS_REVERSE))
     throw IoError(name, "it holds echoes that were read backwards; reverse them first");
+  if (header.active_channels != first.active_channels) {
+    throw IoError(name, "its echoes have " + std::to_string(first.active_channels) + " and " +
+                            std::to_string(header.active_channels) + " coils; all need the same");
   }
 }
 
-std::vector<Echo> receive_echoes(const std::string& name, const Encoding& encoding, Inlet& in) {
+std::vector<Echo> receive_echoes(const std::string& name, std::uint64_t count, Inlet& in) {
   std::vector<Echo> echoes;
-  for (std::uint64_t k = 0; k < encoding.echoes; ++k) {
+  for (std::uint64_t k = 0; k < count; ++k) {
     Echo echo{in.receive_value<EchoHeader>(), {}};
     echo.values.resize(std::size_t{echo.header.number_of_samples} * echo.header.active_channels);
     in.receive(echo.values.data(), echo.values.size() * sizeof echo.values[0]);
     if (is_beside(echo.header)) continue;
-    check_echo(name, echo.header);
-    if (!echoes.empty() && echo.header.active_channels != echoes[0].header.active_channels) {
-      throw IoError(name, "its echoes have " + std::to_string(echoes[0].header.active_channels) + " and " +
-                              std::to_string(echo.header.active_channels) + " coils; all need the same");
-    }
+    check_echo(name, echo.header, echoes.empty() ? echo.header : echoes[0].header);
     echoes.push_back(std::move(echo));
   }
   if (echoes.empty()) throw IoError(name, "it holds no echoes of an image");
   return echoes;
 }
 
-/// Crops the images of readouts: centred values of encoding.samples frequencies become as many as are
-/// reconstructed. Both transforms are unitary.
+/// The encoding that the echoes refer to; a single one is meant whatever its number.
+Encoding encoding_of(const std::string& name, const std::vector<Encoding>& encodings, const Echo& echo) {
+  const std::size_t number = encodings.size() == 1 ? 0 : echo.header.encoding_space_ref;
+  if (number >= encodings.size()) {
+    throw IoError(name, "its echoes belong to encoding " + std::to_string(number) + ", but it describes " +
+                            std::to_string(encodings.size()) + " (counted from 0)");
+  }
+  check_encoding(name, encodings[number]);
+  return encodings[number];
+}
+
+/// An echo's place on the n encoded samples of its readout.
+struct Placement {
+  int shift, begin, end;  ///< sample k stands at k + shift; those in [begin, end) are good
+
+  /// 1 at the encoded samples that were measured.
+  std::vector<unsigned char> measured(int n) const {
+    std::vector<unsigned char> mask(static_cast<std::size_t>(n));
+    std::fill(mask.begin() + begin + shift, mask.begin() + end + shift, 1);
+    return mask;
+  }
+};
+
+Placement place(const std::string& name, int n, const EchoHeader& header) {
+  const int count = header.number_of_samples;
+  const Placement p{count == n ? 0 : n / 2 - header.center_sample, header.discard_pre,
+                    count - header.discard_post};
+  if (p.begin >= p.end || p.begin + p.shift < 0 || p.end + p.shift > n) {
+    throw IoError(name, "an echo of " + std::to_string(count) + " samples with its centre at " +
+                            std::to_string(header.center_sample) + " does not fit into the " +
+                            std::to_string(n) + " of the header");
+  }
+  return p;
+}
+
+/// Readouts brought to the reconstructed field of view, [coil][sample].
 class Readouts {
  public:
-  Readouts(const Encoding& encoding, int coils)
-      : n_(encoding.samples),
-        m_(encoding.reconstructed),
-        coils_(coils),
-        context_(Device::open("cpu:1")),
-        frame_(context_),
-        all_(context_, frame_, coils),
-        inverse_(context_, images(n_)),
-        forward_(context_, images(m_)),
-        wide_(context_, images(n_)),
-        wide_image_(context_, images(n_)),
-        image_(context_, images(m_)),
-        narrow_(context_, images(m_)),
-        values_(wide_.shape().count()),
-        cropped_(image_.shape().count()),
-        result_(static_cast<std::size_t>(coils) * m_) {
-    all_.reset(context_);
+  Readouts(const std::string& name, const Axis& axis, const std::vector<Echo>& echoes)
+      : name_(name), n_(axis.encoded), m_(pixels_seen(name, axis)) {
+    if (m_ == n_) return;
+    crop_ = std::make_unique<LineCrop>(echoes[0].header.active_channels, n_, m_);
+    learn_outside(echoes);
   }
+  int length() const { return m_; }
+  const Complexes& values() const { return values_; }
+  const std::vector<unsigned char>& measured() const { return measured_; }
 
-  /// [coil][encoding.samples] to [coil][encoding.reconstructed]
-  const std::vector<std::complex<float>>& crop(const std::vector<std::complex<float>>& readout) {
-    for (int coil = 0; coil < coils_; ++coil) {
-      for (int k = 0; k < n_; ++k) {
-        const std::complex<float> value = readout[static_cast<std::size_t>(coil) * n_ + k];
-        values_[at(coil, 0, k - n_ / 2, n_)] = value.real();
-        values_[at(coil, 1, k - n_ / 2, n_)] = value.imag();
-      }
-    }
-    wide_.upload(context_, values_);
-    inverse_.adjoint(context_, all_.active(), wide_.view(), wide_image_.view());
-    const std::vector<float> image = download(context_, wide_image_);
-    for (int coil = 0; coil < coils_; ++coil)
-      for (int plane = 0; plane < 2; ++plane)
-        for (int x = -(m_ / 2); x < m_ - m_ / 2; ++x)
-          cropped_[at(coil, plane, x, m_)] = image[at(coil, plane, x, n_)];
-    image_.upload(context_, cropped_);
-    forward_.apply(context_, all_.active(), image_.view(), narrow_.view());
-    const std::vector<float> narrow = download(context_, narrow_);
-    for (int coil = 0; coil < coils_; ++coil)
-      for (int k = 0; k < m_; ++k)
-        result_[static_cast<std::size_t>(coil) * m_ + k] = {narrow[at(coil, 0, k - m_ / 2, m_)],
-                                                            narrow[at(coil, 1, k - m_ / 2, m_)]};
-    return result_;
+  /// Sets values and measured to those of the echo; what was not measured is zero.
+  void read(const Echo& echo) {
+    const Placement p = place(name_, n_, echo.header);
+    fill(echo, p);
+    measured_ = p.measured(n_);
+    if (!crop_) return;
+    if (p.end - p.begin < n_) complete(echo.header.active_channels);
+    (*crop_)(values_.data(), values_.data());
+    measured_ = crop_measured(measured_, m_);
+    for (std::size_t k = 0; k < std::size_t{echo.header.active_channels} * m_; ++k)
+      if (measured_[k % m_] == 0) values_[k] = 0.0;
   }
 
  private:
-  /// One row of real and imaginary parts for each coil.
-  Shape images(int length) const { return {coils_, 2, 1, length}; }
-  /// Frequencies and positions -length/2, ... are counted from zero, modulo the length.
-  static std::size_t at(int coil, int plane, int position, int length) {
-    return (static_cast<std::size_t>(coil) * 2 + plane) * length + (position + length) % length;
+  void fill(const Echo& echo, const Placement& p) {
+    const EchoHeader& header = echo.header;
+    values_.assign(std::size_t{header.active_channels} * n_, 0.0);
+    for (int coil = 0; coil < header.active_channels; ++coil) {
+      const std::complex<float>* from = echo.values.data() + std::size_t{header.number_of_samples} * coil;
+      std::complex<double>* to = values_.data() + static_cast<std::size_t>(coil) * n_ + p.shift;
+      for (int k = p.begin; k < p.end; ++k) {
+        to[k] = from[k];
+        if (std::isfinite(from[k].real()) && std::isfinite(from[k].imag())) continue;
+        throw IoError(name_, "sample " + std::to_string(k) + " of encoding step " +
+                                 std::to_string(header.kspace_encode_step_1) + " and coil " +
+                                 std::to_string(coil) + " of slice " + std::to_string(header.slice) +
+                                 " is NaN or infinite");
+      }
+    }
   }
 
-  int n_, m_, coils_;
-  Context context_;
-  Frame frame_;
-  ActiveSet all_;
-  FourierSampling<float> inverse_, forward_;
-  Tensor<float> wide_, wide_image_, image_, narrow_;
-  std::vector<float> values_, cropped_;
-  std::vector<std::complex<float>> result_;
+  /// From the partial echoes with zeros for what is missing: the energy of a pixel outside of the
+  /// reconstructed field of view by that of one inside.
+  void learn_outside(const std::vector<Echo>& echoes) {
+    constexpr int kLongest = 2048;   // of which the largest system to solve takes seconds
+    constexpr double kLeast = 1e-6;  // rounding of float32 stays below
+    double inside = 0.0, all = 0.0;
+    for (const Echo& echo : echoes) {
+      const Placement p = place(name_, n_, echo.header);
+      if (p.end - p.begin == n_) continue;
+      if (n_ > kLongest) {
+        throw IoError(name_, "it holds partial echoes of " + std::to_string(n_) +
+                                 " oversampled samples; up to " + std::to_string(kLongest) + " are read");
+      }
+      fill(echo, p);
+      for (const auto& value : values_) all += std::norm(value);
+      (*crop_)(values_.data(), values_.data());
+      for (std::size_t k = 0; k < std::size_t{echo.header.active_channels} * m_; ++k)
+        inside += std::norm(values_[k]);
+    }
+    if (inside > 0.0) outside_ = std::clamp((all - inside) / (n_ - m_) / (inside / m_), kLeast, 1.0);
+  }
+
+  void complete(int coils) {
+    if (!completion_ || completed_ != measured_) {
+      completion_.emplace(measured_, m_, outside_);
+      completed_ = measured_;
+    }
+    for (int coil = 0; coil < coils; ++coil)
+      (*completion_)(values_.data() + static_cast<std::size_t>(coil) * n_);
+  }
+
+  std::string name_;
+  int n_, m_;
+  double outside_ = 1.0;
+  Complexes values_;
+  std::vector<unsigned char> measured_;
+  std::unique_ptr<LineCrop> crop_;
+  std::optional<LineCompletion> completion_;  ///< of the mask completed_
+  std::vector<unsigned char> completed_;
 };
 
-/// Where the samples of an echo belong on the grid of encoding.samples.
-std::vector<std::complex<float>> place_samples(const std::string& name, const Encoding& encoding,
-                                               const Echo& echo) {
-  const int count = echo.header.number_of_samples, n = encoding.samples;
-  const int shift = count == n ? 0 : n / 2 - echo.header.center_sample;
-  const int begin = echo.header.discard_pre, end = count - echo.header.discard_post;
-  if (begin >= end || begin + shift < 0 || end + shift > n) {
-    throw IoError(name, "an echo of " + std::to_string(count) + " samples with its centre at " +
-                            std::to_string(echo.header.center_sample) + " does not fit into the " +
-                            std::to_string(n) + " of the header");
-  }
-  std::vector<std::complex<float>> readout(static_cast<std::size_t>(n) * echo.header.active_channels);
-  for (int coil = 0; coil < echo.header.active_channels; ++coil) {
-    const auto from = echo.values.begin() + static_cast<std::ptrdiff_t>(coil) * count;
-    std::copy(from + begin, from + end,
-              readout.begin() + static_cast<std::ptrdiff_t>(coil) * n + begin + shift);
-  }
-  return readout;
-}
-
+/// Sets values and sampled, centred.
 void place_echoes(const std::string& name, const Encoding& encoding, const std::vector<Echo>& echoes,
-                  Kspace& kspace) {
-  std::unique_ptr<Readouts> oversampled;
-  if (encoding.reconstructed < encoding.samples)
-    oversampled = std::make_unique<Readouts>(encoding, kspace.coils);
+                  Readouts& readouts, Kspace& kspace) {
+  const auto slice_of = [&](int number) {
+    return std::lower_bound(kspace.slice_numbers.begin(), kspace.slice_numbers.end(), number) -
+           kspace.slice_numbers.begin();
+  };
   std::set<std::pair<int, int>> seen;
   for (const Echo& echo : echoes) {
     const int slice = echo.header.slice, line = echo.header.kspace_encode_step_1;
@@ -291,22 +373,59 @@ void place_echoes(const std::string& name, const Encoding& encoding, const std::
       throw IoError(name, "encoding step " + std::to_string(line) + " of slice " + std::to_string(slice) +
                               " occurs twice; average such echoes first");
     }
-    const std::vector<std::complex<float>> readout = place_samples(name, encoding, echo);
-    const std::vector<std::complex<float>>& values = oversampled ? oversampled->crop(readout) : readout;
-    for (int coil = 0; coil < kspace.coils; ++coil) {
-      for (int row = 0; row < kspace.rows; ++row) {
-        const std::size_t plane = static_cast<std::size_t>(slice) * kspace.coils + coil;
-        kspace.values[(plane * kspace.rows + row) * kspace.columns + column] =
-            values[static_cast<std::size_t>(coil) * kspace.rows + row];
+    readouts.read(echo);
+    const auto at = static_cast<std::size_t>(slice_of(slice));
+    for (int row = 0; row < kspace.rows; ++row) {
+      const auto r = static_cast<std::size_t>(row);
+      kspace.sampled[(at * kspace.rows + r) * kspace.columns + column] = readouts.measured()[r];
+      for (int coil = 0; coil < kspace.coils; ++coil) {
+        kspace.values[((at * kspace.coils + coil) * kspace.rows + r) * kspace.columns + column] =
+            readouts.values()[static_cast<std::size_t>(coil) * kspace.rows + r];
       }
     }
   }
 }
 
+/// Crops along the columns where every frequency of a row was measured or none; else the lines that were left
+/// out would be missing from those beside them, and the encoded field of view stays.
+void crop_columns(const std::string& name, const Axis& phase, Kspace& kspace) {
+  const int n = kspace.columns, m = kspace.recon_columns = pixels_seen(name, phase);
+  if (m == n) return;
+  for (std::size_t k = 0; k < kspace.sampled.size(); ++k) {
+    if (kspace.sampled[k] == kspace.sampled[k / n * n]) continue;
+    kspace.notes.push_back("the columns keep the encoded field of view of " + millimetres(phase.encoded_mm) +
+                           " (reconstructed: " + millimetres(phase.reconstructed_mm) +
+                           "), since phase oversampling is removed only where all lines were measured");
+    return;
+  }
+  LineCrop crop(kspace.rows, n, m);
+  const std::size_t lines = kspace.sampled.size() / n, wide = static_cast<std::size_t>(kspace.rows) * n,
+                    narrow = static_cast<std::size_t>(kspace.rows) * m;
+  for (std::size_t plane = 0; plane < kspace.values.size() / wide; ++plane)
+    crop(kspace.values.data() + plane * wide, kspace.values.data() + plane * narrow);
+  for (std::size_t line = 0; line < lines; ++line)
+    std::fill_n(kspace.sampled.begin() + static_cast<std::ptrdiff_t>(line * m), m, kspace.sampled[line * n]);
+  kspace.values.resize(kspace.values.size() / n * m);
+  kspace.sampled.resize(lines * m);
+  kspace.columns = m;
+}
+
 }  // namespace
 
+std::array<std::int32_t, 2> fastmri_reconstruction(const std::string& name, std::int64_t hdf5_file) {
+  try {
+    if (!has_dataset(name, hdf5_file, "ismrmrd_header")) return {0, 0};
+    const auto header = parse_xml(name, read_text(name, hdf5_file, "ismrmrd_header"));
+    if (header.encoding.empty()) return {0, 0};
+    const ISMRMRD::MatrixSize& matrix = header.encoding[0].reconSpace.matrixSize;
+    return {matrix.x, matrix.y};
+  } catch (const IoError&) {
+    return {0, 0};
+  }
+}
+
 void send_ismrmrd(const std::string& name, std::int64_t hdf5_file, std::uint64_t file_size, Outlet& out) {
-  Encoding encoding = read_encoding(name, read_xml(name, hdf5_file));
+  const std::vector<Encoding> encodings = read_encodings(name, hdf5_file);
   const Hdf5Dataset data = open_dataset(name, hdf5_file, "dataset/data");
   const hssize_t count = H5Sget_simple_extent_npoints(data.space.get());
   if (count < 1 || H5Tget_class(data.type.get()) != H5T_COMPOUND ||
@@ -314,12 +433,12 @@ void send_ismrmrd(const std::string& name, std::int64_t hdf5_file, std::uint64_t
     throw IoError(name, "the dataset 'dataset/data' of " + std::to_string(count) +
                             " elements holds no ISMRMRD echoes, or more than a file of its size can");
   }
-  encoding.echoes = static_cast<std::uint64_t>(count);
-  out.send_value(encoding);
+  const hsize_t all = static_cast<std::uint64_t>(count);
+  out.send_value(Opening{all, static_cast<std::int32_t>(encodings.size())});
+  for (const Encoding& encoding : encodings) out.send_value(encoding);
   const Hdf5Handle type = echo_type();
   constexpr hsize_t kBlock = 64;
   std::vector<StoredEcho> block(kBlock);
-  const hsize_t all = encoding.echoes;
   const Hdf5Handle line(H5Screate_simple(1, &all, nullptr), H5Sclose);
   if (data.extents.size() > 2 || data.extents[0] != all)
     throw IoError(name, "the dataset 'dataset/data' is no list");
@@ -330,8 +449,7 @@ void send_ismrmrd(const std::string& name, std::int64_t hdf5_file, std::uint64_t
     if (H5Sselect_hyperslab(data.space.get(), H5S_SELECT_SET, start, nullptr, extents, nullptr) < 0 ||
         H5Dread(data.dataset.get(), type.get(), memory.get(), data.space.get(), H5P_DEFAULT, block.data()) <
             0) {
-      throw IoError(name, "echoes from " + std::to_string(begin) +
-                              " on cannot be read; the file is cut off or damaged");
+      refuse_values(name, data, "echoes from " + std::to_string(begin) + " on");
     }
     for (hsize_t k = 0; k < here; ++k) {
       send_echo(name, begin + k, block[k], out);
@@ -345,22 +463,33 @@ void send_ismrmrd(const std::string& name, std::int64_t hdf5_file, std::uint64_t
 }
 
 Kspace receive_ismrmrd(const std::string& name, std::uint64_t file_size, Inlet& in) {
-  const Encoding encoding = in.receive_value<Encoding>();
-  const std::vector<Echo> echoes = receive_echoes(name, encoding, in);
+  const auto opening = in.receive_value<Opening>();
+  std::vector<Encoding> encodings;
+  for (std::int32_t k = 0; k < std::min(opening.encodings, kMostEncodings); ++k)
+    encodings.push_back(in.receive_value<Encoding>());
+  const std::vector<Echo> echoes = receive_echoes(name, opening.echoes, in);
+  const Encoding encoding = encoding_of(name, encodings, echoes[0]);
+  std::set<int> slices;
+  for (const Echo& echo : echoes) slices.insert(echo.header.slice);
   Kspace kspace;
-  for (const Echo& echo : echoes) kspace.slices = std::max(kspace.slices, echo.header.slice + 1);
+  kspace.slice_numbers.assign(slices.begin(), slices.end());
+  kspace.slices = static_cast<int>(slices.size());
   kspace.coils = echoes[0].header.active_channels;
-  kspace.rows = encoding.reconstructed;
-  kspace.columns = encoding.lines;
+  kspace.columns = encoding.phase.encoded;
   const double per_sample = static_cast<double>(kspace.slices) * kspace.coils * kspace.columns;
-  if (per_sample * encoding.samples * sizeof(std::complex<float>) > 64.0 * static_cast<double>(file_size)) {
+  if (per_sample * encoding.readout.encoded * sizeof(std::complex<float>) >
+      64.0 * static_cast<double>(file_size)) {
     throw IoError(name, "the header claims " + std::to_string(kspace.slices) + " slices of " +
-                            std::to_string(encoding.samples) + " x " + std::to_string(encoding.lines) +
-                            " and " + std::to_string(kspace.coils) +
+                            std::to_string(encoding.readout.encoded) + " x " +
+                            std::to_string(kspace.columns) + " and " + std::to_string(kspace.coils) +
                             " coils, more than 64 times what the file holds");
   }
-  kspace.values = make_kspace_values(name, static_cast<std::uint64_t>(per_sample) * encoding.reconstructed);
-  place_echoes(name, encoding, echoes, kspace);
+  Readouts readouts(name, encoding.readout, echoes);
+  kspace.rows = kspace.recon_rows = readouts.length();
+  kspace.values = make_complex_values(name, static_cast<std::uint64_t>(per_sample) * kspace.rows);
+  kspace.sampled.resize(kspace.values.size() / kspace.coils);
+  place_echoes(name, encoding, echoes, readouts, kspace);
+  crop_columns(name, encoding.phase, kspace);
   return kspace;
 }
 

@@ -114,38 +114,57 @@ inline std::vector<std::complex<double>> dft(const std::vector<std::complex<doub
 /// HDF5 handles of a file under construction are closed with the object.
 class Hdf5Writer {
  public:
-  explicit Hdf5Writer(const fs::path& path)
-      : file_(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {}
+  /// `latest`: in the newest format that the library writes, with checksums.
+  explicit Hdf5Writer(const fs::path& path, bool latest = false) {
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (latest) H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+    file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    H5Pclose(access);
+  }
   ~Hdf5Writer() { H5Fclose(file_); }
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
-  /// Complex numbers of T as compounds with the members `real` and `imaginary`, compressed if asked.
+  hid_t file() const { return file_; }
+  /// Complex numbers of T as compounds with the members `real` and `imaginary`; `filter` is none or HDF5's
+  /// number of one.
   template <class T>
   void complex_dataset(const char* name, const std::vector<hsize_t>& extents,
-                       const std::vector<std::complex<T>>& values, bool compressed = false,
+                       const std::vector<std::complex<T>>& values, H5Z_filter_t filter = H5Z_FILTER_NONE,
                        const char* real = "r", const char* imaginary = "i") {
     const hid_t part = sizeof(T) == 4 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
     const hid_t type = H5Tcreate(H5T_COMPOUND, 2 * sizeof(T));
     H5Tinsert(type, real, 0, part);
     H5Tinsert(type, imaginary, sizeof(T), part);
-    dataset(name, type, extents, values.data(), compressed);
+    dataset(name, type, extents, values.data(), filter);
     H5Tclose(type);
   }
   void float_dataset(const char* name, const std::vector<hsize_t>& extents,
                      const std::vector<float>& values) {
-    dataset(name, H5T_NATIVE_FLOAT, extents, values.data(), false);
+    dataset(name, H5T_NATIVE_FLOAT, extents, values.data(), H5Z_FILTER_NONE);
+  }
+  /// One string, of its own length or of variable length.
+  void text_dataset(const char* name, const std::string& text, bool variable) {
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, variable ? H5T_VARIABLE : text.size());
+    const char* pointer = text.c_str();
+    const void* variable_value = &pointer;
+    dataset(name, type, {}, variable ? variable_value : text.data(), H5Z_FILTER_NONE);
+    H5Tclose(type);
   }
 
  private:
   void dataset(const char* name, hid_t type, const std::vector<hsize_t>& extents, const void* values,
-               bool compressed) {
-    const hid_t space = H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr);
+               H5Z_filter_t filter) {
+    const hid_t space = extents.empty()
+                            ? H5Screate(H5S_SCALAR)
+                            : H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr);
     const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_obj_track_times(creation, false);  // the same bytes each time
-    if (compressed) {
+    const unsigned level = 4;
+    if (filter != H5Z_FILTER_NONE) {
       H5Pset_chunk(creation, static_cast<int>(extents.size()), extents.data());
-      H5Pset_deflate(creation, 4);
+      H5Pset_filter(creation, filter, H5Z_FLAG_OPTIONAL, 1, &level);
     }
     const hid_t set = H5Dcreate2(file_, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
     if (values != nullptr) H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
@@ -153,11 +172,12 @@ class Hdf5Writer {
     H5Pclose(creation);
     H5Sclose(space);
   }
-  hid_t file_;
+  hid_t file_ = -1;
 };
 
 struct IsmrmrdEcho {
-  std::uint16_t line = 0, slice = 0, repetition = 0, centre = 0;
+  std::uint16_t line = 0, slice = 0, centre = 0, discard_pre = 0, discard_post = 0, encoding = 0;
+  ISMRMRD::ISMRMRD_EncodingCounters counters{};           ///< but for line and slice
   std::uint64_t flag = 0;                                 ///< an ISMRMRD_ACQ_ number
   std::vector<std::vector<std::complex<float>>> coils{};  ///< samples of each
 };
@@ -165,23 +185,34 @@ struct IsmrmrdEcho {
 struct IsmrmrdSpec {
   int samples = 8, reconstructed = 8, lines = 6, centre = 3, depth = 1;
   std::string trajectory = "cartesian";
+  int reconstructed_lines = 6;
+  /// Along readout and lines; empty: a millimetre a pixel.
+  std::vector<double> encoded_mm{}, reconstructed_mm{};
 };
 
-inline std::string ismrmrd_xml(const IsmrmrdSpec& spec) {
-  const auto space = [&](const std::string& tag, int x) {
-    return "<" + tag + "><matrixSize><x>" + std::to_string(x) + "</x><y>" + std::to_string(spec.lines) +
-           "</y><z>" + std::to_string(spec.depth) +
-           "</z></matrixSize><fieldOfView_mm><x>1</x><y>1</y><z>1</z></fieldOfView_mm></" + tag + ">";
+inline std::string ismrmrd_encoding(const IsmrmrdSpec& spec) {
+  const auto space = [&](const std::string& tag, int x, int y, std::vector<double> mm) {
+    if (mm.empty()) mm = {static_cast<double>(x), static_cast<double>(y)};
+    return "<" + tag + "><matrixSize><x>" + std::to_string(x) + "</x><y>" + std::to_string(y) + "</y><z>" +
+           std::to_string(spec.depth) + "</z></matrixSize><fieldOfView_mm><x>" + std::to_string(mm[0]) +
+           "</x><y>" + std::to_string(mm[1]) + "</y><z>1</z></fieldOfView_mm></" + tag + ">";
   };
-  return "<?xml version=\"1.0\"?><ismrmrdHeader "
-         "xmlns=\"http://www.ismrm.org/ISMRMRD\"><experimentalConditions>"
-         "<H1resonanceFrequency_Hz>63500000</H1resonanceFrequency_Hz></experimentalConditions><encoding>" +
-         space("encodedSpace", spec.samples) + space("reconSpace", spec.reconstructed) +
+  return "<encoding>" + space("encodedSpace", spec.samples, spec.lines, spec.encoded_mm) +
+         space("reconSpace", spec.reconstructed, spec.reconstructed_lines, spec.reconstructed_mm) +
          "<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>" +
          std::to_string(spec.lines - 1) + "</maximum><center>" + std::to_string(spec.centre) +
          "</center></kspace_encoding_step_1></encodingLimits><trajectory>" + spec.trajectory +
-         "</trajectory></encoding></ismrmrdHeader>";
+         "</trajectory></encoding>";
 }
+
+inline std::string ismrmrd_header(const std::string& encodings) {
+  return "<?xml version=\"1.0\"?><ismrmrdHeader "
+         "xmlns=\"http://www.ismrm.org/ISMRMRD\"><experimentalConditions>"
+         "<H1resonanceFrequency_Hz>63500000</H1resonanceFrequency_Hz></experimentalConditions>" +
+         encodings + "</ismrmrdHeader>";
+}
+
+inline std::string ismrmrd_xml(const IsmrmrdSpec& spec) { return ismrmrd_header(ismrmrd_encoding(spec)); }
 
 inline void write_ismrmrd(const fs::path& path, const std::string& xml,
                           const std::vector<IsmrmrdEcho>& echoes) {
@@ -197,9 +228,12 @@ inline void write_ismrmrd(const fs::path& path, const std::string& xml,
     acquisition.head.number_of_samples = static_cast<std::uint16_t>(echo.coils[0].size());
     acquisition.head.active_channels = static_cast<std::uint16_t>(echo.coils.size());
     acquisition.head.center_sample = echo.centre;
+    acquisition.head.discard_pre = echo.discard_pre;
+    acquisition.head.discard_post = echo.discard_post;
+    acquisition.head.encoding_space_ref = echo.encoding;
+    acquisition.head.idx = echo.counters;
     acquisition.head.idx.kspace_encode_step_1 = echo.line;
     acquisition.head.idx.slice = echo.slice;
-    acquisition.head.idx.repetition = echo.repetition;
     if (echo.flag > 0) acquisition.head.flags = std::uint64_t{1} << (echo.flag - 1);
     ismrmrd_make_consistent_acquisition(&acquisition);
     std::size_t at = 0;

@@ -57,23 +57,30 @@ void read_kspace_soundly(const fs::path& path) {
   EXPECT_GE(std::min({kspace.slices, kspace.coils, kspace.rows, kspace.columns}), 1);
   EXPECT_EQ(kspace.values.size(), plane * kspace.slices * kspace.coils);
   EXPECT_EQ(kspace.sampled.size(), plane * kspace.slices);
-  for (const auto& value : kspace.values)
+  EXPECT_EQ(kspace.slice_numbers.size(), static_cast<std::size_t>(kspace.slices));
+  EXPECT_GE(std::min(kspace.recon_rows, kspace.recon_columns), 0);
+  for (std::size_t k = 0; k < kspace.values.size(); ++k) {
+    const std::complex<double> value = kspace.values[k];
     ASSERT_TRUE(std::isfinite(value.real()) && std::isfinite(value.imag()));
+    ASSERT_TRUE(value == 0.0 || kspace.sampled[k / plane / kspace.coils * plane + k % plane] == 1);
+  }
 }
 
-std::string fastmri_bytes(bool compressed) {
+std::string fastmri_bytes(H5Z_filter_t filter, bool latest = false) {
   const TemporaryFolder folder;
   std::vector<std::complex<float>> values;
   for (const auto& value : random_complex(2 * 2 * 5 * 4, 31)) values.emplace_back(value);
   {
-    Hdf5Writer file(folder / "a.h5");
-    file.complex_dataset("kspace", {2, 2, 5, 4}, values, compressed);
+    Hdf5Writer file(folder / "a.h5", latest);
+    file.complex_dataset("kspace", {2, 2, 5, 4}, values, filter);
+    file.text_dataset("ismrmrd_header", ismrmrd_xml(IsmrmrdSpec{}), !latest);
     file.float_dataset("reconstruction_rss", {2, 2}, {1, 2, 3, 4});
   }
   return get_file(folder / "a.h5");
 }
 
-std::string ismrmrd_bytes() {
+/// Oversampled along the readout; `partial`: along the lines as well, and without the first two samples.
+std::string ismrmrd_bytes(bool partial) {
   const TemporaryFolder folder;
   std::vector<IsmrmrdEcho> echoes;
   for (std::uint16_t line = 0; line < 6; ++line) {
@@ -81,11 +88,15 @@ std::string ismrmrd_bytes() {
     echo.line = line;
     for (unsigned coil = 0; coil < 2; ++coil) {
       echo.coils.emplace_back();
-      for (const auto& value : random_complex(8, 40 + coil)) echo.coils.back().emplace_back(value);
+      for (const auto& value : random_complex(partial ? 6 : 8, 40 + coil))
+        echo.coils.back().emplace_back(value);
     }
+    if (partial) echo.centre = 2, echo.discard_post = 1, echo.slice = 3;
     echoes.push_back(echo);
   }
-  write_ismrmrd(folder / "a.h5", ismrmrd_xml({8, 4, 6, 3}), echoes);
+  IsmrmrdSpec spec{8, 4, 6, 3};
+  if (partial) spec.reconstructed_lines = 3;
+  write_ismrmrd(folder / "a.h5", ismrmrd_xml(spec), echoes);
   return get_file(folder / "a.h5");
 }
 
@@ -99,9 +110,11 @@ std::map<std::string, Sample> samples() {
   return {{"nifti", {"a.nii", nifti_header(little) + shorts, read_volume_soundly, 250}},
           {"nifti_big_endian", {"b.nii", nifti_header(big) + floats, read_volume_soundly, 250}},
           {"nifti_compressed", {"c.nii.gz", gzip(nifti_header(little) + shorts), read_volume_soundly, 250}},
-          {"fastmri", {"a.h5", fastmri_bytes(false), read_kspace_soundly, 300}},
-          {"fastmri_compressed", {"b.h5", fastmri_bytes(true), read_kspace_soundly, 300}},
-          {"ismrmrd", {"c.h5", ismrmrd_bytes(), read_kspace_soundly, 300}},
+          {"fastmri", {"a.h5", fastmri_bytes(H5Z_FILTER_NONE), read_kspace_soundly, 300}},
+          {"fastmri_compressed", {"b.h5", fastmri_bytes(H5Z_FILTER_DEFLATE), read_kspace_soundly, 300}},
+          {"fastmri_latest", {"d.h5", fastmri_bytes(H5Z_FILTER_DEFLATE, true), read_kspace_soundly, 200}},
+          {"ismrmrd", {"c.h5", ismrmrd_bytes(false), read_kspace_soundly, 300}},
+          {"ismrmrd_partial", {"e.h5", ismrmrd_bytes(true), read_kspace_soundly, 200}},
           {"bart_header", {"a.hdr", "# Dimensions\n1 3 2 2 1\n", read_kspace_soundly, 2000}},
           {"npy",
            {"a.npy", npy_bytes(">c8", true, "(2, 3, 1)", std::string(48, '?')), read_kspace_soundly, 2000}}};
@@ -134,6 +147,7 @@ class MriRobustness : public ::testing::TestWithParam<std::string> {
       if (sample_.file.find(".h5") == std::string::npos) {
         EXPECT_EQ(text.find("failed on it;"), std::string::npos) << text;
       }
+      EXPECT_EQ(text.find("is in a format newer"), std::string::npos) << text;
       last_refusal_ = text;
       return false;
     }
