@@ -169,7 +169,7 @@ void take_images(ImageStack stack, const DataOptions& o, MriData& data) {
 struct KspaceStack {
   int slices = 0, coils = 0, rows = 0, columns = 0, full_rows = 0, full_columns = 0;
   Complexes values;
-  std::vector<std::string> names;
+  std::vector<std::string> names, notes;
   double missing = 0;  ///< frequencies of slices that were not measured
 };
 
@@ -179,7 +179,7 @@ void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stac
     throw IoError(path.string(), format("k-space has %d x %d frequencies, fewer than --size %d.", k.rows,
                                         k.columns, o.size));
   const int rows = o.size > 0 ? o.size : k.rows, columns = o.size > 0 ? o.size : k.columns;
-  if (stack.slices == 0) stack = {0, k.coils, rows, columns, k.rows, k.columns, {}, {}, 0};
+  if (stack.slices == 0) stack = {0, k.coils, rows, columns, k.rows, k.columns, {}, {}, {}, 0};
   if (k.coils != stack.coils || k.rows != stack.full_rows || k.columns != stack.full_columns)
     throw IoError(path.string(),
                   format("k-space of %d coils and %d x %d frequencies does not fit to that of "
@@ -198,9 +198,11 @@ void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stac
     stack.missing +=
         static_cast<double>(std::count(sampled, sampled + static_cast<std::ptrdiff_t>(frequencies), 0)) /
         static_cast<double>(frequencies);
-    stack.names.push_back(path.filename().string() + "#" + std::to_string(slice));
+    stack.names.push_back(path.filename().string() + "#" +
+                          std::to_string(k.slice_numbers[static_cast<std::size_t>(slice)]));
     ++stack.slices;
   }
+  for (const std::string& note : k.notes) stack.notes.push_back(path.string() + ": " + note);
 }
 
 /// sum_c conj(s_c) x_c / sum_c |s_c|^2, 0 where no coil sees anything.
@@ -241,6 +243,7 @@ ImageStack root_sum_of_squares(const KspaceStack& k, const Complexes& coil_image
 bool take_kspace(const KspaceStack& k, const DataOptions& o, MriData& data) {
   const Complexes coil_images = inverse_fourier(k.values, k.slices * k.coils, k.rows, k.columns);
   const std::size_t pixels = static_cast<std::size_t>(k.rows) * k.columns;
+  data.notes = k.notes;
   if (k.missing > 0)
     data.notes.push_back(format("%.1f %% of the frequencies were not measured and count as zero.",
                                 100 * k.missing / k.slices));
@@ -273,9 +276,8 @@ bool take_kspace(const KspaceStack& k, const DataOptions& o, MriData& data) {
 void measure(const DataOptions& o, MriData& data) {
   const std::size_t pixels = data.pixels();
   if (!o.sensitivities.empty()) {
-    const ComplexImages file = read_complex_images(o.sensitivities);
-    data.coils = file.count;
-    data.maps = load_maps(o.sensitivities, file.count, data.height, data.width, data.height, data.width);
+    data.coils = read_coil_maps(o.sensitivities).count;
+    data.maps = load_maps(o.sensitivities, data.coils, data.height, data.width, data.height, data.width);
   }
   Complexes coils(static_cast<std::size_t>(data.images) * data.coils * pixels);
   for (std::size_t i = 0; i < coils.size(); ++i) {
@@ -338,17 +340,9 @@ void validate(const DataOptions& o) {
   require_one_of(o.image, "--image", {"complex", "real"});
 }
 
-bool is_kspace_file(const fs::path& path) {
-  const std::string extension = lower_extension(path);
-  if (extension == ".h5" || extension == ".hdf5" || extension == ".cfl") return true;
-  std::error_code error;
-  if (extension == ".hdr") return !is_volume(path);
-  return extension.empty() && fs::exists(path.string() + ".cfl", error);
-}
-
 Complexes load_maps(const std::string& path, int coils, int height, int width, int full_height,
                     int full_width) {
-  const ComplexImages maps = read_complex_images(path);
+  const ComplexImages maps = read_coil_maps(path);
   if (maps.count != coils)
     throw IoError(path, format("it holds %d sensitivity maps, but k-space has %d coils.", maps.count, coils));
   const bool same = maps.rows == height && maps.columns == width;
@@ -385,7 +379,7 @@ MriData load_data(const DataOptions& o) {
   KspaceStack kspace;
   std::vector<fs::path> files;
   for (const std::string& path : o.data) {
-    if (is_kspace_file(path)) {
+    if (is_kspace(path)) {
       append_kspace(path, o, kspace);
     } else if (is_volume(path)) {
       read_volume_slices(path, o, images);

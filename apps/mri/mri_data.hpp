@@ -56,9 +56,6 @@ MriData load_data(const DataOptions& options);
 std::vector<std::complex<double>> load_maps(const std::string& path, int coils, int height, int width,
                                             int full_height, int full_width);
 
-/// Whether read_kspace() is to read the file: HDF5 and BART.
-bool is_kspace_file(const std::filesystem::path& path);
-
 /// |x| of an image with one or two component planes.
 std::vector<double> magnitude(std::span<const double> image, int components);
 

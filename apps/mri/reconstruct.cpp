@@ -112,6 +112,9 @@ int reconstruct(const ReconstructOptions& o, std::ostream& out, std::ostream& er
   MriModel model;
   if (!o.run.empty()) model = read_mri_model(std::filesystem::path(o.run) / "model.json");
   const Kspace k = read_kspace(o.kspace);
+  if (!o.common.quiet)
+    for (const std::string& note : k.notes)
+      err << "bilevel-mri: " << sentence(o.kspace + ": " + note) << '\n';
   MriData data = load_slice(o, k);
   if (o.run.empty())
     model = model_of(o, k);

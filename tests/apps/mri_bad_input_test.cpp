@@ -157,6 +157,10 @@ TEST_F(MriBadInput, SensitivityMaps) {
   refused(rate({"--sensitivities", maps("nothing.npy", 1, 16, 0)}, {file("scan.h5")}), 3, {"zero"});
   refused(rate({"--sensitivities", maps("nan.npy", 1, 16, std::nan(""))}, {file("scan.h5")}), 3, {"NaN"});
   refused(rate({"--sensitivities", file("missing.npy")}, {file("scan.h5")}), 3, {"missing.npy"});
+  put_file(file("sets.hdr"), "# Dimensions\n16 16 1 1 2\n");
+  put_file(file("sets.cfl"), std::string(2 * 256 * 8, '?'));
+  for (const std::string& data : {data_, file("scan.h5")})
+    refused(rate({"--sensitivities", file("sets.cfl")}, {data}), 3, {"2 sets of 1", "bart slice 4 0"});
 }
 
 TEST_F(MriBadInput, Reconstruct) {
