@@ -1,6 +1,7 @@
 #include "io/hdf5_support.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -76,10 +77,12 @@ std::string failure(const std::string& name) {
   };
   const std::optional<int> superblock = hdf5_superblock(name);
   if (!superblock) return "is no HDF5 file";
-  if (!find("unable to lock file").empty()) {
+  const std::string lock = find("unable to lock file");
+  if (lock.find("errno = " + std::to_string(EWOULDBLOCK) + ",") != std::string::npos) {
     return "is held open for writing by another program (HDF5 file lock); wait for it, or set "
            "HDF5_USE_FILE_LOCKING=FALSE";
   }
+  if (!lock.empty()) return "cannot be locked (" + lock + "); set HDF5_USE_FILE_LOCKING=FALSE";
   if (!find("already open for").empty()) {
     return "is being written by another program, or was left unfinished by one; wait for it, or take the "
            "mark off (h5clear -s)";
