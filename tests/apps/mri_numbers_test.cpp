@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "apps/common/text.hpp"
 #include "apps/mri/mri_data.hpp"
 #include "apps/mri/problem.hpp"
 #include "bilevel/learn/baseline_patterns.hpp"
@@ -10,6 +11,7 @@
 #include "tests/apps/mri_in_process.hpp"
 #include "tests/oracle/mri_oracle.hpp"
 #include "tests/support/mri_setup.hpp"
+#include "tests/support/reference_case.hpp"
 
 namespace bilevel_test {
 namespace {
@@ -267,7 +269,8 @@ TEST_F(MriNumbers, OfABaseline) {
   EXPECT_EQ(summary["stages"][0]["operators"], operators);
   EXPECT_EQ(summary["iterations"], lines.back()["iteration"]);
   EXPECT_EQ(summary["stages"][0]["loss"], lines.back()["loss"]);
-  EXPECT_EQ(summary["loss"], lines.back()["loss"]);
+  for (const char* key : {"loss", "loss_lower", "loss_upper"})
+    EXPECT_EQ(summary[key], lines.back()[key]) << key;
 
   m.alpha = summary["alpha"];
   expect_quality(summary["training"]["zero_filled"], means(m, [&](int k) { return zero_filled(m, k); }),
@@ -339,11 +342,14 @@ TEST_F(MriNumbers, OfALearnedPattern) {
                  "zero-filled");
   expect_quality(summary["training"]["binary"],
                  means(m, [&](int k) { return bilevel::oracle::minimise(m, m.data(k)).x; }), "binary");
+  double last_rate = 0;
   for (const Json& line : log_of_run(file("learn"))) {
     if (line["stage"] != "pattern" && line["stage"] != "exchange") continue;
     const double groups = line["rate"].get<double>() * pixels;
     EXPECT_NEAR(groups, std::round(groups), 1e-9);
+    if (line["stage"] == "pattern") last_rate = line["rate"];
   }
+  EXPECT_EQ(last_rate, summary["relaxed_rate"]);
   EXPECT_EQ(log_of_run(file("learn")).back()["stage"], "binary");
 }
 
@@ -441,6 +447,131 @@ TEST_F(MriNumbers, TheScaleIsThatOfTheTruth) {
   EXPECT_NEAR(scale_of({"--mask", file("line.npy")}), largest * largest_magnitude(zero_filled(m, 1)),
               1e-9 * largest);
   EXPECT_NEAR(largest, unit * 1.1, 0.1 * unit) << "the largest of the set, with noise";
+}
+
+/// Where the coils see next to nothing the combined image is noise, which does not decide about the scale.
+TEST_F(MriNumbers, TheScaleIgnoresWhatNoCoilSees) {
+  Complexes maps(2 * pixels, 1.0), image(pixels);
+  for (std::size_t p = 0; p < pixels; ++p) image[p] = 2 + std::cos(static_cast<double>(p));
+  image[33] = 50;
+  maps[33] = maps[pixels + 33] = 1e-3;
+  std::vector<std::complex<float>> kspace;
+  for (std::size_t c = 0; c < 2; ++c) {
+    Complexes coil;
+    for (std::size_t p = 0; p < pixels; ++p) coil.push_back(image[p] * maps[c * pixels + p]);
+    for (const auto& v : centred_transform(coil, -1)) kspace.emplace_back(v);
+  }
+  write_hdf5(file("dark.h5"), "kspace", {1, 2, h, w}, kspace);
+  bilevel::write_npy(file("dark.npy"), std::vector<std::size_t>{2, h, w},
+                     std::span<const std::complex<double>>(maps));
+  const Outcome o = mri_here({"reconstruct", "--kspace", file("dark.h5"), "--sensitivities", file("dark.npy"),
+                              "--json", "--output", file("x.npy")});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NEAR(Json::parse(o.out)["scale"].get<double>(), 3, 0.01);
+}
+
+/// What is printed for people is what the JSON says.
+TEST_F(MriNumbers, TextsShowTheSameNumbers) {
+  const auto both = [&](std::vector<std::string> a, const std::vector<std::string>& sensitive) {
+    a.insert(a.end(), sensitive.begin(), sensitive.end());
+    const Outcome text = mri_here(a);
+    a.emplace_back("--json");
+    if (const auto out = std::find(a.begin(), a.end(), "--out"); out != a.end()) *(out + 1) += "-json";
+    const Outcome json = mri_here(a);
+    EXPECT_EQ(text.code, 0) << text.err;
+    EXPECT_EQ(json.code, 0) << json.err;
+    return std::pair(text.out, Json::parse(json.out));
+  };
+  const auto shows = [](const std::string& text, const char* pattern, const Json& value, double factor = 1) {
+    const std::string part = bilevel_app::format(pattern, factor * value.get<double>());
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
+  };
+  const std::vector<std::string> data{"--data",         file("scan.h5"), "--sensitivities",
+                                      file("maps.npy"), "--sigma",       "0"};
+  const auto [trained, summary] = both(
+      {"baseline", "--pattern", "lowpass", "--rate", "0.4", "--max-iterations", "2", "--out", file("text")},
+      data);
+  shows(trained, "samples   %.2f %% of k-space", summary["rate"], 100);
+  shows(trained, "alpha %.6g", summary["alpha"]);
+  shows(trained, "PSNR %.2f dB zero-filled", summary["training"]["zero_filled"]["psnr"]);
+  shows(trained, "%.2f dB reconstructed", summary["training"]["binary"]["psnr"]);
+  shows(trained, "SSIM %.4f zero-filled", summary["training"]["zero_filled"]["ssim"]);
+  shows(trained, "%.4f reconstructed", summary["training"]["binary"]["ssim"]);
+  shows(trained, "%.0f lower-level solves", summary["lower_level_solves"]);
+  shows(trained, "%.0f operator applications", summary["operators"]);
+  const auto [table, json] = both({"evaluate", "--run", file("text")}, data);
+  for (const Json& quality : json["runs"][0]["slices"]) {
+    shows(table, "%.2f\n", quality["psnr"]);
+    shows(table, "%.4f\n", quality["ssim"]);
+  }
+  shows(table, "samples, %%  %.2f", json["runs"][0]["rate"], 100);
+  shows(table, "mean        %.2f", json["runs"][0]["mean"]["psnr"]);
+  const auto [line, result] = both({"reconstruct", "--kspace", file("scan.h5"), "--run", file("text"),
+                                    "--output", file("x.npy"), "--sensitivities", file("maps.npy")},
+                                   {});
+  shows(line, "%.2f %% of k-space", result["rate"], 100);
+  shows(line, "minimiser %.2e (", result["certified_rms"]);
+  shows(line, "scale being %.6g", result["scale"]);
+  shows(line, "%.0f operator", result["operators"]);
+}
+
+/// A run that was trained on cropped images is evaluated on them.
+TEST_F(MriNumbers, EvaluationCropsAsTheRunDid) {
+  const std::vector<std::string> data{
+      "--data", file("scan.h5"), "--sensitivities", file("maps.npy"), "--sigma", "0", "--json"};
+  std::vector<std::string> a{
+      "baseline",  "--pattern", "lowpass",    "--rate", "0.4",   "--max-iterations", "2",
+      "--crop-to", "7x6",       "--accuracy", "1e-6",   "--out", file("cropped")};
+  a.insert(a.end(), data.begin(), data.end());
+  const Outcome trained = mri_here(a);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  a = {"evaluate", "--run", file("cropped"), "--tolerance", "1e-6"};
+  a.insert(a.end(), data.begin(), data.end());
+  const Outcome o = mri_here(a);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(Json::parse(o.out)["height"], 7);
+  EXPECT_NEAR(Json::parse(o.out)["runs"][0]["mean"]["psnr"].get<double>(),
+              Json::parse(trained.out)["training"]["binary"]["psnr"], 0.01);
+}
+
+/// A file whose only slice is its sixth: one image, named and chosen by that number.
+TEST_F(MriNumbers, SlicesHaveTheNumbersOfTheFile) {
+  const auto shared = bilevel::testing_support::shared_folder();
+  const fs::path scan = shared.value_or("") / "faults/ismrmrd_sparse_slice_numbers/sl5.h5";
+  if (!fs::exists(scan)) GTEST_SKIP() << "The folder of shared inputs is not there.";
+  bilevel_app::mri::DataOptions o;
+  o.data = {scan};
+  for (const char* slices : {"", "5", "2:6", "5:6"}) {
+    o.slices = slices;
+    const auto data = load_data(o);
+    EXPECT_EQ(data.names, std::vector<std::string>{"sl5.h5#5"}) << slices;
+    EXPECT_EQ(data.images, 1);
+  }
+  for (const char* slices : {"0:5", "4", "5:7", "0:6:2"}) {
+    o.slices = slices;
+    try {
+      load_data(o);
+      ADD_FAILURE() << slices;
+    } catch (const bilevel::ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("has the slice 5"), std::string::npos) << error.what();
+    }
+  }
+  const std::vector<std::string> a{"reconstruct", "--kspace", scan, "--output", file("x.npy")};
+  for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{{}, {"--slice", "5"}}) {
+    std::vector<std::string> all = a;
+    all.insert(all.end(), more.begin(), more.end());
+    EXPECT_EQ(mri_here(all).code, 0);
+  }
+  std::vector<std::string> zero = a;
+  zero.insert(zero.end(), {"--slice", "0"});
+  const Outcome refused = mri_here(zero);
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("has the slice 5"), std::string::npos) << refused.err;
+  const Outcome trained = mri_here({"baseline", "--pattern", "vds", "--rate", "0.5", "--data", scan,
+                                    "--max-iterations", "1", "--json", "--out", file("sparse")});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(Json::parse(trained.out)["training"]["images"], 1);
+  EXPECT_TRUE(Json::parse(trained.out)["training"]["binary"]["psnr"].is_number());
 }
 
 /// Factors of 2^+-600 change nothing but the scale; a scale that is far from the image is refused.
