@@ -20,6 +20,7 @@ namespace {
 
 PatternKind kind_of(const BaselineOptions& o) {
   if (o.pattern == "greedy") return pattern_from(o.groups);
+  if (o.pattern.starts_with("columns-")) return PatternKind::columns;
   return o.pattern.starts_with("lines-") ? PatternKind::rows : PatternKind::free;
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "apps/mri/problem.hpp"
 #include "apps/mri/run_files.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/io/kspace_file.hpp"
 
 namespace bilevel_app::mri {
 
@@ -52,9 +54,18 @@ double trained_sigma(const MriModel& model) {
   throw ConfigError("--sigma is missing: the run names no noise level.");
 }
 
+/// --crop-to of the run where the data can be cropped so, else empty.
+std::string trained_crop(const MriModel& model, const std::vector<std::string>& data) {
+  const bool kspace = std::all_of(data.begin(), data.end(), is_kspace);
+  for (const auto& [name, value] : model.training)
+    if (name == "crop-to" && (kspace || option_text(value) != "recon")) return option_text(value);
+  return {};
+}
+
 MriData load(const EvaluateOptions& o, const MriModel& model) {
   DataOptions data = o.data;
   data.image = model.complex ? "complex" : "real";
+  if (data.crop_to.empty()) data.crop_to = trained_crop(model, data.data);
   if (data.size == 0 && model.height == model.width) data.size = model.height;
   if (!data.sigma) data.sigma = trained_sigma(model);
   return load_data(data);
@@ -68,8 +79,6 @@ void save(const EvaluateOptions& o, const Run& run, const MriData& data, const R
   for (int k = 0; k < data.images; ++k)
     write_image(fs::path(o.save) / (std::to_string(k) + "-" + run.name + ".png"), strip_of(data, k, r));
 }
-
-Json quality_json(const Quality& q) { return {{"psnr", q.psnr}, {"ssim", q.ssim}}; }
 
 Json to_json(const std::vector<Run>& runs, const MriData& data) {
   Json json{{"images", data.names}, {"height", data.height}, {"width", data.width}, {"sigma", data.sigma}};
@@ -99,7 +108,12 @@ std::string to_text(const std::vector<Run>& runs, const MriData& data) {
   std::vector<std::string> rates{"samples, %"};
   for (const Run& run : runs) rates.push_back(format("%.2f", 100 * run.model.rate()));
   psnr_rows.insert(psnr_rows.begin() + 1, rates);
-  return table(psnr_rows) + "\n" + table(ssim_rows) +
+  std::string exact;
+  for (const Run& run : runs)
+    if (run.mean.exact > 0)
+      exact += format("%s: %d of %d images are exact, and not in the mean of the PSNR.\n", run.name.c_str(),
+                      run.mean.exact, data.images);
+  return table(psnr_rows) + "\n" + table(ssim_rows) + exact +
          format(
              "PSNR of the image against the truth, peak 1; SSIM of magnitudes; %d x %d pixels, noise of "
              "standard deviation %g.\n",

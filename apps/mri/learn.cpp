@@ -219,14 +219,26 @@ class PatternLearner {
   Parameters parameters_;
 };
 
+/// Throws ConfigError for a rate at which not even one group of the pattern is left.
+void require_rate(const LearnOptions& o, const SamplingPattern& pattern) {
+  if (!o.rate) return;
+  const std::vector<double> all(pattern.groups(), 1.0);
+  if (pattern.rate(pattern.threshold_to_rate(all, *o.rate)) > 0) return;
+  std::size_t least = pattern.frequencies();
+  for (std::size_t k = 0; k < pattern.groups(); ++k) least = std::min(least, pattern.group(k).size());
+  throw ConfigError(
+      format("--rate %s keeps not even one of the %zu groups of the pattern; use at least %s.",
+             option_text(*o.rate).c_str(), pattern.groups(),
+             option_text(static_cast<double>(least) / static_cast<double>(pattern.frequencies())).c_str()));
+}
+
 /// 0 or 1 per group. Throws ConfigError when nothing is left.
 std::vector<double> make_binary(const LearnOptions& o, const SamplingPattern& pattern,
                                 const std::vector<double>& s) {
   std::vector<double> binary = o.rate ? pattern.threshold_to_rate(s, *o.rate) : pattern.threshold(s);
-  if (pattern.rate(binary) == 0)
-    throw ConfigError(o.rate ? "--rate " + option_text(*o.rate) + " keeps not even one group of the pattern."
-                             : "--penalty " + option_text(o.penalty[0]) +
-                                   ": no s is above 0.5, so that no sample is left; use a smaller one.");
+  if (pattern.rate(binary) == 0)  // by a penalty; a rate that leaves nothing was refused
+    throw ConfigError("--penalty " + option_text(o.penalty.at(0)) +
+                      ": no s is above 0.5, so that no sample is left; use a smaller one.");
   return binary;
 }
 
@@ -235,9 +247,9 @@ std::vector<double> make_binary(const LearnOptions& o, const SamplingPattern& pa
 int learn(const LearnOptions& o, std::ostream& out, std::ostream& err) {
   TrainingRun run(o, "learn", deciding_options(o), out, err);
   const PatternKind kind = pattern_from(o.pattern);
-  const std::size_t groups =
-      SamplingPattern(kind, run.data().height, run.data().width, SamplingMap::direct, o.spokes).groups();
-  MriModel model = run.model(kind, o.spokes, std::vector<double>(groups, 1.0), o.model.weight);
+  const SamplingPattern pattern(kind, run.data().height, run.data().width, SamplingMap::direct, o.spokes);
+  require_rate(o, pattern);
+  MriModel model = run.model(kind, o.spokes, std::vector<double>(pattern.groups(), 1.0), o.model.weight);
   if (o.learn_weight) {
     const StageResult stage = run.tune_weight("weight", "the weight at full sampling", model);
     if (stops_run(stage)) return run.conclude_early(stage);

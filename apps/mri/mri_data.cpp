@@ -8,6 +8,7 @@
 #include "apps/common/noise.hpp"
 #include "apps/common/option_support.hpp"
 #include "apps/common/text.hpp"
+#include "apps/mri/coils.hpp"
 #include "apps/mri/resample.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
@@ -63,6 +64,22 @@ bool is_volume(const fs::path& path) {
 
 std::vector<int> selected(const std::string& slices, int count) {
   return (slices.empty() ? SliceRange{} : parse_slice_range(slices)).indices(count);
+}
+
+/// Places of the slices whose numbers are in the range. Throws ConfigError naming the numbers when there are
+/// none.
+std::vector<int> slices_numbered(const fs::path& path, const std::string& slices,
+                                 const std::vector<int>& numbers) {
+  const SliceRange range = slices.empty() ? SliceRange{} : parse_slice_range(slices);
+  const int end = numbers.empty() ? 0 : *std::max_element(numbers.begin(), numbers.end()) + 1;
+  const int last = range.last < 0 ? end : range.last;
+  std::vector<int> places;
+  for (long number = range.first; number < std::min(last, end); number += range.step)
+    if (const auto at = std::find(numbers.begin(), numbers.end(), number); at != numbers.end())
+      places.push_back(static_cast<int>(at - numbers.begin()));
+  if (places.empty() || last > end)
+    throw ConfigError("--slices " + slices + ": " + path.string() + " has the " + slices_text(numbers) + ".");
+  return places;
 }
 
 std::vector<double> magnitudes(const Complexes& values) {
@@ -165,33 +182,108 @@ void take_images(ImageStack stack, const DataOptions& o, MriData& data) {
   }
 }
 
-/// Slices of k-space cropped to one size, [slice][coil][row][column].
+/// The pixels that --crop-to keeps; `recon`: those the scanner reconstructs, when they are known.
+struct Crop {
+  Extent size;
+  bool recon = false;
+};
+
+/// Throws ConfigError for a text that is none.
+Crop crop_from(const std::string& text) {
+  if (text == "recon") return {{}, true};
+  const std::size_t by = text.find('x');
+  const auto number = [&](const std::string& digits) {
+    const bool good =
+        !digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == digits.npos;
+    const int n = good ? std::stoi(digits) : 0;
+    if (n < 2 || n > 1 << 15)
+      throw ConfigError("--crop-to " + text + ": use N, ROWSxCOLUMNS (2 to 32768 pixels each) or recon.");
+    return n;
+  };
+  const int rows = number(text.substr(0, by));
+  return {{rows, by == text.npos ? rows : number(text.substr(by + 1))}, false};
+}
+
+/// The middle of images of one size, and of what was seen of the others.
+void crop_images(const DataOptions& o, ImageStack& stack) {
+  if (o.crop_to.empty() || stack.images.empty()) return;
+  const auto [to, recon] = crop_from(o.crop_to);
+  if (recon)
+    throw ConfigError("--crop-to recon: only k-space says what is reconstructed; use N or ROWSxCOLUMNS.");
+  for (Image& image : stack.images) {
+    if (to.rows > image.height || to.columns > image.width)
+      throw IoError(image.name, format("the image has %d x %d pixels, fewer than --crop-to %s.", image.width,
+                                       image.height, o.crop_to.c_str()));
+    image.values = crop_image(std::span<const std::complex<double>>(image.values), image.height, image.width,
+                              to.rows, to.columns);
+    image.height = to.rows, image.width = to.columns;
+  }
+  const auto all = std::move(stack.extent);
+  stack.extent.clear();
+  for (const auto& [size, seen] : all)
+    if (size.first >= to.rows && size.second >= to.columns)
+      stack.see(to.rows, to.columns,
+                crop_image(std::span<const double>(seen), size.first, size.second, to.rows, to.columns));
+}
+
+/// Slices of k-space brought to one size, [slice][coil][row][column].
 struct KspaceStack {
-  int slices = 0, coils = 0, rows = 0, columns = 0, full_rows = 0, full_columns = 0;
+  int slices = 0, coils = 0;
+  Sizes sizes;
   Complexes values;
   std::vector<std::string> names, notes;
   double missing = 0;  ///< frequencies of slices that were not measured
 };
 
+/// What becomes of k-space under --crop-to and --size.
+Sizes sizes_of(const fs::path& path, const DataOptions& o, const Kspace& k) {
+  Sizes sizes{{k.rows, k.columns}, {k.rows, k.columns}, {}};
+  if (!o.crop_to.empty()) {
+    const Crop crop = crop_from(o.crop_to);
+    sizes.cropped = crop.recon ? Extent{k.recon_rows, k.recon_columns} : crop.size;
+    if (sizes.cropped.rows < 1 || sizes.cropped.columns < 1)
+      throw IoError(path.string(),
+                    "it does not say which size is reconstructed; use --crop-to ROWSxCOLUMNS.");
+    if (sizes.cropped.rows > k.rows || sizes.cropped.columns > k.columns)
+      throw IoError(path.string(),
+                    format("k-space has %d x %d frequencies, fewer than the %d x %d of --crop-to %s.",
+                           k.columns, k.rows, sizes.cropped.columns, sizes.cropped.rows, o.crop_to.c_str()));
+  }
+  sizes.resampled = o.size > 0 ? Extent{o.size, o.size} : sizes.cropped;
+  if (o.size > std::min(sizes.cropped.rows, sizes.cropped.columns))
+    throw IoError(path.string(), format("k-space has %d x %d frequencies, fewer than --size %d.",
+                                        sizes.cropped.rows, sizes.cropped.columns, o.size));
+  return sizes;
+}
+
+/// k-space of the middle of the image, of which the middle is kept.
+Complexes brought_to(const Sizes& sizes, const Complexes& kspace) {
+  const auto& [full, crop, out] = sizes;
+  if (crop == full) return crop_kspace(kspace, full.rows, full.columns, out.rows, out.columns);
+  const Complexes image = inverse_fourier(kspace, 1, full.rows, full.columns);
+  const Complexes middle = crop_image(std::span<const std::complex<double>>(image), full.rows, full.columns,
+                                      crop.rows, crop.columns);
+  return crop_kspace(fourier(middle, 1, crop.rows, crop.columns), crop.rows, crop.columns, out.rows,
+                     out.columns);
+}
+
 void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stack) {
   const Kspace k = read_kspace(path);
-  if (o.size > std::min(k.rows, k.columns))
-    throw IoError(path.string(), format("k-space has %d x %d frequencies, fewer than --size %d.", k.rows,
-                                        k.columns, o.size));
-  const int rows = o.size > 0 ? o.size : k.rows, columns = o.size > 0 ? o.size : k.columns;
-  if (stack.slices == 0) stack = {0, k.coils, rows, columns, k.rows, k.columns, {}, {}, {}, 0};
-  if (k.coils != stack.coils || k.rows != stack.full_rows || k.columns != stack.full_columns)
+  const Sizes sizes = sizes_of(path, o, k);
+  const Extent full = sizes.measured, before = stack.sizes.measured;
+  if (stack.slices == 0) stack.coils = k.coils, stack.sizes = sizes;
+  if (k.coils != stack.coils || full != stack.sizes.measured || sizes.cropped != stack.sizes.cropped)
     throw IoError(path.string(),
                   format("k-space of %d coils and %d x %d frequencies does not fit to that of "
                          "the files before, %d coils and %d x %d.",
-                         k.coils, k.rows, k.columns, stack.coils, stack.full_rows, stack.full_columns));
+                         k.coils, k.rows, k.columns, stack.coils, before.rows, before.columns));
   const std::size_t frequencies = static_cast<std::size_t>(k.rows) * k.columns;
-  for (const int slice : selected(o.slices, k.slices)) {
+  for (const int slice : slices_numbered(path, o.slices, k.slice_numbers)) {
     for (int coil = 0; coil < k.coils; ++coil) {
       const std::size_t at = (static_cast<std::size_t>(slice) * k.coils + coil) * frequencies;
-      const Complexes all(k.values.begin() + static_cast<std::ptrdiff_t>(at),
-                          k.values.begin() + static_cast<std::ptrdiff_t>(at + frequencies));
-      const Complexes part = crop_kspace(all, k.rows, k.columns, rows, columns);
+      const Complexes part =
+          brought_to(sizes, Complexes(k.values.begin() + static_cast<std::ptrdiff_t>(at),
+                                      k.values.begin() + static_cast<std::ptrdiff_t>(at + frequencies)));
       stack.values.insert(stack.values.end(), part.begin(), part.end());
     }
     const auto sampled = k.sampled.begin() + static_cast<std::ptrdiff_t>(slice * frequencies);
@@ -205,29 +297,13 @@ void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stac
   for (const std::string& note : k.notes) stack.notes.push_back(path.string() + ": " + note);
 }
 
-/// sum_c conj(s_c) x_c / sum_c |s_c|^2, 0 where no coil sees anything.
-Complexes combine(const Complexes& coil_images, const Complexes& maps, int slices, int coils,
-                  std::size_t pixels) {
-  Complexes out(static_cast<std::size_t>(slices) * pixels);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    std::complex<double> sum = 0;
-    double power = 0;
-    for (int c = 0; c < coils; ++c) {
-      const std::complex<double> s = maps.empty() ? 1.0 : maps[c * pixels + i % pixels];
-      sum += std::conj(s) * coil_images[(i / pixels * coils + c) * pixels + i % pixels];
-      power += std::norm(s);
-    }
-    out[i] = power > 0 ? sum / power : 0.0;
-  }
-  return out;
-}
-
 /// Root of the sum of squares of the coils, as images that are measured anew by one coil.
 ImageStack root_sum_of_squares(const KspaceStack& k, const Complexes& coil_images) {
-  const std::size_t pixels = static_cast<std::size_t>(k.rows) * k.columns;
+  const auto [rows, columns] = k.sizes.resampled;
+  const std::size_t pixels = static_cast<std::size_t>(rows) * columns;
   ImageStack stack;
   for (int slice = 0; slice < k.slices; ++slice) {
-    Image image{k.names[static_cast<std::size_t>(slice)], k.rows, k.columns, true, Complexes(pixels)};
+    Image image{k.names[static_cast<std::size_t>(slice)], rows, columns, true, Complexes(pixels)};
     for (std::size_t i = 0; i < pixels; ++i) {
       double sum = 0;
       for (int c = 0; c < k.coils; ++c)
@@ -240,10 +316,12 @@ ImageStack root_sum_of_squares(const KspaceStack& k, const Complexes& coil_image
 }
 
 /// Fills in the data from measured k-space. False: only images could be made of it, which are in `data`.
-bool take_kspace(const KspaceStack& k, const DataOptions& o, MriData& data) {
-  const Complexes coil_images = inverse_fourier(k.values, k.slices * k.coils, k.rows, k.columns);
-  const std::size_t pixels = static_cast<std::size_t>(k.rows) * k.columns;
-  data.notes = k.notes;
+bool take_kspace(KspaceStack k, const DataOptions& o, MriData& data) {
+  take_power_of_two(k.values);
+  const auto [rows, columns] = k.sizes.resampled;
+  const Complexes coil_images = inverse_fourier(k.values, k.slices * k.coils, rows, columns);
+  const std::size_t pixels = static_cast<std::size_t>(rows) * columns;
+  data.notes = std::move(k.notes);
   if (k.missing > 0)
     data.notes.push_back(format("%.1f %% of the frequencies were not measured and count as zero.",
                                 100 * k.missing / k.slices));
@@ -258,11 +336,10 @@ bool take_kspace(const KspaceStack& k, const DataOptions& o, MriData& data) {
   }
   if (o.image == "real")
     throw ConfigError("--image real: measured k-space is complex; leave the option out.");
-  data.images = k.slices, data.height = k.rows, data.width = k.columns, data.coils = k.coils;
+  data.images = k.slices, data.height = rows, data.width = columns, data.coils = k.coils;
   data.names = k.names;
-  data.kspace = k.values;
-  if (!o.sensitivities.empty())
-    data.maps = load_maps(o.sensitivities, k.coils, k.rows, k.columns, k.full_rows, k.full_columns);
+  data.kspace = std::move(k.values);
+  if (!o.sensitivities.empty()) data.maps = load_maps(o.sensitivities, k.coils, k.sizes);
   const Complexes images = combine(coil_images, data.maps, k.slices, k.coils, pixels);
   for (int slice = 0; slice < k.slices; ++slice) {
     const auto image = std::span(images).subspan(static_cast<std::size_t>(slice) * pixels, pixels);
@@ -277,7 +354,8 @@ void measure(const DataOptions& o, MriData& data) {
   const std::size_t pixels = data.pixels();
   if (!o.sensitivities.empty()) {
     data.coils = read_coil_maps(o.sensitivities).count;
-    data.maps = load_maps(o.sensitivities, data.coils, data.height, data.width, data.height, data.width);
+    const Extent size{data.height, data.width};
+    data.maps = load_maps(o.sensitivities, data.coils, {size, size, size});
   }
   Complexes coils(static_cast<std::size_t>(data.images) * data.coils * pixels);
   for (std::size_t i = 0; i < coils.size(); ++i) {
@@ -309,8 +387,8 @@ void scale_to_one(const std::string& path, MriData& data) {
   for (int k = 0; k < data.images; ++k)
     for (const double v : magnitude(std::span(data.truth).subspan(k * each, each), data.components()))
       largest = std::max(largest, v);
-  if (!(largest > 0) || !std::isfinite(largest))
-    throw IoError(path, "all images are zero, so there is nothing to learn from.");
+  if (largest == 0) throw IoError(path, "all images are zero, so there is nothing to learn from.");
+  if (!std::isfinite(largest)) throw IoError(path, "its values are too large; divide them by their largest.");
   for (double& v : data.truth) v /= largest;
   for (std::complex<double>& v : data.kspace) v /= largest;
 }
@@ -334,35 +412,50 @@ void validate(const DataOptions& o) {
   static_cast<void>(parse_plane(o.axis));
   if (o.size < 0 || o.size == 1 || o.size > 1 << 13)
     throw ConfigError("--size " + std::to_string(o.size) + ": use 2 to 8192 pixels.");
+  if (!o.crop_to.empty()) static_cast<void>(crop_from(o.crop_to));
   if (o.sigma && (!(*o.sigma >= 0) || !std::isfinite(*o.sigma)))
     throw ConfigError("--sigma " + option_text(*o.sigma) +
                       ": the standard deviation of the noise is a number >= 0.");
   require_one_of(o.image, "--image", {"complex", "real"});
 }
 
-Complexes load_maps(const std::string& path, int coils, int height, int width, int full_height,
-                    int full_width) {
+std::string slices_text(const std::vector<int>& numbers) {
+  if (numbers.size() == 1) return format("slice %d", numbers[0]);
+  return format("slices %d to %d", *std::min_element(numbers.begin(), numbers.end()),
+                *std::max_element(numbers.begin(), numbers.end()));
+}
+
+Complexes load_maps(const std::string& path, int coils, const Sizes& sizes) {
   const ComplexImages maps = read_coil_maps(path);
   if (maps.count != coils)
     throw IoError(path, format("it holds %d sensitivity maps, but k-space has %d coils.", maps.count, coils));
-  const bool same = maps.rows == height && maps.columns == width;
-  if (!same && (maps.rows != full_height || maps.columns != full_width))
+  const auto [full, crop, out] = sizes;
+  const Extent size{maps.rows, maps.columns};
+  if (size != out && size != crop && size != full)
     throw IoError(path, format("the sensitivity maps have %d x %d pixels, but the images have %d x %d.",
-                               maps.columns, maps.rows, width, height));
-  double power = 0;
-  for (const std::complex<double>& v : maps.values) power += std::norm(v);
-  if (!std::isfinite(power) || power == 0)
-    throw IoError(path,
-                  power == 0 ? "all sensitivities are zero." : "it holds a NaN or infinite sensitivity.");
-  if (same) return maps.values;
-  Complexes out;
+                               maps.columns, maps.rows, out.columns, out.rows));
+  double largest = 0;
+  for (const std::complex<double>& v : maps.values) largest = std::max(largest, std::abs(v));
+  if (largest == 0) throw IoError(path, "all sensitivities are zero.");
+  if (!(largest > 1e-100 && largest < 1e100))  // whose squares are numbers
+    throw IoError(path, format("the largest sensitivity is %g; scale the maps to about 1.", largest));
+  if (size == out) return maps.values;
+  Complexes all;
   const auto pixels = static_cast<std::size_t>(maps.rows) * maps.columns;
-  const double gain = std::sqrt(static_cast<double>(pixels) / (static_cast<double>(height) * width));
-  for (int c = 0; c < coils; ++c)
-    for (const std::complex<double>& v :
-         resample(std::span(maps.values).subspan(c * pixels, pixels), maps.rows, maps.columns, height, width))
-      out.push_back(v / gain);
-  return out;
+  for (int c = 0; c < coils; ++c) {
+    Complexes map(maps.values.begin() + static_cast<std::ptrdiff_t>(c * pixels),
+                  maps.values.begin() + static_cast<std::ptrdiff_t>((c + 1) * pixels));
+    if (size != crop)
+      map = crop_image(std::span<const std::complex<double>>(map), size.rows, size.columns, crop.rows,
+                       crop.columns);
+    map = resample(map, crop.rows, crop.columns, out.rows, out.columns);
+    // Unitary transforms scale by the root of the ratio of the sizes.
+    const double gain = std::sqrt(static_cast<double>(crop.rows) * crop.columns /
+                                  (static_cast<double>(out.rows) * out.columns));
+    for (std::complex<double>& v : map) v /= gain;
+    all.insert(all.end(), map.begin(), map.end());
+  }
+  return all;
 }
 
 std::vector<double> magnitude(std::span<const double> image, int components) {
@@ -391,9 +484,10 @@ MriData load_data(const DataOptions& o) {
   if (!files.empty()) read_image_files(files, o, images);
   if (kspace.slices > 0 && !images.images.empty())
     throw ConfigError("--data names k-space and images; give one of them.");
+  crop_images(o, images);
   bool measured = false;
   if (kspace.slices > 0)
-    measured = take_kspace(kspace, o, data);
+    measured = take_kspace(std::move(kspace), o, data);
   else
     take_images(std::move(images), o, data);
   scale_to_one(o.data.front(), data);

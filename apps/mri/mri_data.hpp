@@ -18,7 +18,8 @@ struct DataOptions {
   std::vector<std::string> data;  ///< volumes, folders and files of images, k-space
   std::string slices;             ///< A:B:STEP; empty: all
   std::string axis = "axial";
-  int size = 0;                 ///< N x N; 0: as the data
+  std::string crop_to;  ///< N, RxC or recon: the middle of the images, before `size`; empty: all of them
+  int size = 0;         ///< N x N; 0: as the data
   std::string sensitivities;    ///< maps of the coils; empty: one coil of sensitivity 1
   std::optional<double> sigma;  ///< of a complex sample; empty: 0.02 for images, 0 for k-space
   std::string image = "complex";
@@ -46,15 +47,26 @@ struct MriData {
   bilevel::CoilMaps coil_maps() const { return {coils, maps}; }
 };
 
-/// Reads slices of a volume, images, or k-space, brings them to N x N, scales the set so that its largest
-/// magnitude is 1, and measures them with noise. Throws IoError for files that cannot be read or do not fit
-/// together, ConfigError for options that do not.
+/// Reads slices of a volume, images, or k-space, crops them and brings them to N x N, scales the set so that
+/// its largest magnitude is 1, and measures them with noise. Throws IoError for files that cannot be read or
+/// do not fit together, ConfigError for options that do not.
 MriData load_data(const DataOptions& options);
 
-/// Maps of `coils` sensitivities from a file, resampled to height x width. Throws IoError for another number
-/// or for maps that are not of size height x width nor of `full` size.
-std::vector<std::complex<double>> load_maps(const std::string& path, int coils, int height, int width,
-                                            int full_height, int full_width);
+struct Extent {
+  int rows = 0, columns = 0;
+  bool operator==(const Extent&) const = default;
+};
+/// What images pass through: as measured, the part in the middle that is kept, and that resampled.
+struct Sizes {
+  Extent measured, cropped, resampled;
+};
+
+/// Maps of `coils` sensitivities from a file, brought to the last of the sizes. Throws IoError for another
+/// number, or for maps that have none of the sizes.
+std::vector<std::complex<double>> load_maps(const std::string& path, int coils, const Sizes& sizes);
+
+/// "slice 5" or "slices 0 to 7".
+std::string slices_text(const std::vector<int>& numbers);
 
 /// |x| of an image with one or two component planes.
 std::vector<double> magnitude(std::span<const double> image, int components);

@@ -20,6 +20,7 @@ namespace {
 
 constexpr const char* kFormat = "bilevel-model";
 constexpr const char* kModel = "mri-tv";
+constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it had it at [0,0]
 constexpr const char* kEnergy =
     "1/2 sum_c |S(F sigma_c x - y_c)|^2 + alpha R_nu(x) + xi/2 |x|^2, F unitary, S = diag(s)";
 
@@ -78,6 +79,7 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   m.height = extent(path, pattern, "height");
   m.width = extent(path, pattern, "width");
   m.spokes = extent(path, pattern, "spokes");
+  m.centred_mask_file = pattern.contains(kMaskFile);
   const Json& theta = json.at("theta");
   m.s = numbers(path, theta, "s", 1);
   m.relaxed = numbers(path, json, "relaxed_s", 1);
@@ -120,6 +122,10 @@ Parameters MriModel::parameters(bool learn_alpha) const {
   return mri_parameters(pattern(), values_of(*this, learn_alpha));
 }
 
+std::string middle_text(const MriModel& m) {
+  return "[" + std::to_string(m.height / 2) + "," + std::to_string(m.width / 2) + "]";
+}
+
 MriModel read_mri_model(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw IoError(path.string(), "cannot be read.");
@@ -143,11 +149,9 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
             {"energy", kEnergy},
             {"potential", potential_name(m.potential)},
             {"image", m.complex ? "complex" : "real"}};
-  json["pattern"] = {{"kind", pattern_name(m.kind)},
-                     {"height", m.height},
-                     {"width", m.width},
-                     {"spokes", m.spokes},
-                     {"zero_frequency", "[0,0]"}};
+  json["pattern"] = {
+      {"kind", pattern_name(m.kind)}, {"height", m.height},        {"width", m.width},
+      {"spokes", m.spokes},           {"zero_frequency", "[0,0]"}, {kMaskFile, middle_text(m)}};
   json["theta"] = {{"s", m.s}, {"alpha", m.alpha}, {"nu", m.nu}, {"xi", m.xi}};
   json["relaxed_s"] = m.relaxed;
   json["training"] = Json::object();

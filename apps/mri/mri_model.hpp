@@ -33,12 +33,17 @@ struct MriModel {
   std::vector<bilevel::NamedOption> training;  ///< options of the run
   bilevel::DataFingerprint data;
   std::string library_version;
+  bool centred_mask_file =
+      true;  ///< images/mask.npy of the run has zero frequency in the middle, not at [0,0]
 
   bilevel::SamplingPattern pattern() const;
   /// All fixed, or with alpha learned.
   bilevel::Parameters parameters(bool learn_alpha = false) const;
   double rate() const { return pattern().rate(s); }
 };
+
+/// Index of the middle of k-space, where images/mask.npy has zero frequency: "[H/2,W/2]".
+std::string middle_text(const MriModel& model);
 
 /// Reads a model.json of bilevel-mri. Throws IoError naming the file and what is wrong with it.
 MriModel read_mri_model(const std::filesystem::path& path);

@@ -5,6 +5,7 @@
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/mri/mask_file.hpp"
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app::mri {
@@ -28,6 +29,12 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
       ->group(group);
   add_value(app, "--slices", o.slices, "slices A, A+STEP, ... below B [all]", "A:B:STEP")->group(group);
   add_value(app, "--axis", o.axis, "slices of a volume: axial, coronal or sagittal [axial]", "NAME")
+      ->group(group);
+  add_value(app, "--crop-to", o.crop_to,
+            "the middle of the images, before --size: N x N or ROWSxCOLUMNS pixels, or recon, the size that "
+            "the file of "
+            "k-space says is reconstructed (fastMRI, ISMRMRD) [all of them]",
+            "SIZE")
       ->group(group);
   add_value(
       app, "--size", o.size,
@@ -139,10 +146,12 @@ void add_learn(CLI::App& app, LearnOptions& o) {
 
 void add_baseline(CLI::App& app, BaselineOptions& o) {
   const char* group = "Pattern";
-  add_value(app, "--pattern", o.pattern,
-            "uniform (random), vds (variable density), lowpass (disc), largest (coefficients of the training "
-            "images), lines-uniform, lines-vds, lines-lowpass, lines-largest, or greedy (see --groups) [vds]",
-            "NAME")
+  add_value(
+      app, "--pattern", o.pattern,
+      "uniform (random), vds (variable density), lowpass (disc), largest (coefficients of the training "
+      "images); one of these of lines (rows) or columns: lines-uniform, columns-vds, ...; or greedy (see "
+      "--groups) [vds]",
+      "NAME")
       ->group(group);
   add_value(app, "--rate", o.rate, "fraction of k-space that is kept [0.3]", "R")->group(group);
   add_value(app, "--groups", o.groups,
@@ -171,12 +180,19 @@ void add_reconstruct(CLI::App& app, ReconstructOptions& o) {
   const char* group = "Data";
   add_value(app, "--kspace", o.kspace, "fastMRI or ISMRMRD HDF5, BART .cfl, or complex .npy", "PATH")
       ->group(group);
-  add_value(app, "--slice", o.slice, "slice of k-space [0]", "K")->group(group);
-  add_value(
-      app, "--mask", o.mask,
-      "frequencies that are used: .npy with zero frequency at [0,0], or an image with it in the middle, "
-      "above 0.5 [those that are not zero]",
-      "FILE")
+  add_value(app, "--slice", o.slice, "slice of k-space by its number in the file [the first]", "K")
+      ->group(group);
+  add_value(app, "--mask", o.mask,
+            "frequencies that are used, above 0.5: .npy [H,W], [W] for columns, or as fastMRI, SigPy and "
+            "deepinv shape "
+            "it; BART .cfl; or an image [those that were measured]",
+            "FILE")
+      ->group(group);
+  add_value(app, "--mask-centre", o.mask_centre,
+            "where the mask has zero frequency: middle, index floor(n/2), or first, [0,0] [middle; mask.npy "
+            "of a run: "
+            "as the run wrote it]",
+            "NAME")
       ->group(group);
   add_value(app, "--run", o.run, "mask, weight and model of this run instead", "RUN_DIR")->group(group);
   add_value(app, "--sensitivities", o.sensitivities, "sensitivity maps of the coils", "FILE")->group(group);
@@ -276,9 +292,10 @@ void finish(LearnOptions& o) {
 
 void finish(BaselineOptions& o) {
   finish(o, "baseline", 50);
-  require_one_of(o.pattern, "--pattern",
-                 {"uniform", "vds", "lowpass", "largest", "lines-uniform", "lines-vds", "lines-lowpass",
-                  "lines-largest", "greedy"});
+  require_one_of(
+      o.pattern, "--pattern",
+      {"uniform", "vds", "lowpass", "largest", "lines-uniform", "lines-vds", "lines-lowpass", "lines-largest",
+       "columns-uniform", "columns-vds", "columns-lowpass", "columns-largest", "greedy"});
   static_cast<void>(bilevel::pattern_from(o.groups));
   require_rate(o.rate);
   if (o.draws < 1 || o.draws > 100000)
@@ -297,7 +314,10 @@ void finish(ReconstructOptions& o) {
   validate(o.common);
   validate(o.model);
   if (!o.run.empty() && !o.mask.empty()) throw ConfigError("--run brings its mask; leave out --mask.");
-  if (o.slice < 0) throw ConfigError("--slice " + std::to_string(o.slice) + ": slices count from 0.");
+  static_cast<void>(mask_centre_from(o.mask_centre));
+  if (!o.mask_centre.empty() && o.mask.empty()) throw ConfigError("--mask-centre needs --mask FILE.");
+  if (o.slice && *o.slice < 0)
+    throw ConfigError("--slice " + std::to_string(*o.slice) + ": slices count from 0.");
   if (o.scale) require_positive(*o.scale, "--scale");
   require_positive(o.tolerance, "--tolerance");
   require_solver(o.solver);

@@ -53,10 +53,10 @@ struct BaselineOptions : TrainingOptions {
 
 struct ReconstructOptions {
   CommonOptions common;
-  std::string kspace, mask, run, sensitivities, output;
+  std::string kspace, mask, mask_centre, run, sensitivities, output;
   ModelOptions model;
   std::optional<double> scale;  ///< empty: the largest magnitude of the zero-filled image
-  int slice = 0;
+  std::optional<int> slice;     ///< its number in the file; empty: the first
   std::string solver = "newton";
   double tolerance = 1e-4;
 };

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 #include "apps/common/interrupt.hpp"
 #include "apps/common/upper_options.hpp"
+#include "apps/mri/coils.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/quality.hpp"
 #include "bilevel/solve/minimiser.hpp"
@@ -56,6 +59,11 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
     return std::vector<double>(values.begin(), values.end());
   };
   out.zero_filled = host();
+  const std::vector<double> power = coil_power(data.maps, data.pixels());
+  for (std::size_t i = 0; i < out.zero_filled.size(); ++i) {
+    const double p = power[i % data.pixels()];
+    out.zero_filled[i] = p > 0 ? out.zero_filled[i] / p : 0.0;
+  }
   const double root = std::sqrt(static_cast<double>(data.pixels()));
   SolveRequest<T> request;
   request.tolerance = solver.tolerance * root;
@@ -95,8 +103,11 @@ Quality quality_of(const MriData& data, int image, std::span<const double> x) {
   const auto truth = std::span(data.truth).subspan(image * each, each);
   const std::vector<double> a = magnitude(x, data.components()), b = magnitude(truth, data.components());
   const double range = *std::max_element(b.begin(), b.end());
-  return {psnr(x, truth) - 10 * std::log10(static_cast<double>(data.components())),
-          range > 0 ? ssim(a.data(), b.data(), data.height, data.width, range) : 1.0};
+  Quality q;
+  q.psnr = psnr(x, truth) - 10 * std::log10(static_cast<double>(data.components()));
+  q.ssim = range > 0 ? ssim(a.data(), b.data(), data.height, data.width, range) : a == b ? 1.0 : 0.0;
+  q.exact = std::isinf(q.psnr) ? 1 : 0;
+  return q;
 }
 
 Quality mean_quality(const MriData& data, const std::vector<double>& x) {
@@ -104,10 +115,19 @@ Quality mean_quality(const MriData& data, const std::vector<double>& x) {
   Quality mean;
   for (int k = 0; k < data.images; ++k) {
     const Quality q = quality_of(data, k, std::span(x).subspan(k * each, each));
-    mean.psnr += q.psnr / data.images;
+    mean.exact += q.exact;
+    if (q.exact == 0) mean.psnr += q.psnr;
     mean.ssim += q.ssim / data.images;
   }
+  const int inexact = data.images - mean.exact;
+  mean.psnr = inexact > 0 ? mean.psnr / inexact : std::numeric_limits<double>::infinity();
   return mean;
+}
+
+nlohmann::ordered_json quality_json(const Quality& q) {
+  nlohmann::ordered_json json{{"psnr", q.psnr}, {"ssim", q.ssim}};
+  if (q.exact > 0) json["exact_images"] = q.exact;
+  return json;
 }
 
 }  // namespace bilevel_app::mri

@@ -3,6 +3,7 @@
 #include <complex>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ struct Solver {
 };
 
 struct Reconstruction {
-  std::vector<double> zero_filled, x;  ///< [images][components][height][width]
+  std::vector<double> zero_filled, x;  ///< [images][components][height][width]; the first: combine(F^* W y)
   std::vector<double> distance;        ///< certified, root mean square per pixel, per image
   bilevel::SolveStatus status = bilevel::SolveStatus::converged;
   bilevel::Work work;
@@ -50,12 +51,16 @@ Reconstruction reconstruct(const bilevel::Device& device, const MriData& data,
 Reconstruction reconstruct(const bilevel::Device& device, const MriData& data, const MriModel& model,
                            const Solver& solver);
 
-/// Mean over images of PSNR (dB; peak 1, |error|^2 per pixel) and SSIM of the magnitudes (range: the largest
-/// of the truth).
+/// PSNR (dB; peak 1, |error|^2 per pixel) and SSIM of the magnitudes (range: the largest of the truth).
 struct Quality {
   double psnr = 0, ssim = 0;
+  int exact = 0;  ///< images without error, of infinite PSNR
 };
 Quality quality_of(const MriData& data, int image, std::span<const double> x);
+/// Means over the images; that of the PSNR over those with an error, infinite when there are none.
 Quality mean_quality(const MriData& data, const std::vector<double>& x);
+
+/// psnr (null when infinite), ssim and, of a mean that leaves them out of the PSNR, exact_images.
+nlohmann::ordered_json quality_json(const Quality& quality);
 
 }  // namespace bilevel_app::mri

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "bilevel/core/context.hpp"
+#include "bilevel/core/error.hpp"
 #include "bilevel/ops/fourier_sampling.hpp"
 
 namespace bilevel_app::mri {
@@ -83,6 +85,24 @@ Square bounding_square(std::span<const double> image, int height, int width, dou
   const int side = std::max(least, static_cast<int>(std::ceil(extent * (1 + margin))));
   return {(top + bottom + 1 - side) / 2, (left + right + 1 - side) / 2, side};
 }
+
+template <class T>
+std::vector<T> crop_image(std::span<const T> image, int height, int width, int to_height, int to_width) {
+  if (to_height > height || to_width > width)
+    throw ShapeError("an image of " + std::to_string(width) + " x " + std::to_string(height) +
+                     " pixels cannot be cropped to " + std::to_string(to_width) + " x " +
+                     std::to_string(to_height) + ".");
+  const int row = (height - to_height) / 2, column = (width - to_width) / 2;
+  std::vector<T> out;
+  for (int i = 0; i < to_height; ++i) {
+    const auto line =
+        image.subspan(static_cast<std::size_t>(row + i) * width + column, static_cast<std::size_t>(to_width));
+    out.insert(out.end(), line.begin(), line.end());
+  }
+  return out;
+}
+template std::vector<double> crop_image(std::span<const double>, int, int, int, int);
+template Complexes crop_image(std::span<const std::complex<double>>, int, int, int, int);
 
 std::vector<double> average_to(std::span<const double> image, int height, int width, const Square& square,
                                int size) {

@@ -18,6 +18,11 @@ struct Square {
 Square bounding_square(std::span<const double> image, int height, int width, double level, double margin,
                        int least);
 
+/// The to_height x to_width pixels in the middle, from row floor((height - to_height)/2) and column
+/// floor((width - to_width)/2) on, as fastMRI crops. Throws ShapeError when there are fewer.
+template <class T>
+std::vector<T> crop_image(std::span<const T> image, int height, int width, int to_height, int to_width);
+
 /// The square averaged over areas to size x size; what lies outside of the image is 0. side >= size.
 std::vector<double> average_to(std::span<const double> image, int height, int width, const Square& square,
                                int size);

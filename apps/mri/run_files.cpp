@@ -37,31 +37,6 @@ std::vector<double> uncentred(const HostImage& image) {
   return rolled(image.pixels, image.height, image.width, (image.height + 1) / 2, (image.width + 1) / 2);
 }
 
-std::vector<double> read_mask(const std::string& path, int height, int width) {
-  std::vector<double> mask;
-  int rows = 0, columns = 0;
-  if (std::filesystem::path(path).extension() == ".npy") {
-    Array array = read_npy(path);
-    if (array.shape.size() != 2) throw IoError(path, "a mask has the shape [H,W].");
-    rows = static_cast<int>(std::min<std::size_t>(array.shape[0], 1 << 30));
-    columns = static_cast<int>(std::min<std::size_t>(array.shape[1], 1 << 30));
-    mask = std::move(array.values);
-  } else {
-    const HostImage image = to_luma(read_image(path));
-    rows = image.height, columns = image.width;
-    mask = uncentred(image);
-  }
-  if (rows != height || columns != width)
-    throw IoError(path, format("the mask has %d x %d frequencies, but the data have %d x %d.", columns, rows,
-                               width, height));
-  if (!std::all_of(mask.begin(), mask.end(), [](double v) { return std::isfinite(v); }))
-    throw IoError(path, "the mask holds a NaN or infinite value.");
-  for (double& v : mask) v = v > 0.5 ? 1.0 : 0.0;
-  if (std::all_of(mask.begin(), mask.end(), [](double v) { return v == 0; }))
-    throw IoError(path, "the mask keeps no frequency: none of its values is above 0.5.");
-  return mask;
-}
-
 HostImage strip_of(const MriData& data, int image, const Reconstruction& r) {
   const std::size_t each = data.pixels() * data.components();
   const auto part = [&](const std::vector<double>& values) {
@@ -79,11 +54,11 @@ HostImage strip_of(const MriData& data, int image, const Reconstruction& r) {
 
 void write_patterns(const RunFolder& folder, const MriModel& model, std::span<const double> relaxed_weights) {
   const std::filesystem::path images = images_folder(folder);
-  const std::vector<double> mask = model.pattern().weights(model.s);
-  write_image(images / "mask.png", centred(mask, model.height, model.width));
+  const HostImage mask = centred(model.pattern().weights(model.s), model.height, model.width);
+  write_image(images / "mask.png", mask);
   const std::array<std::size_t, 2> shape{static_cast<std::size_t>(model.height),
                                          static_cast<std::size_t>(model.width)};
-  write_npy(images / "mask.npy", shape, std::span<const double>(mask));
+  write_npy(images / "mask.npy", shape, std::span<const double>(mask.pixels));
   if (relaxed_weights.empty()) return;
   std::vector<double> s(relaxed_weights.begin(), relaxed_weights.end());
   for (double& v : s) v = std::min(1.0, std::sqrt(v));

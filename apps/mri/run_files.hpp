@@ -19,15 +19,11 @@ bilevel::HostImage centred(std::span<const double> frequencies, int height, int 
 /// The inverse: values of an image with zero frequency in the middle.
 std::vector<double> uncentred(const bilevel::HostImage& image);
 
-/// A mask of 0 and 1 with zero frequency at [0,0] from .npy (as stored) or an image (zero frequency in the
-/// middle), 1 above 0.5. Throws IoError for another size, a value that is not finite, or an empty mask.
-std::vector<double> read_mask(const std::string& path, int height, int width);
-
 /// Magnitudes side by side: truth, zero-filled, reconstruction, and |error| times error_scale.
 bilevel::HostImage strip_of(const MriData& data, int image, const Reconstruction& reconstruction);
 
-/// images/mask.png, mask.npy (float64 [H,W], zero frequency at [0,0]) and, when there is a relaxed pattern,
-/// s.png: sqrt of the weights, at most 1.
+/// images/mask.png, mask.npy (float64 [H,W]) and, when there is a relaxed pattern, s.png: sqrt of the
+/// weights, at most 1. All have zero frequency in the middle.
 void write_patterns(const RunFolder& folder, const MriModel& model, std::span<const double> relaxed_weights);
 
 /// images/NAME_K.png of the first images.

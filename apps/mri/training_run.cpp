@@ -46,12 +46,11 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"algorithm", o.algorithm.algorithm},
                            {"solver", o.algorithm.solver},
                            {"linear-solver", o.algorithm.linear_solver}});
+  if (!o.data.crop_to.empty()) list.emplace_back("crop-to", o.data.crop_to);
   append_deciding(list, o.algorithm.upper.schedule, "nu-down");
   list.emplace_back("data (fingerprint)", fingerprint_text(data.fingerprint.pixels));
   return list;
 }
-
-Json quality_json(const Quality& q) { return {{"psnr", q.psnr}, {"ssim", q.ssim}}; }
 
 /// Reconstructions of one set before and after the pattern was made binary.
 struct SetReport {
@@ -110,7 +109,11 @@ std::string set_text(const char* which, const SetReport& s) {
   text +=
       format(", %.2f dB reconstructed\n          SSIM %.4f zero-filled", s.after.psnr, s.zero_filled.ssim);
   if (s.before) text += format(", %.4f with the relaxed pattern", s.before->ssim);
-  return text + format(", %.4f reconstructed\n", s.after.ssim);
+  text += format(", %.4f reconstructed\n", s.after.ssim);
+  if (s.after.exact + s.zero_filled.exact > 0)
+    text += format("          exact images, not in the means of the PSNR: %d zero-filled, %d reconstructed\n",
+                   s.zero_filled.exact, s.after.exact);
+  return text;
 }
 
 }  // namespace
@@ -230,6 +233,7 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   json["xi"] = model.xi;
   json["regulariser"] = options_.model.regulariser;
   json["pattern"] = pattern_name(model.kind);
+  json["mask_npy_zero_frequency"] = middle_text(model);
   json["sigma"] = data_.sigma;
   json.update(extra);
   json["training"] = training.json(data_);

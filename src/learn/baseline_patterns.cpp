@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -69,10 +70,11 @@ double usual_radius(std::span<const double> distance, double count) {
   return disc(distance, radius) > 0.5 * count ? 0 : radius;
 }
 
-/// The smallest integer power whose density does not exceed `count`.
+/// The smallest integer power whose density does not exceed `count`; above 64 a power of two.
 double usual_power(std::span<const double> distance, double count, double radius) {
   double power = 1;
   while (expected(distance, power, radius, 0) > count && power < 64) ++power;
+  while (expected(distance, power, radius, 0) > count && power < 1e9) power *= 2;
   return power;
 }
 
@@ -89,11 +91,12 @@ double bisect_offset(std::span<const double> distance, double count, double powe
 
 std::size_t groups_at_rate(const SamplingPattern& pattern, double rate) {
   if (!(rate > 0 && rate <= 1))
-    throw ConfigError("a sampling rate is above 0 and at most 1, not " + std::to_string(rate) + ".");
+    throw ConfigError("a sampling rate is above 0 and at most 1, not " + option_text(rate) + ".");
   const auto count = static_cast<std::size_t>(rate * static_cast<double>(pattern.groups()) + 1e-9);
   if (count == 0)
-    throw ConfigError("a sampling rate of " + std::to_string(rate) + " keeps none of the " +
-                      std::to_string(pattern.groups()) + " groups of the pattern.");
+    throw ConfigError("a sampling rate of " + option_text(rate) + " keeps none of the " +
+                      std::to_string(pattern.groups()) + " groups of the pattern; one of them is a rate of " +
+                      option_text(1 / static_cast<double>(pattern.groups())) + ".");
   return count;
 }
 
@@ -146,11 +149,14 @@ VariableDensity variable_density_groups(std::span<const double> distance, std::s
   VariableDensity best;
   best.radius = options.radius < 0 ? usual_radius(distance, wanted) : options.radius;
   best.power = options.power > 0 ? options.power : usual_power(distance, wanted, best.radius);
-  if (expected(distance, best.power, best.radius, 0) > wanted)
-    throw ConfigError("a density of power " + std::to_string(best.power) + " outside of the radius " +
-                      std::to_string(best.radius) + " keeps more than " + std::to_string(count) + " of " +
-                      std::to_string(distance.size()) +
-                      " groups; use a larger power, a smaller radius, or a higher rate.");
+  if (const double density = expected(distance, best.power, best.radius, 0); density > wanted) {
+    const auto least = static_cast<std::size_t>(std::ceil(density));
+    throw ConfigError("a density of power " + option_text(best.power) + " outside of the radius " +
+                      option_text(best.radius) + " keeps " + std::to_string(least) + " of " +
+                      std::to_string(distance.size()) + " groups, more than " + std::to_string(count) +
+                      "; use a larger power, a smaller radius, or a rate of at least " +
+                      option_text(static_cast<double>(least) / static_cast<double>(distance.size())) + ".");
+  }
   best.offset = bisect_offset(distance, wanted, best.power, best.radius);
   best.side_lobe = std::numeric_limits<double>::infinity();
   SplitMix random(options.seed);

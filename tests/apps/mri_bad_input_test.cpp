@@ -70,7 +70,15 @@ TEST_F(MriBadInput, Options) {
   refused(learn({"--penalty", "0.1,-2"}), 2, {"--penalty -2"});
   refused(learn({"--penalty", "nan"}), 2, {"penalties"});
   for (const char* r : {"0", "-0.1", "1.5", "nan"}) refused(learn({"--rate", r}), 2, {"--rate", "fraction"});
+  refused(learn({"--rate", "nan"}), 2, {"--rate nan"});
+  refused(learn({"--rate", "0.06", "--pattern", "lines"}), 2,
+          {"--rate 0.06", "16 groups", "at least 0.0625"});
+  refused(learn({"--rate", "0.003"}), 2, {"--rate 0.003", "256 groups", "0.00390625"});
   refused(rate({"--rate-runs", "0"}), 2, {"--rate-runs 0"});
+  for (const char* size : {"0", "-3", "8x", "x8", "8x8x8", "full", "99999"})
+    refused(rate({"--crop-to", size}), 2, {std::string("--crop-to ") + size, "recon"});
+  refused(rate({"--crop-to", "recon"}), 2, {"--crop-to recon", "k-space"});
+  refused(rate({"--crop-to", "12x17"}), 3, {"head.npy", "16 x 16", "12x17"});
   refused(rate({"--pattern", "spiral"}), 2, {"spiral", "radial"});
   refused(rate({"--map", "cubic"}), 2, {"--map cubic", "direct"});
   refused(rate({"--map", "rational", "--pattern", "radial"}), 2, {"overlap"});
@@ -96,6 +104,8 @@ TEST_F(MriBadInput, Options) {
   refused({"baseline", "--data", data_, "--out", file("new"), "--rate", "2"}, 2, {"--rate 2"});
   refused({"baseline", "--data", data_, "--out", file("new"), "--pattern", "lines-lowpass", "--rate", "0.01"},
           2, {"keeps none"});
+  refused({"baseline", "--data", data_, "--out", file("new"), "--pattern", "columns-vds", "--power", "1"}, 2,
+          {"power 1", "keeps 8 of 16", "a rate of at least 0.5"});
   refused({"baseline", "--data", data_, "--out", file("new"), "--draws", "0"}, 2, {"--draws 0"});
   refused({"evaluate", "--data", data_}, 2, {"--run RUN_DIR"});
   refused({"reconstruct", "--kspace", file("scan.h5")}, 2, {"--output IMAGE"});
@@ -138,6 +148,10 @@ TEST_F(MriBadInput, Kspace) {
   refused(reconstruct({"--kspace", file("infinite.h5")}), 3, {"infinite.h5"});
   refused(rate({}, {file("scan.h5"), data_}), 2, {"k-space and images"});
   refused(rate({"--size", "20"}, {file("scan.h5")}), 3, {"--size 20"});
+  refused(rate({"--crop-to", "12", "--size", "13"}, {file("scan.h5")}), 3, {"12 x 12", "--size 13"});
+  refused(rate({"--crop-to", "20x12"}, {file("scan.h5")}), 3, {"16 x 16", "12 x 20"});
+  refused(rate({"--crop-to", "recon"}, {file("scan.h5")}), 3, {"scan.h5", "--crop-to ROWSxCOLUMNS"});
+  refused(rate({"--slices", "1:2"}, {file("scan.h5")}), 2, {"--slices 1:2", "slice 0"});
   refused(rate({"--image", "real"}, {file("scan.h5")}), 2, {"--image real"});
 }
 
@@ -155,6 +169,9 @@ TEST_F(MriBadInput, SensitivityMaps) {
           {"small.npy", "12 x 12"});
   refused(rate({"--sensitivities", maps("small2.npy", 2, 12, 1)}), 3, {"small2.npy", "12 x 12"});
   refused(rate({"--sensitivities", maps("nothing.npy", 1, 16, 0)}, {file("scan.h5")}), 3, {"zero"});
+  for (const double value : {1e-200, 1e200})
+    refused(rate({"--sensitivities", maps("far.npy", 1, 16, value)}, {file("scan.h5")}), 3,
+            {"far.npy", "about 1"});
   refused(rate({"--sensitivities", maps("nan.npy", 1, 16, std::nan(""))}, {file("scan.h5")}), 3, {"NaN"});
   refused(rate({"--sensitivities", file("missing.npy")}, {file("scan.h5")}), 3, {"missing.npy"});
   put_file(file("sets.hdr"), "# Dimensions\n16 16 1 1 2\n");
@@ -171,13 +188,13 @@ TEST_F(MriBadInput, Reconstruct) {
     return file(name);
   };
   refused(reconstruct(with(scan, {"--mask", mask("mask20.npy", 20, 1)})), 3,
-          {"mask20.npy", "20 x 20", "16 x 16"});
+          {"mask20.npy", "[20,20]", "16 x 16"});
   refused(reconstruct(with(scan, {"--mask", mask("none.npy", 16, 0)})), 3, {"none.npy", "no frequency"});
   refused(reconstruct(with(scan, {"--mask", mask("nan.npy", 16, std::nan(""))})), 3, {"nan.npy", "NaN"});
   refused(reconstruct(with(scan, {"--mask", file("mask20.npy"), "--run", file("run")})), 2, {"--mask"});
   refused(reconstruct(with(scan, {"--weight", "0.1", "--run", file("run")})), 2, {"--weight"});
   refused(reconstruct(with(scan, {"--weight", "-1"})), 2, {"--weight"});
-  refused(reconstruct(with(scan, {"--slice", "1"})), 2, {"--slice 1"});
+  refused(reconstruct(with(scan, {"--slice", "1"})), 2, {"--slice 1", "slice 0"});
   refused(with({"reconstruct", "--output", file("out.tif")}, scan), 2, {"out.tif", ".npy"});
   refused(with({"reconstruct", "--output", file("nowhere/out.png")}, scan), 3, {"nowhere"});
   refused(reconstruct(with(scan, {"--run", file("missing")})), 3, {"missing/model.json"});

@@ -1,7 +1,7 @@
 // Each command of bilevel-mri from end to end on tiny data.
 
 #include "bilevel/io/quality.hpp"
-#include "tests/apps/mri_test_support.hpp"
+#include "tests/apps/mri_in_process.hpp"
 
 namespace bilevel_test {
 namespace {
@@ -66,17 +66,13 @@ TEST_F(Mri, LearnWithAPenalty) {
   }
 }
 
-TEST_F(Mri, ThePictureHasZeroFrequencyInTheMiddle) {
+TEST_F(Mri, MaskAndPictureHaveZeroFrequencyInTheMiddle) {
   expect_ok(mri(training("baseline", "run", {"--pattern", "lowpass", "--rate", "0.1"})));
   const auto mask = bilevel::read_npy(file("run/images/mask.npy"));
   ASSERT_EQ(mask.shape, (std::vector<std::size_t>{24, 24}));
-  EXPECT_EQ(mask.values[0], 1);
-  EXPECT_EQ(mask.values[12 * 24 + 12], 0);
-  const auto picture = bilevel::read_image(file("run/images/mask.png"));
-  for (int k = 0; k < 24; ++k)
-    for (int l = 0; l < 24; ++l)
-      EXPECT_EQ(picture.pixels[static_cast<std::size_t>((k + 12) % 24 * 24 + (l + 12) % 24)],
-                mask.values[static_cast<std::size_t>(k * 24 + l)]);
+  EXPECT_EQ(mask.values[0], 0);
+  EXPECT_EQ(mask.values[12 * 24 + 12], 1);
+  EXPECT_EQ(bilevel::read_image(file("run/images/mask.png")).pixels, mask.values);
 }
 
 TEST_F(Mri, LearnToARate) {
@@ -139,6 +135,44 @@ TEST_F(Mri, BaselinesKeepExactCounts) {
             summary_of(file("uniform"))["training"]["binary"]["psnr"].get<double>() + 3);
 }
 
+/// Columns are to images what lines are to their transposes, as fastMRI undersamples.
+TEST_F(Mri, BaselinesOfColumns) {
+  const std::size_t size = 16;
+  const std::vector<double> image = head(1, static_cast<int>(size));
+  std::vector<double> transposed(image.size());
+  for (std::size_t i = 0; i < size; ++i)
+    for (std::size_t j = 0; j < size; ++j) transposed[j * size + i] = image[i * size + j];
+  const std::vector<std::size_t> shape{size, size};
+  bilevel::write_npy(file("image.npy"), shape, std::span<const double>(image));
+  bilevel::write_npy(file("transposed.npy"), shape, std::span<const double>(transposed));
+  for (const std::string kind : {"uniform", "vds", "lowpass", "largest"}) {
+    std::vector<std::vector<double>> masks;
+    for (const auto& [groups, name] :
+         {std::pair("columns-", "image.npy"), std::pair("lines-", "transposed.npy")}) {
+      const std::string out = file(groups + kind);
+      const Outcome o = mri_here({"baseline", "--pattern", groups + kind, "--rate", "0.32", "--sigma", "0",
+                                  "--data", file(name), "--max-iterations", "1", "--quiet", "--out", out});
+      ASSERT_EQ(o.code, 0) << o.err;
+      EXPECT_EQ(kept(out), 5 * 16) << groups << kind;
+      masks.push_back(bilevel::read_npy(out + "/images/mask.npy").values);
+    }
+    for (std::size_t i = 0; i < size; ++i)
+      for (std::size_t j = 0; j < size; ++j) {
+        EXPECT_EQ(masks[0][i * size + j], masks[0][j]) << "whole columns";
+        EXPECT_EQ(masks[0][i * size + j], masks[1][j * size + i]) << kind;
+      }
+  }
+}
+
+/// The smallest rate of lines: zero frequency alone, also where exchanges start from draws.
+TEST_F(Mri, OneLineCanBeLearned) {
+  const std::string data = head_file(folder_, "head.npy", 1, 16);
+  const Outcome o = mri_here({"learn", "--pattern", "lines", "--rate", "0.0625", "--rate-runs", "1", "--data",
+                              data, "--max-iterations", "3", "--quiet", "--out", file("run")});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(kept(file("run")), 16);
+}
+
 TEST_F(Mri, GreedyCountsItsSolves) {
   expect_ok(
       mri(training("baseline", "run", {"--pattern", "greedy", "--groups", "columns", "--rate", "0.25"})));
@@ -148,7 +182,7 @@ TEST_F(Mri, GreedyCountsItsSolves) {
   // 24 + 23 + ... + 19 candidates and one reconstruction of each chosen set.
   EXPECT_EQ(summary["selection_solves"], 24 + 23 + 22 + 21 + 20 + 19 + 6);
   const auto mask = bilevel::read_npy(file("run/images/mask.npy")).values;
-  for (const int column : summary["order"]) EXPECT_EQ(mask[static_cast<std::size_t>(column)], 1);
+  for (const int column : summary["order"]) EXPECT_EQ(mask[static_cast<std::size_t>((column + 12) % 24)], 1);
 }
 
 TEST_F(Mri, EvaluateSeveralRuns) {
@@ -200,9 +234,10 @@ TEST_F(Mri, ReconstructFromKspace) {
   std::vector<double> mask(256, 0.0);
   for (int k = -4; k <= 4; ++k)
     for (int l = -3; l <= 3; ++l) mask[static_cast<std::size_t>((k + 16) % 16 * 16 + (l + 16) % 16)] = 1;
-  bilevel::write_npy(file("mask.npy"), std::vector<std::size_t>{16, 16}, std::span<const double>(mask));
   bilevel::HostImage picture{1, 16, 16, std::vector<double>(256)};
   for (std::size_t p = 0; p < 256; ++p) picture.pixels[(p / 16 + 8) % 16 * 16 + (p % 16 + 8) % 16] = mask[p];
+  bilevel::write_npy(file("mask.npy"), std::vector<std::size_t>{16, 16},
+                     std::span<const double>(picture.pixels));
   bilevel::write_image(file("mask.png"), picture);
   for (const char* name : {"mask.npy", "mask.png"})
     ASSERT_EQ(mri(arguments({"--mask", file(name), "--weight", "0.01", "--output",

@@ -101,6 +101,164 @@ TEST(MriData, QualityIsPerPixelAndOfMagnitudes) {
   EXPECT_LT(quality_of(data, 0, turned).psnr, 10);
 }
 
+/// image[p] of centred k-space by the definition, the origin of both at floor(n/2).
+Complexes image_of(const Complexes& kspace, int h, int w) {
+  Complexes out;
+  for (int p = 0; p < h; ++p)
+    for (int q = 0; q < w; ++q) {
+      std::complex<double> sum = 0;
+      for (int k = 0; k < h; ++k)
+        for (int l = 0; l < w; ++l)
+          sum += kspace[static_cast<std::size_t>(k * w + l)] *
+                 std::polar(1.0,
+                            2 * std::numbers::pi *
+                                (1.0 * (k - h / 2) * (p - h / 2) / h + 1.0 * (l - w / 2) * (q - w / 2) / w));
+      out.push_back(sum / std::sqrt(1.0 * h * w));
+    }
+  return out;
+}
+
+/// Two coils of 10 x 8 random frequencies in the layout of fastMRI, with its header when `header` is not
+/// empty.
+std::vector<std::complex<float>> write_scan(const std::string& path, const std::string& header) {
+  std::vector<std::complex<float>> values;
+  for (int i = 0; i < 160; ++i)
+    values.emplace_back(static_cast<float>(std::sin(1.0 + i * i)), static_cast<float>(std::cos(2.0 * i)));
+  write_hdf5(path, "kspace", {1, 2, 10, 8}, values);
+  if (header.empty()) return values;
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, H5T_VARIABLE);
+  const hid_t space = H5Screate(H5S_SCALAR);
+  const hid_t set = H5Dcreate2(file, "ismrmrd_header", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const char* text = header.c_str();
+  H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, static_cast<const void*>(&text));
+  H5Dclose(set), H5Sclose(space), H5Tclose(type), H5Fclose(file);
+  return values;
+}
+
+std::string fastmri_header(int x, int y) {
+  const auto space = [](const char* name, int a, int b) {
+    const std::string m = "<x>" + std::to_string(a) + "</x><y>" + std::to_string(b) + "</y><z>1</z>";
+    return std::string("<") + name + "><matrixSize>" + m + "</matrixSize><fieldOfView_mm>" + m +
+           "</fieldOfView_mm></" + name + ">";
+  };
+  return "<?xml version=\"1.0\" encoding=\"utf-8\"?><ismrmrdHeader "
+         "xmlns=\"http://www.ismrm.org/ISMRMRD\"><experimentalConditions><H1resonanceFrequency_Hz>1</"
+         "H1resonanceFrequency_Hz></experimentalConditions><encoding>" +
+         space("encodedSpace", 10, 8) + space("reconSpace", x, y) +
+         "<encodingLimits></encodingLimits><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>";
+}
+
+/// The target of fastMRI: the root of the sum of squares of the coil images, cropped from floor((n - m)/2)
+/// on.
+TEST(MriCrop, IsThatOfFastMri) {
+  const TemporaryFolder folder;
+  const auto scan = write_scan(folder / "scan.h5", fastmri_header(5, 6));
+  std::vector<Complexes> coils;
+  for (int c = 0; c < 2; ++c)
+    coils.push_back(image_of(Complexes(scan.begin() + 80 * c, scan.begin() + 80 * (c + 1)), 10, 8));
+  DataOptions o;
+  o.data = {folder / "scan.h5"};
+  for (const auto& [text, rows, columns] : {std::tuple("6", 6, 6), std::tuple("7x4", 7, 4),
+                                            std::tuple("recon", 5, 6), std::tuple("10x8", 10, 8)}) {
+    SCOPED_TRACE(text);
+    o.crop_to = text;
+    const MriData data = load_data(o);
+    ASSERT_EQ(data.height, rows);
+    ASSERT_EQ(data.width, columns);
+    std::vector<double> target;
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j) {
+        const auto p = static_cast<std::size_t>((i + (10 - rows) / 2) * 8 + j + (8 - columns) / 2);
+        target.push_back(std::sqrt(std::norm(coils[0][p]) + std::norm(coils[1][p])));
+      }
+    const double largest = *std::max_element(target.begin(), target.end());
+    for (std::size_t p = 0; p < target.size(); ++p)
+      ASSERT_NEAR(data.truth[p], target[p] / largest, 1e-6) << p;
+  }
+  EXPECT_THROW(load_data([&] {
+                 DataOptions narrow = o;
+                 write_scan(folder / "narrow.h5", fastmri_header(12, 6));
+                 narrow.data = {folder / "narrow.h5"}, narrow.crop_to = "recon";
+                 return narrow;
+               }()),
+               bilevel::IoError);
+}
+
+/// With maps, of the whole image or of the part: k-space is that of the part seen by the coils, before
+/// --size.
+TEST(MriCrop, MapsAreCroppedAlike) {
+  const TemporaryFolder folder;
+  const auto scan = write_scan(folder / "scan.h5", "");
+  Complexes maps, part;
+  for (int c = 0; c < 2; ++c)
+    for (int p = 0; p < 80; ++p) maps.push_back(std::polar(1.0 + 0.1 * c + 0.01 * p, 0.2 * p * (c + 1)));
+  for (int c = 0; c < 2; ++c)
+    for (int i = 0; i < 6; ++i)
+      for (int j = 0; j < 4; ++j)
+        part.push_back(maps[static_cast<std::size_t>(80 * c + (i + 2) * 8 + j + 2)]);
+  const auto write = [&](const char* name, std::size_t h, std::size_t w, const Complexes& values) {
+    bilevel::write_npy(folder / name, std::vector<std::size_t>{2, h, w},
+                       std::span<const std::complex<double>>(values));
+    return folder / name;
+  };
+  DataOptions o;
+  o.data = {folder / "scan.h5"};
+  o.crop_to = "6x4";
+  o.sensitivities = write("whole.npy", 10, 8, maps);
+  const MriData data = load_data(o);
+  ASSERT_EQ(data.maps.size(), part.size());
+  for (std::size_t p = 0; p < part.size(); ++p) ASSERT_EQ(data.maps[p], part[p]);
+  Complexes x(24);
+  for (int i = 0; i < 6; ++i)
+    for (int j = 0; j < 4; ++j) {
+      const auto p = static_cast<std::size_t>((i + 2) * 8 + j + 2), q = static_cast<std::size_t>(4 * i + j);
+      double power = 0;
+      for (std::size_t c = 0; c < 2; ++c) {
+        const auto at = scan.begin() + static_cast<std::ptrdiff_t>(80 * c);
+        x[q] += std::conj(maps[80 * c + p]) * image_of(Complexes(at, at + 80), 10, 8)[p];
+        power += std::norm(maps[80 * c + p]);
+      }
+      x[q] /= power;
+    }
+  double largest = 0;
+  for (const auto& v : x) largest = std::max(largest, std::abs(v));
+  for (std::size_t p = 0; p < 24; ++p) {
+    ASSERT_NEAR(data.truth[p], x[p].real() / largest, 1e-6);
+    ASSERT_NEAR(data.truth[24 + p], x[p].imag() / largest, 1e-6);
+  }
+  o.sensitivities = write("part.npy", 6, 4, part);
+  EXPECT_EQ(load_data(o).truth, data.truth);
+  o.size = 4;
+  const MriData small = load_data(o);
+  EXPECT_EQ(small.height, 4);
+  o.sensitivities = folder / "whole.npy";
+  EXPECT_EQ(load_data(o).maps, small.maps);
+  o.sensitivities = write("other.npy", 8, 10, maps);
+  EXPECT_THROW(load_data(o), bilevel::IoError);
+}
+
+TEST(MriCrop, Images) {
+  const TemporaryFolder folder;
+  std::vector<double> values(2 * 9 * 7);
+  for (std::size_t p = 0; p < values.size(); ++p) values[p] = 1 + static_cast<double>(p % 31);
+  bilevel::write_npy(folder / "images.npy", std::vector<std::size_t>{2, 9, 7},
+                     std::span<const double>(values));
+  DataOptions o;
+  o.data = {folder / "images.npy"};
+  o.crop_to = "4x5";
+  o.image = "real";
+  const MriData data = load_data(o);
+  double largest = 0;
+  std::vector<double> expected;
+  for (std::size_t k = 0; k < 2; ++k)
+    for (std::size_t i = 0; i < 4; ++i)
+      for (std::size_t j = 0; j < 5; ++j)
+        largest = std::max(largest, expected.emplace_back(values[k * 63 + (i + 2) * 7 + j + 1]));
+  for (double& v : expected) v /= largest;
+  EXPECT_EQ(data.truth, expected);
+}
+
 TEST(MriRunFiles, CentringIsUndone) {
   for (const auto& [h, w] : {std::pair(4, 6), std::pair(5, 7), std::pair(1, 3)}) {
     std::vector<double> values(static_cast<std::size_t>(h) * w);

@@ -2,7 +2,7 @@
 
 #include <iomanip>
 
-#include "tests/apps/mri_test_support.hpp"
+#include "tests/apps/mri_in_process.hpp"
 
 namespace bilevel_test {
 namespace {
@@ -142,6 +142,35 @@ TEST_F(MriResume, ARaisedLimitGoesOn) {
   const Outcome o = mri(fixed("raised", "12", {"--resume"}));
   ASSERT_EQ(o.code, 0) << o.err;
   expect_same("raised", "whole");
+}
+
+/// A budget that is taken away, or raised, lets the stage that it ended go on; the same or a smaller one does
+/// not.
+TEST_F(MriResume, ALimitThatIsRemovedGoesOn) {
+  const auto learn = [&](const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> a{"learn",   "--data",    data_,    "--slices",         "0:2", "--size",
+                               "12",      "--penalty", "4e-3",   "--max-iterations", "8",   "--no-exchange",
+                               "--quiet", "--out",     file(out)};
+    a.insert(a.end(), more.begin(), more.end());
+    const Outcome o = mri_here(a);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return summary_of(file(out));
+  };
+  const Json whole = learn("unlimited", {});
+  ASSERT_EQ(whole["stages"][1]["stage"], "pattern");
+  const auto spent = [](const Json& summary, int stage) {
+    return summary["stages"][static_cast<std::size_t>(stage)]["operators"].get<std::uint64_t>();
+  };
+  // What is spent before the pattern counts.
+  const std::string budget = std::to_string(spent(whole, 0) + spent(whole, 1) / 2);
+  const Json cut = learn("limited", {"--budget", budget});
+  EXPECT_EQ(cut["stages"][1]["status"], "budget");
+  EXPECT_LT(spent(cut, 1), spent(whole, 1));
+  const Json same = learn("limited", {"--budget", budget, "--resume"});
+  EXPECT_EQ(same["stages"][1]["iterations"], cut["stages"][1]["iterations"]);
+  const Json resumed = learn("limited", {"--resume"});
+  EXPECT_EQ(resumed["stages"][1]["status"], whole["stages"][1]["status"]);
+  expect_same("limited", "unlimited");
 }
 
 TEST_F(MriResume, GreedySelectionGoesOn) {

@@ -126,6 +126,36 @@ TEST(BaselinePatterns, VariableDensityKeepsTheSmallestSideLobe) {
   EXPECT_THROW(bilevel::variable_density_groups(distance, 20, options, measure), bilevel::ConfigError);
 }
 
+/// With the usual power and radius some density keeps any number of groups, down to zero frequency alone; one
+/// that cannot says which rate it can meet.
+TEST(BaselinePatterns, SomeVariableDensityMeetsEveryCount) {
+  bilevel::VariableDensityOptions usual, steep;
+  usual.draws = 2;
+  steep.power = 2, steep.radius = 0;
+  for (const auto kind : {PatternKind::free, PatternKind::rows, PatternKind::symmetric}) {
+    const auto distance = bilevel::group_distances(SamplingPattern(kind, 24, 9));
+    for (std::size_t count = 1; count <= distance.size(); ++count) {
+      const auto v = bilevel::variable_density_groups(distance, count, usual, [](auto) { return 1.0; });
+      EXPECT_EQ(sum(v.s), static_cast<double>(count));
+      EXPECT_EQ(v.s[0], 1) << "zero frequency, of " << count;
+    }
+    double least = 0;
+    for (const double r : distance) least += r == 0 ? 1 : (1 - r) * (1 - r);
+    const auto met = static_cast<std::size_t>(std::ceil(least));
+    EXPECT_NO_THROW(bilevel::variable_density_groups(distance, met, steep, [](auto) { return 1.0; }));
+    try {
+      bilevel::variable_density_groups(distance, met - 1, steep, [](auto) { return 1.0; });
+      ADD_FAILURE();
+    } catch (const bilevel::ConfigError& error) {
+      const std::string text = error.what();
+      const auto at = text.find("a rate of at least ");
+      ASSERT_NE(at, std::string::npos) << text;
+      EXPECT_DOUBLE_EQ(std::stod(text.substr(at + 19)),
+                       static_cast<double>(met) / static_cast<double>(distance.size()));
+    }
+  }
+}
+
 TEST(BaselinePatterns, GreedyAddsTheBestAtEveryStep) {
   // Loss of a set: a modular function but for one pair that is worth nothing together.
   const std::vector<double> worth{1, 5, 3, 5, 2};
