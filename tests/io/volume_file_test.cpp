@@ -90,7 +90,8 @@ TEST_F(VolumeFile, ComplexVoxelsBecomeTwoParts) {
     EXPECT_EQ(volume.parts, 2);
     EXPECT_EQ(volume.frames, 2);
     EXPECT_EQ(volume.values, (std::vector<double>{1, 3, 2, 4, 5, 7, 6, 8}));
-    EXPECT_EQ(bilevel::slice(volume, Plane::axial, 0, 1), (std::vector<double>{7, 5, 8, 6})) << "left is left";
+    EXPECT_EQ(bilevel::slice(volume, Plane::axial, 0, 1), (std::vector<double>{7, 5, 8, 6}))
+        << "left is left";
   }
 }
 
