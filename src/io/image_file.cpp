@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <new>
 #include <string>
 #include <string_view>
@@ -166,11 +167,20 @@ std::vector<HostImage> read_images(const std::filesystem::path& path) {
 
 std::size_t count_images(const std::filesystem::path& path) {
   using namespace io_detail;
+  std::string first(8, '\0');
+  std::ifstream(path, std::ios::binary).read(first.data(), std::ssize(first));
   const std::string name = path.string();
-  const std::string bytes = read_file(path);
-  const ImageFormat format = find_format(name, bytes);
-  if (format == ImageFormat::npy) return image_layout(name, npy_shape(name, bytes)).images;
-  return format == ImageFormat::tiff ? count_tiff(name, bytes) : 1;
+  const auto begins = [&](std::string_view magic) { return first.starts_with(magic); };
+  const bool several = begins("\x93NUMPY") || begins("II") || begins("MM");
+  const std::string bytes = several ? read_file(path) : "";
+  switch (several ? find_format(name, bytes) : ImageFormat::png) {
+    case ImageFormat::npy:
+      return image_layout(name, npy_shape(name, bytes)).images;
+    case ImageFormat::tiff:
+      return count_tiff(name, bytes);
+    default:
+      return 1;
+  }
 }
 
 void write_image(const std::filesystem::path& path, const HostImage& image, ImageWriteOptions options) {
