@@ -161,7 +161,7 @@ TEST(Crops, ImagesOfAStackCountAsFiles) {
     const ImageBatch together = load_crops(options(folder / "stack.npy", count, 12));
     EXPECT_EQ(together.clean, apart.clean);
     EXPECT_EQ(together.noisy, apart.noisy);
-    EXPECT_EQ(together.names[1].substr(0, 11), "stack.npy#1");
+    EXPECT_EQ(together.names[0].substr(0, 11), "stack.npy#0");
   }
   DataOptions o = options(folder / "apart", 4, 20);
   o.noisy = {folder / "stack.npy"};
