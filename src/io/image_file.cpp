@@ -217,7 +217,7 @@ void write_image(const std::filesystem::path& path, const HostImage& image, Imag
     throw IoError(name,
                   "the extension '" + extension + "' is no image format; use .png, .pgm, .ppm, .tif or .npy");
   }
-  write_file_atomically(path, bytes);
+  write_file_atomically(path, bytes, options.forced);
 }
 
 HostImage to_luma(const HostImage& image) {

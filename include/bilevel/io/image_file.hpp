@@ -34,6 +34,7 @@ BILEVEL_API HostImage read_image(const std::filesystem::path& path);
 struct ImageWriteOptions {
   /// Bits per sample. PNG, PGM, PPM: 8 or 16. TIFF: 8, 16 or 32 (float). `.npy` is always float64.
   int bits = 8;
+  bool forced = true;  ///< to the disk, see write_file_atomically; always so for `.npy`
 };
 
 /// Writes one image; the extension chooses the format: .png .pgm .ppm .pnm .tif .tiff .npy (any case).
