@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "apps/common/interrupt.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/common/upper_options.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/quality.hpp"
@@ -102,11 +103,13 @@ Quality quality_of(const MriData& data, int image, std::span<const double> x) {
 Quality mean_quality(const MriData& data, const std::vector<double>& x) {
   const std::size_t each = data.pixels() * data.components();
   Quality mean;
+  std::vector<double> psnr;
   for (int k = 0; k < data.images; ++k) {
     const Quality q = quality_of(data, k, std::span(x).subspan(k * each, each));
-    mean.psnr += q.psnr / data.images;
+    psnr.push_back(q.psnr);
     mean.ssim += q.ssim / data.images;
   }
+  mean.psnr = mean_psnr(psnr).value;
   return mean;
 }
 

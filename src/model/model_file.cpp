@@ -323,6 +323,8 @@ std::string describe(const ExpertsOptions& o, Json& json) {
 
 std::string option_text(const OptionValue& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* number = std::get_if<double>(&value); number && !std::isfinite(*number))
+    return std::isnan(*number) ? "nan" : *number > 0 ? "inf" : "-inf";
   return to_json(value).dump();
 }
 
