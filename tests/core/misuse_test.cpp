@@ -96,6 +96,9 @@ TEST_F(Misuse, CoilsThatOverflow) {
 }
 
 TEST_F(Misuse, MemoryThatIsNotThere) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "The sanitizer ends the process where memory is refused.";
+#endif
   if (context_.device().kind() == DeviceKind::cuda) GTEST_SKIP() << "The memory of the GPU is known.";
   const Counters before = context_.counters();
   const Shape huge{1 << 10, 1 << 10, 1 << 10, 1 << 20};  // 2^53 bytes
