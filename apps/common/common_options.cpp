@@ -1,8 +1,10 @@
 #include "apps/common/common_options.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fstream>
+#include <limits>
+#include <sstream>
 
+#include "apps/common/add_option.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
 
@@ -16,7 +18,7 @@ void add_common_options(CLI::App& command, CommonOptions& options, bool random) 
   command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N [auto]")
       ->group(group)
       ->type_name("NAME");
-  command.add_option("--threads", options.threads, "threads of the CPU [all]")->group(group)->type_name("N");
+  add_value(command, "--threads", options.threads, "threads of the CPU [all]", "N")->group(group);
   command
       .add_option("--precision", options.precision,
                   "double, float, or mixed: float where the accuracy asked for allows it, certified in "
@@ -24,9 +26,8 @@ void add_common_options(CLI::App& command, CommonOptions& options, bool random) 
       ->group(group)
       ->type_name("NAME");
   if (random)
-    command.add_option("--seed", options.seed, "seed of the random numbers [0]")
-        ->group(group)
-        ->type_name("N");
+    add_value(command, "--seed", options.seed, "seed of the random numbers, below 2^64 [0]", "N")
+        ->group(group);
   command
       .add_option("--config", options.config,
                   "file of lines 'name = value' with the names of the long options; "
@@ -39,16 +40,38 @@ void add_common_options(CLI::App& command, CommonOptions& options, bool random) 
   command.add_flag("--json", options.json, "the result as JSON on the standard output")->group(group);
 }
 
+bilevel::OptionValue seed_value(std::uint64_t seed) {
+  if (seed > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    return std::to_string(seed);
+  return static_cast<std::int64_t>(seed);
+}
+
+namespace {
+
+/// The text of a file in UTF-8 without the byte order mark that some editors put before it.
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  char part[4096];
+  while (file.read(part, sizeof part) || file.gcount() > 0)
+    text.append(part, static_cast<std::size_t>(file.gcount()));
+  if (!file.eof()) throw bilevel::IoError(path, "the configuration file cannot be read.");
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+    throw bilevel::IoError(path, "the configuration file is UTF-16; save it as UTF-8.");
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  return text;
+}
+
+}  // namespace
+
 void apply_config_file(CLI::App& command, const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw bilevel::IoError(path, "the configuration file cannot be read.");
+  std::istringstream file(read_text(path));
   std::vector<CLI::ConfigItem> items;
   try {
     items = CLI::ConfigINI().from_config(file);
   } catch (const CLI::Error& error) {
     throw ConfigError("configuration file " + path + ": " + error.what() + ".");
   }
-  if (file.bad()) throw bilevel::IoError(path, "the configuration file cannot be read.");
   for (const CLI::ConfigItem& item : items) {
     if (item.name == "++" || item.name == "--") continue;  // section marks
     if (!item.parents.empty() && item.parents.front() != "default" &&
@@ -78,7 +101,6 @@ void apply_config_file(CLI::App& command, const std::string& path) {
 void validate(const CommonOptions& o) {
   if (o.threads < 0 || o.threads > 1024)
     throw ConfigError("--threads " + std::to_string(o.threads) + ": use 1 to 1024, or leave it out for all.");
-  if (o.seed < 0) throw ConfigError("--seed " + std::to_string(o.seed) + ": use a number >= 0.");
   if (o.precision != "double" && o.precision != "float" && o.precision != "mixed")
     throw ConfigError("--precision " + o.precision + ": unknown; use double, float or mixed.");
   if (o.quiet && o.verbose)

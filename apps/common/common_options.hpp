@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bilevel/core/device.hpp"
+#include "bilevel/model/model_file.hpp"
 
 namespace CLI {
 class App;
@@ -17,7 +18,7 @@ struct CommonOptions {
   std::string device = "auto";
   int threads = 0;  ///< 0: the device's choice
   std::string precision = "double";
-  std::int64_t seed = 0;
+  std::uint64_t seed = 0;
   std::string config;
   bool quiet = false, verbose = false, json = false;
 };
@@ -26,9 +27,12 @@ struct CommonOptions {
 /// used, --seed.
 void add_common_options(CLI::App& command, CommonOptions& options, bool random);
 
+/// A seed as models and checkpoints keep it: a number, or its digits above 2^63 - 1.
+bilevel::OptionValue seed_value(std::uint64_t seed);
+
 /// Sets what the file of --config says and the command line does not: lines "name = value" with the names of
-/// the long options, optionally below [command]. Throws IoError for a file that cannot be read, ConfigError
-/// naming the file and an unknown or ill-typed option.
+/// the long options, optionally below [command]; UTF-8, with or without a byte order mark. Throws IoError for
+/// a file that cannot be read, ConfigError naming the file and an unknown or ill-typed option.
 void apply_config_file(CLI::App& command, const std::string& path);
 
 /// Throws ConfigError for values outside their range and for precisions this version does not have.

@@ -2,12 +2,20 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <new>
 #include <ostream>
+#include <stdexcept>
+#include <system_error>
 
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app {
+namespace {
+
+constexpr const char* short_of_memory = "memory is exhausted; use fewer or smaller images.";
+
+}  // namespace
 
 std::string sentence(std::string text) {
   std::replace_if(
@@ -41,7 +49,13 @@ int guarded(const std::string& program, std::ostream& out, std::ostream& err,
   } catch (const bilevel::DeviceError& error) {
     return fail(error.what(), exit_device);
   } catch (const std::bad_alloc&) {
-    return fail("memory is exhausted; use fewer or smaller images.", exit_device);
+    return fail(short_of_memory, exit_device);
+  } catch (const std::length_error&) {  // of a container that memory cannot hold
+    return fail(short_of_memory, exit_device);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(error.path1().string() + ": " + error.code().message(), exit_data);
+  } catch (const std::system_error& error) {
+    return fail(std::string("the system refuses what is needed: ") + error.what(), exit_device);
   } catch (const std::exception& error) {
     return fail(error.what(), exit_numerical);
   }

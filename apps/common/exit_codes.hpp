@@ -20,8 +20,9 @@ enum ExitCode {
 std::string sentence(std::string text);
 
 /// Runs `body` and returns its exit code. What it throws becomes one sentence "PROGRAM: ..." on `err` and a
-/// code: ConfigError 2, IoError and ShapeError 3, DeviceError and exhausted memory 5, everything else 4. A
-/// result that cannot be written to `out` is an error too (3).
+/// code: ConfigError 2, IoError, ShapeError and what the file system reports 3, DeviceError and exhausted
+/// memory, threads or other means of the system 5, everything else 4. A result that cannot be written to
+/// `out` is an error too (3).
 int guarded(const std::string& program, std::ostream& out, std::ostream& err,
             const std::function<int()>& body);
 

@@ -39,16 +39,25 @@ struct Corner {
   int row, column;
 };
 
-/// Corners of the grid of non-overlapping crops through the centre crop, which comes first; the others are
-/// shuffled (Fisher-Yates with numbers of stream `file`).
-std::vector<Corner> crop_corners(int height, int width, int size, std::uint64_t seed, std::uint32_t file) {
+/// A grid of non-overlapping crops: the one through the centre crop, or the one of most crops in the middle
+/// of the image, which has up to one row and one column more.
+enum class Grid { centred, densest };
+
+/// Corners of the grid. That through the centre crop has it first; the others are shuffled (Fisher-Yates with
+/// numbers of stream `file`).
+std::vector<Corner> crop_corners(Grid grid, int height, int width, int size, std::uint64_t seed,
+                                 std::uint32_t file) {
+  const bool centred = grid == Grid::centred;
   const int row = (height - size) / 2, column = (width - size) / 2;
-  std::vector<Corner> corners{{row, column}};
-  for (int r = row % size; r + size <= height; r += size)
-    for (int c = column % size; c + size <= width; c += size)
-      if (r != row || c != column) corners.push_back({r, c});
+  std::vector<Corner> corners;
+  if (centred) corners.push_back({row, column});
+  for (int r = centred ? row % size : height % size / 2; r + size <= height; r += size)
+    for (int c = centred ? column % size : width % size / 2; c + size <= width; c += size)
+      if (!centred || r != row || c != column) corners.push_back({r, c});
   const CounterRandom random(seed, Purpose::crops, file);
-  for (std::size_t k = corners.size() - 1; k > 1; --k) std::swap(corners[k], corners[1 + random.bits(k) % k]);
+  const std::size_t first = centred ? 1 : 0;
+  for (std::size_t k = corners.size() - 1; k > first; --k)
+    std::swap(corners[k], corners[first + random.bits(k) % (k + 1 - first)]);
   return corners;
 }
 
@@ -161,14 +170,24 @@ ImageBatch load_crops(const DataOptions& o) {
   if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop);
   const bool several = pairs.size() < static_cast<std::size_t>(o.images);
   std::vector<int> taken(pairs.size(), 1);
+  Grid grid = Grid::centred;
   if (several) {
-    std::vector<int> capacity;
+    std::vector<int> centred, densest;
     for (const SourcePair& pair : pairs) {
       const HostImage image = reader.clean(pair);
       require_crop_fits(pair.clean, image, o.crop);
-      capacity.push_back(static_cast<int>(crop_corners(image.height, image.width, o.crop, 0, 0).size()));
+      const auto crops = [&](Grid kind) {
+        return static_cast<int>(crop_corners(kind, image.height, image.width, o.crop, 0, 0).size());
+      };
+      centred.push_back(crops(Grid::centred));
+      densest.push_back(crops(Grid::densest));
     }
-    const int available = std::accumulate(capacity.begin(), capacity.end(), 0);
+    const auto all = [](const std::vector<int>& counts) {
+      return std::accumulate(counts.begin(), counts.end(), 0);
+    };
+    if (all(centred) < o.images) grid = Grid::densest;
+    const std::vector<int>& capacity = grid == Grid::centred ? centred : densest;
+    const int available = all(capacity);
     if (available < o.images)
       throw ConfigError("--images " + std::to_string(o.images) + ": " + std::to_string(pairs.size()) +
                         " file(s) hold only " + std::to_string(available) + " non-overlapping crops of " +
@@ -183,7 +202,7 @@ ImageBatch load_crops(const DataOptions& o) {
     const HostImage clean = reader.clean(pairs[f]);
     require_crop_fits(pairs[f].clean, clean, o.crop);
     const auto corners =
-        crop_corners(clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
+        crop_corners(grid, clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
     take_crops(pairs[f], clean, corners, taken[f], o, reader, batch);
     files.push_back(pairs[f].clean.name());
   }

@@ -49,9 +49,9 @@ struct ImageBatch {
 std::vector<std::filesystem::path> list_all(const std::vector<std::string>& paths);
 
 /// Luma crops: the centre crop of each of the first `images` files; with fewer files, further crops of the
-/// grid through the centre crop, in an order drawn from the seed; an image of a stack counts as a file.
-/// Throws IoError for files that cannot be read or are smaller than the crop, ConfigError when the files hold
-/// too few crops or --noisy does not fit.
+/// grid through the centre crop, in an order drawn from the seed; when those are too few, crops of the grid
+/// that has most. An image of a stack counts as a file. Throws IoError for files that cannot be read or are
+/// smaller than the crop, ConfigError when the files hold too few crops or --noisy does not fit.
 ImageBatch load_crops(const DataOptions& options);
 
 /// One whole luma image and its noisy version; noise of stream `index`.

@@ -1,7 +1,13 @@
 #include "apps/common/run_folder.hpp"
 
-#include <algorithm>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
@@ -35,17 +41,52 @@ bool saved_something(const fs::path& checkpoints) {
   return false;
 }
 
+/// Files under a temporary name: in the folder, its images, and the checkpoints of each stage.
+void remove_leftovers(const fs::path& run) {
+  std::error_code error;
+  const fs::path checkpoints = run / "checkpoint";
+  for (const fs::path& folder : {run, run / "images", checkpoints}) bilevel::remove_temporaries(folder);
+  for (fs::directory_iterator at(checkpoints, error), end; !error && at != end; at.increment(error))
+    if (at->is_directory(error)) bilevel::remove_temporaries(at->path());
+}
+
 }  // namespace
+
+RunFolder::Lock::~Lock() {
+  if (folder_ >= 0) ::close(folder_);
+}
+
+bool RunFolder::Lock::names(const fs::path& folder) const {
+  struct stat held {
+  }, named{};
+  return ::fstat(folder_, &held) == 0 && ::stat(folder.c_str(), &named) == 0 && held.st_dev == named.st_dev &&
+         held.st_ino == named.st_ino;
+}
+
+void RunFolder::Lock::take(const fs::path& folder) {
+  std::error_code ignored;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    folder_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder_ < 0)
+      throw IoError(folder.string(),
+                    "the folder of --out cannot be opened (" + std::generic_category().message(errno) + ").");
+    // File systems that know no locks are used without.
+    if (::flock(folder_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      throw ConfigError("--out " + folder.string() +
+                        " is in use by another process; wait for its end, or choose another folder.");
+    if (names(folder)) return;
+    // Its last holder saved nothing and removed it between the two calls.
+    ::close(std::exchange(folder_, -1));
+    fs::create_directories(folder, ignored);
+  }
+  throw IoError(folder.string(), "the folder of --out is removed again and again.");
+}
 
 RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
   std::error_code error;
   const bool exists = fs::exists(path_, error);
   if (exists && !fs::is_directory(path_, error))
     throw IoError(path_.string(), "--out is a file, not a folder.");
-  had_run_ = holds_run(path_);
-  if (had_run_ && !resume)
-    throw ConfigError("--out " + path_.string() +
-                      " already holds a run; add --resume to go on with it, or choose another folder.");
   if (!exists && resume)
     throw ConfigError("--resume: the folder " + path_.string() +
                       " does not exist; leave out --resume to begin a run.");
@@ -54,13 +95,16 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
     if (p == p.parent_path()) break;
   }
   fs::create_directories(path_, error);
-  if (error) {
-    made_.clear();
-    throw IoError(path_.string(), "the folder of --out cannot be made (" + error.message() + ").");
-  }
-  const fs::path probe = path_ / ".bilevel-probe";
+  if (error) throw IoError(path_.string(), "the folder of --out cannot be made (" + error.message() + ").");
+  lock_.take(path_);
+  had_run_ = holds_run(path_);
+  if (had_run_ && !resume)
+    throw ConfigError("--out " + path_.string() +
+                      " already holds a run; add --resume to go on with it, or choose another folder.");
+  remove_leftovers(path_);
+  const fs::path probe = path_ / ".probe.0-0.tmp";
   try {
-    bilevel::write_file_atomically(probe, "x");
+    bilevel::write_file_atomically(probe, "x", false);
   } catch (const IoError& failure) {
     for (const fs::path& p : made_) fs::remove(p, error);
     const std::string reason = failure.what();
@@ -68,13 +112,18 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
                   "the folder of --out cannot be written" + reason.substr(reason.rfind(" (")) + ".");
   }
   fs::remove(probe, error);
-  if (had_run_)
-    for (const fs::path& folder : {path_, path_ / "images"}) bilevel::remove_temporaries(folder);
+}
+
+void RunFolder::require_present() const {
+  if (!lock_.names(path_))
+    throw IoError(path_.string(),
+                  "the folder of --out was removed, renamed or replaced while the run was going on; bring it "
+                  "back and add --resume, or begin anew.");
 }
 
 RunFolder::~RunFolder() {
   std::error_code ignored;
-  if (kept_ || saved_something(path_ / "checkpoint")) return;
+  if (kept_ || !lock_.names(path_) || saved_something(path_ / "checkpoint")) return;
   if (!had_run_) {
     fs::remove(path_ / "log.jsonl", ignored);
     fs::remove_all(path_ / "checkpoint", ignored);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/common/exit_codes.hpp"
@@ -20,6 +21,8 @@ using namespace bilevel;
 using Json = nlohmann::ordered_json;
 
 namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
 
 struct Curves {
   std::vector<double> work;
@@ -94,7 +97,7 @@ void write_convergence_plot(const RunFolder& folder) {
   panels[1].y.logarithmic = true;
   panels[1].series = {series("|z|", 6), series("omega: bound on its error", 5),
                       series("epsilon: reconstructions", 3), series("delta: linear systems", 4)};
-  write_file_atomically(folder / "convergence.svg", svg_plot(panels));
+  write_file_atomically(folder / "convergence.svg", svg_plot(panels), false);
 }
 
 Json values_json(const Parameters& parameters, const std::vector<double>& theta, bool log10) {
@@ -153,6 +156,12 @@ Json machine_json(const Device& device, const std::string& precision) {
 
 int exit_code(UpperStatus status, bool fixed_accuracy) {
   switch (status) {
+    case UpperStatus::stationary:
+    case UpperStatus::slow_progress:
+    case UpperStatus::max_iterations:
+    case UpperStatus::time_limit:
+    case UpperStatus::budget:
+      return exit_ok;
     case UpperStatus::accuracy_limit:
       return fixed_accuracy ? exit_ok : exit_numerical;
     case UpperStatus::line_search_failed:
@@ -160,9 +169,39 @@ int exit_code(UpperStatus status, bool fixed_accuracy) {
       return exit_numerical;
     case UpperStatus::interrupted:
       return exit_interrupted;
-    default:
-      return exit_ok;
   }
+  return exit_numerical;
+}
+
+int exit_code(SolveStatus status) {
+  switch (status) {
+    case SolveStatus::converged:
+      return exit_ok;
+    case SolveStatus::decided:
+      return exit_interrupted;
+    case SolveStatus::iteration_cap:
+    case SolveStatus::rounding_limited:
+    case SolveStatus::budget:
+    case SolveStatus::failed:
+      return exit_numerical;
+  }
+  return exit_numerical;
+}
+
+MeanPsnr mean_psnr(std::span<const double> values) {
+  if (values.empty()) return {std::nan(""), 0};
+  const auto exact = std::count(values.begin(), values.end(), infinity);
+  const double others = static_cast<double>(std::ssize(values) - exact);
+  MeanPsnr mean{others > 0 ? 0 : infinity, static_cast<int>(exact)};
+  for (const double v : values)
+    if (v != infinity) mean.value += v / others;
+  return mean;
+}
+
+std::string psnr_text(double psnr) { return psnr == infinity ? "exact" : format("%.2f", psnr); }
+std::string decibel_text(double psnr) { return psnr_text(psnr) + (psnr == infinity ? "" : " dB"); }
+std::string gain_text(double before, double after) {
+  return before == infinity && after == infinity ? "-" : format("%+.2f", after - before);
 }
 
 }  // namespace bilevel_app

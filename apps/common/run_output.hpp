@@ -38,5 +38,20 @@ nlohmann::ordered_json machine_json(const bilevel::Device& device, const std::st
 
 /// The exit code of a run that ended so; with fixed accuracies their limit is no failure.
 int exit_code(bilevel::UpperStatus status, bool fixed_accuracy);
+/// The exit code of a reconstruction that ended so; `decided` is the end after a signal.
+int exit_code(bilevel::SolveStatus status);
+
+/// Mean of the PSNR of several images. An image that equals its truth has an infinite one, which no mean can
+/// show: it is left out and counted in `exact`. Infinite when all are exact, NaN for no image.
+struct MeanPsnr {
+  double value = 0;
+  int exact = 0;
+};
+MeanPsnr mean_psnr(std::span<const double> values);
+/// "27.12", or "exact" for an image that equals its truth; "27.12 dB", or "exact".
+std::string psnr_text(double psnr);
+std::string decibel_text(double psnr);
+/// "+3.10", or "-" where both images are exact and there is no difference.
+std::string gain_text(double before, double after);
 
 }  // namespace bilevel_app

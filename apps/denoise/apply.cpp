@@ -5,10 +5,12 @@
 #include <set>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
 #include "apps/denoise/regulariser.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app::denoise {
@@ -69,6 +71,7 @@ std::vector<Job> plan(const ApplyOptions& o) {
     fs::create_directories(output, error);
     if (error) throw IoError(o.output, "the folder of --output cannot be made (" + error.message() + ").");
   }
+  remove_temporaries(folder ? output : output.has_parent_path() ? output.parent_path() : fs::path("."), true);
   return jobs;
 }
 
@@ -180,11 +183,11 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
     const Total t = total(channels);
     if (t.status == SolveStatus::decided) {
       err << "bilevel-denoise: interrupted; " << job.output.string() << " was not written.\n";
-      return exit_interrupted;
+      return exit_code(t.status);
     }
     if (t.status != SolveStatus::converged) {
       err << "bilevel-denoise: " << sentence(job.input.string() + ": " + t.message) << '\n';
-      code = exit_numerical;
+      code = exit_code(t.status);
     }
     if (t.status == SolveStatus::failed) continue;
     if (const std::string text = clipping_note(job, image, bits); !text.empty()) note(text);

@@ -1,13 +1,17 @@
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <ostream>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
 #include "apps/denoise/regulariser.hpp"
+#include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/image_file.hpp"
 #include "bilevel/io/quality.hpp"
@@ -67,8 +71,36 @@ std::string json_text(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+/// Means over the images; the numbers of them whose PSNR is infinite are left out of the PSNR.
+struct Means {
+  Row row{"mean", "", 0, 0, 0, 0, 0};
+  int exact_noisy = 0, exact = 0;
+};
+
+Means means_of(const std::vector<Row>& rows) {
+  const auto member = [&rows](double Row::*m) {
+    std::vector<double> values;
+    for (const Row& r : rows) values.push_back(r.*m);
+    return values;
+  };
+  const auto average = [&](double Row::*m) {
+    const std::vector<double> values = member(m);
+    if (values.empty()) return std::nan("");
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
+  const MeanPsnr noisy = mean_psnr(member(&Row::psnr_noisy)), denoised = mean_psnr(member(&Row::psnr));
+  Means means;
+  means.row.psnr_noisy = noisy.value;
+  means.row.psnr = denoised.value;
+  means.row.ssim_noisy = average(&Row::ssim_noisy);
+  means.row.ssim = average(&Row::ssim);
+  means.exact_noisy = noisy.exact;
+  means.exact = denoised.exact;
+  return means;
+}
+
 std::string report(const EvaluateOptions& o, const DenoiseModel& model, const std::vector<Row>& rows,
-                   const Row& mean) {
+                   const Means& means) {
   if (o.common.json) {
     Json images = Json::array();
     const auto numbers = [](const Row& r) {
@@ -83,23 +115,25 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
     Json json{{"model", o.model}, {"type", model_type(model.options)}, {"tolerance", o.tolerance}};
     json["sigma"] = o.data.noisy.empty() ? Json(o.data.sigma) : Json(nullptr);
     json["images"] = images;
-    json["mean"] = numbers(mean);
+    json["mean"] = numbers(means.row);
+    json["mean"].update({{"exact_noisy", means.exact_noisy}, {"exact", means.exact}});
     return json_text(json);
   }
   std::vector<std::vector<std::string>> cells{
       {"image", "size", "PSNR noisy", "denoised", "gain", "SSIM noisy", "denoised"}};
   const auto add = [&cells](const Row& r) {
-    cells.push_back({r.name, r.size, format("%.2f", r.psnr_noisy), format("%.2f", r.psnr),
-                     format("%+.2f", r.psnr - r.psnr_noisy), format("%.4f", r.ssim_noisy),
-                     format("%.4f", r.ssim)});
+    cells.push_back({r.name, r.size, psnr_text(r.psnr_noisy), psnr_text(r.psnr),
+                     gain_text(r.psnr_noisy, r.psnr), format("%.4f", r.ssim_noisy), format("%.4f", r.ssim)});
   };
   for (const Row& r : rows) add(r);
-  add(mean);
+  if (!rows.empty()) add(means.row);
   const std::string noise = o.data.noisy.empty()
                                 ? format("noise of standard deviation %g, seed %llu", o.data.sigma,
                                          static_cast<unsigned long long>(o.data.seed))
                                 : std::string("given noisy images");
-  return table(cells) + "PSNR in dB; " + noise + "; luma.\n";
+  const int exact = std::max(means.exact_noisy, means.exact);
+  return table(cells) + "PSNR in dB; " + noise + "; luma.\n" +
+         (exact > 0 ? "Means of the PSNR are over the images that differ from the truth.\n" : "");
 }
 
 }  // namespace
@@ -118,8 +152,8 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     files.resize(static_cast<std::size_t>(o.data.images));
   }
   PairReader reader;
+  if (!o.save.empty()) remove_temporaries(o.save, true);
   std::vector<Row> rows;
-  Row mean{"mean", "", 0, 0, 0, 0, 0};
   int code = exit_ok;
   for (std::size_t k = 0; k < files.size(); ++k) {
     ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k), reader);
@@ -140,11 +174,11 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
                                               height, width, mask, pair.noisy.pixels);
     if (result.status == SolveStatus::decided) {
       err << "bilevel-denoise: interrupted; nothing was written.\n";
-      return exit_interrupted;
+      return exit_code(result.status);
     }
     if (result.status != SolveStatus::converged) {
       err << "bilevel-denoise: " << sentence(files[k].clean.text() + ": " + result.message) << '\n';
-      code = exit_numerical;
+      code = exit_code(result.status);
       if (result.status == SolveStatus::failed) continue;
     }
     r.psnr = psnr(pair.noisy.pixels, pair.clean.pixels);
@@ -160,14 +194,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     notes.push_back(text);
   if (!o.common.quiet)
     for (const std::string& text : notes) err << "bilevel-denoise: " << sentence(text) << '\n';
-  const auto average = [&rows](double Row::*member) {
-    double sum = 0;
-    for (const Row& r : rows) sum += r.*member;
-    return rows.empty() ? std::nan("") : sum / static_cast<double>(rows.size());
-  };
-  for (double Row::*member : {&Row::psnr_noisy, &Row::psnr, &Row::ssim_noisy, &Row::ssim})
-    mean.*member = average(member);
-  out << report(o, model, rows, mean);
+  out << report(o, model, rows, means_of(rows));
   return code;
 }
 

@@ -177,7 +177,7 @@ constexpr std::initializer_list<const char*> kSolvers = {
 
 /// The model's options, and crops that its filters fit into.
 void require_model_fits(const ModelOptions& model, const CommonOptions& common, const DataOptions& data) {
-  static_cast<void>(model.parameters(static_cast<std::uint64_t>(common.seed)));
+  static_cast<void>(model.parameters(common.seed));
   const bilevel::RegulariserOptions regulariser = model.regulariser();
   require_no_mask(regulariser, data.mask);
   if (const int least = smallest_image(regulariser, model.size()); data.crop < least)
@@ -326,8 +326,7 @@ Options parse(int argc, const char* const* argv) {
   };
   const auto complete = [](auto& options) -> Options {
     finish(options);
-    if constexpr (requires { options.data.seed; })
-      options.data.seed = static_cast<std::uint64_t>(options.common.seed);
+    if constexpr (requires { options.data.seed; }) options.data.seed = options.common.seed;
     return {options};
   };
   if (&command == train) return configure(train_options), complete(train_options);

@@ -16,6 +16,9 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+/// Pictures that a run can make again are not forced to the disk.
+constexpr ImageWriteOptions sample{.forced = false};
+
 std::span<const double> image_of(const std::vector<double>& images, const ImageBatch& batch, int k) {
   return std::span(images).subspan(static_cast<std::size_t>(k) * batch.pixels(), batch.pixels());
 }
@@ -24,15 +27,18 @@ std::span<const double> image_of(const std::vector<double>& images, const ImageB
 
 Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reconstructions) {
   Quality q;
+  std::vector<double> before, after;
   for (int k = 0; k < batch.images; ++k) {
     const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k);
-    q.psnr_noisy += psnr(noisy, clean) / batch.images;
+    before.push_back(psnr(noisy, clean));
     q.ssim_noisy += ssim(noisy.data(), clean.data(), batch.size, batch.size) / batch.images;
     if (reconstructions.empty()) continue;
     const auto result = image_of(reconstructions, batch, k);
-    q.psnr += psnr(result, clean) / batch.images;
+    after.push_back(psnr(result, clean));
     q.ssim += ssim(result.data(), clean.data(), batch.size, batch.size) / batch.images;
   }
+  q.psnr_noisy = mean_psnr(before).value;
+  if (!after.empty()) q.psnr = mean_psnr(after).value;
   return q;
 }
 
@@ -43,7 +49,7 @@ std::vector<NamedOption> deciding_options(const TrainOptions& o) {
                            {"mask given", !o.data.mask.empty()},
                            {"images", static_cast<std::int64_t>(o.data.images)},
                            {"crop", static_cast<std::int64_t>(o.data.crop)},
-                           {"seed", o.common.seed},
+                           {"seed", seed_value(o.common.seed)},
                            {"precision", o.common.precision},
                            {"algorithm", o.algorithm},
                            {"scaling", o.scaling},
@@ -62,17 +68,18 @@ void write_samples(const RunFolder& folder, const ImageBatch& batch,
     const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k),
                result = image_of(reconstructions, batch, k);
     const auto single = [&](const char* name, std::span<const double> pixels) {
-      write_image(images / (name + number), {1, batch.size, batch.size, {pixels.begin(), pixels.end()}});
+      write_image(images / (name + number), {1, batch.size, batch.size, {pixels.begin(), pixels.end()}},
+                  sample);
     };
     single("clean", clean);
     single("noisy", noisy);
     single("reconstructed", result);
-    write_image(images / ("strip" + number), strip({clean, noisy, result}, batch.size, batch.size));
+    write_image(images / ("strip" + number), strip({clean, noisy, result}, batch.size, batch.size), sample);
   }
 }
 
 void write_filters(const RunFolder& folder, const RankedFilters& filters) {
-  write_image(images_folder(folder) / "filters.png", filters_image(filters));
+  write_image(images_folder(folder) / "filters.png", filters_image(filters), sample);
 }
 
 Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device& device,
@@ -125,7 +132,8 @@ std::string summary_text(const TrainOptions& o, const Parameters& parameters, co
     add(s.name, parameter_text(s, parameters.values(s.name, report.theta), o.log10));
   add("loss", format("%.6g, certainly between %.6g and %.6g", r.loss, r.loss_lower, r.loss_upper));
   const auto add_quality = [&add](const Quality& q, const char* which) {
-    add("PSNR", format("%.2f dB noisy, %.2f dB reconstructed (%s images)", q.psnr_noisy, q.psnr, which));
+    add("PSNR", decibel_text(q.psnr_noisy) + " noisy, " + decibel_text(q.psnr) + " reconstructed (" + which +
+                    " images)");
     add("SSIM", format("%.4f noisy, %.4f reconstructed", q.ssim_noisy, q.ssim));
   };
   if (results.reconstructed) add_quality(results.training, "training");

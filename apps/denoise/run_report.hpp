@@ -11,7 +11,7 @@
 
 namespace bilevel_app::denoise {
 
-/// Mean PSNR (dB) and SSIM over images.
+/// Mean PSNR (dB, of the images that differ from the truth, see mean_psnr) and SSIM over images.
 struct Quality {
   double psnr_noisy = 0, psnr = 0, ssim_noisy = 0, ssim = 0;
 };

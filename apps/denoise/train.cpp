@@ -83,6 +83,7 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& ba
 int conclude(const TrainOptions& o, const RunFolder& folder, const Device& device, const ImageBatch& batch,
              const Parameters& parameters, const Outcome& outcome, const HeldOut* held_out, int resumed_from,
              bool checkpointed, std::ostream& out, std::ostream& err) {
+  folder.require_present();
   const UpperReport& report = outcome.report;
   const bool reconstructed = !outcome.reconstructions.empty();
   Results results{report,      measure_quality(batch, outcome.reconstructions), reconstructed, {}, 0,
@@ -153,7 +154,8 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   ConsoleProgress progress(err, terminal, {o.upper.max_iterations, o.upper.time_limit, o.upper.budget},
                            o.common.verbose);
   InterruptObserver interrupt;
-  ObserverList observers({&log, &checkpoint, &progress, &interrupt});
+  RunFolderWatch watch(folder);
+  ObserverList observers({&watch, &log, &checkpoint, &progress, &interrupt});
 
   const Outcome outcome = o.common.precision == "float"
                               ? optimise<float>(o, parameters, batch, context, observers, state)

@@ -62,7 +62,7 @@ double side_lobe(const SamplingPattern& pattern, std::span<const double> values)
 std::vector<double> choose_groups(const BaselineOptions& o, const MriData& data,
                                   const SamplingPattern& pattern, Json& record) {
   const std::size_t count = groups_at_rate(pattern, o.rate);
-  const auto seed = static_cast<std::uint64_t>(o.common.seed);
+  const std::uint64_t seed = o.common.seed;
   if (o.pattern.ends_with("uniform")) {
     record["seed"] = seed;
     return uniform_groups(pattern.groups(), count, seed);

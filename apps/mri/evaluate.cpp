@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/options.hpp"
 #include "apps/mri/problem.hpp"
@@ -101,7 +102,7 @@ std::string to_text(const std::vector<Run>& runs, const MriData& data) {
     ssim_rows.push_back(psnr_rows.back());
     for (const Run& run : runs) {
       const Quality& q = k < data.images ? run.slices[static_cast<std::size_t>(k)] : run.mean;
-      psnr_rows.back().push_back(format("%.2f", q.psnr));
+      psnr_rows.back().push_back(psnr_text(q.psnr));
       ssim_rows.back().push_back(format("%.4f", q.ssim));
     }
   }
@@ -134,11 +135,11 @@ int evaluate(const EvaluateOptions& o, std::ostream& out, std::ostream& err) {
         reconstruct(device, data, run.model, {o.common.precision, o.solver, o.tolerance});
     if (r.status == SolveStatus::decided) {
       err << "bilevel-mri: interrupted; nothing was written.\n";
-      return exit_interrupted;
+      return exit_code(r.status);
     }
     if (r.status != SolveStatus::converged) {
       err << "bilevel-mri: " << sentence(run.name + ": " + r.message) << '\n';
-      code = exit_numerical;
+      code = exit_code(r.status);
       if (r.status == SolveStatus::failed) return code;
     }
     const std::size_t each = data.pixels() * data.components();

@@ -73,7 +73,7 @@ std::vector<double> exchange_start(const LearnOptions& o, const SamplingPattern&
   if (number == 0) return model.s;
   const auto kept = static_cast<std::size_t>(std::count(model.s.begin(), model.s.end(), 1.0));
   VariableDensityOptions options;
-  options.seed = static_cast<std::uint64_t>(o.common.seed) + static_cast<std::uint64_t>(number);
+  options.seed = o.common.seed + static_cast<std::uint64_t>(number);
   options.draws = 1;
   if (model.kind == PatternKind::radial)  // all spokes pass through zero frequency
     return uniform_groups(pattern.groups(), kept, options.seed);

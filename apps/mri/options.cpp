@@ -256,7 +256,7 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
   require(!o.data.data.empty(), command, "--data PATH");
   require(!o.run.out.empty(), command, "--out RUN_DIR");
   validate(o.common);
-  o.data.seed = static_cast<std::uint64_t>(o.common.seed);
+  o.data.seed = o.common.seed;
   validate(o.data);
   if (!o.test_slices.empty() && o.test_data.empty()) o.test_data = o.data.data;
   validate(o.model);
@@ -330,7 +330,7 @@ void finish(EvaluateOptions& o) {
   require(!o.runs.empty(), "evaluate", "--run RUN_DIR");
   require(!o.data.data.empty(), "evaluate", "--data PATH");
   validate(o.common);
-  o.data.seed = static_cast<std::uint64_t>(o.common.seed);
+  o.data.seed = o.common.seed;
   validate(o.data);
   require_positive(o.tolerance, "--tolerance");
   require_solver(o.solver);

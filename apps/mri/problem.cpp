@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/interrupt.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/common/upper_options.hpp"
 #include "apps/mri/coils.hpp"
 #include "bilevel/core/error.hpp"
@@ -113,14 +114,15 @@ Quality quality_of(const MriData& data, int image, std::span<const double> x) {
 Quality mean_quality(const MriData& data, const std::vector<double>& x) {
   const std::size_t each = data.pixels() * data.components();
   Quality mean;
+  std::vector<double> psnr;
   for (int k = 0; k < data.images; ++k) {
     const Quality q = quality_of(data, k, std::span(x).subspan(k * each, each));
-    mean.exact += q.exact;
-    if (q.exact == 0) mean.psnr += q.psnr;
+    psnr.push_back(q.psnr);
     mean.ssim += q.ssim / data.images;
   }
-  const int inexact = data.images - mean.exact;
-  mean.psnr = inexact > 0 ? mean.psnr / inexact : std::numeric_limits<double>::infinity();
+  const MeanPsnr over = mean_psnr(psnr);
+  mean.psnr = over.value;
+  mean.exact = over.exact;
   return mean;
 }
 

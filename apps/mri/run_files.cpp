@@ -69,7 +69,8 @@ void write_strips(const RunFolder& folder, const std::string& name, const MriDat
                   const Reconstruction& reconstruction) {
   const std::filesystem::path images = images_folder(folder);
   for (int k = 0; k < std::min(data.images, most_strips); ++k)
-    write_image(images / (name + "_" + std::to_string(k) + ".png"), strip_of(data, k, reconstruction));
+    write_image(images / (name + "_" + std::to_string(k) + ".png"), strip_of(data, k, reconstruction),
+                {.forced = false});  // can be made again
 }
 
 }  // namespace bilevel_app::mri

@@ -272,7 +272,8 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
   const UpperOptions& o = stage.upper;
   ConsoleProgress progress(err_, terminal, {o.max_iterations, o.time_limit, o.budget}, common_.verbose);
   InterruptObserver interrupt;
-  ObserverList observers({&continued, &checkpoint, &progress, &interrupt});
+  RunFolderWatch watch(folder_);
+  ObserverList observers({&watch, &continued, &checkpoint, &progress, &interrupt});
   const UpperReport report =
       common_.precision == "float"
           ? optimise_in<float>(stage, device_, data_, potential_, common_.precision, observers, from)

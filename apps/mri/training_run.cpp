@@ -36,7 +36,7 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
   list.insert(list.begin(), {"command", command});
   list.insert(list.end(), {{"image", o.data.image},
                            {"sigma", data.sigma},
-                           {"seed", o.common.seed},
+                           {"seed", seed_value(o.common.seed)},
                            {"precision", o.common.precision},
                            {"regulariser", o.model.regulariser},
                            {"potential", o.model.potential},
@@ -104,10 +104,10 @@ Json stage_json(const StageResult& r) {
 }
 
 std::string set_text(const char* which, const SetReport& s) {
-  std::string text = format("%-9s PSNR %.2f dB zero-filled", which, s.zero_filled.psnr);
-  if (s.before) text += format(", %.2f dB with the relaxed pattern", s.before->psnr);
-  text +=
-      format(", %.2f dB reconstructed\n          SSIM %.4f zero-filled", s.after.psnr, s.zero_filled.ssim);
+  std::string text = format("%-9s PSNR ", which) + decibel_text(s.zero_filled.psnr) + " zero-filled";
+  if (s.before) text += ", " + decibel_text(s.before->psnr) + " with the relaxed pattern";
+  text += ", " + decibel_text(s.after.psnr) + " reconstructed\n" +
+          format("          SSIM %.4f zero-filled", s.zero_filled.ssim);
   if (s.before) text += format(", %.4f with the relaxed pattern", s.before->ssim);
   text += format(", %.4f reconstructed\n", s.after.ssim);
   if (s.after.exact + s.zero_filled.exact > 0)
@@ -204,6 +204,7 @@ Json TrainingRun::summary(const StageResult& main, const Work& more, double seco
 }
 
 int TrainingRun::finish(const Json& json, const std::string& text, const StageResult& main) {
+  folder_.require_present();
   write_file_atomically(folder_ / "summary.json",
                         json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_convergence_plot(folder_);
@@ -243,6 +244,7 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   if (test) json["test"] = test->json(*test_);
   json["error_scale"] = error_scale;
 
+  folder_.require_present();
   write_mri_model(folder_ / "model.json", model);
   std::vector<double> weights;
   if (relaxed) weights = relaxed->pattern.weights(relaxed->parameters.values("s", relaxed->theta));

@@ -1,6 +1,7 @@
 #include "core/file_bytes.hpp"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,8 +16,6 @@ namespace bilevel {
 inline namespace v0 {
 namespace io_detail {
 namespace {
-
-std::string reason_of(int error) { return std::generic_category().message(error); }
 
 struct Descriptor {
   int number;
@@ -35,6 +34,14 @@ std::string allocate(const std::string& name, std::uintmax_t size) {
 }
 
 }  // namespace
+
+std::string reason_of(int error) {
+  std::string text = std::generic_category().message(error);
+  rlimit limit{};
+  if (error == EMFILE && ::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+    text += ": this process may open " + std::to_string(limit.rlim_cur) + ", allow more with 'ulimit -n'";
+  return text;
+}
 
 std::string read_file(const std::filesystem::path& path) {
   const std::string name = path.string();

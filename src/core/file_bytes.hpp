@@ -16,6 +16,9 @@ namespace bilevel {
 inline namespace v0 {
 namespace io_detail {
 
+/// What the system says of an error number; where descriptors are short, how many there are and the remedy.
+BILEVEL_API std::string reason_of(int error);
+
 /// All bytes of a regular file. Throws IoError (missing, folder, not regular, unreadable, empty, no memory).
 /// Exported for libbilevel_io.
 BILEVEL_API std::string read_file(const std::filesystem::path& path);

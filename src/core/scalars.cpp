@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
 
@@ -19,6 +20,7 @@ Fetch::Fetch(Fetch&&) noexcept = default;
 Fetch& Fetch::operator=(Fetch&&) noexcept = default;
 
 std::vector<double> Fetch::wait(Context& context) {
+  if (!impl_) throw ConfigError("a fetch can be waited for once, and not after it was moved from.");
   context.impl().counters.host_syncs += 1;
   const std::span<const std::byte> bytes = impl_->arrival->wait();
   std::vector<double> values(bytes.size() / sizeof(double));
@@ -28,6 +30,7 @@ std::vector<double> Fetch::wait(Context& context) {
 }
 
 Fetch fetch(Context& context, View<const double> scalars) {
+  require_array(context, scalars, "fetch");
   const std::size_t bytes = scalars.shape().count() * sizeof(double);
   auto& impl = context.impl();
   impl.counters.bytes_downloaded += bytes;
@@ -58,15 +61,20 @@ void ActiveSet::assign(Context& context, const ActiveSet& other) {
 
 void ActiveSet::assign(Context& context, std::span<const std::uint8_t> open) {
   std::vector<std::int32_t> index(open.size(), 0);
-  count_ = 0;
-  tally_ = 0;
+  int count = 0;
   for (std::size_t i = 0; i < open.size(); ++i)
-    if (open[i]) index[static_cast<std::size_t>(count_++)] = static_cast<std::int32_t>(i);
+    if (open[i]) index[static_cast<std::size_t>(count++)] = static_cast<std::int32_t>(i);
   upload<std::uint8_t>(context, open, mask_);
   upload<std::int32_t>(context, index, index_);
+  count_ = count;
+  tally_ = 0;
 }
 
 int ActiveSet::refresh(Context& context, View<const double> tally) {
+  if (tally && tally.shape().count() != static_cast<std::size_t>(n_))
+    throw ShapeError("a tally of shape " + tally.shape().str() + " was given for a batch of " +
+                     std::to_string(n_) + " images; it has one number per image.");
+  if (tally) require_array(context, tally, "the tally of an active set");
   context.impl().scalar_table().compact(stream_of(context),
                                         {mask_.device_data(), index_.device_data(), n_,
                                          tally ? tally.device_data() : nullptr, left_.device_data()});

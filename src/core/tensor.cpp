@@ -18,10 +18,8 @@ void require_same(const Shape& a, const Shape& b, const char* what) {
 }
 
 template <class T>
-Tensor<T>::Tensor(Context& context, Shape shape) : context_(&context), shape_(shape) {
-  if (shape.n < 0 || shape.c < 0 || shape.h < 0 || shape.w < 0)
-    throw ShapeError("a tensor cannot have the shape " + shape.str() + ": sizes must not be negative.");
-  data_ = reinterpret_cast<T*>(context.impl().allocate(shape.count() * sizeof(T)));
+Tensor<T>::Tensor(Context& context, Shape shape) : context_(context.shared_impl()), shape_(shape) {
+  data_ = reinterpret_cast<T*>(context_->allocate(checked_bytes(shape, sizeof(T))));
 }
 template <class T>
 Tensor<T>::Tensor(Context& context, Shape shape, std::span<const T> values) : Tensor(context, shape) {
@@ -29,16 +27,19 @@ Tensor<T>::Tensor(Context& context, Shape shape, std::span<const T> values) : Te
 }
 template <class T>
 Tensor<T>::~Tensor() {
-  if (data_) context_->impl().release(data_, shape_.count() * sizeof(T));
+  if (data_) context_->release(data_, shape_.count() * sizeof(T));
 }
 template <class T>
 Tensor<T>::Tensor(Tensor&& other) noexcept
-    : context_(other.context_), data_(std::exchange(other.data_, nullptr)), shape_(other.shape_) {}
+    : context_(std::move(other.context_)),
+      data_(std::exchange(other.data_, nullptr)),
+      shape_(std::exchange(other.shape_, {0, 0, 0, 0})) {}
 template <class T>
 Tensor<T>& Tensor<T>::operator=(Tensor&& other) noexcept {
-  std::swap(context_, other.context_);
-  std::swap(data_, other.data_);
-  std::swap(shape_, other.shape_);
+  Tensor moved(std::move(other));
+  std::swap(context_, moved.context_);
+  std::swap(data_, moved.data_);
+  std::swap(shape_, moved.shape_);
   return *this;
 }
 template <class T>
@@ -48,6 +49,7 @@ void Tensor<T>::upload(Context& context, std::span<const T> values) {
 
 template <class T>
 std::vector<T> download(Context& context, View<const T> view) {
+  require_array(context, view, "download");
   std::vector<T> values(view.shape().count());
   context.impl().download(values.data(), view.device_data(), values.size() * sizeof(T));
   return values;
@@ -58,6 +60,7 @@ void upload(Context& context, std::span<const T> values, View<T> target) {
   if (values.size() != target.shape().count())
     throw ShapeError("upload of " + std::to_string(values.size()) + " values to an array of shape " +
                      target.shape().str() + ": the counts must agree.");
+  require_array(context, target, "upload");
   auto& impl = context.impl();
   impl.backend->upload(target.device_data(), values.data(), values.size() * sizeof(T));
   impl.counters.bytes_uploaded += values.size() * sizeof(T);
@@ -66,12 +69,15 @@ void upload(Context& context, std::span<const T> values, View<T> target) {
 template <class T>
 void copy(Context& context, View<const T> source, View<T> target) {
   require_same(source.shape(), target.shape(), "copy");
+  require_array(context, source, "copy (source)");
+  require_array(context, target, "copy (target)");
   context.impl().backend->copy(target.device_data(), source.device_data(),
                                source.shape().count() * sizeof(T));
 }
 
 template <class T>
 void fill(Context& context, View<T> target, T value) {
+  require_array(context, target, "fill");
   kernel_table<T>(context).fill(stream_of(context), target.device_data(), target.shape().count(), value);
 }
 

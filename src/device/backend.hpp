@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -85,6 +86,7 @@ struct Context::Impl {
     std::byte* memory;
     std::size_t bytes;
   };
+  std::map<const std::byte*, std::size_t> blocks;  // all device memory: first byte, size
   std::vector<Chunk> arena;
   std::size_t chunk = 0, offset = 0;  // next free byte of the arena
   kernels::Partials partials = {};
@@ -95,6 +97,7 @@ struct Context::Impl {
   std::byte* scratch(std::size_t bytes);
   void download(void* target, const void* source, std::size_t bytes);  ///< waits for it
   kernels::Partials reserve(std::size_t doubles, std::size_t images);
+  bool holds(const void* memory, std::size_t bytes) const noexcept;  ///< in one of the blocks
 
   template <class T>
   const kernels::Table<T>& table() const {
@@ -108,6 +111,17 @@ struct Context::Impl {
  private:
   std::byte* counted(void* memory, std::size_t bytes);
 };
+
+/// Bytes of an array of `element` bytes per entry. Throws ShapeError for a shape that no array can have: with
+/// a negative size, or too large to be addressed.
+std::size_t checked_bytes(const Shape& shape, std::size_t element);
+
+/// Throws ConfigError unless `memory` .. `memory + bytes` is device memory of this context; `what` names it.
+void require_memory(Context& context, const void* memory, std::size_t bytes, const char* what);
+template <class T>
+void require_array(Context& context, View<T> view, const char* what) {
+  require_memory(context, view.device_data(), checked_bytes(view.shape(), sizeof(T)), what);
+}
 
 /// The kernels of a context and the stream to launch them on.
 template <class T>

@@ -14,7 +14,7 @@ namespace {
 
 [[noreturn]] void out_of_memory(std::size_t bytes) {
   throw DeviceError("the CPU device cannot allocate " + std::to_string(bytes) +
-                    " bytes; use smaller or fewer images, or --precision float.");
+                    " bytes; use smaller or fewer images, or single precision.");
 }
 
 /// A copy that has arrived already.
@@ -62,7 +62,12 @@ class CpuBackend final : public HostBackend {
     void* p = ::operator new(bytes, std::align_val_t(alignment), std::nothrow);
     if (!p) out_of_memory(bytes);
     if (alignment == huge) (void)madvise(p, bytes, MADV_HUGEPAGE);
-    alignment_[p] = alignment;
+    try {
+      alignment_[p] = alignment;
+    } catch (...) {
+      ::operator delete(p, std::align_val_t(alignment));
+      throw;
+    }
     return p;
   }
   void release(void* memory) noexcept override {
@@ -91,7 +96,12 @@ class GuardedBackend final : public HostBackend {
     void* p = mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) out_of_memory(bytes);
     std::memset(p, 0xff, rounded);
-    pages_[p] = rounded;
+    try {
+      pages_[p] = rounded;
+    } catch (...) {
+      munmap(p, rounded);
+      throw;
+    }
     if (depth_ == 0) mprotect(p, rounded, PROT_NONE);
     return p;
   }

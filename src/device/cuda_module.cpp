@@ -15,7 +15,7 @@ namespace {
 /// The module of this file and entry, kept until the process ends.
 template <class Module>
 const Module& load(const std::string& file, const char* entry) {
-  const std::string remedy = "; use --device cpu, or install the CUDA back end of this version.";
+  const std::string remedy = "; use the device 'cpu', or install the CUDA back end of this version.";
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* reason = dlerror();

@@ -1,6 +1,10 @@
 #include "device/thread_pool.hpp"
 
 #include <algorithm>
+#include <string>
+#include <system_error>
+
+#include "bilevel/core/error.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -24,10 +28,20 @@ ThreadPool::~ThreadPool() {
   for (std::thread& t : workers_) t.join();
 }
 
+void ThreadPool::start_workers() {
+  try {
+    workers_.reserve(static_cast<std::size_t>(threads_ - 1));
+    while (static_cast<int>(workers_.size()) < threads_ - 1) workers_.emplace_back([this] { worker(); });
+  } catch (const std::system_error& error) {
+    throw DeviceError("the CPU device cannot start thread " + std::to_string(workers_.size() + 2) + " of " +
+                      std::to_string(threads_) + " (" + error.code().message() + "); use fewer threads.");
+  }
+}
+
 void ThreadPool::run(std::int64_t jobs, Body body, void* argument) {
   if (jobs <= 0) return;
   if (threads_ == 1 || jobs == 1) return body(argument, 0, jobs);
-  while (static_cast<int>(workers_.size()) < threads_ - 1) workers_.emplace_back([this] { worker(); });
+  if (static_cast<int>(workers_.size()) < threads_ - 1) start_workers();
   body_ = body;
   argument_ = argument;
   jobs_ = jobs;

@@ -21,10 +21,12 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  /// Covers [0, jobs) and returns when all of it is done. Not reentrant. The first call starts the workers.
+  /// Covers [0, jobs) and returns when all of it is done. Not reentrant. The first call starts the workers;
+  /// throws DeviceError when the system refuses one, before any of the work is done.
   void run(std::int64_t jobs, Body body, void* argument);
 
  private:
+  void start_workers();
   /// The open loop: its number, its chunks, and the next chunk to claim. A claim succeeds only for the loop
   /// it is meant for, so a worker that comes late cannot touch the next one.
   static constexpr int bits = 20;

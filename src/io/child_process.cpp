@@ -32,8 +32,6 @@ constexpr std::uint64_t kEnd = kRefusal - 1;
 constexpr std::size_t kLongestReason = 2000;
 constexpr int kSilence = 120000;  // milliseconds without a byte after which the child is given up
 
-std::string reason_of(int error) { return std::generic_category().message(error); }
-
 rlim_t processor_seconds(std::uintmax_t file_size) { return 3 + file_size / (std::uintmax_t{4} << 20); }
 
 void write_bytes(int pipe, const void* bytes, std::size_t size) {

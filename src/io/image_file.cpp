@@ -211,7 +211,7 @@ void write_image(const std::filesystem::path& path, const HostImage& image, Imag
     throw IoError(name, "the extension '" + extension +
                             "' is no format that is written; use .png, .pgm, .ppm, .tif or .npy");
   }
-  write_file_atomically(path, bytes);
+  write_file_atomically(path, bytes, options.forced);
 }
 
 HostImage to_luma(const HostImage& image) {

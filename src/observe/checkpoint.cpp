@@ -178,8 +178,8 @@ std::string_view as_text(const std::vector<std::uint8_t>& bytes) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(fs::path folder, std::vector<NamedOption> identity)
-    : folder_(std::move(folder)), identity_(std::move(identity)) {
+Checkpoint::Checkpoint(fs::path folder, std::vector<NamedOption> identity, double force_every)
+    : folder_(std::move(folder)), identity_(std::move(identity)), force_every_(force_every) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw IoError(folder_.string(), "cannot be made (" + error.message() + ").");
@@ -188,29 +188,58 @@ Checkpoint::Checkpoint(fs::path folder, std::vector<NamedOption> identity)
 
 bool Checkpoint::wants_state(const IterationRecord&) { return true; }
 
+/// Waits until a checkpoint of this number is on the disk.
+void Checkpoint::force(const fs::path& checkpoint, int iteration) {
+  std::error_code error;
+  for (fs::directory_iterator at(checkpoint, error), end; !error && at != end; at.increment(error))
+    force_to_disk(at->path());
+  force_to_disk(checkpoint);
+  forced_ = iteration;
+  forced_at_ = std::chrono::steady_clock::now();
+}
+
+/// Keeps the last two, and the last one that is surely on the disk.
+void Checkpoint::forget_old() const {
+  std::size_t kept = 0;
+  for (const int k : saved_iterations(folder_))
+    if (k > last_ || (++kept > kKept && k != forced_)) remove_quietly(folder_ / folder_name(k));
+}
+
 void Checkpoint::state(const UpperState& state) {
+  if (state.iteration < 0 || state.iteration > 999999999)
+    throw ConfigError("a checkpoint of " + std::to_string(state.iteration) +
+                      " iterations cannot be kept; it has 0 to 999999999.");
   const fs::path target = folder_ / folder_name(state.iteration);
   const fs::path temporary = folder_ / ("." + folder_name(state.iteration) + ".tmp");
   remove_quietly(temporary);
   std::error_code error;
   try {
-    fs::create_directories(temporary, error);
+    fs::create_directory(temporary, error);
+    if (error == std::errc::no_such_file_or_directory)
+      throw IoError(folder_.string(), "was removed or renamed while the run was going on.");
     if (error) throw IoError(temporary.string(), "cannot be made (" + error.message() + ").");
-    write_file_atomically(temporary / "x.bin", as_text(state.x));
-    write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints));
-    if (!state.pairs.empty()) write_file_atomically(temporary / "pairs.bin", as_text(state.pairs));
-    write_file_atomically(temporary / "state.json", state_text(state, identity_));
+    write_file_atomically(temporary / "x.bin", as_text(state.x), false);
+    write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints), false);
+    if (!state.pairs.empty()) write_file_atomically(temporary / "pairs.bin", as_text(state.pairs), false);
+    write_file_atomically(temporary / "state.json", state_text(state, identity_), false);
+    if (std::chrono::steady_clock::now() - forced_at_ >= force_every_) force(temporary, state.iteration);
     remove_quietly(target);
     fs::rename(temporary, target, error);
     if (error) throw IoError(target.string(), "cannot be made (" + error.message() + ").");
+    if (forced_ == state.iteration) force_to_disk(folder_);
   } catch (...) {
     remove_quietly(temporary);
     throw;
   }
   last_ = state.iteration;
-  std::size_t kept = 0;
-  for (const int k : saved_iterations(folder_))
-    if (k > state.iteration || ++kept > kKept) remove_quietly(folder_ / folder_name(k));
+  forget_old();
+}
+
+void Checkpoint::finished(const UpperReport&) {
+  if (last_ < 0 || last_ == forced_) return;
+  force(folder_ / folder_name(last_), last_);
+  force_to_disk(folder_);
+  forget_old();
 }
 
 std::optional<Checkpoint::Loaded> Checkpoint::load_latest(const fs::path& folder,

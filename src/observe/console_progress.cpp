@@ -22,6 +22,7 @@ namespace {
 
 /// 9.5s, 2:05, 1:02:03.
 std::string duration(double seconds) {
+  if (!std::isfinite(seconds)) return "?";
   if (seconds < 60) return print("%.1fs", seconds);
   const auto s = static_cast<long long>(std::llround(std::min(seconds, 1e9)));
   if (s < 3600) return print("%lld:%02lld", s / 60, s % 60);

@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* what, int error) {
-  throw IoError(path.string(), std::string(what) + " (" + std::generic_category().message(error) + ").");
+  throw IoError(path.string(), std::string(what) + " (" + io_detail::reason_of(error) + ").");
 }
 
 /// The leading complete lines of iterations below `next`.
@@ -99,9 +99,14 @@ bool JsonlLog::iteration(const IterationRecord& record) {
 
 void JsonlLog::finished(const UpperReport& report) {
   if (!report.last.theta.empty()) append(report.last, true);
+  struct stat status {};
+  if (::fstat(file_, &status) == 0 && S_ISREG(status.st_mode)) force_to_disk(path_);
 }
 
 void JsonlLog::append(const IterationRecord& record, bool finished) {
+  if (record.theta.size() != parameters_.size())
+    throw ShapeError("a log of parameters with " + std::to_string(parameters_.size()) +
+                     " learned entries was given a theta of " + std::to_string(record.theta.size()) + ".");
   const double test_psnr = test_psnr_ ? test_psnr_(record, finished) : std::nan("");
   const std::string text =
       record_json(record, parameters_, test_psnr, fields_ ? fields_(record) : std::vector<NamedOption>{})
@@ -109,6 +114,7 @@ void JsonlLog::append(const IterationRecord& record, bool finished) {
       "\n";
   struct stat before {};
   const bool known = ::fstat(file_, &before) == 0;
+  if (known && before.st_nlink == 0) throw IoError(path_.string(), "was removed while the run was going on.");
   std::size_t done = 0;
   while (done < text.size()) {
     const ssize_t count = ::write(file_, text.data() + done, text.size() - done);

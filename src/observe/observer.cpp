@@ -1,5 +1,9 @@
 #include "bilevel/observe/observer.hpp"
 
+#include <algorithm>
+
+#include "bilevel/core/error.hpp"
+
 namespace bilevel {
 inline namespace v0 {
 
@@ -9,6 +13,13 @@ bool Observer::wants_state(const IterationRecord&) { return false; }
 void Observer::state(const UpperState&) {}
 bool Observer::alive() { return true; }
 void Observer::finished(const UpperReport&) {}
+
+ObserverList::ObserverList(std::vector<Observer*> observers) : observers_(std::move(observers)) {
+  const auto missing = std::find(observers_.begin(), observers_.end(), nullptr);
+  if (missing != observers_.end())
+    throw ConfigError("observer " + std::to_string(missing - observers_.begin() + 1) + " of " +
+                      std::to_string(observers_.size()) + " is a null pointer.");
+}
 
 bool ObserverList::iteration(const IterationRecord& record) {
   bool go_on = true;

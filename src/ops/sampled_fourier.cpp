@@ -34,7 +34,8 @@ SampledFourier<T>::SampledFourier(Context& context, const Shape& images, const C
     throw ShapeError("the sensitivity maps hold " + std::to_string(maps.values.size()) + " values, " +
                      std::to_string(maps.coils) + " coils of " + std::to_string(images.h) + "x" +
                      std::to_string(images.w) + " pixels have " + std::to_string(coils * points) + ".");
-  if (images.image() * coils > static_cast<std::size_t>(std::numeric_limits<int>::max()) / 4)
+  constexpr std::size_t most = std::numeric_limits<int>::max();
+  if (images.image() > most / 4 / coils || static_cast<std::size_t>(images.n) > most / coils)
     throw ShapeError("images of shape " + images.str() + " with " + std::to_string(maps.coils) +
                      " coils have too many values.");
   const bool real = images.c == 1 && maps.values.empty();

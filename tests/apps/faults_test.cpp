@@ -161,7 +161,7 @@ TEST_F(Faults, MemoryThatCannotBeHadIsTold) {
     expect_told_and_resumed(
         "memory" + std::to_string(share),
         faults(fault("cudaMallocFromPoolAsync", call("cudaMallocFromPoolAsync", share), memory_allocation)),
-        {"cannot allocate", "cuda:0", "--precision float"});
+        {"cannot allocate", "cuda:0", "single precision"});
   }
   expect_told_and_resumed("pinned",
                           faults(fault("cudaHostAlloc", call("cudaHostAlloc", 1), memory_allocation)),
@@ -287,7 +287,7 @@ TEST(FaultsWithoutADevice, TheReasonIsToldWithExitCodeFive) {
   EXPECT_EQ(o.code, exit_device) << o.err;
   expect_one_sentence(o);
   EXPECT_NE(o.err.find("device 'cuda:0': "), std::string::npos) << o.err;
-  EXPECT_NE(o.err.find("--device cpu"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("the device 'cpu'"), std::string::npos) << o.err;
   EXPECT_FALSE(fs::exists(out));
   std::cout << o.err;
   if (no_cuda().empty()) {

@@ -1,11 +1,25 @@
+#include <sys/syscall.h>
+
 #include <limits>
 #include <sstream>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/core/tensor.hpp"
+#include "bilevel/learn/upper_optimiser.hpp"
+#include "bilevel/model/tv_energy.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
 #include "tests/apps/app_test_support.hpp"
+
+namespace {
+int fsyncs = 0;  // of this process, the libraries' too
+}
+
+extern "C" int fsync(int file) {
+  ++fsyncs;
+  return static_cast<int>(::syscall(SYS_fsync, file));
+}
 
 namespace bilevel_test {
 namespace {
@@ -102,6 +116,49 @@ TEST(Checkpoint, KeepsTheLastTwo) {
     for (const char* name : {"", "/adjoints.bin", "/pairs.bin", "/state.json", "/x.bin"})
       expected.push_back(std::string(number) + name);
   EXPECT_EQ(tree(folder / "checkpoint"), expected);
+}
+
+/// Checkpoints of short iterations are not forced to the disk one by one, but the last one is in the end.
+TEST(Checkpoint, IsForcedToTheDiskNowAndThen) {
+  const TemporaryFolder folder;
+  Checkpoint rarely(folder / "rarely", kIdentity, 1e9), always(folder / "always", kIdentity, 0);
+  fsyncs = 0;
+  rarely.state(state(1));
+  rarely.state(state(2));
+  EXPECT_EQ(fsyncs, 0);
+  rarely.finished({});
+  EXPECT_EQ(fsyncs, 6);  // four files, their folder and that of the checkpoints
+  rarely.finished({});
+  EXPECT_EQ(fsyncs, 6);
+  always.state(state(1));
+  EXPECT_EQ(fsyncs, 12);
+  always.finished({});
+  EXPECT_EQ(fsyncs, 12);
+}
+
+TEST(Checkpoint, TheOneOnTheDiskStaysBesideTheLastTwo) {
+  const TemporaryFolder folder;
+  const auto kept = [&] {
+    std::vector<std::string> names;
+    for (const std::string& name : tree(folder / "checkpoint"))
+      if (name.size() == 6) names.push_back(name);
+    return names;
+  };
+  Checkpoint checkpoint(folder / "checkpoint", kIdentity, 2);
+  checkpoint.state(state(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2050));
+  for (int k = 2; k <= 5; ++k) checkpoint.state(state(k));
+  EXPECT_EQ(kept(), (std::vector<std::string>{"000002", "000004", "000005"}));
+  checkpoint.finished({});
+  EXPECT_EQ(kept(), (std::vector<std::string>{"000004", "000005"}));
+}
+
+TEST(Checkpoint, RefusesNumbersItCouldNotFindAgain) {
+  const TemporaryFolder folder;
+  Checkpoint checkpoint(folder / "checkpoint", kIdentity);
+  EXPECT_THROW(checkpoint.state(state(-1)), ConfigError);
+  EXPECT_THROW(checkpoint.state(state(1000000000)), ConfigError);
+  EXPECT_TRUE(tree(folder / "checkpoint").empty());
 }
 
 TEST(Checkpoint, NoneIsNoError) {
@@ -243,6 +300,24 @@ TEST(JsonlLog, WritesEveryField) {
   EXPECT_EQ(line["omega_directional"], 0.125);
 }
 
+TEST(JsonlLog, RefusesAThetaOfAnotherLength) {
+  const TemporaryFolder folder;
+  JsonlLog log(folder / "log.jsonl", parameters());
+  for (const std::size_t length : {0, 1, 3}) {
+    IterationRecord r = record(0);
+    r.theta.assign(length, 0.0);
+    try {
+      log.iteration(r);
+      FAIL() << "no exception";
+    } catch (const ShapeError& error) {
+      const std::string what = error.what();
+      EXPECT_NE(what.find("2 learned"), std::string::npos) << what;
+      EXPECT_NE(what.find("theta of " + std::to_string(length)), std::string::npos) << what;
+    }
+  }
+  EXPECT_EQ(get_file(folder / "log.jsonl"), "");
+}
+
 TEST(JsonlLog, AnInfiniteLossIsNull) {
   const TemporaryFolder folder;
   JsonlLog log(folder / "log.jsonl", parameters());
@@ -290,6 +365,27 @@ TEST(JsonlLog, AFullDiskIsAnIoError) {
   EXPECT_THROW(log.iteration(record(0)), IoError);
   const TemporaryFolder folder;
   EXPECT_THROW(JsonlLog(folder / "no/such/folder.jsonl", parameters()), IoError);
+}
+
+TEST(JsonlLog, EveryLineIsJsonWhateverTheNumbers) {
+  const TemporaryFolder folder;
+  JsonlLog log(folder / "log.jsonl", parameters());
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  for (const double odd : {std::nan(""), inf, -inf}) {
+    IterationRecord r = record(0);
+    for (double* number :
+         {&r.loss, &r.loss_lower, &r.loss_upper, &r.gradient_norm, &r.error_bound, &r.epsilon, &r.delta,
+          &r.step, &r.psnr, &r.omega_theorem, &r.omega_adjoint, &r.omega_directional, &r.seconds})
+      *number = odd;
+    r.theta = {odd, odd};
+    r.status = "not \xff text";
+    log.iteration(r);
+    const std::string line = lines_of(get_file(folder / "log.jsonl")).back();
+    ASSERT_TRUE(Json::accept(line)) << line;
+    EXPECT_TRUE(Json::parse(line)["loss"].is_null());
+    std::ostringstream out;
+    EXPECT_NO_THROW(ConsoleProgress(out, true, {10, 5, 100}).line(r));
+  }
 }
 
 TEST(ConsoleProgress, SaysNothingUnlessAsked) {
@@ -346,6 +442,59 @@ TEST(ConsoleProgress, TimeLeftIsThatOfTheFirstLimit) {
   EXPECT_NE(line({10, 5, 440}).find("at most 1.0s left"), std::string::npos) << line({10, 5, 440});
   EXPECT_EQ(line({0, 0, 0}).find("left"), std::string::npos);
   EXPECT_NE(line({1000, 0, 0}).find("at most 24:57 left"), std::string::npos) << line({1000, 0, 0});
+}
+
+TEST(ObserverList, RefusesNullPointers) {
+  Observer silent;
+  try {
+    ObserverList({&silent, nullptr});
+    FAIL() << "no exception";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("observer 2 of 2"), std::string::npos) << error.what();
+  }
+}
+
+/// What an observer throws ends the run and comes out of it; context, problem and optimiser can be used
+/// again.
+TEST(Observer, MayThrow) {
+  struct Throwing : Observer {
+    int when = 0, events = 0;
+    void event() {
+      if (++events == when) throw std::runtime_error("from the observer");
+    }
+    bool iteration(const IterationRecord&) override { return event(), true; }
+    bool wants_state(const IterationRecord&) override { return event(), true; }
+    void state(const UpperState&) override { event(); }
+    bool alive() override { return event(), true; }
+    void finished(const UpperReport&) override { event(); }
+  };
+  Context context(Device::open(bilevel::testing_support::test_device("cpu:2")));
+  const Shape shape{1, 1, 16, 16};
+  const HostImage clean = photograph(16, 16, 3);
+  std::vector<double> noisy = clean.pixels;
+  for (std::size_t k = 0; k < noisy.size(); ++k) noisy[k] += k % 3 == 0 ? 0.1 : -0.05;
+  const Tensor<double> truth(context, shape, clean.pixels), data(context, shape, noisy);
+  const Parameters learned = tv_parameters();
+  const BilevelProblem<double> problem(std::make_unique<TvEnergy<double>>(context, data.view(), learned),
+                                       truth.view(), learned);
+  UpperOptions options;
+  options.max_iterations = 3;
+  const auto maid = make_maid<double>(options);
+  const auto run_with = [&](Observer& observer) {
+    return maid->run(context, problem, learned.initial(), data.view(), observer).theta;
+  };
+  Throwing undisturbed;
+  const std::vector<double> expected = run_with(undisturbed);
+  const std::uint64_t memory = context.counters().bytes_allocated;
+  ASSERT_GT(undisturbed.events, 8);
+  for (int when = 1; when <= undisturbed.events; ++when) {
+    Throwing observer;
+    observer.when = when;
+    EXPECT_THROW(run_with(observer), std::runtime_error) << when;
+    EXPECT_LE(context.counters().bytes_allocated, memory) << when;
+  }
+  Throwing again;
+  EXPECT_EQ(run_with(again), expected);
 }
 
 TEST(ObserverList, EveryObserverSeesEveryEvent) {

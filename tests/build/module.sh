@@ -16,7 +16,7 @@ says() {
   said=$(LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$program" --version) ||
     { echo "FAILED: --version ended with $?"; failed=1; return; }
   grep '^cuda: ' <<<"$said"
-  if ! grep -q "^cuda: device 'cuda:0': .*$1.*; use --device cpu" <<<"$said" || ! grep -q '^device auto: cpu' <<<"$said"; then
+  if ! grep -q "^cuda: device 'cuda:0': .*$1.*; use the device 'cpu'" <<<"$said" || ! grep -q '^device auto: cpu' <<<"$said"; then
     echo "FAILED: expected '$1' in:"
     echo "$said"
     failed=1

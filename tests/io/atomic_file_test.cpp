@@ -1,14 +1,35 @@
 #include "bilevel/core/atomic_file.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <functional>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
 #include "io_test_support.hpp"
+
+namespace {
+
+/// Sees every fsync of this program, and may make it fail with the error it returns.
+std::function<int(int)> on_fsync;
+
+}  // namespace
+
+extern "C" int fsync(int file) {
+  if (on_fsync) {
+    if (const int error = on_fsync(file)) {
+      errno = error;
+      return -1;
+    }
+  }
+  return static_cast<int>(::syscall(SYS_fsync, file));
+}
 
 namespace {
 
@@ -69,6 +90,113 @@ TEST_F(AtomicFile, FullDiskKeepsTheOldFile) {
   }
   EXPECT_EQ(get_file(folder_ / "x"), "old content");
   EXPECT_EQ(entries(folder_.path()), 1U) << "temporary files are removed";
+}
+
+/// While it lives, every fsync is handed to a function.
+class FsyncHook {
+ public:
+  explicit FsyncHook(std::function<int(int)> hook) { on_fsync = std::move(hook); }
+  ~FsyncHook() { on_fsync = {}; }
+};
+
+bool is_folder(int file) {
+  struct stat status {};
+  return ::fstat(file, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+TEST_F(AtomicFile, BytesAreOnTheDiskBeforeTheNameIs) {
+  std::vector<std::string> seen;
+  const FsyncHook hook([&](int file) {
+    seen.push_back(std::string(is_folder(file) ? "folder" : "file") +
+                   (fs::exists(folder_ / "x") ? " after" : " before"));
+    return 0;
+  });
+  write_file_atomically(folder_ / "x", "bytes");
+  EXPECT_EQ(seen, (std::vector<std::string>{"file before", "folder after"}));
+  seen.clear();
+  write_file_atomically(folder_ / "y", "bytes", false);
+  EXPECT_TRUE(seen.empty());
+  EXPECT_EQ(get_file(folder_ / "y"), "bytes");
+  bilevel::force_to_disk(folder_ / "y");
+  bilevel::force_to_disk(folder_.path());
+  EXPECT_EQ(seen.size(), 2U);
+  EXPECT_THROW(bilevel::force_to_disk(folder_ / "nothing"), bilevel::IoError);
+}
+
+TEST_F(AtomicFile, ADiskThatFailsKeepsTheOldFile) {
+  put_file(folder_ / "x", "old content");
+  const auto written = [&](const std::function<int(int)>& hook) {
+    const FsyncHook set(hook);
+    try {
+      write_file_atomically(folder_ / "x", "new");
+    } catch (const bilevel::IoError& error) {
+      return std::string(error.what());
+    }
+    return std::string("written");
+  };
+  const std::string refused = written([](int file) { return is_folder(file) ? 0 : EIO; });
+  EXPECT_NE(refused.find("nothing was changed"), std::string::npos) << refused;
+  EXPECT_EQ(get_file(folder_ / "x"), "old content");
+  EXPECT_EQ(entries(folder_.path()), 1U);
+  const std::string unsure = written([](int file) { return is_folder(file) ? EIO : 0; });
+  EXPECT_NE(unsure.find("perhaps not on the disk"), std::string::npos) << unsure;
+  // A file system that has nothing to force.
+  EXPECT_EQ(written([](int) { return EINVAL; }), "written");
+  int calls = 0;
+  EXPECT_EQ(written([&](int) { return ++calls % 2 == 1 ? EINTR : 0; }), "written");
+  EXPECT_EQ(entries(folder_.path()), 1U);
+}
+
+TEST_F(AtomicFile, LeftoversOfKilledWritersAreRemoved) {
+  const std::string own = std::to_string(::getpid());
+  pid_t ended = ::fork();  // a process number that is not in use
+  if (ended == 0) ::_exit(0);
+  ::waitpid(ended, nullptr, 0);
+  const std::string gone = std::to_string(ended);
+  const std::vector<std::string> others{"x", ".note.tmp", ".tmp", "..tmp", ".x.1-2.txt", "x.1-2.tmp"};
+  const auto fill = [&] {
+    for (const std::string& name : others) put_file(folder_ / name, "of somebody else");
+    for (const std::string& name :
+         {".x." + own + "-0.tmp", ".x." + gone + "-7.tmp", std::string(".000007.tmp")})
+      put_file(folder_ / name, "left");
+  };
+  fill();
+  bilevel::remove_temporaries(folder_.path(), true);
+  EXPECT_FALSE(fs::exists(folder_ / (".x." + gone + "-7.tmp")));
+  EXPECT_TRUE(fs::exists(folder_ / (".x." + own + "-0.tmp")));
+  EXPECT_TRUE(fs::exists(folder_ / ".000007.tmp"));
+  fill();
+  bilevel::remove_temporaries(folder_.path());
+  EXPECT_EQ(entries(folder_.path()), others.size());
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(folder_ / name)) << name;
+}
+
+TEST_F(AtomicFile, TooFewDescriptorsAreCounted) {
+  put_file(folder_ / "x", "text");
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const int next = ::open("/dev/null", O_RDONLY);
+  ::close(next);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &none);
+  std::vector<std::string> messages;
+  for (const bool write : {true, false}) {
+    try {
+      if (write)
+        write_file_atomically(folder_ / "x", "new");
+      else
+        static_cast<void>(bilevel::read_image(folder_ / "x"));
+    } catch (const bilevel::IoError& error) {
+      messages.emplace_back(error.what());
+    }
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_EQ(messages.size(), 2U);
+  for (const std::string& message : messages) {
+    EXPECT_NE(message.find("may open " + std::to_string(next)), std::string::npos) << message;
+    EXPECT_NE(message.find("ulimit -n"), std::string::npos) << message;
+  }
+  EXPECT_EQ(get_file(folder_ / "x"), "text");
 }
 
 TEST_F(AtomicFile, FullDeviceIsReportedAndStaysADevice) {

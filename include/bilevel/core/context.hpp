@@ -20,29 +20,9 @@ struct Counters {
   std::uint64_t peak_bytes = 0;
 };
 
-class Context;
-
-/// Scratch of one scope, taken from the arena of a context and given back at the end of the scope. Frames
-/// nest.
-class BILEVEL_API Frame {
- public:
-  explicit Frame(Context& context);
-  ~Frame();
-  Frame(const Frame&) = delete;
-  Frame& operator=(const Frame&) = delete;
-
-  /// Uninitialised scratch. T is float, double, std::int32_t or std::uint8_t. Allocates only when the arena
-  /// has never been this full. Throws DeviceError when memory is exhausted.
-  template <class T>
-  View<T> view(Shape shape);
-
- private:
-  Context& context_;
-  std::size_t chunk_, offset_;
-};
-
 /// One ordered stream of work on a device with its scratch arena and counters. Move-only; one thread at a
-/// time.
+/// time. Its arrays keep what they need of it: they may outlive it, and it may be moved. Using a context that
+/// was moved from throws ConfigError.
 class BILEVEL_API Context {
  public:
   explicit Context(const Device& device);
@@ -55,10 +35,35 @@ class BILEVEL_API Context {
   void synchronise();
 
   struct Impl;
-  Impl& impl() { return *impl_; }
+  Impl& impl() { return *shared_impl(); }
+  const std::shared_ptr<Impl>& shared_impl() const {
+    if (!impl_) refuse();
+    return impl_;
+  }
 
  private:
-  std::unique_ptr<Impl> impl_;
+  [[noreturn]] static void refuse();
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Scratch of one scope, taken from the arena of a context and given back at the end of the scope. Frames
+/// nest.
+class BILEVEL_API Frame {
+ public:
+  explicit Frame(Context& context);
+  ~Frame();
+  Frame(const Frame&) = delete;
+  Frame& operator=(const Frame&) = delete;
+
+  /// Uninitialised scratch. T is float, double, std::int32_t or std::uint8_t. Allocates only when the arena
+  /// has never been this full. Throws ShapeError for sizes that are negative or too large to be addressed,
+  /// DeviceError when memory is exhausted.
+  template <class T>
+  View<T> view(Shape shape);
+
+ private:
+  Context::Impl& context_;
+  std::size_t chunk_, offset_;
 };
 
 }  // namespace v0

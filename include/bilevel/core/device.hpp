@@ -12,9 +12,12 @@ inline namespace v0 {
 
 enum class DeviceKind { cpu, cuda };
 
-/// Where work runs. A shared handle: copies name the same device.
+/// Where work runs. A shared handle: copies name the same device, and moving one copies it.
 class BILEVEL_API Device {
  public:
+  Device(const Device&) = default;
+  Device& operator=(const Device&) = default;
+
   /// "auto" (the first GPU, or the CPU without one), "cpu", "cpu:THREADS", "cuda", "cuda:INDEX".
   /// "cpu-guarded[:THREADS]" is the CPU with device memory that is inaccessible outside kernels, for tests.
   /// The environment variable BILEVEL_CPU_ISA (baseline, avx2, avx512) forces an instruction set,

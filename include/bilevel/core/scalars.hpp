@@ -11,8 +11,8 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// A copy to the host under way. wait() blocks until it has arrived (one host synchronisation) and may be
-/// called once. The context must outlive it.
+/// A copy to the host under way. wait() blocks until it has arrived (one host synchronisation); called a
+/// second time, or after the fetch was moved from, it throws ConfigError. The context must outlive it.
 class BILEVEL_API Fetch {
  public:
   struct Impl;
@@ -29,7 +29,8 @@ class BILEVEL_API Fetch {
 /// One double per image on the device: norms, step lengths, certificates.
 using Scalars = View<double>;
 
-/// Starts an asynchronous copy of per-image doubles to the host.
+/// Starts an asynchronous copy of per-image doubles to the host. Throws ConfigError for an array that is not
+/// of this context.
 BILEVEL_API Fetch fetch(Context& context, View<const double> scalars);
 
 /// The set of unfinished images of a batch: a mask that kernels clear, and the list of what is left.
@@ -42,12 +43,13 @@ class BILEVEL_API ActiveSet {
   std::uint8_t* mask() { return mask_.device_data(); }
   int count() const { return count_; }  ///< as of the last refresh
 
-  /// Activates every image / the images of `other` / those with open[i] != 0 (enqueues only).
+  /// Activates every image / the images of `other` / those with open[i] != 0 (enqueues only). Throws
+  /// ShapeError for another number of images.
   void reset(Context& context);
   void assign(Context& context, const ActiveSet& other);
   void assign(Context& context, std::span<const std::uint8_t> open);
   /// Compacts the list by the mask and returns how many are left (one host synchronisation). `tally`, one
-  /// number per image, is summed over all images on the way.
+  /// number per image (else ShapeError), is summed over all images on the way.
   int refresh(Context& context, View<const double> tally = {});
   double tally() const { return tally_; }  ///< as of the last refresh
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -8,14 +9,18 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Owns a contiguous array on the device of its context. T is float, double, std::int32_t or std::uint8_t.
-/// The context must outlive the tensor.
+/// Owns a contiguous array on the device of its context, which it may outlive. T is float, double,
+/// std::int32_t or std::uint8_t. A tensor that was moved from is empty, like one made without arguments: its
+/// shape is [0,0,0,0].
 template <class T>
 class BILEVEL_API Tensor {
  public:
   Tensor() = default;
-  Tensor(Context& context, Shape shape);  ///< allocates; contents undefined
-  Tensor(Context& context, Shape shape, std::span<const T> values);
+  /// Allocates; contents undefined. Throws ShapeError for sizes that are negative or too large to be
+  /// addressed, DeviceError when memory is exhausted.
+  Tensor(Context& context, Shape shape);
+  Tensor(Context& context, Shape shape,
+         std::span<const T> values);  ///< uploads; ShapeError for another count
   ~Tensor();
   Tensor(Tensor&&) noexcept;
   Tensor& operator=(Tensor&&) noexcept;
@@ -28,10 +33,13 @@ class BILEVEL_API Tensor {
   void upload(Context& context, std::span<const T> values);
 
  private:
-  Context* context_ = nullptr;
+  std::shared_ptr<Context::Impl> context_;
   T* data_ = nullptr;
   Shape shape_{0, 0, 0, 0};
 };
+
+// Arrays given to these functions belong to the context: ConfigError for null pointers, memory of the host
+// and arrays of another context, ShapeError for sizes that do not fit together.
 
 /// Copies an array to the host and waits for it (one host synchronisation).
 template <class T>

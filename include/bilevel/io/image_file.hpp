@@ -76,6 +76,7 @@ BILEVEL_API ImageLayout image_layout(const std::string& name, const std::vector<
 struct ImageWriteOptions {
   /// Bits per sample. PNG, PGM, PPM: 8 or 16. TIFF: 8, 16 or 32 (float). `.npy` is always float64.
   int bits = 8;
+  bool forced = true;  ///< to the disk, see write_file_atomically; always so for `.npy`
 };
 
 /// Writes one image; the extension chooses the format: .png .pgm .ppm .pnm .tif .tiff .npy (any case).

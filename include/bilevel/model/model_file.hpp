@@ -20,7 +20,8 @@ inline namespace v0 {
 using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
 using NamedOption = std::pair<std::string, OptionValue>;
 
-/// The value as JSON writes it, text without quotes: true, 25, 0.1, maid.
+/// The value as JSON writes it, text without quotes: true, 25, 0.1, maid; numbers that JSON lacks: nan, inf,
+/// -inf.
 BILEVEL_API std::string option_text(const OptionValue& value);
 
 /// 64-bit FNV-1a over 8-byte little-endian words (the last one padded with zeros) and the length; `start`

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <optional>
 
@@ -12,17 +13,20 @@ inline namespace v0 {
 /// Saves the state of a run after every iteration, in FOLDER/<iteration, 6 digits>/: state.json (numbers that
 /// read back to the same bits), x.bin and adjoints.bin (raw, with size and checksum in state.json). A
 /// checkpoint is written under a temporary name and renamed, and the last two are kept, so a killed process
-/// loses the iteration in progress only. Files are not forced to the disk; after a power failure the
-/// checksums tell what can be trusted.
+/// loses the iteration in progress only. Forcing each to the disk would cost more than a short iteration, so
+/// one is every `force_every` seconds, which stays beside the last two, and the last one at the end: a power
+/// failure loses that many seconds and the iteration in progress; checksums tell what can be trusted.
 class BILEVEL_API Checkpoint final : public Observer {
  public:
   /// `identity`: options and data that decide the result; a run is resumed with the same only.
   /// Throws IoError when the folder cannot be made.
-  Checkpoint(std::filesystem::path folder, std::vector<NamedOption> identity);
+  Checkpoint(std::filesystem::path folder, std::vector<NamedOption> identity, double force_every = 10);
 
   bool wants_state(const IterationRecord& record) override;
-  /// Throws IoError; earlier checkpoints stay and no part of the new one does.
+  /// Throws IoError (full disk; a folder that was removed or renamed); earlier checkpoints stay and no part
+  /// of the new one does. Throws ConfigError for a number of iterations below 0 or above 999999999.
   void state(const UpperState& state) override;
+  void finished(const UpperReport& report) override;
   /// Number of the last iteration saved, -1 before the first.
   int last() const { return last_; }
 
@@ -36,9 +40,14 @@ class BILEVEL_API Checkpoint final : public Observer {
                                            const std::vector<NamedOption>& identity);
 
  private:
+  void force(const std::filesystem::path& checkpoint, int iteration);
+  void forget_old() const;
+
   std::filesystem::path folder_;
   std::vector<NamedOption> identity_;
-  int last_ = -1;
+  std::chrono::duration<double> force_every_;
+  std::chrono::steady_clock::time_point forced_at_ = std::chrono::steady_clock::now();
+  int last_ = -1, forced_ = -1;  // iterations
 };
 
 }  // namespace v0

@@ -30,7 +30,8 @@ class BILEVEL_API JsonlLog final : public Observer {
   JsonlLog(const JsonlLog&) = delete;
   JsonlLog& operator=(const JsonlLog&) = delete;
 
-  /// Throws IoError when the line cannot be written (full disk); no part of it stays in the file.
+  /// Throws ShapeError for a theta of another length than the parameters'; IoError when the line cannot be
+  /// written (full disk, a file that was removed); no part of it stays.
   bool iteration(const IterationRecord& record) override;
   void finished(const UpperReport& report) override;
 

@@ -78,10 +78,11 @@ class BILEVEL_API Observer {
   virtual void finished(const UpperReport& report);
 };
 
-/// Hands every event to several observers in order.
+/// Hands every event to several observers in order; what one throws ends the run. Throws ConfigError for a
+/// null pointer.
 class BILEVEL_API ObserverList final : public Observer {
  public:
-  explicit ObserverList(std::vector<Observer*> observers) : observers_(std::move(observers)) {}
+  explicit ObserverList(std::vector<Observer*> observers);
   bool iteration(const IterationRecord& record) override;
   bool wants_state(const IterationRecord& record) override;
   void state(const UpperState& state) override;

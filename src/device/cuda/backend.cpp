@@ -196,7 +196,7 @@ class CudaBackend final : public Backend {
     if (status == cudaErrorMemoryAllocation) {
       static_cast<void>(cudaGetLastError());
       throw DeviceError("device '" + device_.name + "' (" + device_.description + ") cannot allocate " +
-                        std::to_string(bytes) + " bytes; use smaller or fewer images, or --precision float.");
+                        std::to_string(bytes) + " bytes; use smaller or fewer images, or single precision.");
     }
     check(status, "cudaMallocFromPoolAsync");
     return p;

@@ -16,7 +16,7 @@ namespace {
 void check(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw DeviceError(std::string(call) + " returned " + cublasGetStatusName(status) +
-                    "; use smaller matrices, or --device cpu.");
+                    "; use smaller matrices, or the device 'cpu'.");
 }
 
 cublasOperation_t operation(Transpose t) { return t == Transpose::no ? CUBLAS_OP_N : CUBLAS_OP_T; }

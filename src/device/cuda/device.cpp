@@ -52,11 +52,11 @@ std::shared_ptr<const Device::Impl> open(int ordinal) {
   if (status != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
     throw DeviceError("device '" + name + "': the CUDA driver says: " + reason(status) +
-                      "; use --device cpu, or install a driver.");
+                      "; use the device 'cpu', or install a driver.");
   }
   if (ordinal >= count)
     throw DeviceError("device '" + name + "': this machine has " + std::to_string(count) +
-                      " CUDA device(s), numbered from 0; choose one of them, or --device cpu.");
+                      " CUDA device(s), numbered from 0; choose one of them, or the device 'cpu'.");
   auto impl = std::make_shared<Device::Impl>();
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
@@ -75,7 +75,7 @@ std::shared_ptr<const Device::Impl> open(int ordinal) {
   if (capability < BILEVEL_CUDA_OLDEST)
     throw DeviceError("device '" + name + "' (" + impl->description +
                       "): the oldest GPU of this build is sm_" + std::to_string(BILEVEL_CUDA_OLDEST) +
-                      "; use --device cpu, or build with -DCMAKE_CUDA_ARCHITECTURES=native.");
+                      "; use the device 'cpu', or build with -DCMAKE_CUDA_ARCHITECTURES=native.");
 #endif
   set_tables(*impl);
   return impl;

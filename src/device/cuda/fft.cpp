@@ -127,7 +127,7 @@ class CufftPlans final : public FftLibrary<T> {
   void check(cufftResult result, const char* call) const {
     if (result == CUFFT_SUCCESS) return;
     throw DeviceError(std::string(call) + " returned " + name(result) + " for the transform of " +
-                      shape_.str() + "; use smaller or fewer images, or --device cpu.");
+                      shape_.str() + "; use smaller or fewer images, or the device 'cpu'.");
   }
 
   /// Contiguous images; real images with the half spectrum [H][W/2+1]. Single rows, and single columns of

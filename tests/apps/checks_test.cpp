@@ -1,0 +1,193 @@
+// `check` tells a wrong energy from a right one: each of its tests can fail.
+
+#include "apps/denoise/checks.hpp"
+
+#include <limits>
+#include <memory>
+#include <set>
+#include <sstream>
+
+#include "apps/common/exit_codes.hpp"
+#include "bilevel/core/tensor.hpp"
+#include "tests/apps/app_test_support.hpp"
+#include "tests/support/counting_energy.hpp"
+
+namespace bilevel_test {
+namespace {
+
+using namespace bilevel;
+using namespace bilevel_app;
+using denoise::Verdict;
+
+/// Factors on what an energy computes; 1 is right.
+struct Errors {
+  double gradient = 1, product = 1, mixed = 1, adjoint = 1;
+  double convexity = 1;     ///< of the modulus mu, from which certificates follow
+  bool not_finite = false;  ///< the gradient is NaN at one pixel
+};
+
+void scale(Context& context, View<double> view, double factor) {
+  if (factor == 1) return;
+  std::vector<double> values = download<double>(context, view);
+  for (double& v : values) v *= factor;
+  upload<double>(context, values, view);
+}
+
+/// A right energy made wrong.
+class WrongEnergy final : public testing_support::CountingEnergy<double> {
+ public:
+  using Base = testing_support::CountingEnergy<double>;
+  WrongEnergy(std::unique_ptr<Energy<double>> inner, const Errors& errors)
+      : Base(*inner), owned_(std::move(inner)), errors_(errors) {}
+
+  Curvature curvature() const override {
+    Curvature c = Base::curvature();
+    c.mu *= errors_.convexity;
+    c.lipschitz = std::max(c.lipschitz, c.mu);
+    return c;
+  }
+  void value_and_gradient(Context& c, const Active& a, View<const double> x, View<double> g,
+                          const GradientSums& s) const override {
+    Base::value_and_gradient(c, a, x, g, s);
+    scale(c, g, errors_.gradient);
+    if (errors_.not_finite) {
+      std::vector<double> values = download<double>(c, g);
+      values[5] = std::nan("");
+      upload<double>(c, values, g);
+    }
+  }
+  void hessian_product(Context& c, const Active& a, View<const double> w, View<const double> p,
+                       View<double> out, Scalars inner) const override {
+    Base::hessian_product(c, a, w, p, out, inner);
+    scale(c, out, errors_.product);
+    scale(c, inner, errors_.product);
+  }
+  void mixed_forward(Context& c, const Active& a, View<const double> x, std::span<const double> direction,
+                     View<double> out, Scalars norm2) const override {
+    Base::mixed_forward(c, a, x, direction, out, norm2);
+    scale(c, out, errors_.mixed);
+  }
+  std::vector<double> mixed(std::span<const double> sums) const override {
+    std::vector<double> values = Base::mixed(sums);
+    for (double& v : values) v *= errors_.adjoint;
+    return values;
+  }
+
+ private:
+  std::unique_ptr<Energy<double>> owned_;
+  Errors errors_;
+};
+
+class Checks : public testing::Test {
+ protected:
+  std::vector<Verdict> with(const Errors& errors) {
+    return denoise::run_checks(context_, batch_, parameters_, options_, 0,
+                               [&](Context& context, View<const double> noisy) {
+                                 return std::make_unique<WrongEnergy>(
+                                     make_energy<double>(context, noisy, parameters_, options_), errors);
+                               });
+  }
+  static std::set<std::string> failed(const std::vector<Verdict>& list) {
+    std::set<std::string> names;
+    for (const Verdict& v : list)
+      if (!v.passed()) names.insert(v.what);
+    return names;
+  }
+  static ImageBatch batch() {
+    ImageBatch b;
+    b.images = 1;
+    b.size = 16;
+    b.clean = b.noisy = photograph(16, 16, 4).pixels;
+    std::mt19937 generator(1);
+    std::normal_distribution<double> normal(0, 0.1);
+    for (double& v : b.noisy) v += normal(generator);
+    return b;
+  }
+
+  Context context_{Device::open(testing_support::test_device("cpu:1"))};
+  const ImageBatch batch_ = batch();
+  const Parameters parameters_ = tv_parameters();
+  const RegulariserOptions options_ = TvOptions{};
+
+  static constexpr const char* gradient = "gradient against differences of the energy";
+  static constexpr const char* hessian = "Hessian product against differences of the gradient";
+  static constexpr const char* distance = "distance to a tight solve against its certificate";
+  static constexpr const char* bound = "error of an inexact hypergradient against its bound";
+  static std::string mixed(const std::string& name) {
+    return "mixed derivative of " + name + " against differences in it";
+  }
+  static std::string adjoint(const std::string& name) { return "adjoint of the mixed derivative of " + name; }
+  static std::string hypergradient(const std::string& name) {
+    return "hypergradient of " + name + " against differences of the loss";
+  }
+};
+
+TEST_F(Checks, PassForARightEnergy) {
+  const std::vector<Verdict> list = with({});
+  EXPECT_EQ(failed(list), std::set<std::string>{});
+  std::set<std::string> names;
+  for (const Verdict& v : list) names.insert(v.what);
+  for (const std::string& name : {std::string(gradient), std::string(hessian), std::string(distance),
+                                  std::string(bound), mixed("alpha"), mixed("nu"), adjoint("alpha"),
+                                  adjoint("nu"), hypergradient("alpha"), hypergradient("nu")})
+    EXPECT_TRUE(names.contains(name)) << name;
+}
+
+TEST_F(Checks, FailForAWrongGradient) {
+  EXPECT_TRUE(failed(with({.gradient = 1 + 1e-4})).contains(gradient));
+}
+
+TEST_F(Checks, FailForAWrongHessianProduct) {
+  EXPECT_TRUE(failed(with({.product = 1 + 1e-3})).contains(hessian));
+}
+
+TEST_F(Checks, FailForAWrongMixedDerivative) {
+  const auto names = failed(with({.mixed = 1 + 1e-4}));
+  for (const char* name : {"alpha", "nu"})
+    EXPECT_TRUE(names.contains(mixed(name)) && names.contains(adjoint(name))) << name;
+}
+
+TEST_F(Checks, FailForAWrongHypergradient) {
+  const auto names = failed(with({.adjoint = 1 + 1e-3}));
+  EXPECT_TRUE(names.contains(adjoint("alpha")));
+  EXPECT_TRUE(names.contains(hypergradient("alpha")) || names.contains(hypergradient("nu")));
+}
+
+TEST_F(Checks, FailForCertificatesThatPromiseTooMuch) {
+  const auto names = failed(with({.convexity = 1e6}));
+  EXPECT_TRUE(names.contains(distance));
+  EXPECT_TRUE(names.contains(bound));
+}
+
+/// Verdicts of numbers that are no numbers, and the report of what failed.
+TEST_F(Checks, ANumberThatIsNoneFails) {
+  EXPECT_FALSE((Verdict{"x", std::nan(""), 1}).passed());
+  EXPECT_FALSE((Verdict{"x", std::numeric_limits<double>::infinity(), 1}).passed());
+  EXPECT_TRUE((Verdict{"x", 1, 1}).passed());
+  EXPECT_TRUE(failed(with({.not_finite = true})).contains(gradient));
+}
+
+TEST_F(Checks, ReportFailuresWithExitCodeFour) {
+  const std::vector<Verdict> good{{"first", 0.5, 1}}, bad{{"first", 0.5, 1}, {"second", std::nan(""), 1}};
+  for (const bool json : {false, true}) {
+    CommonOptions options;
+    options.json = json;
+    std::ostringstream out, err;
+    EXPECT_EQ(denoise::report_checks(good, batch_, options, out, err), exit_ok);
+    EXPECT_EQ(err.str(), "");
+    out.str("");
+    EXPECT_EQ(denoise::report_checks(bad, batch_, options, out, err), exit_numerical);
+    EXPECT_NE(err.str().find("1 of 2 checks failed"), std::string::npos) << err.str();
+    if (json) {
+      const Json report = Json::parse(out.str());
+      EXPECT_EQ(report["failed"], 1);
+      EXPECT_EQ(report["checks"][1]["passed"], false);
+      EXPECT_TRUE(report["checks"][1]["measured"].is_null());
+    } else {
+      EXPECT_NE(out.str().find("FAIL"), std::string::npos) << out.str();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bilevel_test
