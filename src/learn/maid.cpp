@@ -31,6 +31,8 @@ namespace {
 
 /// Backtracks along a direction whose descent is not certified before it has to be.
 constexpr int uncertified_backtracks = 3;
+/// Trials along a Gauss-Newton direction before it is damped instead of shortened.
+constexpr int undamped_backtracks = 2;
 
 template <class T>
 class MaidRun {
@@ -109,6 +111,7 @@ class MaidRun {
   /// `may_try` the first z will do; returns whether its descent is certified.
   bool inexact_gradient(bool may_try) {
     schedule_.start_search();
+    steepest_ = false;
     while (true) {
       lower_.solve(current_, schedule_.state().epsilon);
       HypergradientRequest request;
@@ -131,11 +134,10 @@ class MaidRun {
       else
         choose_step();
       const double stationarity = projected_gradient_norm(problem_.parameters(), current_.theta, result_.z);
-      const bool at_floor = current_.status == SolveStatus::rounding_limited ||
-                            result_.status == SolveStatus::rounding_limited ||
-                            result_.rounding > 0.5 * result_.omega;
+      const bool floor = at_floor();
+      if (newton_ && floor && !descends(step_)) use_decided_entries();
       const GradientVerdict verdict =
-          schedule_.judge_gradient(stationarity, result_.omega, step_.slope, step_.error, at_floor);
+          schedule_.judge_gradient(stationarity, result_.omega, step_.slope, step_.error, floor);
       const bool undecided = verdict == GradientVerdict::refine || verdict == GradientVerdict::accuracy_limit;
       if (undecided && may_try && result_.along && step_.slope > 0) return false;
       switch (verdict) {
@@ -143,6 +145,10 @@ class MaidRun {
           throw Stop{UpperStatus::stationary, "Stationary: the gradient is certified to be at most " +
                                                   short_number(stationarity + result_.omega) + "."};
         case GradientVerdict::accuracy_limit:
+          if ((lbfgs_ || gauss_newton_cg_) && !steepest_ && !schedule_.options().fixed_accuracy) {
+            steepest_ = true;  // the direction may be at fault, not the accuracy
+            break;
+          }
           throw Stop{UpperStatus::accuracy_limit,
                      "No descent direction can be certified at this accuracy; |z| + omega = " +
                          short_number(stationarity + result_.omega) + remedy()};
@@ -152,6 +158,16 @@ class MaidRun {
           refine_gradient(stationarity);
       }
     }
+  }
+
+  /// Whether no finer accuracy would shrink the larger part of the bound.
+  bool at_floor() const {
+    const bool along = result_.along.has_value();
+    const double part_epsilon = along ? result_.along->part_epsilon : result_.part_epsilon;
+    const double part_delta = along ? result_.along->part_delta : result_.part_delta;
+    return (current_.status == SolveStatus::rounding_limited && part_epsilon >= part_delta) ||
+           (result_.status == SolveStatus::rounding_limited && part_delta >= part_epsilon) ||
+           result_.rounding > 0.5 * result_.omega;
   }
 
   void refine_gradient(double stationarity) {
@@ -172,12 +188,13 @@ class MaidRun {
 
   /// Direction of the step, and the step at the schedule's length.
   void choose_step(const GaussNewtonProduct& product = {}) {
-    if (gauss_newton_cg_) {
+    if (gauss_newton_cg_ && !steepest_) {
       full_step_ = gauss_newton_step(problem_.parameters(), current_.theta, result_, product, 1e-3, 0.3, 12);
-    } else if (lbfgs_) {
+    } else if (lbfgs_ || gauss_newton_cg_) {
       pairs_ = memory_;
-      if (!previous_z_.empty()) push_pair();
-      full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_, pairs_, diagonal_);
+      if (lbfgs_ && !previous_z_.empty()) push_pair();
+      full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_,
+                              steepest_ ? LbfgsMemory() : pairs_, diagonal_);
     } else if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() &&
                schedule_.state().backtracks == 0) {
       const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_,
@@ -185,13 +202,39 @@ class MaidRun {
       if (bb > 0) schedule_.set_step(std::clamp(bb, 1e-2 * last_step_, 1e2 * last_step_));
     }
     if (!lbfgs_ && !gauss_newton_cg_) full_step_ = direct_step();
-    full_length_ = schedule_.state().step;
+    first_length_ = schedule_.state().step;
+    full_length_ = newton_ ? 1 : first_length_;
     make_step();
   }
-  /// A plain or Gauss-Newton step at the schedule's length.
+  /// A plain step at the schedule's length, or a Gauss-Newton step.
   Step direct_step() const {
-    return newton_ ? gauss_newton_step(problem_.parameters(), current_.theta, result_, schedule_.state().step)
+    return newton_ ? newton_step(0)
                    : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
+  }
+  Step newton_step(int trial, const std::vector<bool>& moving = {}) const {
+    return gauss_newton_step(problem_.parameters(), current_.theta, result_, raised_damping(damping_, trial),
+                             moving);
+  }
+  bool descends(const Step& step) const {
+    return step.slope > 0 && step.error <= (1 - schedule_.options().eta) * step.slope;
+  }
+  /// Entries in which the sign of grad f is certain: small steps along these alone descend.
+  std::vector<bool> decided_entries() const {
+    std::vector<bool> decided(result_.z.size());
+    for (std::size_t j = 0; j < decided.size(); ++j)
+      decided[j] = result_.block_bound[j] <= (1 - schedule_.options().eta) * std::abs(result_.z[j]);
+    return decided;
+  }
+  /// A step whose descent is certain although that of the whole one is not, if there is one: the more damped,
+  /// the nearer to the scaled gradient.
+  void use_decided_entries() {
+    const std::vector<bool> decided = decided_entries();
+    for (int trial = 0; trial < schedule_.options().max_backtracks; ++trial)
+      if (const Step step = newton_step(trial, decided); descends(step)) {
+        full_step_ = step;
+        make_step();
+        return;
+      }
   }
   void push_pair() {
     std::vector<double> s = current_.theta, y = result_.z;
@@ -201,9 +244,18 @@ class MaidRun {
     }
     pairs_.push(s, y);
   }
+  /// The step of the next trial: a shorter one. A Gauss-Newton direction that fails when shortened is damped
+  /// instead, as long as its descent is certain.
   void make_step() {
-    step_ = lbfgs_ || !few_ ? shortened(full_step_, current_.theta, schedule_.state().step / full_length_)
-                            : direct_step();
+    const double a = schedule_.state().step / full_length_;
+    step_ = !newton_ && !lbfgs_ && few_ ? direct_step() : shortened(full_step_, current_.theta, a);
+    trial_damping_ = damping_;
+    const int raised = schedule_.state().backtracks - undamped_backtracks;
+    if (!newton_ || raised <= 0) return;
+    if (const Step damped = newton_step(raised); descends(damped)) {
+      step_ = shortened(damped, current_.theta, first_length_);
+      trial_damping_ = raised_damping(damping_, raised);
+    }
   }
   /// The derivative along the direction itself, where its bound is below that of z.
   void certify_along(const DirectionalDerivative& along) {
@@ -223,6 +275,7 @@ class MaidRun {
     while (true) {
       const TrialVerdict verdict = evaluate_trial();
       if (verdict == TrialVerdict::accept) break;
+      if (below_rounding()) give_up();
       if (verdict == TrialVerdict::backtrack && !certified && backtracks_ == uncertified_backtracks) {
         problem_.energy().bind(current_.theta);
         return false;
@@ -234,7 +287,6 @@ class MaidRun {
         case SearchVerdict::refine:
           problem_.energy().bind(current_.theta);
           lower_.solve(current_, schedule_.state().epsilon);
-          if (current_.status == SolveStatus::rounding_limited) give_up();
           break;
         case SearchVerdict::give_up:
           give_up();
@@ -244,10 +296,18 @@ class MaidRun {
     used_step_ = schedule_.state().step;
     last_step_ = used_step_;
     schedule_.accept(used_step_);
-    if (newton_) schedule_.set_step(std::min(1.0, schedule_.state().step));
+    if (newton_) adapt_region();
     if (lbfgs_ || gauss_newton_cg_) schedule_.set_step(1);
     memory_ = pairs_;
     return true;
+  }
+
+  /// Damping and length of the next Gauss-Newton step, from how well the last decrease was predicted.
+  void adapt_region() {
+    if (trial_damping_ > damping_) schedule_.set_step(first_length_);
+    schedule_.set_step(std::min(1.0, schedule_.state().step));
+    const double fall = current_.loss.value - trial_.loss.value;
+    damping_ = next_damping(trial_damping_, fall / predicted_decrease(result_, step_), backtracks_ == 0);
   }
 
   /// What to change when the accuracy is the limit.
@@ -257,9 +317,15 @@ class MaidRun {
                                       : "; use a tolerance above that.";
   }
 
+  /// Whether rounding hides all that the step could gain: a decrease by s is less than what lies below the
+  /// value in the enclosure of the current loss.
+  bool below_rounding() const {
+    return current_.status == SolveStatus::rounding_limited &&
+           step_.slope <= current_.loss.value - current_.loss.lower;
+  }
+
   [[noreturn]] void give_up() {
-    const bool accuracy =
-        schedule_.options().fixed_accuracy || current_.status == SolveStatus::rounding_limited;
+    const bool accuracy = schedule_.options().fixed_accuracy || below_rounding();
     throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                "No step could be certified to decrease the loss; |z| + omega = " +
                    short_number(step_norm(result_.z) + result_.omega) +
@@ -292,9 +358,28 @@ class MaidRun {
     if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
     verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
                                     trial_.loss.upper, step_.slope);
+    if (verdict != TrialVerdict::undecided || trial_.status != SolveStatus::rounding_limited) return verdict;
     // What rounding leaves undecided no refinement decides.
-    const bool limited = trial_.status == SolveStatus::rounding_limited;
-    return limited && verdict == TrialVerdict::undecided ? TrialVerdict::backtrack : verdict;
+    if (current_.status == SolveStatus::rounding_limited) verdict = judge_by_adjoints();
+    return verdict == TrialVerdict::undecided ? TrialVerdict::backtrack : verdict;
+  }
+
+  /// The verdict with the enclosures that the adjoints give, of second order in the accuracies.
+  TrialVerdict judge_by_adjoints() {
+    for (Point<T>* point : {&current_, &trial_}) {
+      problem_.energy().bind(point->theta);
+      HypergradientRequest request;
+      request.delta = schedule_.state().delta;
+      request.columns = false;
+      const HypergradientResult r =
+          gradient_.compute(context_, point->theta, point->x.view(), point->epsilon, request);
+      lower_.work += r.work;
+      if (r.status == SolveStatus::failed) throw Stop{UpperStatus::failed, r.message};
+      point->loss = enclose_loss(point->distance, point->epsilon, r.adjoint_product, r.adjoint_error,
+                                 lower_.penalty(point->theta));
+    }
+    return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
+                                 trial_.loss.upper, step_.slope);
   }
 
   /// By how much the enclosures would have to shrink for the values to decide.
@@ -334,6 +419,7 @@ class MaidRun {
     s.previous_z = previous_z_;
     s.previous_omega = previous_omega_;
     s.last_step = last_step_;
+    s.damping = damping_;
     s.losses = lower_.losses;
     s.diagonal = diagonal_;
     s.x = lower_.raw(download(context_, current_.x));
@@ -355,6 +441,7 @@ class MaidRun {
     previous_z_ = s.previous_z;
     previous_omega_ = s.previous_omega;
     last_step_ = s.last_step;
+    damping_ = s.damping;
     lower_.losses = s.losses;
     diagonal_ = s.diagonal;
     memory_.restore(lower_.template values<double>(s.pairs), s.theta.size());
@@ -368,14 +455,17 @@ class MaidRun {
   ImplicitHypergradient<T> gradient_;
   bool few_;                               // theta has a column per entry
   bool newton_, gauss_newton_cg_, lbfgs_;  // scaling of the steps
+  bool steepest_ = false;                  // no direction of these two in this iteration: scaled gradient
   AccuracySchedule schedule_;
   Point<T> current_, trial_;
   HypergradientResult result_ = unknown_gradient();
   Step step_, full_step_;       // the trial, and the whole step it shortens
   LbfgsMemory memory_, pairs_;  // before and with the latest pair
   std::vector<double> previous_theta_, previous_z_;
-  std::vector<double> diagonal_;  // that L-BFGS starts from, of the last iteration
-  double full_length_ = 1, previous_omega_ = 0, used_step_ = 0, last_step_ = 0;
+  std::vector<double> diagonal_;               // that L-BFGS starts from, of the last iteration
+  double full_length_ = 1, first_length_ = 1;  // of full_step_, and that the search began with
+  double previous_omega_ = 0, used_step_ = 0, last_step_ = 0;
+  double damping_ = first_damping, trial_damping_ = first_damping;  // of Gauss-Newton steps
   int iteration_ = 0, backtracks_ = 0;
 };
 

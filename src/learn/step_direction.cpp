@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace bilevel {
 inline namespace v0 {
 namespace {
 
-constexpr double damping = 1e-3;
+constexpr double infinite = std::numeric_limits<double>::infinity();
 
 double inner(std::span<const double> a, std::span<const double> b) {
   double sum = 0;
@@ -26,9 +27,8 @@ Step finish(const Parameters& parameters, std::span<const double> theta, const H
   return step;
 }
 
-/// Solves the symmetric positive definite system of the free entries in place (Cholesky); false when it
-/// breaks down.
-bool cholesky_solve(std::vector<double>& a, std::vector<double>& b) {
+/// Solves a x = b, a symmetric positive definite, in place of b (Cholesky); false when it breaks down.
+bool cholesky_solve(std::vector<double> a, std::vector<double>& b) {
   const std::size_t n = b.size();
   for (std::size_t j = 0; j < n; ++j) {
     for (std::size_t i = j; i < n; ++i) {
@@ -48,6 +48,88 @@ bool cholesky_solve(std::vector<double>& a, std::vector<double>& b) {
   }
   return true;
 }
+
+/// min <z,d> + 1/2 <d, M d> over low <= d <= high, low <= 0 <= high, M symmetric positive definite, by an
+/// active set from d = 0 (Nocedal and Wright 2006, algorithm 16.3). Every d on the way lowers the quadratic,
+/// and scaling an entry of d scales its path. Returns false when a system of free entries breaks down.
+class BoxQuadratic {
+ public:
+  BoxQuadratic(std::vector<double> matrix, std::vector<double> z, std::vector<double> low,
+               std::vector<double> high)
+      : matrix_(std::move(matrix)), z_(std::move(z)), low_(std::move(low)), high_(std::move(high)) {}
+
+  bool minimise() {
+    d_.assign(z_.size(), 0);
+    fixed_.assign(z_.size(), false);
+    for (std::size_t j = 0; j < z_.size(); ++j)
+      fixed_[j] = (z_[j] < 0 ? high_[j] : low_[j]) == 0 || z_[j] == 0;
+    const std::size_t most = 20 * (z_.size() + 1);  // far above what is needed; rounding must not cycle
+    for (std::size_t round = 0; round < most; ++round) {
+      if (!move()) return false;
+      if (!blocked_ && !release()) break;
+    }
+    return true;
+  }
+  const std::vector<double>& solution() const { return d_; }
+
+ private:
+  double slope(std::size_t j) const {
+    double sum = z_[j];
+    for (std::size_t k = 0; k < d_.size(); ++k) sum += matrix_[j * d_.size() + k] * d_[k];
+    return sum;
+  }
+
+  /// To the minimum over the free entries, or up to the first bound on the way there, which fixes its entry.
+  bool move() {
+    std::vector<std::size_t> free;
+    for (std::size_t j = 0; j < d_.size(); ++j)
+      if (!fixed_[j]) free.push_back(j);
+    const std::size_t n = free.size();
+    std::vector<double> matrix(n * n), way(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      way[i] = -slope(free[i]);
+      for (std::size_t k = 0; k < n; ++k) matrix[i * n + k] = matrix_[free[i] * d_.size() + free[k]];
+    }
+    if (!cholesky_solve(std::move(matrix), way)) return false;
+    double t = 1;
+    blocked_ = false;
+    std::size_t first = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const double room = (way[i] < 0 ? low_ : high_)[free[i]] - d_[free[i]];
+      if (std::abs(way[i]) * t <= std::abs(room)) continue;
+      t = room / way[i];
+      blocked_ = true;
+      first = i;
+    }
+    for (std::size_t i = 0; i < n; ++i) d_[free[i]] += t * way[i];
+    if (blocked_) {
+      d_[free[first]] = (way[first] < 0 ? low_ : high_)[free[first]];
+      fixed_[free[first]] = true;
+    }
+    return true;
+  }
+
+  /// Frees the fixed entry whose quadratic falls most towards the inside; false when there is none.
+  bool release() {
+    double most = 0;
+    std::size_t chosen = d_.size();
+    for (std::size_t j = 0; j < d_.size(); ++j) {
+      const double g = slope(j), room = (g < 0 ? high_ : low_)[j] - d_[j];
+      const double gain = g * g / matrix_[j * d_.size() + j];
+      if (fixed_[j] && room != 0 && gain > 1e-14 * z_[j] * z_[j] / matrix_[j * d_.size() + j] &&
+          gain > most) {
+        most = gain;
+        chosen = j;
+      }
+    }
+    if (chosen < d_.size()) fixed_[chosen] = false;
+    return chosen < d_.size();
+  }
+
+  std::vector<double> matrix_, z_, low_, high_, d_;
+  std::vector<bool> fixed_;
+  bool blocked_ = false;
+};
 
 }  // namespace
 
@@ -82,28 +164,59 @@ Step gradient_step(const Parameters& parameters, std::span<const double> theta, 
   return step;
 }
 
-Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
-                       const HypergradientResult& r, double a) {
-  const std::size_t p = theta.size();
-  if (r.gauss_newton.size() != p * p) return gradient_step(parameters, theta, r, a);
-  const std::vector<double> low = parameters.lower(), high = parameters.upper();
-  std::vector<std::size_t> free;
-  for (std::size_t j = 0; j < p; ++j)
-    if (!(theta[j] <= low[j] && r.z[j] > 0) && !(theta[j] >= high[j] && r.z[j] < 0)) free.push_back(j);
-  const std::size_t n = free.size();
-  std::vector<double> matrix(n * n), rhs(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    rhs[i] = r.z[free[i]];
-    for (std::size_t k = 0; k < n; ++k)
-      matrix[i * n + k] = r.gauss_newton[free[i] * p + free[k]] * (i == k ? 1 + damping : 1);
+std::vector<double> factor_reach(const Parameters& parameters, double factor) {
+  std::vector<double> reach;
+  for (std::size_t j = 0; j < parameters.size(); ++j) {
+    const Transform t = parameters.learned(j).transform;
+    reach.push_back(t == Transform::identity ? infinite : to_theta(t, factor));
   }
-  if (n == 0 || !cholesky_solve(matrix, rhs)) return gradient_step(parameters, theta, r, a);
+  return reach;
+}
+
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
+                       const HypergradientResult& r, double damping, const std::vector<bool>& moving) {
+  const std::size_t p = theta.size();
+  std::vector<double> low = parameters.lower(), high = parameters.upper(), matrix = r.gauss_newton;
+  const std::vector<double> bottom = low, top = high, reach = factor_reach(parameters, 10);
+  bool usable = matrix.size() == p * p;
+  for (std::size_t j = 0; j < p && usable; ++j) {
+    const bool moves = (moving.empty() || moving[j]) && r.z[j] != 0;
+    low[j] = moves ? std::max(low[j] - theta[j], -reach[j]) : 0;
+    high[j] = moves ? std::min(high[j] - theta[j], reach[j]) : 0;
+    double& diagonal = matrix[j * p + j];
+    diagonal *= 1 + damping;
+    usable = !moves || (diagonal > 0 && std::isfinite(r.z[j] / diagonal));
+    if (!(diagonal > 0)) diagonal = 1;  // it does not move
+  }
+  BoxQuadratic model(std::move(matrix), r.z, low, high);
+  if (!usable || !model.minimise()) return gradient_step(parameters, theta, r, first_damping / damping);
   std::vector<double> target(theta.begin(), theta.end());
-  for (std::size_t i = 0; i < n; ++i) target[free[i]] -= a * std::clamp(rhs[i], -2.0, 2.0);
+  for (std::size_t j = 0; j < p; ++j) {
+    const double d = model.solution()[j];
+    target[j] += d;
+    if (d != 0 && d == bottom[j] - theta[j]) target[j] = bottom[j];  // not beside it by rounding
+    if (d != 0 && d == top[j] - theta[j]) target[j] = top[j];
+  }
   Step step = finish(parameters, theta, r, target);
   step.slope = -inner(r.z, step.direction);
-  if (!(step.slope > 0)) return gradient_step(parameters, theta, r, a);
   return step;
+}
+
+double predicted_decrease(const HypergradientResult& r, const Step& step) {
+  const std::size_t p = step.direction.size();
+  double bend = 0;
+  for (std::size_t j = 0; j < p && r.gauss_newton.size() == p * p; ++j)
+    bend += step.direction[j] * inner(std::span(r.gauss_newton).subspan(j * p, p), step.direction);
+  return step.slope - 0.5 * bend;
+}
+
+double raised_damping(double damping, int trials) {
+  return trials == 0 ? damping : std::max(damping, first_damping) * std::pow(10.0, trials);
+}
+
+double next_damping(double used, double ratio, bool at_once) {
+  if (ratio < 0.25) return 4 * std::max(used, first_damping);
+  return ratio > 0.75 && at_once ? std::max(0.1 * used, least_damping) : used;
 }
 
 namespace {
@@ -118,11 +231,33 @@ std::vector<double> without_blocked(const Parameters& parameters, std::span<cons
   return free;
 }
 
-/// theta - a h, a <= 1 the longest that moves no entry by more than `most`.
-std::vector<double> limited(std::span<const double> theta, std::span<const double> h, double most) {
+/// What counts as a long step of each entry: a factor of e on a logarithmic scale, elsewhere the largest
+/// magnitude in its segment, or 1 where all are zero. Scales with theta.
+std::vector<double> own_sizes(const Parameters& parameters, std::span<const double> theta) {
+  std::vector<double> size = factor_reach(parameters, std::exp(1.0));
+  for (std::size_t begin = 0, end = 0; begin < size.size(); begin = end) {
+    double largest = 0;
+    for (; end < size.size() && &parameters.learned(end) == &parameters.learned(begin); ++end)
+      largest = std::max(largest, std::abs(theta[end]));
+    if (std::isinf(size[begin]))
+      std::fill(size.begin() + static_cast<std::ptrdiff_t>(begin),
+                size.begin() + static_cast<std::ptrdiff_t>(end), largest > 0 ? largest : 1);
+  }
+  return size;
+}
+
+/// max |h_j| / size_j
+double relative_length(std::span<const double> h, std::span<const double> size) {
   double largest = 0;
-  for (double e : h) largest = std::max(largest, std::abs(e));
-  const double a = largest > most ? most / largest : 1;
+  for (std::size_t j = 0; j < h.size(); ++j) largest = std::max(largest, std::abs(h[j]) / size[j]);
+  return largest;
+}
+
+/// theta - a h, a <= 1 the longest that moves no entry by more than its size.
+std::vector<double> limited(const Parameters& parameters, std::span<const double> theta,
+                            std::span<const double> h) {
+  const double longest = relative_length(h, own_sizes(parameters, theta));
+  const double a = longest > 1 ? 1 / longest : 1;
   std::vector<double> target(theta.begin(), theta.end());
   for (std::size_t j = 0; j < target.size(); ++j) target[j] -= a * h[j];
   return target;
@@ -135,16 +270,14 @@ Step lbfgs_step(const Parameters& parameters, std::span<const double> theta, con
   const std::vector<double> z = without_blocked(parameters, theta, r.z);
   if (!memory.empty()) {
     const std::vector<double> h = without_blocked(parameters, theta, memory.apply(z, diagonal));
-    Step step = finish(parameters, theta, r, limited(theta, h, 1));
+    Step step = finish(parameters, theta, r, limited(parameters, theta, h));
     step.slope = -inner(r.z, step.direction);
     if (step.slope > 0) return step;
   }
   std::vector<double> h = LbfgsMemory().apply(z, diagonal);
-  double largest = 0;
-  for (double e : h) largest = std::max(largest, std::abs(e));
-  if (largest > 0)
-    for (double& e : h) e *= 0.1 / largest;
-  Step step = finish(parameters, theta, r, limited(theta, h, 0.1));
+  const double length = relative_length(h, own_sizes(parameters, theta));
+  for (double& e : h) e *= length > 0 ? 0.1 / length : 0;
+  Step step = finish(parameters, theta, r, limited(parameters, theta, h));
   step.slope = -inner(r.z, step.direction);
   return step;
 }
@@ -171,7 +304,7 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
     rr = inner(residual, residual);
     for (std::size_t j = 0; j < p; ++j) direction[j] = residual[j] + rr / before * direction[j];
   }
-  Step step = finish(parameters, theta, r, limited(theta, h, 1));
+  Step step = finish(parameters, theta, r, limited(parameters, theta, h));
   step.slope = -inner(r.z, step.direction);
   return step.slope > 0 ? step : lbfgs_step(parameters, theta, r, LbfgsMemory());
 }

@@ -31,21 +31,42 @@ double projected_gradient_norm(const Parameters& parameters, std::span<const dou
 Step gradient_step(const Parameters& parameters, std::span<const double> theta,
                    const HypergradientResult& result, double a);
 
-/// d = -a H^{-1} z with H the Gauss-Newton matrix damped on its diagonal, restricted to the entries that no
-/// bound blocks; s = -<z, d>. A step cut by a bound in a way that is no descent becomes a gradient step.
-Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
-                       const HypergradientResult& result, double a);
+/// Per entry of theta how far a change of its value by `factor` moves it on a logarithmic scale; infinite
+/// elsewhere.
+std::vector<double> factor_reach(const Parameters& parameters, double factor);
 
-/// d = P(theta - H z) - theta with H of the pairs and the diagonal its recursion starts from (empty: I), no
-/// entry moved by more than 1, or by more than 0.1 before there are pairs; s = -<z, d>. A direction that is
-/// no descent becomes a gradient step of that length.
+/// Levenberg-Marquardt with the scaling of More (1978): d minimises <z,d> + 1/2 <d, (G + damping diag G) d>,
+/// G the Gauss-Newton matrix, inside the bounds and where no entry on a logarithmic scale changes its value
+/// by more than a factor of ten; s = -<z,d> > 0. Scaling an entry of theta scales that of d. `moving`: the
+/// entries that may move (empty: all). A gradient step of length first_damping/damping where an entry that is
+/// to move has no part in G.
+Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
+                       const HypergradientResult& result, double damping,
+                       const std::vector<bool>& moving = {});
+
+/// s - 1/2 <d, G d>: what the loss falls by as far as G tells.
+double predicted_decrease(const HypergradientResult& result, const Step& step);
+
+constexpr double first_damping = 1e-3, least_damping = 1e-10;
+
+/// Damping of a trial after `trials` that failed: tenfold for each, from at least first_damping.
+double raised_damping(double damping, int trials);
+
+/// Damping of the next iteration from that of the accepted step and its ratio of actual to predicted
+/// decrease: fourfold below 1/4, a tenth above 3/4 when no trial failed before it.
+double next_damping(double used, double ratio, bool at_once);
+
+/// d = P(theta - H z) - theta with H of the pairs and the diagonal its recursion starts from (empty: I), cut
+/// to the length at which an entry on a logarithmic scale changes its value by a factor of e, or another
+/// entry moves by the largest magnitude in its segment (1 where all are zero), or to a tenth of that before
+/// there are pairs; s = -<z,d>. A direction that is no descent becomes a gradient step of that length.
 Step lbfgs_step(const Parameters& parameters, std::span<const double> theta,
                 const HypergradientResult& result, const LbfgsMemory& memory,
                 std::span<const double> diagonal = {});
 
-/// The same with (G + damping g I) d = -z solved by conjugate gradients, G the Gauss-Newton matrix by
-/// products and g its Rayleigh quotient at z: until the residual has fallen by `forcing` or after `most`
-/// products.
+/// (G + damping g I) d = -z solved by conjugate gradients, G the Gauss-Newton matrix by products and g its
+/// Rayleigh quotient at z: until the residual has fallen by `forcing` or after `most` products; cut to the
+/// same length.
 Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
                        const HypergradientResult& result, const GaussNewtonProduct& product, double damping,
                        double forcing, int most);

@@ -97,6 +97,7 @@ std::string state_text(const UpperState& s, const std::vector<NamedOption>& iden
   json["previous_z"] = numbers(s.previous_z);
   json["previous_omega"] = number(s.previous_omega);
   json["last_step"] = number(s.last_step);
+  json["damping"] = number(s.damping);
   json["losses"] = numbers(s.losses);
   json["diagonal"] = numbers(s.diagonal);
   json["x"] = array_json("x.bin", s.x);
@@ -159,6 +160,7 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
   s.previous_z = numbers_from(json.at("previous_z"));
   s.previous_omega = number_from(json.at("previous_omega"));
   s.last_step = number_from(json.at("last_step"));
+  if (json.contains("damping")) s.damping = number_from(json.at("damping"));  // not in older ones
   s.losses = numbers_from(json.at("losses"));
   s.diagonal = numbers_from(json.at("diagonal"));
   s.x = read_array(folder, json.at("x"));

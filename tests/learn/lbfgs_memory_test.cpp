@@ -178,8 +178,10 @@ TEST(LbfgsStep, IsADescentDirectionWithLimitedEntries) {
     const bool blocked = !(projected_gradient_norm(parameters, theta, z) > 0);
     EXPECT_TRUE(blocked || step.slope > 0);
     EXPECT_LT(std::abs(step.slope + dot(z, step.direction)), 1e-12 * norm(z) * norm(step.direction) + 1e-300);
+    double size = 0;
+    for (const double t : theta) size = std::max(size, std::abs(t));
     for (std::size_t j = 0; j < 6; ++j) {
-      EXPECT_LE(std::abs(step.direction[j]), (memory.empty() ? 0.1 : 1) + 1e-15);
+      EXPECT_LE(std::abs(step.direction[j]), (memory.empty() ? 0.1 : 1) * size * (1 + 1e-15));
       EXPECT_EQ(step.direction[j], step.theta[j] - theta[j]);
     }
     EXPECT_LE(step.error, 0.1 * norm(step.direction) * (1 + 1e-15));

@@ -58,6 +58,7 @@ struct UpperState {
   bool has_columns = false;
   std::vector<double> previous_theta, previous_z;
   double previous_omega = 0, last_step = 0;
+  double damping = 1e-3;                  ///< of Gauss-Newton steps
   std::vector<double> losses;             ///< of the last iterations, oldest first
   std::vector<double> diagonal;           ///< that L-BFGS starts from
   std::vector<std::uint8_t> x, adjoints;  ///< raw elements of T in host byte order
