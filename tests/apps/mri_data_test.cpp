@@ -464,6 +464,12 @@ TEST(MriCrop, MapsAreCroppedAlike) {
   EXPECT_EQ(small.height, 4);
   o.sensitivities = folder / "whole.npy";
   EXPECT_EQ(load_data(o).maps, small.maps);
+  for (auto* values : {&maps, &part}) std::fill(values->begin(), values->end(), 1.0);
+  for (const std::string& constant : {write("whole.npy", 10, 8, maps), write("part.npy", 6, 4, part)}) {
+    o.sensitivities = constant;
+    for (const auto& s : load_data(o).maps)
+      ASSERT_NEAR(std::abs(s - 1.0), 0, 1e-12) << "resampled, not scaled";
+  }
   o.sensitivities = write("other.npy", 8, 10, maps);
   EXPECT_THROW(load_data(o), bilevel::IoError);
 }

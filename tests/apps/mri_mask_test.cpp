@@ -71,13 +71,16 @@ TEST_F(MriMask, ShapesOfTheFieldMeanOnePattern) {
   for (const auto& [h, w] : {std::pair(6, 5), std::pair(5, 8), std::pair(7, 7)}) {
     const auto H = static_cast<std::size_t>(h), W = static_cast<std::size_t>(w);
     const Values mask = pattern(h, w), expected = first(mask, h, w);
+    Values parts = repeated(mask, 2, true);  // real and imaginary
+    for (std::size_t i = 1; i < parts.size(); i += 2) parts[i] = 0;
     for (const auto& [shape, values] :
          std::vector<std::pair<std::vector<std::size_t>, Values>>{{{H, W}, mask},
                                                                   {{1, H, W}, mask},
                                                                   {{1, 2, H, W}, repeated(mask, 2, false)},
                                                                   {{3, H, W}, repeated(mask, 3, false)},
                                                                   {{1, 1, H, W, 1}, mask},
-                                                                  {{H, W, 2}, repeated(mask, 2, true)}}) {
+                                                                  {{H, W, 2}, repeated(mask, 2, true)},
+                                                                  {{H, W, 2}, parts}}) {
       const auto read = read_mask(npy(shape, values), h, w);
       EXPECT_EQ(read.values, expected) << shape.size() << " dimensions, " << h << " x " << w;
       EXPECT_TRUE(read.notes.empty());

@@ -268,7 +268,8 @@ TEST_F(MriNumbers, OfABaseline) {
   EXPECT_EQ(summary["lower_level_solves"], lines.back()["lower_solves"]);
   EXPECT_EQ(summary["stages"][0]["operators"], operators);
   EXPECT_EQ(summary["iterations"], lines.back()["iteration"]);
-  EXPECT_EQ(summary["stages"][0]["loss"], lines.back()["loss"]);
+  for (const char* key : {"loss", "loss_lower", "loss_upper", "gradient_norm", "error_bound"})
+    EXPECT_EQ(summary["stages"][0][key], lines.back()[key]) << key;
   for (const char* key : {"loss", "loss_lower", "loss_upper"})
     EXPECT_EQ(summary[key], lines.back()[key]) << key;
 
@@ -606,6 +607,13 @@ TEST_F(MriNumbers, TinyAndHugeValues) {
     expect_one_sentence(far, "bilevel-mri");
     EXPECT_NE(far.err.find("--scale 1"), std::string::npos) << far.err;
   }
+  // k-space of a point: its sum is larger than any number, its image is not.
+  const Complexes constant(pixels, 0x1p1019);
+  bilevel::write_npy(file("point.npy"), std::vector<std::size_t>{h, w},
+                     std::span<const std::complex<double>>(constant));
+  const Outcome point = reconstruct(file("point.npy"));
+  ASSERT_EQ(point.code, 0) << point.err;
+  EXPECT_NEAR(Json::parse(point.out)["scale"].get<double>() / 0x1p1019, std::sqrt(1.0 * pixels), 1e-9);
   const Outcome decimal = reconstruct(kspace("tiny.npy", 1e-200));
   EXPECT_EQ(decimal.code, 0) << decimal.err;
   EXPECT_GT(Json::parse(decimal.out)["certified_rms"], 0);
@@ -626,6 +634,75 @@ TEST_F(MriNumbers, ImagesOfAnySizeOfValuesLearnTheSame) {
     if (reference.empty()) reference = bytes;
     EXPECT_TRUE(bytes == reference) << factor;
   }
+}
+
+/// The root of the sum of squares of coils whose squares are no numbers.
+TEST_F(MriNumbers, KspaceOfAnySizeOfValuesLearnsTheSame) {
+  std::vector<double> reference;
+  for (const double factor : {1.0, 0x1p-620, 0x1p600}) {
+    std::vector<std::complex<double>> values;
+    for (int p = 0; p < 2 * pixels; ++p)
+      values.push_back(factor * std::polar(1.1 + std::cos(3.0 * p), 0.7 * p));
+    write_hdf5(file("factor.h5"), "kspace", {1, 2, h, w}, values);
+    bilevel_app::mri::DataOptions o;
+    o.data = {file("factor.h5")};
+    const auto data = load_data(o);
+    if (reference.empty()) reference = data.truth;
+    EXPECT_TRUE(data.truth == reference) << factor;
+  }
+}
+
+/// The certified distance is at least the true one, whatever the problem, the precision and the accuracy
+/// asked for, that which rounding allows included: true of the problem in double, of which single precision
+/// solves another one.
+TEST_F(MriNumbers, CertifiedDistancesAreTrue) {
+  namespace mri = bilevel_app::mri;
+  bilevel::testing_support::Random random(bilevel::testing_support::seed());
+  const bilevel::Device device = bilevel::Device::open(bilevel::testing_support::test_device("cpu:1"));
+  double nearest = 0;  // largest ratio of the true distance to the certified one
+  for (int trial = 0; trial < bilevel::testing_support::repetitions(40); ++trial) {
+    MriProblem p = bilevel::testing_support::mri_shape(2, random.integer(2, 7), random.integer(2, 7));
+    p.complex_image = random.integer(0, 1) == 1;
+    p.coils = random.integer(0, 3);
+    p.potential = random.integer(0, 1) == 1 ? bilevel::oracle::Potential::huber_c2
+                                            : bilevel::oracle::Potential::charbonnier;
+    p.alpha = random.log_uniform(1e-4, 1), p.nu = random.log_uniform(1e-3, 1),
+    p.xi = random.log_uniform(1e-3, 1);
+    for (int j = 0; j < p.pixels(); ++j) p.sampling.push_back(random.integer(0, 2) > 0);
+    p = bilevel::oracle::random_mri(p, 0.1, random);
+    const auto pixel = static_cast<std::size_t>(p.pixels());
+    mri::MriData data;
+    data.images = p.n, data.height = p.h, data.width = p.w, data.coils = p.channels(),
+    data.complex = p.complex_image;
+    data.truth = p.x_true;
+    data.kspace = bilevel::testing_support::complex_of<double>(p.y, pixel);
+    data.maps = bilevel::testing_support::complex_of<double>(p.maps, pixel);
+    mri::MriModel model;
+    model.height = p.h, model.width = p.w, model.complex = p.complex_image, model.s = p.sampling;
+    model.potential = bilevel::testing_support::potential_of(p);
+    model.alpha = p.alpha, model.nu = p.nu, model.xi = p.xi;
+    std::vector<Image> exact;
+    for (int k = 0; k < p.n; ++k) exact.push_back(bilevel::oracle::minimise(p, p.data(k)).x);
+    for (const char* precision : {"double", "mixed", "float"})
+      for (const double tolerance : {1e-1, 1e-3, 1e-13}) {
+        const auto r = mri::reconstruct(device, data, model, {precision, "newton", tolerance});
+        for (std::size_t k = 0; k < exact.size(); ++k) {
+          double square = 0, size = 0;
+          for (std::size_t i = 0; i < exact[k].size(); ++i) {
+            square += std::pow(r.x[k * exact[k].size() + i] - exact[k][i], 2);
+            size += exact[k][i] * exact[k][i];
+          }
+          const double distance = std::sqrt(square / static_cast<double>(pixel));
+          const double reference =
+              1e-15 / p.xi * std::sqrt(size / static_cast<double>(pixel));  // of the exact one
+          EXPECT_GE(r.distance[k] + reference, distance)
+              << precision << " " << tolerance << ", trial " << trial;
+          if (distance > reference) nearest = std::max(nearest, distance / (r.distance[k] + reference));
+        }
+      }
+  }
+  EXPECT_GT(nearest, 0.3) << "or the bound is far too large";
+  RecordProperty("nearest", std::to_string(nearest));
 }
 
 TEST_F(MriNumbers, MeansLeaveExactImagesOut) {

@@ -74,12 +74,14 @@ inline std::vector<std::complex<float>> centred_kspace(const Complexes& images, 
 }
 
 /// An HDF5 file with one complex dataset.
-inline void write_hdf5(const std::string& path, const char* name, const std::vector<hsize_t>& extents,
-                       const std::vector<std::complex<float>>& values) {
+template <class T>
+void write_hdf5(const std::string& path, const char* name, const std::vector<hsize_t>& extents,
+                const std::vector<std::complex<T>>& values) {
   const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-  const hid_t type = H5Tcreate(H5T_COMPOUND, 8);
-  H5Tinsert(type, "r", 0, H5T_NATIVE_FLOAT);
-  H5Tinsert(type, "i", 4, H5T_NATIVE_FLOAT);
+  const hid_t part = std::is_same_v<T, float> ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
+  const hid_t type = H5Tcreate(H5T_COMPOUND, 2 * sizeof(T));
+  H5Tinsert(type, "r", 0, part);
+  H5Tinsert(type, "i", sizeof(T), part);
   const hid_t space = H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr);
   const hid_t set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
