@@ -507,6 +507,21 @@ TEST_F(ImageFile, DamagedJpegIsRefused) {
       EXPECT_THROW(read_image(folder_ / "cut"), bilevel::IoError) << length;
     }
   }
+  // The second scan without the lower bit, as often as one likes: each is a pass over the whole image.
+  const std::size_t first = kJpegProgressive.find("\xff\xda"),
+                    second = kJpegProgressive.find("\xff\xda", first + 2);
+  const std::size_t tables = kJpegProgressive.find("\xff\xc4", first),
+                    end = kJpegProgressive.find("\xff\xc4", second);
+  std::string scan = kJpegProgressive.substr(second, end - second);
+  scan[9] = '\0';
+  const auto repeated = [&](int times) {
+    std::string bytes = kJpegProgressive.substr(0, second);
+    for (int k = 0; k < times; ++k) bytes += scan;
+    return bytes + "\xff\xd9";
+  };
+  ASSERT_LT(tables, second);
+  EXPECT_EQ(parse(repeated(100)).width, 9);
+  expect_refused(repeated(200), "more than 128 scans");
   std::string large = kJpegGrey;
   const std::size_t frame = large.find("\xff\xc0");
   large.replace(frame + 5, 4, "\x70\x00\x70\x00", 4);
