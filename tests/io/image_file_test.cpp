@@ -406,6 +406,17 @@ TEST_F(ImageFile, StacksBehindOneDirectory) {
     describe(tiff, 2, 1, 8, 1, 1, 1, 1, {at}, {2}, 0, 0, 0, text);
     expect_pixels(parse(tiff.finish()), 1, 1, 2, {97, 98}, 255);
   }
+  const auto with_strip_at = [](std::size_t place) {
+    TiffBuilder tiff(false);
+    describe(tiff, 2, 1, 8, 1, 1, 1, 1, {static_cast<std::uint32_t>(place)}, {2}, 0, 0, 0,
+             "ImageJ=1\nimages=2\n");
+    return tiff.finish();
+  };
+  const std::string ahead = with_strip_at(with_strip_at(0).size());  // its pixels are to follow
+  put_file(folder_ / "end.tif", ahead + "abcd");
+  EXPECT_EQ(bilevel::read_images(folder_ / "end.tif").at(1).pixels[1], 'd' / 255.0);
+  put_file(folder_ / "end.tif", ahead + "abc");
+  EXPECT_THROW(bilevel::read_images(folder_ / "end.tif"), bilevel::IoError) << "the second is cut off";
   TiffBuilder more(false);
   std::uint32_t at = more.add_data("abcdef");
   describe(more, 2, 1, 8, 1, 1, 1, 1, {at}, {2}, 0, 0, 0, "ImageJ=1\nimages=1000000\n");
