@@ -218,7 +218,8 @@ VolumeHeader read_header(const std::string& name, VoxelFile& voxels) {
   voxels.path = voxel_path(name, voxels.single_file, *image);
   voxels.compressed = nifti_is_gzfile(voxels.path.c_str()) != 0;
   voxels.swapped = swapped != 0;
-  if (image->scl_slope != 0.0) voxels.slope = image->scl_slope, voxels.intercept = image->scl_inter;
+  if (image->scl_slope != 0.0)
+    voxels.slope = image->scl_slope, voxels.intercept = image->scl_inter;  // 0 for NaN
   set_orientation(*image, volume);
   check_size(name, voxels, volume);
   return volume;

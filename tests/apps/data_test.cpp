@@ -182,6 +182,16 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
+TEST(Crops, ThreePlanesAreNamedAsTheColoursTheyAreTakenFor) {
+  const TemporaryFolder folder;
+  write_stack(folder / "three.npy", {photograph(16, 16, 1), photograph(16, 16, 2), photograph(16, 16, 3)});
+  const ImageBatch batch = load_crops(options(folder / "three.npy", 1, 16));
+  ASSERT_EQ(batch.notes.size(), 1U);
+  EXPECT_NE(batch.notes[0].find("three.npy: shape [3, 16, 16] is taken for one colour image"),
+            std::string::npos)
+      << batch.notes[0];
+}
+
 TEST(Census, NamesRangesScalesAndWhatReadersLeaveOut) {
   ImageCensus census(0.25);
   const std::vector<double> inside{-0.2, 1.2}, wide{0, 2.5}, negative{-0.5, 0.5}, large{0, 255};
@@ -293,6 +303,20 @@ TEST_F(Apply, SaysWhatIsOutsideOfTheScaleAndWhatIsCutOff) {
   bilevel::write_image(folder_ / "f255.tif", image, {32});
   const std::string wide = apply(folder_ / "f255.tif", folder_ / "o.npy");
   EXPECT_NE(wide.find("f255.tif: intensities from 0 to "), std::string::npos) << wide;
+}
+
+TEST_F(Apply, SoDoesEvaluate) {
+  bilevel::HostImage image = photograph(16, 16, 1);
+  for (double& v : image.pixels) v *= 255;
+  bilevel::write_image(folder_ / "f255.tif", image, {32});
+  denoise::EvaluateOptions o;
+  o.model = folder_ / "model.json";
+  o.data = options(folder_ / "f255.tif", 0, 0);
+  o.sigma = 25.0;
+  std::ostringstream out, err;
+  EXPECT_EQ(denoise::evaluate(o, out, err), 0) << err.str();
+  EXPECT_NE(err.str().find("f255.tif: intensities from 0 to "), std::string::npos) << err.str();
+  EXPECT_NE(err.str().find("--sigma 25"), std::string::npos) << err.str();
 }
 
 TEST_F(Apply, PhotographsOfCamerasBecomePng) {

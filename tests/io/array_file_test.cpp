@@ -80,6 +80,7 @@ TEST_F(ArrayFile, EveryTypeInBothByteOrders) {
       const std::string digit = std::to_string(size);
       EXPECT_EQ(parse(npy_bytes(order + "i" + digit, false, "(2,)", data)).values,
                 (std::vector<double>{-2, 5}));
+      EXPECT_EQ(bilevel::read_npy(folder_ / "a.npy").type, "i" + digit);
       const double largest = std::ldexp(1.0, 8 * size) - 2;
       EXPECT_EQ(parse(npy_bytes(order + "u" + digit, false, "(2,)", data)).values,
                 (std::vector<double>{largest, 5}));
@@ -135,6 +136,7 @@ TEST_F(ArrayFile, ComplexRoundTripKeepsEveryBit) {
   }
   bilevel::write_npy(folder_ / "d.npy", Shape{2}, std::span<const std::complex<float>>(floats));
   EXPECT_NE(get_file(folder_ / "d.npy").find("'descr': '<c8'"), std::string::npos);
+  EXPECT_EQ(bilevel::read_complex_npy(folder_ / "d.npy").type, "c8");
   EXPECT_EQ(bilevel::read_complex_npy(folder_ / "d.npy").values[1], std::complex<double>(floats[1]));
   EXPECT_THROW(bilevel::write_npy(folder_ / "e.npy", Shape{3}, std::span<const std::complex<float>>(floats)),
                bilevel::ShapeError);

@@ -406,6 +406,17 @@ TEST_F(ImageFile, StacksBehindOneDirectory) {
     describe(tiff, 2, 1, 8, 1, 1, 1, 1, {at}, {2}, 0, 0, 0, text);
     expect_pixels(parse(tiff.finish()), 1, 1, 2, {97, 98}, 255);
   }
+  const auto with_strip_at = [](std::size_t place) {
+    TiffBuilder tiff(false);
+    describe(tiff, 2, 1, 8, 1, 1, 1, 1, {static_cast<std::uint32_t>(place)}, {2}, 0, 0, 0,
+             "ImageJ=1\nimages=2\n");
+    return tiff.finish();
+  };
+  const std::string ahead = with_strip_at(with_strip_at(0).size());  // its pixels are to follow
+  put_file(folder_ / "end.tif", ahead + "abcd");
+  EXPECT_EQ(bilevel::read_images(folder_ / "end.tif").at(1).pixels[1], 'd' / 255.0);
+  put_file(folder_ / "end.tif", ahead + "abc");
+  EXPECT_THROW(bilevel::read_images(folder_ / "end.tif"), bilevel::IoError) << "the second is cut off";
   TiffBuilder more(false);
   std::uint32_t at = more.add_data("abcdef");
   describe(more, 2, 1, 8, 1, 1, 1, 1, {at}, {2}, 0, 0, 0, "ImageJ=1\nimages=1000000\n");
@@ -507,6 +518,21 @@ TEST_F(ImageFile, DamagedJpegIsRefused) {
       EXPECT_THROW(read_image(folder_ / "cut"), bilevel::IoError) << length;
     }
   }
+  // The second scan without the lower bit, as often as one likes: each is a pass over the whole image.
+  const std::size_t first = kJpegProgressive.find("\xff\xda"),
+                    second = kJpegProgressive.find("\xff\xda", first + 2);
+  const std::size_t tables = kJpegProgressive.find("\xff\xc4", first),
+                    end = kJpegProgressive.find("\xff\xc4", second);
+  std::string scan = kJpegProgressive.substr(second, end - second);
+  scan[9] = '\0';
+  const auto repeated = [&](int times) {
+    std::string bytes = kJpegProgressive.substr(0, second);
+    for (int k = 0; k < times; ++k) bytes += scan;
+    return bytes + "\xff\xd9";
+  };
+  ASSERT_LT(tables, second);
+  EXPECT_EQ(parse(repeated(100)).width, 9);
+  expect_refused(repeated(200), "more than 128 scans");
   std::string large = kJpegGrey;
   const std::size_t frame = large.find("\xff\xc0");
   large.replace(frame + 5, 4, "\x70\x00\x70\x00", 4);

@@ -59,6 +59,36 @@ inline std::string nifti_header(const NiftiSpec& spec) {
   return out;
 }
 
+/// The 544 bytes before the voxels of NIfTI-2 (540 of a pair): fields at the offsets of nifti2.h.
+inline std::string nifti2_header(const NiftiSpec& spec) {
+  std::string out(spec.pair ? 540 : 544, '\0');
+  const auto put = [&](std::size_t at, std::uint64_t value, int size) {
+    out.replace(at, static_cast<std::size_t>(size), integer(value, size, spec.big_endian));
+  };
+  const auto put_double = [&](std::size_t at, double value) {
+    put(at, std::bit_cast<std::uint64_t>(value), 8);
+  };
+  put(0, 540, 4);
+  out.replace(4, 8, std::string(spec.pair ? "ni2\0\r\n\032\n" : "n+2\0\r\n\032\n", 8));
+  put(12, static_cast<std::uint64_t>(spec.datatype), 2);
+  put(14, static_cast<std::uint64_t>(8 * spec.bytes), 2);
+  put(16, spec.extents.size(), 8);
+  for (std::size_t d = 0; d < spec.extents.size(); ++d) {
+    put(24 + 8 * d, static_cast<std::uint64_t>(spec.extents[d]), 8);
+  }
+  put_double(104, 1.0);
+  for (std::size_t d = 0; d < 3; ++d) put_double(112 + 8 * d, static_cast<double>(spec.spacing[d]));
+  put(168, spec.pair ? 0 : static_cast<std::uint64_t>(spec.offset), 8);
+  put_double(176, static_cast<double>(spec.slope));
+  put_double(184, static_cast<double>(spec.intercept));
+  if (!spec.sform.empty()) {
+    put(348, 1, 4);
+    for (std::size_t k = 0; k < 12; ++k)
+      put_double(400 + 8 * k, static_cast<double>(spec.sform[k / 4][k % 4]));
+  }
+  return out;
+}
+
 inline std::string gzip(const std::string& bytes) {
   z_stream stream{};
   deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);

@@ -103,12 +103,14 @@ std::string ismrmrd_bytes(bool partial) {
 std::map<std::string, Sample> samples() {
   NiftiSpec little{{3, 2, 2}, 4, 2}, big{{2, 2, 1, 2}, 16, 4, true};
   little.slope = 2.0F;
+  big.offset = 0.0F;  // wherever the header ends
   big.sform = {{-1, 0, 0, 4}, {0, 0, 1, 0}, {0, 1, 0, 0}};
   std::string floats;
   for (int k = 0; k < 8; ++k) floats += float_bytes(0.25F * static_cast<float>(k), true);
   const std::string shorts = "abcdefghijklmnopqrstuvwx";
   return {{"nifti", {"a.nii", nifti_header(little) + shorts, read_volume_soundly, 250}},
           {"nifti_big_endian", {"b.nii", nifti_header(big) + floats, read_volume_soundly, 250}},
+          {"nifti2", {"n.nii", nifti2_header(big) + floats, read_volume_soundly, 250}},
           {"nifti_compressed", {"c.nii.gz", gzip(nifti_header(little) + shorts), read_volume_soundly, 250}},
           {"fastmri", {"a.h5", fastmri_bytes(H5Z_FILTER_NONE), read_kspace_soundly, 300}},
           {"fastmri_compressed", {"b.h5", fastmri_bytes(H5Z_FILTER_DEFLATE), read_kspace_soundly, 300}},
