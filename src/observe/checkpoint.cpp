@@ -32,12 +32,14 @@ int iteration_of(const std::string& name) {
   return std::atoi(name.c_str());
 }
 
-/// Newest first.
+/// Newest first. Throws IoError for a folder that is there and cannot be read.
 std::vector<int> saved_iterations(const fs::path& folder) {
   std::vector<int> found;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
     if (const int k = iteration_of(at->path().filename().string()); k >= 0) found.push_back(k);
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw IoError(folder.string(), "the checkpoints cannot be read (" + error.message() + ").");
   std::sort(found.rbegin(), found.rend());
   return found;
 }
