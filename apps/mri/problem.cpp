@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "apps/common/interrupt.hpp"
-#include "apps/common/run_output.hpp"
 #include "apps/common/upper_options.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/quality.hpp"
@@ -103,13 +102,11 @@ Quality quality_of(const MriData& data, int image, std::span<const double> x) {
 Quality mean_quality(const MriData& data, const std::vector<double>& x) {
   const std::size_t each = data.pixels() * data.components();
   Quality mean;
-  std::vector<double> psnr;
   for (int k = 0; k < data.images; ++k) {
     const Quality q = quality_of(data, k, std::span(x).subspan(k * each, each));
-    psnr.push_back(q.psnr);
+    mean.psnr += q.psnr / data.images;
     mean.ssim += q.ssim / data.images;
   }
-  mean.psnr = mean_psnr(psnr).value;
   return mean;
 }
 

@@ -217,8 +217,6 @@ void Checkpoint::state(const UpperState& state) {
   std::error_code error;
   try {
     fs::create_directory(temporary, error);
-    if (error == std::errc::no_such_file_or_directory)
-      throw IoError(folder_.string(), "was removed or renamed while the run was going on.");
     if (error) throw IoError(temporary.string(), "cannot be made (" + error.message() + ").");
     write_file_atomically(temporary / "x.bin", as_text(state.x), false);
     write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints), false);
@@ -231,6 +229,8 @@ void Checkpoint::state(const UpperState& state) {
     if (forced_ == state.iteration) force_to_disk(folder_);
   } catch (...) {
     remove_quietly(temporary);
+    if (!fs::exists(folder_, error) && !error)
+      throw IoError(folder_.string(), "was removed or renamed while the run was going on.");
     throw;
   }
   last_ = state.iteration;
