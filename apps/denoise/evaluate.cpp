@@ -116,7 +116,8 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
     json["sigma"] = o.data.noisy.empty() ? Json(o.data.sigma) : Json(nullptr);
     json["images"] = images;
     json["mean"] = numbers(means.row);
-    json["mean"].update({{"exact_noisy", means.exact_noisy}, {"exact", means.exact}});
+    if (means.exact_noisy > 0) json["mean"]["exact_noisy_images"] = means.exact_noisy;
+    if (means.exact > 0) json["mean"]["exact_images"] = means.exact;
     return json_text(json);
   }
   std::vector<std::vector<std::string>> cells{

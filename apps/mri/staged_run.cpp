@@ -126,8 +126,10 @@ void save(const std::filesystem::path& folder, const Stage& stage, const std::ve
 /// it was raised.
 std::optional<StageResult> load(const std::filesystem::path& folder, const Stage& stage,
                                 const std::vector<NamedOption>& identity) {
+  std::error_code error;
+  if (!std::filesystem::exists(result_file(folder), error) && !error) return {};
   std::ifstream file(result_file(folder), std::ios::binary);
-  if (!file) return {};
+  if (!file) throw IoError(result_file(folder).string(), "cannot be read, though the run is to be resumed.");
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   const auto number = [](const Json& v) { return v.is_number() ? v.get<double>() : std::nan(""); };
   try {

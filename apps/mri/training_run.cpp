@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/interrupt.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/run_files.hpp"
@@ -230,6 +231,18 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   const SetReport training = report_on(device_, data_, model, relaxed, solver());
   std::optional<SetReport> test;
   if (test_) test = report_on(device_, *test_, model, relaxed, solver());
+  if (interrupted()) {  // what was reconstructed is not what is to be reported
+    StageResult cut = main;
+    cut.status = UpperStatus::interrupted;
+    cut.message = "The run was interrupted before the final reconstructions were done.";
+    return conclude_early(cut);
+  }
+  const auto tell = [this](const SetReport& set) {
+    if (set.reconstruction.status != SolveStatus::converged)
+      note("the final reconstructions: " + set.reconstruction.message);
+  };
+  tell(training);
+  if (test) tell(*test);
   Json json = summary(main, work, seconds);
   json["rate"] = model.rate();
   json["alpha"] = model.alpha;

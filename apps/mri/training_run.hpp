@@ -45,7 +45,8 @@ class TrainingRun {
   /// The interrupted or failed run: summary and log only.
   int conclude_early(const StageResult& stage);
   /// Writes all files and tells the user. `main`: the stage whose status is that of the run; `extra`: more
-  /// for the summary; `work` and `seconds`: outside of stages.
+  /// for the summary; `work` and `seconds`: outside of stages. After a signal only what is certain, as
+  /// conclude_early().
   int conclude(const MriModel& model, const std::optional<Relaxed>& relaxed, const StageResult& main,
                const nlohmann::ordered_json& extra, const bilevel::Work& work = {}, double seconds = 0);
 

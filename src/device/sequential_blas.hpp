@@ -7,13 +7,19 @@
 namespace bilevel {
 inline namespace v0 {
 
+/// Throws DeviceError where OpenBLAS cannot have its work area: it would ask for it again and again without
+/// end.
+void require_blas_memory();
+
 /// Keeps OpenBLAS from starting threads of its own, which would change bits and exceed the threads of the
 /// device; the number that the process had set comes back with the last scope. Other CBLAS libraries are
 /// taken to be sequential.
 class SequentialScope {
  public:
 #ifdef OPENBLAS_VERSION
+  /// Throws DeviceError where memory is short.
   SequentialScope() {
+    require_blas_memory();
     const std::lock_guard<std::mutex> lock(mutex());
     if (users()++ == 0) {
       saved() = openblas_get_num_threads();

@@ -32,12 +32,14 @@ int iteration_of(const std::string& name) {
   return std::atoi(name.c_str());
 }
 
-/// Newest first.
+/// Newest first. Throws IoError for a folder that is there and cannot be read.
 std::vector<int> saved_iterations(const fs::path& folder) {
   std::vector<int> found;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
     if (const int k = iteration_of(at->path().filename().string()); k >= 0) found.push_back(k);
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw IoError(folder.string(), "the checkpoints cannot be read (" + error.message() + ").");
   std::sort(found.rbegin(), found.rend());
   return found;
 }
@@ -217,8 +219,6 @@ void Checkpoint::state(const UpperState& state) {
   std::error_code error;
   try {
     fs::create_directory(temporary, error);
-    if (error == std::errc::no_such_file_or_directory)
-      throw IoError(folder_.string(), "was removed or renamed while the run was going on.");
     if (error) throw IoError(temporary.string(), "cannot be made (" + error.message() + ").");
     write_file_atomically(temporary / "x.bin", as_text(state.x), false);
     write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints), false);
@@ -231,6 +231,8 @@ void Checkpoint::state(const UpperState& state) {
     if (forced_ == state.iteration) force_to_disk(folder_);
   } catch (...) {
     remove_quietly(temporary);
+    if (!fs::exists(folder_, error) && !error)
+      throw IoError(folder_.string(), "was removed or renamed while the run was going on.");
     throw;
   }
   last_ = state.iteration;

@@ -161,6 +161,21 @@ TEST(Checkpoint, RefusesNumbersItCouldNotFindAgain) {
   EXPECT_TRUE(tree(folder / "checkpoint").empty());
 }
 
+/// What cannot be read is not taken for what is not there: a resumed run would begin anew over it.
+TEST(Checkpoint, AFolderThatCannotBeReadIsAnError) {
+  const TemporaryFolder folder;
+  Checkpoint(folder / "checkpoint", kIdentity).state(state(1));
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const int next = ::open("/dev/null", O_RDONLY);
+  ::close(next);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &none);
+  EXPECT_THROW(Checkpoint::load_latest(folder / "checkpoint", kIdentity), IoError);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_TRUE(Checkpoint::load_latest(folder / "checkpoint", kIdentity));
+}
+
 TEST(Checkpoint, NoneIsNoError) {
   const TemporaryFolder folder;
   EXPECT_FALSE(Checkpoint::load_latest(folder / "nowhere", kIdentity));

@@ -65,6 +65,23 @@ TEST_F(Resources, LittleMemoryIsEnoughOrTold) {
   EXPECT_TRUE(codes.contains(5)) << "the smallest amount is enough: this test shows nothing";
 }
 
+/// L-BFGS-B works in memory of OpenBLAS, which does not take no for an answer.
+TEST_F(Resources, LittleMemoryIsEnoughOrToldForPatterns) {
+  for (const rlim_t amount : {120, 160, 2000}) {
+    SCOPED_TRACE(amount);
+    const Outcome o =
+        within(60,
+               {"learn", "--data", data_ + "/photo1.png", "--size", "16", "--sigma", "0.01", "--rate", "0.5",
+                "--out", folder_ / "run", "--device", "cpu:1", "--max-iterations", "2", "--quiet"},
+               limited(RLIMIT_AS, amount * megabyte), BILEVEL_MRI_PATH);
+    fs::remove_all(folder_ / "run");
+    if (o.code == 0 && amount == 2000) continue;
+    EXPECT_EQ(o.code, 5) << o.err;
+    expect_one_sentence(o, "bilevel-mri");
+    EXPECT_NE(o.err.find("OpenBLAS"), std::string::npos) << o.err;
+  }
+}
+
 TEST_F(Resources, ThreadsThatCannotBeStartedAreCounted) {
   const Outcome o = within(60, train("cpu:1000", "256"), limited(RLIMIT_AS, 600 * megabyte));
   EXPECT_EQ(o.code, 5) << o.err;
