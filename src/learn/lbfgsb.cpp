@@ -17,17 +17,6 @@ constexpr int memory = 10;
 /// Width of an enclosure against the decrease of the last step: what an evaluation aims at.
 constexpr double wanted_width = 0.1;
 
-/// How far each entry of theta may move in one step: those on a logarithmic scale by a factor of ten. The
-/// library's first guesses of them are often far off, and reconstructions there cost a hundred times as much.
-std::vector<double> reaches(const Parameters& parameters) {
-  std::vector<double> reach;
-  for (std::size_t j = 0; j < parameters.size(); ++j) {
-    const Transform t = parameters.learned(j).transform;
-    reach.push_back(t == Transform::identity ? std::numeric_limits<double>::infinity() : to_theta(t, 10));
-  }
-  return reach;
-}
-
 template <class T>
 class LbfgsbRun {
  public:
@@ -39,8 +28,10 @@ class LbfgsbRun {
         observer_(observer),
         lower_(context, problem, options, observer),
         value_(context, problem, options, lower_),
+        // The library's first guesses on a logarithmic scale are often far off, and reconstructions there
+        // cost a hundred times as much.
         library_(problem.parameters().lower(), problem.parameters().upper(), memory,
-                 reaches(problem.parameters())),
+                 factor_reach(problem.parameters(), 10)),
         current_(value_.point()),
         latest_(value_.point()) {}
 
@@ -80,7 +71,7 @@ class LbfgsbRun {
 
   /// One step of L-BFGS-B with a certified decrease.
   void iterate() {
-    check_stationarity();
+    check_stationarity(0.5);
     if (iteration_ >= options_.max_iterations)
       throw Stop{UpperStatus::max_iterations,
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
@@ -132,14 +123,15 @@ class LbfgsbRun {
   }
 
   /// Ends the run when |P(theta - grad f) - theta| <= |P(theta - z) - theta| + omega <= tolerance; refines
-  /// when only omega is in the way.
-  void check_stationarity() {
+  /// when only omega is in the way and the first term is at most `share` of the tolerance.
+  void check_stationarity(double share) {
     const double tolerance = options_.schedule.tolerance;
-    while (projected() <= 0.5 * tolerance) {
+    while (true) {
       const double certified = projected() + current_.gradient.omega;
       if (certified <= tolerance)
         throw Stop{UpperStatus::stationary,
                    "Stationary: the gradient is certified to be at most " + short_number(certified) + "."};
+      if (projected() > share * tolerance) return;
       if (options_.schedule.fixed_accuracy || value_.limited(current_) || projected() == 0 ||
           current_.gradient.rounding > 0.5 * current_.gradient.omega)
         throw Stop{UpperStatus::accuracy_limit,
@@ -150,6 +142,7 @@ class LbfgsbRun {
   }
 
   [[noreturn]] void give_up() {
+    check_stationarity(0.99);
     const bool accuracy = options_.schedule.fixed_accuracy || value_.limited(current_);
     throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                "No step could be certified to decrease the loss; |z| + omega = " +

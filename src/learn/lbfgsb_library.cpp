@@ -5,12 +5,13 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "device/sequential_blas.hpp"
 
-extern "C" void setulb_(const int* n, const int* m, double* x, const double* lower, const double* upper,
-                        const int* bounded, double* f, double* g, const double* factr, const double* pgtol,
-                        double* wa, int* iwa, char* task, const int* print, char* csave, int* lsave,
-                        int* isave, double* dsave, std::size_t task_length, std::size_t csave_length);
+// Of the library L-BFGS-B, under the name that the build gives it (cmake/BilevelMath.cmake).
+extern "C" void bilevel_lbfgsb_setulb_(const int* n, const int* m, double* x, const double* lower,
+                                       const double* upper, const int* bounded, double* f, double* g,
+                                       const double* factr, const double* pgtol, double* wa, int* iwa,
+                                       char* task, const int* print, char* csave, int* lsave, int* isave,
+                                       double* dsave, std::size_t task_length, std::size_t csave_length);
 
 namespace bilevel {
 inline namespace v0 {
@@ -68,10 +69,10 @@ LbfgsbTask Lbfgsb::advance(double value, std::span<const double> gradient) {
   if (gradient.data() != gradient_.data()) gradient_.assign(gradient.begin(), gradient.end());
   const int n = static_cast<int>(x_.size()), silent = -1;
   const double none = 0;
-  const SequentialScope sequential;
-  setulb_(&n, &memory_, x_.data(), near_lower_.data(), near_upper_.data(), bounded_.data(), &value_,
-          gradient_.data(), &none, &none, work_.data(), integers_.data(), task_.data(), &silent,
-          csave_.data(), lsave_.data(), isave_.data(), dsave_.data(), task_length, task_length);
+  bilevel_lbfgsb_setulb_(&n, &memory_, x_.data(), near_lower_.data(), near_upper_.data(), bounded_.data(),
+                         &value_, gradient_.data(), &none, &none, work_.data(), integers_.data(),
+                         task_.data(), &silent, csave_.data(), lsave_.data(), isave_.data(), dsave_.data(),
+                         task_length, task_length);
   if (task_.starts_with("FG")) {
     evaluations_ += 1;
     return LbfgsbTask::evaluate;

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <optional>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/hypergradient.hpp"
@@ -81,17 +81,19 @@ class MaidRun {
 
   /// One step of MAID: an inexact gradient that is certainly a descent direction, then a certified decrease.
   void iterate() {
-    const bool certified = inexact_gradient(options_.try_uncertified && !few_);
+    bool certified = inexact_gradient(options_.try_uncertified && !few_);
     if (iteration_ >= options_.max_iterations)
       throw Stop{UpperStatus::max_iterations,
                  "The cap of " + std::to_string(iteration_) + " iterations was reached."};
     lower_.watch_progress(current_.loss.value);
-    if (!line_search(certified)) {
-      const AccuracySchedule::State tried = schedule_.state();
+    std::optional<AccuracySchedule::State> tried;
+    for (; !line_search(certified); certified = true) {
+      if (!tried) tried = schedule_.state();
+      if (certified) refine_direction();
       inexact_gradient(false);
-      line_search(true);
-      schedule_.set_accuracies(tried.epsilon, tried.delta);  // those of a certificate are seldom needed again
     }
+    // The accuracies of a certificate are seldom needed again.
+    if (tried) schedule_.set_accuracies(tried->epsilon, tried->delta);
     IterationRecord done = record("accepted");
     done.step = used_step_;
     done.backtracks = backtracks_;
@@ -142,8 +144,7 @@ class MaidRun {
       if (undecided && may_try && result_.along && step_.slope > 0) return false;
       switch (verdict) {
         case GradientVerdict::stationary:
-          throw Stop{UpperStatus::stationary, "Stationary: the gradient is certified to be at most " +
-                                                  short_number(stationarity + result_.omega) + "."};
+          throw Stop{UpperStatus::stationary, stationary_text(stationarity)};
         case GradientVerdict::accuracy_limit:
           if ((lbfgs_ || gauss_newton_cg_) && !steepest_ && !schedule_.options().fixed_accuracy) {
             steepest_ = true;  // the direction may be at fault, not the accuracy
@@ -274,9 +275,13 @@ class MaidRun {
     backtracks_ = 0;
     while (true) {
       const TrialVerdict verdict = evaluate_trial();
-      if (verdict == TrialVerdict::accept) break;
-      if (below_rounding()) give_up();
-      if (verdict == TrialVerdict::backtrack && !certified && backtracks_ == uncertified_backtracks) {
+      if (verdict == TrialVerdict::accept && !untold()) break;
+      if (certified && below_rounding()) {
+        if (rough_direction()) return false;
+        give_up();
+      }
+      if (!certified && (below_rounding() ||
+                         (verdict == TrialVerdict::backtrack && backtracks_ == uncertified_backtracks))) {
         problem_.energy().bind(current_.theta);
         return false;
       }
@@ -285,10 +290,10 @@ class MaidRun {
         case SearchVerdict::try_step:
           break;
         case SearchVerdict::refine:
-          problem_.energy().bind(current_.theta);
-          lower_.solve(current_, schedule_.state().epsilon);
+          refine_values();
           break;
         case SearchVerdict::give_up:
+          if (rough_direction()) return false;
           give_up();
       }
       make_step();
@@ -300,6 +305,31 @@ class MaidRun {
     if (lbfgs_ || gauss_newton_cg_) schedule_.set_step(1);
     memory_ = pairs_;
     return true;
+  }
+
+  /// Whether a direction of long theta comes from a z that the linear solver left too rough to be blamed on
+  /// the accuracy; a finer z.
+  bool rough_direction() const {
+    return !few_ && !schedule_.options().fixed_accuracy && result_.status != SolveStatus::rounding_limited &&
+           result_.part_delta > 0.1 * step_norm(result_.z);
+  }
+  void refine_direction() {
+    const double wanted = 0.1 * step_norm(result_.z) / result_.part_delta;
+    const double delta = std::min(schedule_.state().delta, options_.schedule.delta0);
+    schedule_.set_accuracies(schedule_.state().epsilon,
+                             delta * std::clamp(wanted, 1e-3, schedule_.options().nu));
+    problem_.energy().bind(current_.theta);
+  }
+
+  /// The current point at the finer accuracy, which is to be finer than what the solver reached without it.
+  void refine_values() {
+    double reached = 0;
+    for (const Point<T>* point : {&current_, &trial_})
+      for (const double e : point->epsilon) reached = std::max(reached, e);
+    const AccuracySchedule::State& s = schedule_.state();
+    if (s.epsilon > reached) schedule_.set_accuracies(schedule_.options().nu * reached, s.delta);
+    problem_.energy().bind(current_.theta);
+    lower_.solve(current_, schedule_.state().epsilon);
   }
 
   /// Damping and length of the next Gauss-Newton step, from how well the last decrease was predicted.
@@ -317,15 +347,42 @@ class MaidRun {
                                       : "; use a tolerance above that.";
   }
 
-  /// Whether rounding hides all that the step could gain: a decrease by s is less than what lies below the
-  /// value in the enclosure of the current loss.
+  /// Whether rounding hides all that the step could gain: a decrease by s is less than double precision tells
+  /// of the loss, or than what lies below the value in the enclosure of the current loss.
   bool below_rounding() const {
-    return current_.status == SolveStatus::rounding_limited &&
-           step_.slope <= current_.loss.value - current_.loss.lower;
+    const double width = current_.loss.value - current_.loss.lower;
+    return untold() || (current_.status == SolveStatus::rounding_limited && step_.slope <= width);
+  }
+  bool untold() const { return step_.slope <= 1e-15 * std::abs(current_.loss.value); }
+
+  /// Ends the run where only omega keeps |z| + omega above the tolerance and can be refined.
+  void look_for_a_certificate() {
+    const ScheduleOptions& o = schedule_.options();
+    problem_.energy().bind(current_.theta);
+    while (true) {
+      const double z = projected_gradient_norm(problem_.parameters(), current_.theta, result_.z);
+      if (z + result_.omega <= o.tolerance) throw Stop{UpperStatus::stationary, stationary_text(z)};
+      if (z >= o.tolerance || o.fixed_accuracy || at_floor()) return;
+      schedule_.refine(result_.omega, result_.part_epsilon, result_.part_delta, 0.8 * (o.tolerance - z), 0,
+                       0);
+      lower_.solve(current_, schedule_.state().epsilon);
+      HypergradientRequest request;
+      request.delta = schedule_.state().delta;
+      request.column_tolerance = std::min(0.05, request.delta);
+      request.columns = options_.columns;
+      result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
+      lower_.work += result_.work;
+      if (result_.status == SolveStatus::failed) throw Stop{UpperStatus::failed, result_.message};
+    }
+  }
+  std::string stationary_text(double stationarity) const {
+    return "Stationary: the gradient is certified to be at most " +
+           short_number(stationarity + result_.omega) + ".";
   }
 
   [[noreturn]] void give_up() {
     const bool accuracy = schedule_.options().fixed_accuracy || below_rounding();
+    look_for_a_certificate();
     throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                "No step could be certified to decrease the loss; |z| + omega = " +
                    short_number(step_norm(result_.z) + result_.omega) +
