@@ -50,6 +50,7 @@ UpperState state(int iteration) {
   s.previous_z = {0.1 + 0.2, 1e-17};
   s.previous_omega = std::numeric_limits<double>::infinity();
   s.last_step = 0.3;
+  s.damping = 1.0 / 3;
   s.losses = {3.5, 0.1 + 0.2};
   s.diagonal = {1e-300, 1.0 / 7};
   for (int k = 0; k < 1000; ++k) s.x.push_back(static_cast<std::uint8_t>(k * 7 + iteration));
@@ -72,6 +73,7 @@ void expect_same(const UpperState& a, const UpperState& b) {
   EXPECT_EQ(a.previous_z, b.previous_z);
   EXPECT_EQ(a.previous_omega, b.previous_omega);
   EXPECT_EQ(a.last_step, b.last_step);
+  EXPECT_EQ(a.damping, b.damping);
   EXPECT_EQ(a.losses, b.losses);
   EXPECT_EQ(a.diagonal, b.diagonal);
   EXPECT_EQ(a.x, b.x);
