@@ -1,7 +1,10 @@
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <sstream>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
@@ -153,6 +156,24 @@ TEST(Checkpoint, SkipsDamagedOnes) {
       EXPECT_NE(what.find("000002"), std::string::npos) << what;
     }
   }
+}
+
+/// Checkpoints written before the damping of Gauss-Newton steps was kept.
+TEST(Checkpoint, ReadsOlderOnesWithoutADamping) {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "checkpoint";
+  Checkpoint(path, kIdentity).state(state(1));
+  auto json = nlohmann::ordered_json::parse(get_file(path / "000001" / "state.json"));
+  ASSERT_EQ(json.erase("damping"), 1u);
+  json.erase("checksum");
+  const std::string text = json.dump();
+  json["checksum"] = fingerprint_text(fingerprint(std::as_bytes(std::span(text))));
+  put_file(path / "000001" / "state.json", json.dump(1) + "\n");
+  const auto loaded = Checkpoint::load_latest(path, kIdentity);
+  ASSERT_TRUE(loaded);
+  UpperState old = state(1);
+  old.damping = UpperState().damping;
+  expect_same(loaded->state, old);
 }
 
 TEST(Checkpoint, RefusesAnotherRun) {
