@@ -63,7 +63,7 @@ else()
   set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
 if(NOT BUILD_SHARED_LIBS)  # what a client of the archives links besides
-  set(pc_math ${BILEVEL_FFTW_LDFLAGS} ${BILEVEL_OPENBLAS_LDFLAGS} ${BLAS_LIBRARIES} -lpthread -ldl -lstdc++ -lm)
+  set(pc_math ${BILEVEL_FFTW_LDFLAGS} -lpthread -ldl -lstdc++ -lm)
   set(pc_formats -ltiff -lpng -ljpeg -lismrmrd -lnifti2 -lznz ${BILEVEL_HDF5_LDFLAGS})
   list(JOIN pc_math " " pc_math)
   list(JOIN pc_formats " " pc_formats)

@@ -1,17 +1,20 @@
-# bilevel_math: what Fourier transforms and matrix products on the CPU run on, FFTW3 in both precisions and a CBLAS.
+# bilevel_math: what Fourier transforms on the CPU run on, FFTW3 in both precisions. bilevel_blas: what matrix products run
+# on, a CBLAS. Nothing that the library computes needs the second, so only its static twin has it: OpenBLAS starts a thread
+# per core when it is loaded, each of which retries for ever when memory is short.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(BILEVEL_FFTW REQUIRED IMPORTED_TARGET fftw3 fftw3f)
 pkg_check_modules(BILEVEL_OPENBLAS IMPORTED_TARGET openblas)
 
 add_library(bilevel_math INTERFACE)
 target_link_libraries(bilevel_math INTERFACE PkgConfig::BILEVEL_FFTW)
+add_library(bilevel_blas INTERFACE)
 if(BILEVEL_OPENBLAS_FOUND)
-  target_link_libraries(bilevel_math INTERFACE PkgConfig::BILEVEL_OPENBLAS)
+  target_link_libraries(bilevel_blas INTERFACE PkgConfig::BILEVEL_OPENBLAS)
 else()
   find_package(BLAS REQUIRED)
   find_path(BILEVEL_CBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas cblas REQUIRED)
-  target_include_directories(bilevel_math SYSTEM INTERFACE ${BILEVEL_CBLAS_INCLUDE})
-  target_link_libraries(bilevel_math INTERFACE BLAS::BLAS)
+  target_include_directories(bilevel_blas SYSTEM INTERFACE ${BILEVEL_CBLAS_INCLUDE})
+  target_link_libraries(bilevel_blas INTERFACE BLAS::BLAS)
 endif()
 
 # BILEVEL_LBFGSB_OBJECT: L-BFGS-B from its archive, with one symbol left, bilevel_lbfgsb_setulb_, and every name that it

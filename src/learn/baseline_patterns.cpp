@@ -40,6 +40,9 @@ void require_count(std::size_t groups, std::size_t count) {
 /// 1 for the `count` groups with the smallest keys, ties by index.
 std::vector<double> smallest(std::span<const double> keys, std::size_t count) {
   require_count(keys.size(), count);
+  for (std::size_t g = 0; g < keys.size(); ++g)
+    if (std::isnan(keys[g]))
+      throw ConfigError("group " + std::to_string(g) + " is ranked by what is no number.");
   std::vector<int> order(keys.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
@@ -119,7 +122,12 @@ std::vector<double> group_distances(const SamplingPattern& pattern) {
 
 std::vector<double> groups_listed(std::size_t groups, std::span<const int> listed) {
   std::vector<double> s(groups, 0.0);
-  for (const int g : listed) s.at(static_cast<std::size_t>(g)) = 1;
+  for (const int g : listed) {
+    if (g < 0 || static_cast<std::size_t>(g) >= groups)
+      throw ConfigError("group " + std::to_string(g) + " is listed of " + std::to_string(groups) +
+                        " groups.");
+    s[static_cast<std::size_t>(g)] = 1;
+  }
   return s;
 }
 

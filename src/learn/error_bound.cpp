@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+
+#include "bilevel/core/error.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -17,7 +20,20 @@ double norm(std::span<const double> v) {
 }  // namespace
 
 ErrorBound error_bound(const BoundInputs& in) {
-  const std::size_t p = in.norm_mixed.size();
+  const std::size_t p = in.norm_mixed.size(), columns = in.norm_v.size();
+  const auto require = [](std::size_t size, std::size_t wanted, const char* what) {
+    if (size != wanted)
+      throw ShapeError(std::string("the inputs of an error bound have ") + std::to_string(size) + " " + what +
+                       " instead of " + std::to_string(wanted) + ".");
+  };
+  require(in.mixed_lipschitz.size(), p, "Lipschitz constants of blocks");
+  require(in.q.mixed_q.size(), p, "changes of B^T q");
+  require(in.q.energy_mixed.size(), p, "energy norms of blocks");
+  require(in.q.rounding.size(), p, "rounding errors of blocks");
+  require(in.residual_v.size(), columns, "residuals of columns");
+  require(in.v.size(), columns, "bounds of columns");
+  if (!in.direction.empty()) require(in.direction.size(), columns, "directions");
+  for (const std::vector<double>& d : in.direction) require(d.size(), p, "blocks of a direction");
   const double eps = in.epsilon, mu = in.mu, lg = in.loss_lipschitz;
   const double norm_mixed = norm(in.norm_mixed), mixed_lipschitz = norm(in.mixed_lipschitz);
   ErrorBound out;

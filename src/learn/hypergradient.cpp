@@ -31,6 +31,12 @@ ErrorBound without_epsilon(BoundInputs in) {
   return error_bound(in);
 }
 
+void require_length(std::span<const double> v, std::size_t wanted, const char* what) {
+  if (v.size() != wanted)
+    throw ShapeError(std::string(what) + " has " + std::to_string(v.size()) + " entries instead of " +
+                     std::to_string(wanted) + ".");
+}
+
 /// Theta is short and its errors are bounded entry by entry: one column per entry is affordable and of use.
 template <class T>
 bool columns_for_all(const Energy<T>& energy) {
@@ -485,6 +491,11 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
   if (epsilon.size() != static_cast<std::size_t>(m.shape.n))
     throw ShapeError(std::to_string(epsilon.size()) + " certificates were given for " +
                      std::to_string(m.shape.n) + " images.");
+  require_length(theta, m.p, "theta");
+  for (std::size_t i = 0; i < epsilon.size(); ++i)
+    if (!(epsilon[i] >= 0))
+      throw ConfigError("the certificate of image " + std::to_string(i) + " is " +
+                        std::to_string(epsilon[i]) + "; it must be a number that is not negative.");
   if (!(request.delta > 0) || !(request.column_tolerance > 0))
     throw ConfigError("the accuracies of a hypergradient must be positive.");
   Frame frame(context);
@@ -500,8 +511,11 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
   if (choose) {
     m.columns = 0;
     only_gradient(mixed, penalty_gradient, result);
-    const std::vector<double> d = request.direction(
-        result, [&](std::span<const double> e) { return evaluation.gauss_newton_product(e, m.v[0].view()); });
+    const std::vector<double> d = request.direction(result, [&](std::span<const double> e) {
+      require_length(e, m.p, "the direction of a Gauss-Newton product");
+      return evaluation.gauss_newton_product(e, m.v[0].view());
+    });
+    if (!d.empty()) require_length(d, m.p, "the direction");
     if (d.empty()) {
       evaluation.bound_alone(m.q.view());
     } else {
@@ -531,6 +545,9 @@ bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x,
                                        std::span<const double> coefficients, View<T> x0) const {
   const Impl& m = *impl_;
   if (m.columns == 0) return false;
+  require_length(coefficients, static_cast<std::size_t>(m.columns), "a prediction's list of columns");
+  require_same(m.shape, x.shape(), "prediction (energy and point)");
+  require_same(m.shape, x0.shape(), "prediction (energy and result)");
   Frame frame(context);
   ActiveSet active(context, frame, m.shape.n);
   for (std::size_t j = 0; j < static_cast<std::size_t>(m.columns); ++j) {

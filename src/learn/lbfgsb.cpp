@@ -53,10 +53,7 @@ class LbfgsbRun {
 
  private:
   void begin(std::span<const double> theta0, View<const T> first) {
-    if (theta0.size() != problem_.parameters().size())
-      throw ShapeError("theta has " + std::to_string(theta0.size()) + " entries, the problem " +
-                       std::to_string(problem_.parameters().size()) + ".");
-    current_.point.theta = problem_.parameters().project(theta0);
+    current_.point.theta = lower_.start(theta0);
     copy<T>(context_, first, current_.point.x.view());
     copy<T>(context_, first, latest_.point.x.view());
     value_.evaluate(current_, current_.point.theta, wanted_width * decrease_);
@@ -126,13 +123,14 @@ class LbfgsbRun {
   /// when only omega is in the way and the first term is at most `share` of the tolerance.
   void check_stationarity(double share) {
     const double tolerance = options_.schedule.tolerance;
-    while (true) {
+    constexpr int most = 60;  // halvings that leave nothing of a double
+    for (int round = 0;; ++round) {
       const double certified = projected() + current_.gradient.omega;
       if (certified <= tolerance)
         throw Stop{UpperStatus::stationary,
                    "Stationary: the gradient is certified to be at most " + short_number(certified) + "."};
       if (projected() > share * tolerance) return;
-      if (options_.schedule.fixed_accuracy || value_.limited(current_) || projected() == 0 ||
+      if (options_.schedule.fixed_accuracy || value_.limited(current_) || round == most ||
           current_.gradient.rounding > 0.5 * current_.gradient.omega)
         throw Stop{UpperStatus::accuracy_limit,
                    "No smaller gradient can be certified; |z| + omega = " + short_number(certified) + "."};
@@ -173,6 +171,7 @@ class LbfgsbRun {
   }
 
   void restore(const UpperState& s) {
+    lower_.require_state(s);
     current_.point.theta = s.theta;
     current_.point.x.upload(context_, lower_.template values<T>(s.x));
     copy<T>(context_, std::as_const(current_.point.x).view(), latest_.point.x.view());

@@ -94,6 +94,41 @@ void LowerLevel<T>::watch_progress(double loss) {
 }
 
 template <class T>
+std::vector<double> LowerLevel<T>::start(std::span<const double> theta0) const {
+  const Parameters& parameters = problem_.parameters();
+  if (theta0.size() != parameters.size())
+    throw ShapeError("theta has " + std::to_string(theta0.size()) + " entries, the problem " +
+                     std::to_string(parameters.size()) + ".");
+  for (std::size_t j = 0; j < theta0.size(); ++j)
+    if (!std::isfinite(theta0[j]))
+      throw ConfigError("entry " + std::to_string(j) + " of theta is " + std::to_string(theta0[j]) +
+                        "; start at finite numbers.");
+  return parameters.project(theta0);
+}
+
+template <class T>
+void LowerLevel<T>::require_state(const UpperState& s) const {
+  const std::size_t p = problem_.parameters().size(), bytes = problem_.energy().shape().count() * sizeof(T);
+  const auto require = [](bool good, const char* what, std::size_t has, std::size_t wants) {
+    if (!good)
+      throw ShapeError("the saved state is of another problem: its " + std::string(what) + " has " +
+                       std::to_string(has) + " instead of " + std::to_string(wants) + ".");
+  };
+  require(s.theta.size() == p, "theta", s.theta.size(), p);
+  require(s.x.size() == bytes, "reconstructions (in bytes)", s.x.size(), bytes);
+  for (const std::vector<double>* v : {&s.previous_theta, &s.previous_z})
+    require(v->empty() || v->size() == p, "last theta or z", v->size(), p);
+  require(s.previous_theta.size() == s.previous_z.size(), "last z", s.previous_z.size(),
+          s.previous_theta.size());
+  for (const double t : s.theta)
+    if (!std::isfinite(t)) throw ConfigError("the saved theta holds " + std::to_string(t) + ".");
+  if (!(s.epsilon > 0 && s.delta > 0 && s.damping >= 0) || s.iteration < 0)
+    throw ConfigError("the saved accuracies " + short_number(s.epsilon) + " and " + short_number(s.delta) +
+                      ", damping " + short_number(s.damping) + " and iteration " +
+                      std::to_string(s.iteration) + " are none that a run saves.");
+}
+
+template <class T>
 double LowerLevel<T>::seconds() const {
   return previous_seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }

@@ -56,6 +56,12 @@ class LowerLevel {
   /// Throws Stop when the loss has fallen by less than min_progress over the window; call once an iteration.
   void watch_progress(double loss);
 
+  /// theta0 inside the bounds. Throws ShapeError for another length, ConfigError for what is no number.
+  std::vector<double> start(std::span<const double> theta0) const;
+  /// Throws ShapeError unless a state's arrays have the sizes of this problem, ConfigError for numbers that
+  /// no run saves.
+  void require_state(const UpperState& state) const;
+
   double seconds() const;
   /// The record of a run at `point`, but for z and the schedule.
   IterationRecord record(const Point<T>& point, int iteration, const char* status) const;

@@ -71,10 +71,7 @@ class MaidRun {
 
  private:
   void begin(std::span<const double> theta0, View<const T> first) {
-    if (theta0.size() != problem_.parameters().size())
-      throw ShapeError("theta has " + std::to_string(theta0.size()) + " entries, the problem " +
-                       std::to_string(problem_.parameters().size()) + ".");
-    current_.theta = problem_.parameters().project(theta0);
+    current_.theta = lower_.start(theta0);
     problem_.energy().bind(current_.theta);
     copy<T>(context_, first, current_.x.view());
   }
@@ -486,6 +483,9 @@ class MaidRun {
   }
 
   void restore(const UpperState& s) {
+    lower_.require_state(s);
+    if (!(s.step > 0))
+      throw ConfigError("the saved step " + short_number(s.step) + " is none of this method.");
     current_.theta = s.theta;
     problem_.energy().bind(current_.theta);
     current_.x.upload(context_, lower_.template values<T>(s.x));

@@ -15,7 +15,8 @@ inline namespace v0 {
 
 void ExchangeOptions::validate() const {
   if (!(share > 0 && share <= 1)) throw ConfigError("the share of groups to exchange must lie in (0,1].");
-  if (!(alpha_step > 0)) throw ConfigError("the first step of log alpha must be positive.");
+  if (!(alpha_step > 0 && std::isfinite(alpha_step)))
+    throw ConfigError("the first step of log alpha must be positive and finite.");
   if (rejections < 1) throw ConfigError("rejections must be at least 1.");
   if (!(smallest >= 0 && smallest < 1)) throw ConfigError("the smallest decrease must lie in [0,1).");
 }
@@ -79,10 +80,7 @@ class ExchangeRun {
   }
 
   void begin(std::span<const double> theta0, View<const T> first) {
-    if (theta0.size() != problem_.parameters().size())
-      throw ShapeError("theta has " + std::to_string(theta0.size()) + " entries, the problem " +
-                       std::to_string(problem_.parameters().size()) + ".");
-    const std::vector<double> theta(theta0.begin(), theta0.end());
+    const std::vector<double> theta = lower_.start(theta0);
     for (double s : mask(theta))
       if (s != 0 && s != 1) throw ConfigError("exchanging samples needs a pattern of zeros and ones.");
     copy<T>(context_, first, current_.point.x.view());
@@ -247,6 +245,7 @@ class ExchangeRun {
   }
 
   void restore(const UpperState& s) {
+    lower_.require_state(s);
     current_.point.theta = s.theta;
     problem_.energy().bind(s.theta);
     current_.point.x.upload(context_, lower_.template values<T>(s.x));

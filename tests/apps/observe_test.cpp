@@ -1,12 +1,15 @@
 #include <sys/syscall.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <sstream>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/tensor.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
 #include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/model_file.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
@@ -64,6 +67,7 @@ UpperState state(int iteration) {
   s.previous_z = {0.1 + 0.2, 1e-17};
   s.previous_omega = std::numeric_limits<double>::infinity();
   s.last_step = 0.3;
+  s.damping = 1.0 / 3;
   s.losses = {3.5, 0.1 + 0.2};
   s.diagonal = {1e-300, 1.0 / 7};
   for (int k = 0; k < 1000; ++k) s.x.push_back(static_cast<std::uint8_t>(k * 7 + iteration));
@@ -86,6 +90,7 @@ void expect_same(const UpperState& a, const UpperState& b) {
   EXPECT_EQ(a.previous_z, b.previous_z);
   EXPECT_EQ(a.previous_omega, b.previous_omega);
   EXPECT_EQ(a.last_step, b.last_step);
+  EXPECT_EQ(a.damping, b.damping);
   EXPECT_EQ(a.losses, b.losses);
   EXPECT_EQ(a.diagonal, b.diagonal);
   EXPECT_EQ(a.x, b.x);
@@ -223,6 +228,24 @@ TEST(Checkpoint, SkipsDamagedOnes) {
       EXPECT_NE(what.find("000002"), std::string::npos) << what;
     }
   }
+}
+
+/// Checkpoints written before the damping of Gauss-Newton steps was kept.
+TEST(Checkpoint, ReadsOlderOnesWithoutADamping) {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "checkpoint";
+  Checkpoint(path, kIdentity).state(state(1));
+  auto json = nlohmann::ordered_json::parse(get_file(path / "000001" / "state.json"));
+  ASSERT_EQ(json.erase("damping"), 1u);
+  json.erase("checksum");
+  const std::string text = json.dump();
+  json["checksum"] = fingerprint_text(fingerprint(std::as_bytes(std::span(text))));
+  put_file(path / "000001" / "state.json", json.dump(1) + "\n");
+  const auto loaded = Checkpoint::load_latest(path, kIdentity);
+  ASSERT_TRUE(loaded);
+  UpperState old = state(1);
+  old.damping = UpperState().damping;
+  expect_same(loaded->state, old);
 }
 
 TEST(Checkpoint, RefusesAnotherRun) {
