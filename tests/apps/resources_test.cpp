@@ -49,7 +49,7 @@ class Resources : public testing::Test {
 
 TEST_F(Resources, LittleMemoryIsEnoughOrTold) {
   std::set<int> codes;
-  for (const rlim_t amount : {140, 170, 200, 250, 2000}) {
+  for (const rlim_t amount : {64, 80, 100, 150, 2000}) {
     SCOPED_TRACE(amount);
     const Outcome o = within(60, train("cpu:1", "512"), limited(RLIMIT_AS, amount * megabyte));
     codes.insert(o.code);
@@ -68,12 +68,12 @@ TEST_F(Resources, LittleMemoryIsEnoughOrTold) {
 
 TEST_F(Resources, LittleMemoryIsEnoughOrToldForPatterns) {
   std::set<int> codes;
-  for (const rlim_t amount : {40, 80, 120, 160, 2000}) {
+  for (const rlim_t amount : {64, 90, 120, 2000}) {
     SCOPED_TRACE(amount);
     const Outcome o =
         within(60,
-               {"learn", "--data", data_ + "/photo1.png", "--size", "16", "--sigma", "0.01", "--rate", "0.5",
-                "--out", folder_ / "run", "--device", "cpu:1", "--max-iterations", "2", "--quiet"},
+               {"learn", "--data", data_ + "/photo1.png", "--size", "256", "--sigma", "0.01", "--rate", "0.5",
+                "--out", folder_ / "run", "--device", "cpu:1", "--max-iterations", "1", "--quiet"},
                limited(RLIMIT_AS, amount * megabyte), BILEVEL_MRI_PATH);
     fs::remove_all(folder_ / "run");
     codes.insert(o.code);
