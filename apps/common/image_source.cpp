@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "apps/common/image_data.hpp"
 #include "apps/common/text.hpp"
@@ -73,7 +74,7 @@ std::vector<std::string> ImageCensus::notes() const {
     sentences.push_back(and_more(names.front(), names.size()) + ": " + note);
   if (margin_) {
     std::vector<std::string> outside;
-    double low = 0, high = 1;
+    double low = std::numeric_limits<double>::infinity(), high = -low;
     for (const auto& [name, range] : ranges_) {
       if (range.low >= -*margin_ && range.high <= 1 + *margin_) continue;
       outside.push_back(name);

@@ -44,8 +44,8 @@ BILEVEL_API HostImage read_image(const std::filesystem::path& path);
 /// is not finite is named with the number of its image, from 0.
 BILEVEL_API std::vector<HostImage> read_images(const std::filesystem::path& path);
 
-/// How many images read_images would return, 1 for files of which it knows without reading them. Pixels are not
-/// decoded. Throws IoError.
+/// How many images read_images would return, 1 for files of which it knows without reading them. Pixels are
+/// not decoded. Throws IoError.
 BILEVEL_API std::size_t count_images(const std::filesystem::path& path);
 
 /// How an array holds images of one size.
