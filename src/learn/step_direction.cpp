@@ -177,7 +177,7 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
                        const HypergradientResult& r, double damping, const std::vector<bool>& moving) {
   const std::size_t p = theta.size();
   std::vector<double> low = parameters.lower(), high = parameters.upper(), matrix = r.gauss_newton;
-  const std::vector<double> bottom = low, top = high, reach = factor_reach(parameters, 10);
+  const std::vector<double> bottom = low, top = high, reach = factor_reach(parameters, longest_factor);
   bool usable = matrix.size() == p * p;
   for (std::size_t j = 0; j < p && usable; ++j) {
     const bool moves = (moving.empty() || moving[j]) && r.z[j] != 0;

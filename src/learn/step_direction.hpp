@@ -37,7 +37,7 @@ std::vector<double> factor_reach(const Parameters& parameters, double factor);
 
 /// Levenberg-Marquardt with the scaling of More (1978): d minimises <z,d> + 1/2 <d, (G + damping diag G) d>,
 /// G the Gauss-Newton matrix, inside the bounds and where no entry on a logarithmic scale changes its value
-/// by more than a factor of ten; s = -<z,d> > 0. Scaling an entry of theta scales that of d. `moving`: the
+/// by more than longest_factor; s = -<z,d> > 0. Scaling an entry of theta scales that of d. `moving`: the
 /// entries that may move (empty: all). A gradient step of length first_damping/damping where an entry that is
 /// to move has no part in G.
 Step gauss_newton_step(const Parameters& parameters, std::span<const double> theta,
@@ -46,6 +46,9 @@ Step gauss_newton_step(const Parameters& parameters, std::span<const double> the
 
 /// s - 1/2 <d, G d>: what the loss falls by as far as G tells.
 double predicted_decrease(const HypergradientResult& result, const Step& step);
+
+/// By how much a value on a logarithmic scale changes at most in a Gauss-Newton step: e^2.
+constexpr double longest_factor = 7.38905609893065;
 
 constexpr double first_damping = 1e-3, least_damping = 1e-10;
 
