@@ -1,6 +1,7 @@
 #include "io/hdf5_support.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -64,8 +65,9 @@ std::vector<std::string> complaints() {
   return sentences;
 }
 
-/// Why the call before this one failed, to follow the name of the file or dataset. Superblocks and object
-/// headers have checksums from version 2 of the superblock on: what is of an unknown version there, is whole.
+/// Why the call before this one failed, to follow the name of the file or dataset. From version 2 of the
+/// superblock on, object headers have checksums that precede the reading of their messages: a message of an
+/// unknown version ("bad version number for datatype message") is whole.
 std::string failure(const std::string& name) {
   const std::vector<std::string> all = complaints();
   const auto find = [&](const char* words) {
@@ -76,10 +78,12 @@ std::string failure(const std::string& name) {
   };
   const std::optional<int> superblock = hdf5_superblock(name);
   if (!superblock) return "is no HDF5 file";
-  if (!find("unable to lock file").empty()) {
+  const std::string lock = find("unable to lock file");
+  if (lock.find("errno = " + std::to_string(EWOULDBLOCK) + ",") != std::string::npos) {
     return "is held open for writing by another program (HDF5 file lock); wait for it, or set "
            "HDF5_USE_FILE_LOCKING=FALSE";
   }
+  if (!lock.empty()) return "cannot be locked (" + lock + "); set HDF5_USE_FILE_LOCKING=FALSE";
   if (!find("already open for").empty()) {
     return "is being written by another program, or was left unfinished by one; wait for it, or take the "
            "mark off (h5clear -s)";
@@ -90,8 +94,7 @@ std::string failure(const std::string& name) {
            ": it is damaged, or written in a newer format";
   }
   const std::string version = find("bad version number"), kind = find("unknown datatype class");
-  if (*superblock >= 2 && find("checksum").empty() && !(version + kind).empty())
-    return newer_format(version.empty() ? kind : version);
+  if (*superblock >= 2 && !(version + kind).empty()) return newer_format(version.empty() ? kind : version);
   return "is damaged";
 }
 
@@ -167,6 +170,8 @@ Hdf5Handle open_hdf5(const std::string& name) {
 }
 
 bool has_dataset(const std::string& name, hid_t file, const std::string& dataset) {
+  if (H5Lexists(file, dataset.substr(0, dataset.find('/')).c_str(), H5P_DEFAULT) < 0)
+    throw IoError(name, failure(name));  // of the root group
   for (std::size_t slash = dataset.find('/');; slash = dataset.find('/', slash + 1)) {
     const std::string path = dataset.substr(0, slash);
     const H5L_type_t type = link_type(file, path);

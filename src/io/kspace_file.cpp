@@ -220,8 +220,7 @@ Kspace read_kspace(const std::filesystem::path& path, KspaceFormat format) {
   }
   check_finite(name, kspace.values, kspace.rows, kspace.columns, [&](std::size_t plane) {
     const auto coils = static_cast<std::size_t>(kspace.coils);
-    return "coil " + std::to_string(plane % coils) + " of slice " +
-           std::to_string(kspace.slice_numbers[plane / coils]);
+    return "coil " + std::to_string(plane % coils) + " of slice " + std::to_string(plane / coils);
   });
   if (kspace.sampled.empty()) mark_sampled(kspace);
   move_centre(kspace);

@@ -152,6 +152,10 @@ TEST_F(Hdf5File, DamageIsNotANewerFormat) {
   bytes[type] = '\x46';
   put_file(folder_ / "changed.h5", bytes);
   expect_refused("changed.h5", "damaged");
+  bytes = whole;
+  for (std::size_t at = 0; (at = bytes.find("OHDR", at)) != std::string::npos;) bytes[at] = '\5';
+  put_file(folder_ / "headers.h5", bytes);  // "bad object header version number"
+  expect_refused("headers.h5", "headers.h5: is damaged");
   put_file(folder_ / "cut.h5", whole.substr(0, whole.size() - 1));
   expect_refused("cut.h5", "cut.h5: is cut off");
   bytes = whole;
