@@ -43,7 +43,7 @@ else
 fi
 
 # Images that image readers of bilevel know, sorted.
-images_in() { find -L "$1" -maxdepth 1 -type f -iregex '.*\.\(png\|pgm\|ppm\|pnm\|tif\|tiff\|npy\)' ! -name '.*' | sort -V; }
+images_in() { find -L "$1" -maxdepth 1 -type f -iregex '.*\.\(png\|jpg\|jpeg\|pgm\|ppm\|pnm\|tif\|tiff\|npy\)' ! -name '.*' | sort -V; }
 
 # link_into FOLDER FILE...: fills FOLDER with links to the files.
 link_into() {
@@ -56,8 +56,8 @@ link_into() {
 
 build() {
   if ((install)); then
-    bash cmake/install-packages.sh cmake g++ ninja-build pkg-config libpng-dev libtiff-dev nlohmann-json3-dev libcli11-dev \
-      libfftw3-dev libopenblas-dev liblbfgsb-dev libhdf5-dev libismrmrd-dev libnifti-dev
+    bash cmake/install-packages.sh cmake g++ ninja-build pkg-config libpng-dev libtiff-dev libjpeg-dev nlohmann-json3-dev \
+      libcli11-dev libfftw3-dev libopenblas-dev liblbfgsb-dev libhdf5-dev libismrmrd-dev libnifti-dev
   fi
   command -v cmake >/dev/null || fail "cmake is missing; leave out --no-install, or install it."
   local options=() apps log=build/quickstart-build.log

@@ -64,7 +64,7 @@ else()
 endif()
 if(NOT BUILD_SHARED_LIBS)  # what a client of the archives links besides
   set(pc_math -llbfgsb ${BILEVEL_FFTW_LDFLAGS} ${BILEVEL_OPENBLAS_LDFLAGS} ${BLAS_LIBRARIES} -lpthread -ldl -lstdc++ -lm)
-  set(pc_formats -ltiff -lpng -lismrmrd -lniftiio -lznz ${BILEVEL_HDF5_LDFLAGS})
+  set(pc_formats -ltiff -lpng -ljpeg -lismrmrd -lnifti2 -lznz ${BILEVEL_HDF5_LDFLAGS})
   list(JOIN pc_math " " pc_math)
   list(JOIN pc_formats " " pc_formats)
 endif()

@@ -32,7 +32,7 @@ for argument in "$@"; do
 done
 
 cd "$(dirname "$0")/.." || exit 1
-packages=(cmake g++ ninja-build pkg-config libpng-dev libtiff-dev nlohmann-json3-dev libcli11-dev libgtest-dev
+packages=(cmake g++ ninja-build pkg-config libpng-dev libtiff-dev libjpeg-dev nlohmann-json3-dev libcli11-dev libgtest-dev
   libgmock-dev libbenchmark-dev libfftw3-dev libopenblas-dev liblbfgsb-dev libhdf5-dev libismrmrd-dev libnifti-dev
   python3-minimal libzstd-dev)
 if ((install)); then

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "apps/common/noise.hpp"
+#include "apps/common/text.hpp"
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app {
@@ -20,11 +21,9 @@ std::string extent(int height, int width) {
   return std::to_string(width) + " x " + std::to_string(height) + " pixels";
 }
 
-HostImage read_luma(const fs::path& path) { return bilevel::to_luma(bilevel::read_image(path)); }
-
-void require_crop_fits(const fs::path& path, const HostImage& image, int crop) {
+void require_crop_fits(const ImageSource& source, const HostImage& image, int crop) {
   if (image.height < crop || image.width < crop)
-    throw IoError(path.string(), "the image of " + extent(image.height, image.width) +
+    throw IoError(source.text(), "the image of " + extent(image.height, image.width) +
                                      " is smaller than the crop of " + extent(crop, crop) +
                                      "; use a smaller --crop or larger images.");
 }
@@ -53,8 +52,6 @@ std::vector<Corner> crop_corners(int height, int width, int size, std::uint64_t 
   return corners;
 }
 
-using FilePair = std::pair<fs::path, fs::path>;
-
 /// How many crops each file gives: one each, and more in turn when there are fewer files than images.
 std::vector<int> distribute(const std::vector<int>& capacity, int images) {
   std::vector<int> taken(capacity.size(), 0);
@@ -65,15 +62,6 @@ std::vector<int> distribute(const std::vector<int>& capacity, int images) {
     if (left == before) break;
   }
   return taken;
-}
-
-HostImage read_noisy(const fs::path& path, const fs::path& clean_path, const HostImage& clean) {
-  HostImage noisy = read_luma(path);
-  if (noisy.height != clean.height || noisy.width != clean.width)
-    throw IoError(path.string(), "the noisy image has " + extent(noisy.height, noisy.width) +
-                                     ", but its clean partner " + clean_path.string() + " has " +
-                                     extent(clean.height, clean.width) + ".");
-  return noisy;
 }
 
 bilevel::DataFingerprint make_fingerprint(const ImageBatch& batch, const std::vector<std::string>& files) {
@@ -87,19 +75,19 @@ bilevel::DataFingerprint make_fingerprint(const ImageBatch& batch, const std::ve
 }
 
 /// Crops of one file, clean and noisy.
-void take_crops(const FilePair& files, const HostImage& clean, const std::vector<Corner>& corners, int count,
-                const DataOptions& o, ImageBatch& batch) {
-  HostImage given;
-  if (!files.second.empty()) given = read_noisy(files.second, files.first, clean);
+void take_crops(const SourcePair& pair, const HostImage& clean, const std::vector<Corner>& corners, int count,
+                const DataOptions& o, PairReader& reader, ImageBatch& batch) {
+  const bool has_noisy = !pair.noisy.path.empty();
+  const HostImage given = has_noisy ? reader.noisy(pair, clean) : HostImage{};
   for (int k = 0; k < count; ++k) {
     const auto [row, column] = corners[static_cast<std::size_t>(k)];
     append_crop(clean, row, column, o.crop, batch.clean);
-    append_crop(files.second.empty() ? clean : given, row, column, o.crop, batch.noisy);
-    if (files.second.empty()) {
+    append_crop(has_noisy ? given : clean, row, column, o.crop, batch.noisy);
+    if (!has_noisy) {
       const auto image = std::span(batch.noisy).last(batch.pixels());
       add_noise(image, o.sigma, o.seed, static_cast<std::uint32_t>(batch.images));
     }
-    std::string name = files.first.filename().string();
+    std::string name = pair.clean.name();
     if (count > 1) name += " @" + std::to_string(column) + "," + std::to_string(row);
     batch.names.push_back(name);
     ++batch.images;
@@ -127,25 +115,47 @@ std::vector<fs::path> list_all(const std::vector<std::string>& paths) {
   return files;
 }
 
-std::vector<FilePair> paired_files(const DataOptions& o) {
-  const auto clean = list_all(o.data);
-  std::vector<FilePair> pairs;
+std::vector<SourcePair> paired_sources(const DataOptions& o, std::size_t most) {
+  std::vector<SourcePair> pairs;
   if (o.noisy.empty()) {
-    for (const fs::path& path : clean) pairs.emplace_back(path, fs::path());
+    for (const ImageSource& source : list_sources(o.data, most)) pairs.push_back({source, {}});
     return pairs;
   }
-  const auto noisy = list_all(o.noisy);
+  const auto clean = list_sources(o.data), noisy = list_sources(o.noisy);
   if (noisy.size() != clean.size())
     throw ConfigError("--noisy holds " + std::to_string(noisy.size()) + " images and --data " +
                       std::to_string(clean.size()) +
                       "; every clean image needs one noisy partner (paired in sorted order).");
-  for (std::size_t k = 0; k < clean.size(); ++k) pairs.emplace_back(clean[k], noisy[k]);
+  for (std::size_t k = 0; k < std::min(clean.size(), most); ++k) pairs.push_back({clean[k], noisy[k]});
   return pairs;
 }
 
+HostImage PairReader::noisy(const SourcePair& pair, const HostImage& clean) {
+  HostImage noisy = noisy_.read(pair.noisy);
+  if (noisy.height != clean.height || noisy.width != clean.width)
+    throw IoError(pair.noisy.text(), "the noisy image has " + extent(noisy.height, noisy.width) +
+                                         ", but its clean partner " + pair.clean.text() + " has " +
+                                         extent(clean.height, clean.width) + ".");
+  return noisy;
+}
+
+std::vector<std::string> PairReader::notes() const {
+  std::vector<std::string> all = clean_.notes(), noisy = noisy_.notes();
+  all.insert(all.end(), noisy.begin(), noisy.end());
+  return all;
+}
+
+std::string noise_note(double sigma) {
+  if (sigma <= 1) return {};
+  return format(
+      "--sigma %g is more noise than there is signal, intensities being 0 to 1; for grey levels of 0 to 255 "
+      "divide it by 255",
+      sigma);
+}
+
 ImageBatch load_crops(const DataOptions& o) {
-  auto pairs = paired_files(o);
-  if (pairs.size() > static_cast<std::size_t>(o.images)) pairs.resize(static_cast<std::size_t>(o.images));
+  const auto pairs = paired_sources(o, static_cast<std::size_t>(o.images));
+  PairReader reader;
   ImageBatch batch;
   batch.size = o.crop;
   if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop);
@@ -153,9 +163,9 @@ ImageBatch load_crops(const DataOptions& o) {
   std::vector<int> taken(pairs.size(), 1);
   if (several) {
     std::vector<int> capacity;
-    for (const FilePair& pair : pairs) {
-      const HostImage image = read_luma(pair.first);
-      require_crop_fits(pair.first, image, o.crop);
+    for (const SourcePair& pair : pairs) {
+      const HostImage image = reader.clean(pair);
+      require_crop_fits(pair.clean, image, o.crop);
       capacity.push_back(static_cast<int>(crop_corners(image.height, image.width, o.crop, 0, 0).size()));
     }
     const int available = std::accumulate(capacity.begin(), capacity.end(), 0);
@@ -170,32 +180,35 @@ ImageBatch load_crops(const DataOptions& o) {
   }
   std::vector<std::string> files;
   for (std::size_t f = 0; f < pairs.size(); ++f) {
-    const HostImage clean = read_luma(pairs[f].first);
-    require_crop_fits(pairs[f].first, clean, o.crop);
+    const HostImage clean = reader.clean(pairs[f]);
+    require_crop_fits(pairs[f].clean, clean, o.crop);
     const auto corners =
         crop_corners(clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
-    take_crops(pairs[f], clean, corners, taken[f], o, batch);
-    files.push_back(pairs[f].first.filename().string());
+    take_crops(pairs[f], clean, corners, taken[f], o, reader, batch);
+    files.push_back(pairs[f].clean.name());
   }
   if (!batch.mask.empty())
     for (std::size_t k = 0; k < batch.noisy.size(); ++k) batch.noisy[k] *= batch.mask[k % batch.pixels()];
+  for (const std::string& text : reader.notes()) batch.notes.push_back(text);
+  if (const std::string text = noise_note(o.sigma); o.noisy.empty() && !text.empty())
+    batch.notes.push_back(text);
   batch.fingerprint = make_fingerprint(batch, files);
   return batch;
 }
 
-ImagePair load_pair(const FilePair& files, const DataOptions& o, std::uint32_t index) {
-  ImagePair pair{files.first.filename().string(), read_luma(files.first), {}};
-  if (files.second.empty()) {
+ImagePair load_pair(const SourcePair& source, const DataOptions& o, std::uint32_t index, PairReader& reader) {
+  ImagePair pair{source.clean.name(), reader.clean(source), {}};
+  if (source.noisy.path.empty()) {
     pair.noisy = pair.clean;
     add_noise(pair.noisy.pixels, o.sigma, o.seed, index);
   } else {
-    pair.noisy = read_noisy(files.second, files.first, pair.clean);
+    pair.noisy = reader.noisy(source, pair.clean);
   }
   return pair;
 }
 
 std::vector<double> load_mask(const std::string& path, int height, int width) {
-  HostImage image = read_luma(path);
+  HostImage image = bilevel::to_luma(bilevel::read_image(path));
   if (image.height != height || image.width != width)
     throw IoError(path, "the mask has " + extent(image.height, image.width) + ", but the images have " +
                             extent(height, width) + ".");

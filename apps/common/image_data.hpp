@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/image_source.hpp"
 #include "bilevel/io/image_file.hpp"
 #include "bilevel/model/model_file.hpp"
 
@@ -48,8 +49,9 @@ struct ImageBatch {
 std::vector<std::filesystem::path> list_all(const std::vector<std::string>& paths);
 
 /// Luma crops: the centre crop of each of the first `images` files; with fewer files, further crops of the
-/// grid through the centre crop, in an order drawn from the seed. Throws IoError for files that cannot be
-/// read or are smaller than the crop, ConfigError when the files hold too few crops or --noisy does not fit.
+/// grid through the centre crop, in an order drawn from the seed; an image of a stack counts as a file.
+/// Throws IoError for files that cannot be read or are smaller than the crop, ConfigError when the files hold
+/// too few crops or --noisy does not fit.
 ImageBatch load_crops(const DataOptions& options);
 
 /// One whole luma image and its noisy version; noise of stream `index`.
@@ -57,10 +59,31 @@ struct ImagePair {
   std::string name;
   bilevel::HostImage clean, noisy;
 };
-/// Files of --data with their partners in --noisy (empty without). Throws ConfigError when the counts differ.
-std::vector<std::pair<std::filesystem::path, std::filesystem::path>> paired_files(const DataOptions& options);
-ImagePair load_pair(const std::pair<std::filesystem::path, std::filesystem::path>& files,
-                    const DataOptions& options, std::uint32_t index);
+/// An image of --data with its partner in --noisy; without --noisy no path is there.
+struct SourcePair {
+  ImageSource clean, noisy;
+};
+/// The images of --data, at most `most`, with their partners. Throws ConfigError when the counts differ.
+std::vector<SourcePair> paired_sources(const DataOptions& options,
+                                       std::size_t most = static_cast<std::size_t>(-1));
+
+/// Reads pairs of images, and remembers what the user should know of them.
+class PairReader {
+ public:
+  bilevel::HostImage clean(const SourcePair& pair) { return clean_.read(pair.clean); }
+  /// The given noisy image. Throws IoError unless it has the size of the clean one.
+  bilevel::HostImage noisy(const SourcePair& pair, const bilevel::HostImage& clean);
+  std::vector<std::string> notes() const;
+
+ private:
+  LumaReader clean_{0.25}, noisy_{1.0};  // noise goes beyond [0,1]
+};
+
+ImagePair load_pair(const SourcePair& pair, const DataOptions& options, std::uint32_t index,
+                    PairReader& reader);
+
+/// What to say of a noise level that is larger than all intensities; empty when it is not.
+std::string noise_note(double sigma);
 
 /// A 0/1 image of the given size: one where the file's intensity exceeds 0.5. Throws IoError for another
 /// size.

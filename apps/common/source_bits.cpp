@@ -66,6 +66,7 @@ int source_bits(const std::filesystem::path& path) {
     const int bits = tiff_bits(file);
     return bits <= 8 ? 8 : bits <= 16 ? 16 : 32;
   }
+  if (start.starts_with("\xff\xd8")) return 8;  // JPEG
   if (start.starts_with("\x93NUMPY")) return 32;
   file.clear();
   file.seekg(2);

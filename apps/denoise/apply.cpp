@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
@@ -21,11 +23,21 @@ struct Job {
   fs::path input, output;
 };
 
-bool image_extension(const fs::path& path) {
-  static const std::set<std::string> known{".png", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".npy"};
+std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return known.count(extension) > 0;
+  return extension;
+}
+
+bool image_extension(const fs::path& path) {
+  static const std::set<std::string> known{".png", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".npy"};
+  return known.count(lower_extension(path)) > 0;
+}
+
+/// The name of the result of an input: its own, but .png where nothing is written in its format.
+fs::path result_name(const fs::path& input) {
+  const fs::path name = input.filename();
+  return image_extension(name) ? name : fs::path(name).replace_extension(".png");
 }
 
 /// Pairs inputs with outputs and makes the output folder. Throws ConfigError for outputs that would collide
@@ -44,9 +56,9 @@ std::vector<Job> plan(const ApplyOptions& o) {
   std::vector<Job> jobs;
   std::set<fs::path> seen;
   for (const fs::path& input : inputs) {
-    const fs::path target = folder ? output / input.filename() : output;
+    const fs::path target = folder ? output / result_name(input) : output;
     if (!seen.insert(target).second)
-      throw ConfigError("two inputs are called " + input.filename().string() +
+      throw ConfigError("the results of two inputs are called " + target.filename().string() +
                         "; denoise them into different folders.");
     if (fs::exists(target, error) && fs::equivalent(target, input, error))
       throw ConfigError("--output would replace the input " + input.string() +
@@ -61,14 +73,33 @@ std::vector<Job> plan(const ApplyOptions& o) {
 }
 
 int output_bits(const ApplyOptions& o, const Job& job) {
-  std::string extension = job.output.extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string extension = lower_extension(job.output);
   const bool tiff = extension == ".tif" || extension == ".tiff";
   if (extension == ".npy") return 8;  // always float64
   if (o.bits == 32 && !tiff) throw ConfigError("--bits 32 is for TIFF, not for " + job.output.string() + ".");
   if (o.bits != 0) return o.bits;
   const int bits = source_bits(job.input);
   return bits == 32 && !tiff ? 16 : bits;
+}
+
+/// Reads an input, as luma when that is asked for, and tells of what is not as it is meant to be.
+HostImage read_input(const ApplyOptions& o, const Job& job,
+                     const std::function<void(const std::string&)>& note) {
+  HostImage image = read_image(job.input);
+  ImageCensus census(1.0);  // noise goes beyond [0,1]
+  census.see(job.input.string(), image.pixels, image.from_integers, image.notes);
+  for (const std::string& text : census.notes()) note(text);
+  return o.luma ? to_luma(image) : image;
+}
+
+/// What is lost when intensities are stored as integers of 0 to 1; empty when nothing is.
+std::string clipping_note(const Job& job, const HostImage& image, int bits) {
+  constexpr double unseen = 0.05;  // what a reconstruction may overshoot without a word
+  const auto [low, high] = std::minmax_element(image.pixels.begin(), image.pixels.end());
+  if (bits == 32 || lower_extension(job.output) == ".npy" || (*low >= -unseen && *high <= 1 + unseen))
+    return {};
+  return job.output.string() + ": the result, " + range_text(*low, *high) +
+         ", is cut off at 0 and 1; write .npy, or TIFF with --bits 32, to keep it";
 }
 
 /// Channels are reconstructed one after the other, each in place of its data.
@@ -133,13 +164,13 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   const std::vector<Job> jobs = plan(o);
   Json results = Json::array();
   int code = exit_ok;
+  const auto note = [&](const std::string& text) {
+    if (!o.common.quiet) err << "bilevel-denoise: " << sentence(text) << '\n';
+  };
   for (const Job& job : jobs) {
     const int bits = output_bits(o, job);
-    HostImage image = read_image(job.input);
+    HostImage image = read_input(o, job, note);
     require_large_enough(model, image.height, image.width, job.input.string());
-    if (image.alpha_dropped && !o.common.quiet)
-      err << "bilevel-denoise: " << job.input.string() << ": the alpha channel is left out of the result.\n";
-    if (o.luma) image = to_luma(image);
     const auto mask = o.mask.empty() ? std::vector<double>() : load_mask(o.mask, image.height, image.width);
     std::vector<Reconstruction> channels;
     {
@@ -156,6 +187,7 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
       code = exit_numerical;
     }
     if (t.status == SolveStatus::failed) continue;
+    if (const std::string text = clipping_note(job, image, bits); !text.empty()) note(text);
     write_image(job.output, image, {bits});
     if (o.common.json) results.push_back(to_json(job, image, t, bits));
     if (!o.common.json && !o.common.quiet)

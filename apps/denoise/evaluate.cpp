@@ -110,24 +110,25 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   require_no_mask(model.options, o.data.mask);
   if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
   const Device device = open_device(o.common, "bilevel-denoise", err);
-  auto files = paired_files(o.data);
+  auto files = paired_sources(o.data);
   if (o.data.images > 0) {
     if (files.size() < static_cast<std::size_t>(o.data.images))
       throw ConfigError("--images " + std::to_string(o.data.images) + ": --data holds only " +
                         std::to_string(files.size()) + " images.");
     files.resize(static_cast<std::size_t>(o.data.images));
   }
+  PairReader reader;
   std::vector<Row> rows;
   Row mean{"mean", "", 0, 0, 0, 0, 0};
   int code = exit_ok;
   for (std::size_t k = 0; k < files.size(); ++k) {
-    ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k));
+    ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k), reader);
     if (o.data.crop > 0) {
-      pair.clean = centre(pair.clean, o.data.crop, files[k].first.string());
-      pair.noisy = centre(pair.noisy, o.data.crop, files[k].first.string());
+      pair.clean = centre(pair.clean, o.data.crop, files[k].clean.text());
+      pair.noisy = centre(pair.noisy, o.data.crop, files[k].clean.text());
     }
     const int height = pair.clean.height, width = pair.clean.width;
-    require_large_enough(model, height, width, files[k].first.string());
+    require_large_enough(model, height, width, files[k].clean.text());
     const auto mask = o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width);
     for (std::size_t p = 0; p < mask.size(); ++p) pair.noisy.pixels[p] *= mask[p];
     Row r{pair.name, format("%dx%d", width, height), 0, 0, 0, 0, 0};
@@ -142,7 +143,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
       return exit_interrupted;
     }
     if (result.status != SolveStatus::converged) {
-      err << "bilevel-denoise: " << sentence(files[k].first.string() + ": " + result.message) << '\n';
+      err << "bilevel-denoise: " << sentence(files[k].clean.text() + ": " + result.message) << '\n';
       code = exit_numerical;
       if (result.status == SolveStatus::failed) continue;
     }
@@ -154,6 +155,11 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     if (o.common.verbose)
       err << "bilevel-denoise: " << k + 1 << " of " << files.size() << " images\n" << std::flush;
   }
+  std::vector<std::string> notes = reader.notes();
+  if (const std::string text = noise_note(o.data.sigma); o.data.noisy.empty() && !text.empty())
+    notes.push_back(text);
+  if (!o.common.quiet)
+    for (const std::string& text : notes) err << "bilevel-denoise: " << sentence(text) << '\n';
   const auto average = [&rows](double Row::*member) {
     double sum = 0;
     for (const Row& r : rows) sum += r.*member;

@@ -19,7 +19,7 @@ constexpr double rms_tolerance = 1e-3;  // as apply and evaluate
 ImageBatch load(const TrainOptions& o) {
   DataOptions data = o.data;
   data.data = o.test_data;
-  data.images = static_cast<int>(list_all(o.test_data).size());
+  data.images = static_cast<int>(list_sources(o.test_data).size());
   data.seed = o.data.seed + 1;
   return load_crops(data);
 }

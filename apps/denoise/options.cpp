@@ -20,7 +20,8 @@ int usual_iterations(const ModelOptions& model) { return model.experts() ? 500 :
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
-  add_value(app, "--data", o.data, "clean images: folders or files (PNG, PGM, PPM, TIFF, .npy), used as luma",
+  add_value(app, "--data", o.data,
+            "clean images: folders or files (PNG, JPEG, PGM, PPM, TIFF, .npy; also stacks), used as luma",
             "PATH")
       ->group(group);
   add_value(app, "--noisy", o.noisy,
@@ -116,8 +117,8 @@ void add_apply(CLI::App& app, ApplyOptions& o) {
   add_model_file(app, o.model);
   const char* group = "Images";
   add_value(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE")->group(group);
-  add_value(app, "--output", o.output, "image file, or a folder for several inputs (names are kept)",
-            "IMAGE|DIR")
+  add_value(app, "--output", o.output,
+            "image file, or a folder for several inputs (names are kept, JPEG becomes .png)", "IMAGE|DIR")
       ->group(group);
   app.add_flag("--luma", o.luma, "denoise the luma and write a grey image [each channel by itself]")
       ->group(group);

@@ -128,7 +128,11 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   };
   for (const std::string& text : batch.notes) note(text);
   std::optional<HeldOut> held_out;
-  if (!o.test_data.empty()) held_out.emplace(o, device, parameters, err);
+  if (!o.test_data.empty()) {
+    held_out.emplace(o, device, parameters, err);
+    for (const std::string& text : held_out->batch().notes)
+      if (std::count(batch.notes.begin(), batch.notes.end(), text) == 0) note(text);
+  }
 
   const std::vector<NamedOption> identity = identity_of(o, batch);
   std::optional<Checkpoint::Loaded> saved;

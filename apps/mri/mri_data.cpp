@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-#include "apps/common/image_data.hpp"
+#include "apps/common/image_source.hpp"
 #include "apps/common/noise.hpp"
 #include "apps/common/option_support.hpp"
 #include "apps/common/text.hpp"
@@ -12,6 +12,7 @@
 #include "apps/mri/resample.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
+#include "bilevel/io/image_file.hpp"
 #include "bilevel/io/kspace_file.hpp"
 #include "bilevel/io/volume_file.hpp"
 
@@ -31,6 +32,8 @@ struct Image {
   int height = 0, width = 0;
   bool real = true;
   Complexes values;
+  double unit = 1;        ///< the value that stands for the full scale of the file's integers
+  bool declared = false;  ///< whether the file states such a scale
 };
 
 /// Images before they are brought to one size. `extent` holds, by size, the largest magnitude of every pixel
@@ -39,6 +42,8 @@ struct Image {
 struct ImageStack {
   std::vector<Image> images;
   std::map<std::pair<int, int>, std::vector<double>> extent;
+  ImageCensus census{std::nullopt};
+  std::vector<std::string> notes;
 
   void see(int height, int width, std::span<const double> magnitude) {
     std::vector<double>& seen = extent[{height, width}];
@@ -88,60 +93,145 @@ std::vector<double> magnitudes(const Complexes& values) {
   return out;
 }
 
+/// The least and the largest number so far.
+void widen(std::vector<double>& range, double v) {
+  if (range.empty()) range = {v, v};
+  range[0] = std::min(range[0], v), range[1] = std::max(range[1], v);
+}
+
+/// The volume of the file that --frame chooses; which one is said where the file holds several.
+int chosen_frame(const fs::path& path, const Volume& volume, const DataOptions& o, ImageStack& stack) {
+  const int frame = o.frame.value_or(0);
+  if (frame >= volume.frames)
+    throw ConfigError(
+        format("--frame %d: %s holds %d volume(s), counted from 0.", frame, path.c_str(), volume.frames));
+  if (volume.frames > 1 && !o.frame)
+    stack.notes.push_back(format("%s is %d-D: volume 0 of %d is used; --frame K chooses another",
+                                 path.c_str(), volume.dimensions, volume.frames));
+  return frame;
+}
+
+/// Says that pixels are taken for squares that are none, beyond what headers round.
+void note_spacing(const fs::path& path, const DataOptions& o, const SliceExtents& size, ImageStack& stack) {
+  if (std::abs(size.row_spacing - size.column_spacing) <= 1e-3 * size.row_spacing) return;
+  stack.notes.push_back(
+      format("%s: pixels of %s slices are %g high and %g wide; they are taken as they are, as if "
+             "they were square",
+             path.c_str(), o.axis.c_str(), size.row_spacing, size.column_spacing));
+}
+
 void read_volume_slices(const fs::path& path, const DataOptions& o, ImageStack& stack) {
   const Volume volume = read_volume(path);
   const Plane plane = parse_plane(o.axis);
   const SliceExtents size = slice_extents(volume, plane);
+  const int frame = chosen_frame(path, volume, o, stack);
+  note_spacing(path, o, size, stack);
   const auto pixels = static_cast<std::size_t>(size.height) * size.width;
   const std::vector<int> chosen = selected(o.slices, size.count);
+  std::vector<double> range;
   for (int k = 0; k < size.count; ++k) {
-    const std::vector<double> values = slice(volume, plane, k);
+    const std::vector<double> values = slice(volume, plane, k, frame);
     Image image{path.filename().string() + "#" + std::to_string(k), size.height, size.width,
                 volume.parts == 1, Complexes(pixels)};
     for (std::size_t i = 0; i < pixels; ++i)
       image.values[i] = {values[i], volume.parts == 2 ? values[pixels + i] : 0.0};
-    stack.see(size.height, size.width, magnitudes(image.values));
+    const std::vector<double> magnitude = magnitudes(image.values);
+    for (const double v : magnitude) widen(range, v);
+    stack.see(size.height, size.width, magnitude);
     if (std::find(chosen.begin(), chosen.end(), k) != chosen.end()) stack.images.push_back(std::move(image));
   }
+  stack.census.see(path.string(), range, false);
 }
 
-/// [H,W] or [N,H,W], real or complex.
-std::vector<Image> read_npy_images(const fs::path& path) {
+/// Luma of the channels of image n of an array of real numbers.
+Complexes luma_of(const ComplexArray& array, const ImageLayout& layout, std::size_t n) {
+  HostImage image{3, static_cast<int>(layout.height), static_cast<int>(layout.width), {}};
+  for (std::size_t c = 0; c < 3; ++c)
+    for (std::size_t y = 0; y < layout.height; ++y)
+      for (std::size_t x = 0; x < layout.width; ++x)
+        image.pixels.push_back(array.values[layout.at(n, c, y, x)].real());
+  const HostImage luma = to_luma(image);
+  return {luma.pixels.begin(), luma.pixels.end()};
+}
+
+void require_finite(const fs::path& path, const Image& image) {
+  for (std::size_t i = 0; i < image.values.size(); ++i)
+    if (!std::isfinite(std::abs(image.values[i])))
+      throw IoError(path.string(), format("the pixel at row %zu, column %zu of %s is NaN or infinite.",
+                                          i / image.width, i % image.width, image.name.c_str()));
+}
+
+/// An image, or a stack; real or complex. Images have no colours here, so that [3,H,W] is a stack.
+std::vector<Image> read_npy_images(const fs::path& path, ImageStack& stack) {
   const ComplexArray array = read_complex_npy(path);
-  const auto& s = array.shape;
-  if (s.size() < 2 || s.size() > 3 || array.values.empty())
-    throw IoError(path.string(), "an array of images has the shape [H,W] or [N,H,W].");
-  const std::size_t count = s.size() == 3 ? s[0] : 1, pixels = array.values.size() / count;
-  if (s[s.size() - 2] > 1 << 15 || s.back() > 1 << 15)
+  const bool complex = array.type[0] == 'c';
+  const ImageLayout layout = image_layout(path.string(), array.shape, complex, LeadingThree::images);
+  if (layout.height > 1 << 15 || layout.width > 1 << 15)
     throw IoError(path.string(), "images larger than 32768 pixels are not supported.");
+  if (!complex && array.shape.size() == 3 && layout.images == 3)
+    stack.notes.push_back(path.string() +
+                          ": its shape [3,H,W] is taken for three images; a colour image is [H,W,3]");
+  const std::size_t pixels = layout.height * layout.width;
+  std::vector<Image> images;
+  for (std::size_t k = 0; k < layout.images; ++k) {
+    Image image{path.filename().string() + (layout.images > 1 ? "#" + std::to_string(k) : ""),
+                static_cast<int>(layout.height),
+                static_cast<int>(layout.width),
+                true,
+                {}};
+    if (layout.channels == 3) {
+      image.values = luma_of(array, layout, k);
+    } else {
+      const auto begin = array.values.begin() + static_cast<std::ptrdiff_t>(k * pixels);
+      image.values.assign(begin, begin + static_cast<std::ptrdiff_t>(pixels));
+    }
+    if (array.type == "u1") image.unit = 255;
+    if (array.type == "u2") image.unit = 65535;
+    image.declared = image.unit > 1 || array.type == "b1";
+    require_finite(path, image);
+    images.push_back(std::move(image));
+  }
+  // Real are all images of a file, or none.
   const bool real = std::all_of(array.values.begin(), array.values.end(),
                                 [](const std::complex<double>& v) { return v.imag() == 0; });
-  std::vector<Image> images;
-  for (std::size_t k = 0; k < count; ++k) {
-    const auto begin = array.values.begin() + static_cast<std::ptrdiff_t>(k * pixels);
-    images.push_back({path.filename().string() + (count > 1 ? "#" + std::to_string(k) : ""),
-                      static_cast<int>(s[s.size() - 2]), static_cast<int>(s.back()), real,
-                      Complexes(begin, begin + static_cast<std::ptrdiff_t>(pixels))});
-  }
-  for (const std::complex<double>& v : array.values)
-    if (!std::isfinite(v.real()) || !std::isfinite(v.imag()))
-      throw IoError(path.string(), "it holds a NaN or infinite pixel.");
+  for (Image& image : images) image.real = real;
   return images;
 }
 
-/// Slices count through all the files.
+std::vector<Image> read_images_of(const fs::path& path, ImageStack& stack) {
+  if (lower_extension(path) == ".npy") return read_npy_images(path, stack);
+  std::vector<Image> images;
+  const std::vector<HostImage> all = read_images(path);
+  for (const std::string& note : all.front().notes) stack.notes.push_back(path.string() + ": " + note);
+  for (std::size_t k = 0; k < all.size(); ++k) {
+    const HostImage luma = to_luma(all[k]);
+    images.push_back({path.filename().string() + (all.size() > 1 ? "#" + std::to_string(k) : ""), luma.height,
+                      luma.width, true, Complexes(luma.pixels.begin(), luma.pixels.end()), 1.0,
+                      luma.from_integers});
+  }
+  return images;
+}
+
+/// Slices count through all the files. Integers are scaled by their type where the set has several; one scale
+/// alone is that of the largest magnitude, 1.
 void read_image_files(const std::vector<fs::path>& files, const DataOptions& o, ImageStack& stack) {
   std::vector<Image> all;
   for (const fs::path& path : files) {
-    if (lower_extension(path) == ".npy") {
-      for (Image& image : read_npy_images(path)) all.push_back(std::move(image));
-      continue;
+    std::vector<double> range;
+    for (Image& image : read_images_of(path, stack)) {
+      for (const std::complex<double>& v : image.values) widen(range, std::abs(v) / image.unit);
+      all.push_back(std::move(image));
     }
-    const HostImage luma = to_luma(read_image(path));
-    all.push_back({path.filename().string(), luma.height, luma.width, true,
-                   Complexes(luma.pixels.begin(), luma.pixels.end())});
+    stack.census.see(path.string(), range, all.back().declared);
   }
-  for (const Image& image : all) stack.see(image.height, image.width, magnitudes(image.values));
+  const bool one_scale = stack.images.empty() && std::all_of(all.begin(), all.end(), [&](const Image& image) {
+                           return image.unit == all.front().unit;
+                         });
+  for (Image& image : all) {
+    if (!one_scale)
+      for (std::complex<double>& v : image.values) v /= image.unit;
+    stack.see(image.height, image.width, magnitudes(image.values));
+  }
   for (const int k : selected(o.slices, static_cast<int>(all.size())))
     stack.images.push_back(std::move(all[static_cast<std::size_t>(k)]));
 }
@@ -417,6 +507,8 @@ void validate(const DataOptions& o) {
     throw ConfigError("--sigma " + option_text(*o.sigma) +
                       ": the standard deviation of the noise is a number >= 0.");
   require_one_of(o.image, "--image", {"complex", "real"});
+  if (o.frame.value_or(0) < 0)
+    throw ConfigError("--frame " + std::to_string(*o.frame) + ": volumes count from 0.");
 }
 
 std::string slices_text(const std::vector<int>& numbers) {
@@ -466,32 +558,89 @@ std::vector<double> magnitude(std::span<const double> image, int components) {
   return out;
 }
 
+namespace {
+
+/// The files of a folder, which holds data of one kind, or the file itself.
+std::vector<fs::path> data_files(const std::string& path) {
+  struct Kind {
+    const char* name;
+    std::vector<std::string> endings;
+  };
+  static const Kind kinds[] = {{"k-space", {".h5", ".hdf5", ".mrd", ".cfl"}},
+                               {"volumes", {".nii", ".nii.gz", ".img", ".img.gz"}},
+                               {"images", image_endings()}};
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  std::vector<fs::path> files;
+  const char* found = nullptr;
+  std::string endings;
+  for (const Kind& kind : kinds) {
+    for (const std::string& ending : kind.endings) endings += (endings.empty() ? "" : ", ") + ending;
+    std::vector<fs::path> more = list_files(path, kind.endings);
+    if (more.empty()) continue;
+    if (found != nullptr)
+      throw ConfigError(format("--data %s: the folder holds %s (%s) and %s (%s); name the files of one kind.",
+                               path.c_str(), found, files.front().filename().c_str(), kind.name,
+                               more.front().filename().c_str()));
+    found = kind.name;
+    files = std::move(more);
+  }
+  if (files.empty()) throw IoError(path, "the folder holds no k-space, volume or image (" + endings + ").");
+  return files;
+}
+
+/// What --data names, by kind.
+struct NamedFiles {
+  std::vector<fs::path> kspace, volumes, images;
+};
+
+NamedFiles named_files(const DataOptions& o) {
+  NamedFiles named;
+  for (const std::string& path : o.data)
+    for (const fs::path& file : data_files(path)) {
+      auto& list = is_kspace(file) ? named.kspace : is_volume(file) ? named.volumes : named.images;
+      list.push_back(file);
+    }
+  if (!named.kspace.empty() && !(named.volumes.empty() && named.images.empty()))
+    throw ConfigError("--data names k-space and images; give one of them.");
+  if (o.frame && named.volumes.empty())
+    throw ConfigError(
+        format("--frame %d chooses among the volumes of a file, but --data names none.", *o.frame));
+  return named;
+}
+
+ImageStack read_image_stack(const NamedFiles& named, const DataOptions& o) {
+  ImageStack stack;
+  for (const fs::path& path : named.volumes) read_volume_slices(path, o, stack);
+  if (!named.images.empty()) read_image_files(named.images, o, stack);
+  const auto more = stack.census.notes();
+  stack.notes.insert(stack.notes.end(), more.begin(), more.end());
+  return stack;
+}
+
+}  // namespace
+
+bool holds_kspace(const DataOptions& o) { return !named_files(o).kspace.empty(); }
+
 MriData load_data(const DataOptions& o) {
   MriData data;
-  ImageStack images;
-  KspaceStack kspace;
-  std::vector<fs::path> files;
-  for (const std::string& path : o.data) {
-    if (is_kspace(path)) {
-      append_kspace(path, o, kspace);
-    } else if (is_volume(path)) {
-      read_volume_slices(path, o, images);
-    } else {
-      const auto found = list_all({path});
-      files.insert(files.end(), found.begin(), found.end());
-    }
-  }
-  if (!files.empty()) read_image_files(files, o, images);
-  if (kspace.slices > 0 && !images.images.empty())
-    throw ConfigError("--data names k-space and images; give one of them.");
-  crop_images(o, images);
+  const NamedFiles named = named_files(o);
   bool measured = false;
-  if (kspace.slices > 0)
+  if (named.kspace.empty()) {
+    ImageStack stack = read_image_stack(named, o);
+    data.notes = stack.notes;
+    crop_images(o, stack);
+    take_images(std::move(stack), o, data);
+  } else {
+    KspaceStack kspace;
+    for (const fs::path& path : named.kspace) append_kspace(path, o, kspace);
     measured = take_kspace(std::move(kspace), o, data);
-  else
-    take_images(std::move(images), o, data);
+  }
   scale_to_one(o.data.front(), data);
-  data.sigma = o.sigma.value_or(kspace.slices > 0 ? 0.0 : usual_sigma);
+  data.sigma = o.sigma.value_or(named.kspace.empty() ? usual_sigma : 0.0);
+  if (data.sigma > 1)
+    data.notes.push_back(
+        format("--sigma %g is more noise than there is signal, the largest magnitude being 1", data.sigma));
   if (!measured) measure(o, data);
   add_complex_noise(data, o.seed);
   fill_fingerprint(data);

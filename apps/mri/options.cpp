@@ -22,12 +22,15 @@ constexpr const char* kRunFiles =
 
 void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
   const char* group = "Data";
-  add_value(app, "--data", o.data,
-            "NIfTI volume; images (folder or files: PNG, PGM, PPM, TIFF, .npy real or complex); or k-space "
-            "(fastMRI or ISMRMRD HDF5, BART .cfl)",
-            "PATH")
+  add_value(
+      app, "--data", o.data,
+      "NIfTI volumes; images (PNG, JPEG, PGM, PPM, TIFF, .npy real or complex, also stacks); or k-space "
+      "(fastMRI or ISMRMRD HDF5, BART .cfl); files, or folders of one kind",
+      "PATH")
       ->group(group);
   add_value(app, "--slices", o.slices, "slices A, A+STEP, ... below B [all]", "A:B:STEP")->group(group);
+  add_value(app, "--frame", o.frame, "volume of 4-D files (time, direction, component) [0]", "K")
+      ->group(group);
   add_value(app, "--axis", o.axis, "slices of a volume: axial, coronal or sagittal [axial]", "NAME")
       ->group(group);
   add_value(app, "--crop-to", o.crop_to,

@@ -136,6 +136,9 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       identity_(identity_of(options, command, std::move(deciding), data_)),
       stages_(folder_, options.common, options.run.resume, identity_, device_, data_, potential_, err) {
   for (const std::string& text : data_.notes) note(text);
+  if (test_)
+    for (const std::string& text : test_->notes)
+      if (std::count(data_.notes.begin(), data_.notes.end(), text) == 0) note(text);
   if (test_ && (test_->height != data_.height || test_->width != data_.width || test_->coils != data_.coils))
     throw IoError(options.test_data.front(),
                   format("the held-out images have %d x %d pixels, those of --data %d x %d; use --size N.",

@@ -29,6 +29,8 @@ struct NpyHeader {
   bool fortran = false;
   std::vector<std::size_t> shape;
   std::size_t data_offset = 0;
+
+  std::string type() const { return kind + std::to_string(size); }
 };
 
 /// Scanner for the header, a Python dictionary literal with the keys descr, fortran_order and shape.
@@ -298,18 +300,26 @@ void write_typed(const std::filesystem::path& path, std::span<const std::size_t>
 
 }  // namespace
 
+std::vector<std::size_t> npy_shape(const std::string& name, const std::string& bytes) {
+  const NpyHeader header = parse_header(name, bytes);
+  checked_count(name, header, bytes.size());
+  return header.shape;
+}
+
 TypedArray decode_npy(const std::string& name, const std::string& bytes) {
   const NpyHeader header = parse_header(name, bytes);
   if (header.kind == 'c') {
     throw IoError(name, "the type 'c" + std::to_string(header.size) +
                             "' is not supported where real numbers are needed");
   }
-  return {header.kind, header.size, {header.shape, decode_all<double>(name, header, bytes)}};
+  return {header.kind, header.size, {header.shape, decode_all<double>(name, header, bytes), header.type()}};
 }
 
 TypedComplexArray decode_complex_npy(const std::string& name, const std::string& bytes) {
   const NpyHeader header = parse_header(name, bytes);
-  return {header.kind, header.size, {header.shape, decode_all<std::complex<double>>(name, header, bytes)}};
+  return {header.kind,
+          header.size,
+          {header.shape, decode_all<std::complex<double>>(name, header, bytes), header.type()}};
 }
 
 }  // namespace io_detail

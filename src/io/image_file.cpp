@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <new>
 #include <string>
 #include <string_view>
@@ -45,62 +46,14 @@ HostImage make_image(const std::string& name, int channels, std::uint64_t height
   return image;
 }
 
-namespace {
-
-/// Moves [H,W,3] to [3,H,W].
-std::vector<double> to_planar(const std::vector<double>& interleaved) {
-  std::vector<double> planar(interleaved.size());
-  const std::size_t plane = interleaved.size() / 3;
-  for (std::size_t pixel = 0; pixel < plane; ++pixel) {
-    for (std::size_t c = 0; c < 3; ++c) planar[c * plane + pixel] = interleaved[3 * pixel + c];
-  }
-  return planar;
-}
-
-std::string shape_text(const std::vector<std::size_t>& shape) {
-  std::string text;
-  for (const std::size_t extent : shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
-  return "[" + text + "]";
-}
-
-}  // namespace
-
-HostImage decode_npy_image(const std::string& name, const std::string& bytes) {
-  TypedArray typed = decode_npy(name, bytes);
-  const std::vector<std::size_t>& shape = typed.array.shape;
-  const bool planar = shape.size() == 3 && (shape[0] == 1 || shape[0] == 3);
-  const bool interleaved = shape.size() == 3 && shape[2] == 3;
-  if (shape.size() != 2 && !planar && !interleaved) {
-    throw IoError(name, "an array of shape " + shape_text(shape) +
-                            " is no image; use [H,W], [H,W,3] or [C,H,W] with C of 1 or 3");
-  }
-  if (planar && interleaved) {
-    throw IoError(name,
-                  "shape " + shape_text(shape) +
-                      " can be [C,H,W] or [H,W,3]; pad or crop the image so that only one of them fits");
-  }
-  const bool scaled = typed.kind == 'u' && typed.size <= 2;
-  if (!scaled && typed.kind != 'f' && typed.kind != 'b') {
-    throw IoError(name, "integers of type " + std::string(1, typed.kind) + std::to_string(typed.size) +
-                            " have no intensity scale; store u1, u2, f4 or f8");
-  }
-  HostImage image;
-  const std::size_t first = planar ? 1 : 0;
-  check_extents(name, shape[first], shape[first + 1]);
-  image.channels = planar ? static_cast<int>(shape[0]) : interleaved ? 3 : 1;
-  image.height = static_cast<int>(shape[first]);
-  image.width = static_cast<int>(shape[first + 1]);
-  image.pixels = interleaved ? to_planar(typed.array.values) : std::move(typed.array.values);
-  if (scaled) {
-    const double largest = typed.size == 1 ? 255.0 : 65535.0;
-    for (double& value : image.pixels) value /= largest;
-  }
-  return image;
+std::string several_images(std::size_t count) {
+  return "holds " + std::to_string(count) + " images where one is read; store one image per file";
 }
 
 namespace {
 
-void check_finite(const std::string& name, const HostImage& image) {
+/// `where` is the image, for files of several.
+void check_finite(const std::string& name, const HostImage& image, const std::string& where = "") {
   const auto bad = std::find_if_not(image.pixels.begin(), image.pixels.end(),
                                     [](double value) { return std::isfinite(value); });
   if (bad == image.pixels.end()) return;
@@ -108,7 +61,8 @@ void check_finite(const std::string& name, const HostImage& image) {
   const std::size_t plane = width * static_cast<std::size_t>(image.height);
   const std::size_t index = static_cast<std::size_t>(bad - image.pixels.begin());
   throw IoError(name, "the pixel at " + position(index % plane / width, index % width) + " of channel " +
-                          std::to_string(index / plane) + " is " + (std::isnan(*bad) ? "NaN" : "infinite"));
+                          std::to_string(index / plane) + where + " is " +
+                          (std::isnan(*bad) ? "NaN" : "infinite"));
 }
 
 void check_consistent(const std::string& name, const HostImage& image) {
@@ -125,15 +79,9 @@ void check_consistent(const std::string& name, const HostImage& image) {
                    " pixel values; 1 or 3 channels, positive extents and their product are needed");
 }
 
-std::string lower_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return extension;
-}
-
-bool has_image_extension(const fs::path& path) {
-  constexpr std::array<std::string_view, 7> kKnown{".png", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".npy"};
-  return std::find(kKnown.begin(), kKnown.end(), lower_extension(path)) != kKnown.end();
+std::string lower(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -163,30 +111,76 @@ bool natural_less(std::string_view a, std::string_view b) {
   return a < b;  // equal up to leading zeros
 }
 
+enum class ImageFormat { png, npy, pnm, tiff, jpeg };
+
+ImageFormat find_format(const std::string& name, const std::string& bytes) {
+  const auto begins = [&](std::string_view magic) {
+    return std::string_view(bytes).substr(0, magic.size()) == magic;
+  };
+  if (begins("\x89PNG\r\n\x1a\n")) return ImageFormat::png;
+  if (begins("\x93NUMPY")) return ImageFormat::npy;
+  if (begins("P2") || begins("P3") || begins("P5") || begins("P6")) return ImageFormat::pnm;
+  if (begins({"II*\0", 4}) || begins({"MM\0*", 4}) || begins({"II+\0", 4}) || begins({"MM\0+", 4}))
+    return ImageFormat::tiff;
+  if (begins("\xff\xd8\xff")) return ImageFormat::jpeg;
+  throw IoError(name, "the first bytes are those of no PNG, JPEG, PGM, PPM, TIFF or npy file");
+}
+
+std::vector<HostImage> decode_images(const std::filesystem::path& path, bool only_one) {
+  const std::string name = path.string();
+  const std::string bytes = read_file(path);
+  std::vector<HostImage> images;
+  switch (find_format(name, bytes)) {
+    case ImageFormat::png:
+      images.push_back(decode_png(name, bytes));
+      break;
+    case ImageFormat::npy:
+      images = decode_npy_images(name, bytes, only_one);
+      break;
+    case ImageFormat::pnm:
+      images.push_back(decode_pnm(name, bytes));
+      break;
+    case ImageFormat::tiff:
+      images = decode_tiff(name, bytes, only_one);
+      break;
+    case ImageFormat::jpeg:
+      images.push_back(decode_jpeg(name, bytes));
+      break;
+  }
+  for (std::size_t k = 0; k < images.size(); ++k) {
+    check_finite(name, images[k], images.size() > 1 ? " of image " + std::to_string(k) : "");
+    if (images[k].alpha_dropped) images[k].notes.push_back("the alpha channel is left out");
+  }
+  return images;
+}
+
 }  // namespace
 }  // namespace io_detail
 
 HostImage read_image(const std::filesystem::path& path) {
+  return std::move(io_detail::decode_images(path, true).front());
+}
+
+std::vector<HostImage> read_images(const std::filesystem::path& path) {
+  return io_detail::decode_images(path, false);
+}
+
+std::size_t count_images(const std::filesystem::path& path) {
   using namespace io_detail;
+  std::string first(8, '\0');
+  std::ifstream(path, std::ios::binary).read(first.data(), std::ssize(first));
   const std::string name = path.string();
-  const std::string bytes = read_file(path);
-  const auto begins = [&](std::string_view magic) {
-    return std::string_view(bytes).substr(0, magic.size()) == magic;
-  };
-  HostImage image;
-  if (begins("\x89PNG\r\n\x1a\n")) {
-    image = decode_png(name, bytes);
-  } else if (begins("\x93NUMPY")) {
-    image = decode_npy_image(name, bytes);
-  } else if (begins("P2") || begins("P3") || begins("P5") || begins("P6")) {
-    image = decode_pnm(name, bytes);
-  } else if (begins({"II*\0", 4}) || begins({"MM\0*", 4}) || begins({"II+\0", 4}) || begins({"MM\0+", 4})) {
-    image = decode_tiff(name, bytes);
-  } else {
-    throw IoError(name, "the first bytes are those of no PNG, PGM, PPM, TIFF or npy file");
+  const auto begins = [&](std::string_view magic) { return first.starts_with(magic); };
+  const bool several = begins("\x93NUMPY") || begins("II") || begins("MM");
+  const std::string bytes = several ? read_file(path) : "";
+  switch (several ? find_format(name, bytes) : ImageFormat::png) {
+    case ImageFormat::npy:
+      return image_layout(name, npy_shape(name, bytes)).images;
+    case ImageFormat::tiff:
+      return count_tiff(name, bytes);
+    default:
+      return 1;
   }
-  check_finite(name, image);
-  return image;
 }
 
 void write_image(const std::filesystem::path& path, const HostImage& image, ImageWriteOptions options) {
@@ -194,7 +188,7 @@ void write_image(const std::filesystem::path& path, const HostImage& image, Imag
   const std::string name = path.string();
   check_consistent(name, image);
   check_finite(name, image);
-  const std::string extension = lower_extension(path);
+  const std::string extension = lower(path.extension().string());
   if (extension == ".npy") {
     const std::array<std::size_t, 3> shape{static_cast<std::size_t>(image.channels),
                                            static_cast<std::size_t>(image.height),
@@ -214,8 +208,8 @@ void write_image(const std::filesystem::path& path, const HostImage& image, Imag
     }
     bytes = encode_pnm(name, image, options.bits);
   } else {
-    throw IoError(name,
-                  "the extension '" + extension + "' is no image format; use .png, .pgm, .ppm, .tif or .npy");
+    throw IoError(name, "the extension '" + extension +
+                            "' is no format that is written; use .png, .pgm, .ppm, .tif or .npy");
   }
   write_file_atomically(path, bytes);
 }
@@ -223,7 +217,7 @@ void write_image(const std::filesystem::path& path, const HostImage& image, Imag
 HostImage to_luma(const HostImage& image) {
   io_detail::check_consistent("to_luma", image);
   if (image.channels == 1) return image;
-  HostImage luma{1, image.height, image.width, {}, image.alpha_dropped};
+  HostImage luma{1, image.height, image.width, {}, image.alpha_dropped, image.from_integers, image.notes};
   const std::size_t plane = image.pixels.size() / 3;
   luma.pixels.resize(plane);
   const double *red = image.pixels.data(), *green = red + plane, *blue = green + plane;
@@ -232,7 +226,14 @@ HostImage to_luma(const HostImage& image) {
   return luma;
 }
 
-std::vector<std::filesystem::path> list_images(const std::filesystem::path& file_or_folder) {
+const std::vector<std::string>& image_endings() {
+  static const std::vector<std::string> endings{".png", ".jpg", ".jpeg", ".pgm", ".ppm",
+                                                ".pnm", ".tif", ".tiff", ".npy"};
+  return endings;
+}
+
+std::vector<std::filesystem::path> list_files(const std::filesystem::path& file_or_folder,
+                                              const std::vector<std::string>& endings) {
   namespace fs = std::filesystem;
   const std::string name = file_or_folder.string();
   std::error_code error;
@@ -240,22 +241,28 @@ std::vector<std::filesystem::path> list_images(const std::filesystem::path& file
   if (status.type() == fs::file_type::not_found) throw IoError(name, "does not exist");
   if (error) throw IoError(name, "cannot be examined (" + error.message() + ")");
   if (status.type() != fs::file_type::directory) return {file_or_folder};
-  std::vector<fs::path> images;
+  std::vector<fs::path> files;
   fs::directory_iterator entry(file_or_folder, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    const fs::path& path = entry->path();
+    const std::string file = io_detail::lower(entry->path().filename().string());
+    const bool wanted = std::any_of(endings.begin(), endings.end(),
+                                    [&](const std::string& ending) { return file.ends_with(ending); });
     std::error_code ignored;
-    if (!io_detail::has_image_extension(path) || path.filename().string()[0] == '.') continue;
-    if (!entry->is_directory(ignored)) images.push_back(path);
+    if (wanted && file[0] != '.' && !entry->is_directory(ignored)) files.push_back(entry->path());
   }
   if (error) throw IoError(name, "the folder cannot be read (" + error.message() + ")");
-  if (images.empty()) {
-    throw IoError(name, "the folder holds no image (.png, .pgm, .ppm, .pnm, .tif, .tiff or .npy)");
-  }
-  std::sort(images.begin(), images.end(), [](const fs::path& a, const fs::path& b) {
+  std::sort(files.begin(), files.end(), [](const fs::path& a, const fs::path& b) {
     return io_detail::natural_less(a.filename().string(), b.filename().string());
   });
-  return images;
+  return files;
+}
+
+std::vector<std::filesystem::path> list_images(const std::filesystem::path& file_or_folder) {
+  std::vector<std::filesystem::path> images = list_files(file_or_folder, image_endings());
+  if (!images.empty()) return images;
+  std::string endings;
+  for (const std::string& ending : image_endings()) endings += (endings.empty() ? "" : ", ") + ending;
+  throw IoError(file_or_folder.string(), "the folder holds no image (" + endings + ")");
 }
 
 }  // namespace v0

@@ -15,8 +15,15 @@ namespace io_detail {
 /// Decoders of whole files in memory; `name` is used in messages. All throw IoError.
 HostImage decode_png(const std::string& name, const std::string& bytes);
 HostImage decode_pnm(const std::string& name, const std::string& bytes);
-HostImage decode_tiff(const std::string& name, const std::string& bytes);
-HostImage decode_npy_image(const std::string& name, const std::string& bytes);
+HostImage decode_jpeg(const std::string& name, const std::string& bytes);
+
+/// Formats of several images. `only_one` refuses more before any pixel is decoded.
+std::vector<HostImage> decode_tiff(const std::string& name, const std::string& bytes, bool only_one);
+std::vector<HostImage> decode_npy_images(const std::string& name, const std::string& bytes, bool only_one);
+std::size_t count_tiff(const std::string& name, const std::string& bytes);
+
+/// The sentence for several images where one is read.
+std::string several_images(std::size_t count);
 
 /// Encoders; the image is consistent and finite. They throw ConfigError for `bits`, IoError otherwise.
 std::string encode_png(const std::string& name, const HostImage& image, int bits);

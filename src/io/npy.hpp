@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "bilevel/io/array_file.hpp"
 
@@ -22,6 +23,9 @@ struct TypedComplexArray {
   int size = 16;
   ComplexArray array;
 };
+
+/// The shape that the header states, of as many values as follow. Throws IoError.
+std::vector<std::size_t> npy_shape(const std::string& name, const std::string& bytes);
 
 /// Decode the bytes of a `.npy` file; `name` is used in messages. Throw IoError; decode_npy also for 'c'.
 TypedArray decode_npy(const std::string& name, const std::string& bytes);

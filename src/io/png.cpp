@@ -183,6 +183,7 @@ HostImage unpack(const std::string& name, Png& file) {
     }
   }
   image.alpha_dropped = alpha || transparency;
+  image.from_integers = true;
   return image;
 }
 

@@ -126,7 +126,9 @@ class PnmParser {
 }  // namespace
 
 HostImage decode_pnm(const std::string& name, const std::string& bytes) {
-  return PnmParser(name, bytes).parse();
+  HostImage image = PnmParser(name, bytes).parse();
+  image.from_integers = true;
+  return image;
 }
 
 std::string encode_pnm(const std::string& name, const HostImage& image, int bits) {

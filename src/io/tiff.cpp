@@ -4,8 +4,11 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
 #include "bilevel/core/error.hpp"
@@ -104,7 +107,8 @@ TiffHandle open_tiff(TiffState& state, const char* mode) {
 #endif
 }
 
-/// Decoder of the only page of a file.
+/// Decoder of the images of a file: its pages, or a stack behind its only directory. Reduced images and masks
+/// beside the first page are no images.
 class TiffReader {
  public:
   TiffReader(const std::string& name, const std::string& bytes) : name_(name), bytes_(bytes) {
@@ -113,13 +117,30 @@ class TiffReader {
     if (tiff_ == nullptr) fail("the first directory cannot be read");
   }
 
-  HostImage read() {
-    read_tags();
-    check_directory_end();
-    check_blocks();
-    HostImage image = directly_readable() ? read_direct() : read_through_rgba();
-    image.alpha_dropped = samples_ > colours_;
-    return image;
+  std::size_t count() {
+    std::size_t images = 0;
+    each_page([&] { images += stack_size(); });
+    return images;
+  }
+
+  std::vector<HostImage> read(bool only_one) {
+    const std::size_t images = count();
+    if (only_one && images > 1) fail("more than one page: the file " + several_images(images));
+    if (TIFFCurrentDirectory(tiff_.get()) != 0 && TIFFSetDirectory(tiff_.get(), 0) != 1)
+      fail("the first directory cannot be read");
+    std::vector<HostImage> all;
+    each_page([&] {
+      const std::size_t stack = stack_size();
+      const std::size_t before = all.size();
+      check_blocks();
+      if (stack > 1) {
+        read_stack(stack, all);
+      } else {
+        all.push_back(directly_readable() ? read_direct() : read_through_rgba());
+      }
+      for (std::size_t k = before; k < all.size(); ++k) describe(all[k]);
+    });
+    return all;
   }
 
  private:
@@ -134,6 +155,27 @@ class TiffReader {
     return TIFFGetFieldDefaulted(tiff_.get(), which, &value) != 0 ? value : otherwise;
   }
 
+  template <class Visit>
+  void each_page(const Visit& visit) {
+    for (int page = 0;; ++page) {
+      check_directory_end();
+      const auto kind = tag<std::uint32_t>(TIFFTAG_SUBFILETYPE, 0);
+      if (page == 0 || (kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) == 0) {
+        read_tags();
+        visit();
+      }
+      if (TIFFLastDirectory(tiff_.get()) != 0) return;
+      if (TIFFReadDirectory(tiff_.get()) != 1)
+        fail("the directory of page " + std::to_string(page + 1) + " cannot be read");
+    }
+  }
+
+  void describe(HostImage& image) const {
+    image.from_integers = format_ != SAMPLEFORMAT_IEEEFP;
+    image.alpha_dropped = alpha_ > 0;
+    if (others_ > 0) image.notes.push_back("a channel of unspecified meaning beside the colours is left out");
+  }
+
   void read_tags() {
     width_ = tag<std::uint32_t>(TIFFTAG_IMAGEWIDTH, 0);
     height_ = tag<std::uint32_t>(TIFFTAG_IMAGELENGTH, 0);
@@ -143,18 +185,7 @@ class TiffReader {
     format_ = tag<std::uint16_t>(TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_UINT);
     separate_ = tag<std::uint16_t>(TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG) == PLANARCONFIG_SEPARATE;
     compression_ = tag<std::uint16_t>(TIFFTAG_COMPRESSION, COMPRESSION_NONE);
-    std::uint16_t extra = 0;
-    std::uint16_t* kinds = nullptr;
-    TIFFGetFieldDefaulted(tiff_.get(), TIFFTAG_EXTRASAMPLES, &extra, &kinds);
-    photometric_ = tag<std::uint16_t>(TIFFTAG_PHOTOMETRIC,
-                                      samples_ - extra >= 3 ? PHOTOMETRIC_RGB : PHOTOMETRIC_MINISBLACK);
-    // Grey images of three samples are what array libraries write for RGB.
-    const bool grey = photometric_ == PHOTOMETRIC_MINISBLACK || photometric_ == PHOTOMETRIC_MINISWHITE;
-    colours_ = grey && samples_ - extra != 3 ? 1 : photometric_ == PHOTOMETRIC_PALETTE ? 1 : 3;
-    if (samples_ < 1 || samples_ > 16) fail(std::to_string(samples_) + " samples per pixel");
-    if (grey && samples_ - extra > 1 && samples_ - extra != 3 && samples_ != 2) {
-      fail(std::to_string(samples_) + " channels; grey or RGB with alpha can be read");
-    }
+    read_channels();
     const auto orientation = tag<std::uint16_t>(TIFFTAG_ORIENTATION, ORIENTATION_TOPLEFT);
     if (orientation != ORIENTATION_TOPLEFT) {
       fail("orientation " + std::to_string(orientation) +
@@ -162,7 +193,28 @@ class TiffReader {
     }
   }
 
-  /// libtiff takes a directory without its last bytes; such a file is cut off. Also refuses further pages.
+  /// Which of the samples are colours, alpha, or neither. What a sample beyond the colours is, ExtraSamples
+  /// says: 1 and 2 are alpha, 0 is unspecified.
+  void read_channels() {
+    if (samples_ < 1 || samples_ > 16) fail(std::to_string(samples_) + " samples per pixel");
+    std::uint16_t extra = 0;
+    std::uint16_t* kinds = nullptr;
+    TIFFGetFieldDefaulted(tiff_.get(), TIFFTAG_EXTRASAMPLES, &extra, &kinds);
+    alpha_ = 0;
+    for (int k = 0; k < extra; ++k) alpha_ += kinds[k] == EXTRASAMPLE_UNSPECIFIED ? 0 : 1;
+    photometric_ = tag<std::uint16_t>(TIFFTAG_PHOTOMETRIC,
+                                      samples_ - extra >= 3 ? PHOTOMETRIC_RGB : PHOTOMETRIC_MINISBLACK);
+    const bool grey = photometric_ == PHOTOMETRIC_MINISBLACK || photometric_ == PHOTOMETRIC_MINISWHITE;
+    colours_ = grey || photometric_ == PHOTOMETRIC_PALETTE ? 1 : 3;
+    const bool plain = grey || photometric_ == PHOTOMETRIC_RGB;
+    others_ = samples_ - alpha_ - (plain ? colours_ : samples_ - extra);
+    if (grey && others_ > 0) {
+      fail(std::to_string(samples_) + " channels, of which " + std::to_string(others_) +
+           " are neither grey nor alpha; store grey or RGB, with or without alpha, or one image per page");
+    }
+  }
+
+  /// libtiff takes a directory without its last bytes; such a file is cut off.
   void check_directory_end() {
     const bool big_endian = TIFFIsBigEndian(tiff_.get()) != 0,
                big = as_bytes(bytes_)[big_endian ? 3 : 2] == 43;
@@ -174,7 +226,6 @@ class TiffReader {
       fail("the directory at byte " + std::to_string(begin) + " is cut off at byte " +
            std::to_string(bytes_.size()));
     }
-    if (TIFFLastDirectory(tiff_.get()) == 0) fail("more than one page; store one image per file");
   }
 
   /// Most bytes that one compressed byte can stand for.
@@ -184,12 +235,73 @@ class TiffReader {
     return 4096;
   }
 
-  /// Every strip or tile must lie inside the file, and the image must be one that the file can hold.
+  /// How many images the page stands for. ImageJ and tifffile write large stacks with one directory, which is
+  /// that of the first slice; its description counts them.
+  std::size_t stack_size() const {
+    if (TIFFCurrentDirectory(tiff_.get()) != 0 || TIFFLastDirectory(tiff_.get()) == 0) return 1;
+    const char* text = nullptr;
+    if (TIFFGetField(tiff_.get(), TIFFTAG_IMAGEDESCRIPTION, &text) != 1 || text == nullptr) return 1;
+    const std::string_view description(text);
+    double images = 1;
+    if (description.starts_with("ImageJ=")) {
+      const std::size_t at = description.find("\nimages=");
+      if (at != std::string_view::npos) images = std::atof(text + at + 8);
+    } else if (description.starts_with("{")) {
+      const auto json = nlohmann::json::parse(description, nullptr, false);
+      if (!json.is_object() || !json.contains("shape") || !json.contains("truncated")) return 1;
+      if (json["truncated"] != true) return 1;
+      for (const auto& extent : json["shape"]) images *= extent.is_number() ? extent.get<double>() : 1.0;
+      images /= static_cast<double>(height_) * width_ * samples_;
+    }
+    if (!(images >= 2)) return 1;
+    if (images * static_cast<double>(plane_bytes()) > static_cast<double>(bytes_.size()))
+      fail("the description counts more images than the file can hold");
+    return static_cast<std::size_t>(images);
+  }
+
+  /// Bytes of one image that is not compressed.
+  std::uint64_t plane_bytes() const { return (std::uint64_t{height_} * width_ * samples_ * bits_ + 7) / 8; }
+
+  /// Images one behind the other, all described by the current directory.
+  void read_stack(std::size_t images, std::vector<HostImage>& all) {
+    const std::uint64_t begin = TIFFGetStrileOffset(tiff_.get(), 0), size = plane_bytes();
+    std::uint64_t end = begin;
+    const std::uint32_t strips = TIFFIsTiled(tiff_.get()) != 0 ? 0 : TIFFNumberOfStrips(tiff_.get());
+    for (std::uint32_t k = 0; k < strips && TIFFGetStrileOffset(tiff_.get(), k) == end; ++k)
+      end += TIFFGetStrileByteCount(tiff_.get(), k);
+    if (compression_ != COMPRESSION_NONE || !directly_readable() || end - begin != size ||
+        (bytes_.size() - begin) / size < images) {
+      fail("the description counts " + std::to_string(images) +
+           " images, but only the first can be found; store a page for each");
+    }
+    const LazyBytes buffer = lazy_bytes(size);
+    if (buffer == nullptr) fail("an image does not fit in memory");
+    const std::uint32_t planes = separate_ ? colours_ : 1U;
+    const std::size_t stride = size / height_ / (separate_ ? samples_ : 1U);
+    for (std::size_t n = 0; n < images; ++n) {
+      std::memcpy(buffer.get(), bytes_.data() + begin + n * size, size);
+      to_native(buffer.get(), size);
+      all.push_back(make_image(name_, colours_, height_, width_));
+      for (std::uint32_t plane = 0; plane < planes; ++plane) {
+        unpack({0, 0, width_, height_, plane}, buffer.get() + plane * stride * height_, stride, all.back());
+      }
+    }
+  }
+
+  void to_native(unsigned char* samples, std::size_t size) const {
+    if (TIFFIsByteSwapped(tiff_.get()) == 0 || bits_ == 8) return;
+    const std::size_t bytes = bits_ / 8U;
+    for (std::size_t at = 0; at + bytes <= size; at += bytes)
+      std::reverse(samples + at, samples + at + bytes);
+  }
+
+  /// Every strip or tile must lie inside the file, and the images must be such as the file can hold.
   void check_blocks() {
     // Chroma subsampling stores 1.5 of 3 samples at least (2 x 2) or 1.125 (4 x 4).
     const bool subsampled = photometric_ == PHOTOMETRIC_YCBCR;
     const double bits = static_cast<double>(height_) * width_ * bits_ * (subsampled ? 1 : samples_);
-    if (bits / 8 > static_cast<double>(largest_ratio()) * static_cast<double>(bytes_.size())) {
+    claimed_ += bits / 8 / static_cast<double>(largest_ratio());  // pages may share their strips
+    if (claimed_ > static_cast<double>(bytes_.size())) {
       fail(std::to_string(height_) + " x " + std::to_string(width_) + " pixels are more than a file of " +
            std::to_string(bytes_.size()) + " bytes can hold");
     }
@@ -333,7 +445,9 @@ class TiffReader {
   TiffHandle tiff_;
   std::uint32_t width_ = 0, height_ = 0;
   std::uint16_t bits_ = 0, samples_ = 0, format_ = 0, photometric_ = 0, colours_ = 0, compression_ = 0;
+  int alpha_ = 0, others_ = 0;  ///< samples that are alpha; that are neither colours nor alpha
   bool separate_ = false;
+  double claimed_ = 0;  ///< bytes that the pages so far take in a file, at least
 };
 
 void set_tags(TIFF* tiff, const HostImage& image, int bits) {
@@ -364,8 +478,12 @@ void store_sample(double value, int bits, unsigned char* to) {
 
 }  // namespace
 
-HostImage decode_tiff(const std::string& name, const std::string& bytes) {
-  return TiffReader(name, bytes).read();
+std::vector<HostImage> decode_tiff(const std::string& name, const std::string& bytes, bool only_one) {
+  return TiffReader(name, bytes).read(only_one);
+}
+
+std::size_t count_tiff(const std::string& name, const std::string& bytes) {
+  return TiffReader(name, bytes).count();
 }
 
 std::string encode_tiff(const std::string& name, const HostImage& image, int bits) {

@@ -1,6 +1,6 @@
 #include "bilevel/io/volume_file.hpp"
 
-#include <nifti1_io.h>
+#include <nifti2_io.h>
 
 #include <algorithm>
 #include <bit>
@@ -25,7 +25,7 @@ namespace {
 /// What the child tells about the volume before its values.
 struct VolumeHeader {
   std::int32_t extents[3];
-  std::int32_t parts, frames;
+  std::int32_t parts, frames, dimensions;
   double spacing[3];
   char orientation[3];
 
@@ -36,7 +36,7 @@ struct VolumeHeader {
 /// How the voxels lie in their file.
 struct VoxelFile {
   std::string path;
-  bool compressed = false, swapped = false;
+  bool single_file = false, compressed = false, swapped = false;
   std::uint64_t offset = 0;
   char kind = 'f';  ///< 'i', 'u' or 'f'
   int size = 0;     ///< bytes of a value
@@ -90,37 +90,43 @@ void set_type(const std::string& name, int datatype, VoxelFile& voxels) {
   }
 }
 
-/// Dimension counts as the header states them; niftiio would turn zeros into ones.
-void set_extents(const std::string& name, const nifti_1_header& header, VolumeHeader& volume) {
-  const int dimensions = header.dim[0];
+/// Dimension counts as the header states them; nifti2 would turn zeros into ones.
+template <class Header>
+void set_extents(const std::string& name, const Header& header, VolumeHeader& volume) {
+  const std::int64_t dimensions = header.dim[0];
   if (dimensions < 1 || dimensions > 7) {
     throw IoError(name,
                   "the header claims " + std::to_string(dimensions) + " dimensions; 1 to 7 are possible");
   }
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
   std::int64_t frames = 1;
+  volume.dimensions = 3;
   for (int d = 1; d <= 7; ++d) {
-    const int extent = d <= dimensions ? header.dim[d] : 1;
+    const std::int64_t extent = d <= dimensions ? header.dim[d] : 1;
     if (extent < 1) {
       throw IoError(name, "the volume is empty: dimension " + std::to_string(d) + " has " +
                               std::to_string(extent) + " voxels");
     }
-    if (d <= 3) volume.extents[d - 1] = extent;
-    if (d > 3) frames *= extent;
-    if (frames > std::numeric_limits<std::int32_t>::max()) {
-      throw IoError(name, "the header claims more than 2^31 frames; it is probably damaged");
+    if (extent > kMost || (d > 3 && frames > kMost / extent)) {
+      throw IoError(
+          name, "the header claims more than 2^31 frames or voxels along an axis; it is probably damaged");
     }
+    if (d <= 3) volume.extents[d - 1] = static_cast<std::int32_t>(extent);
+    if (d > 3) frames *= extent;
+    if (d > 3 && extent > 1) volume.dimensions = d;
   }
   volume.frames = static_cast<std::int32_t>(frames);
 }
 
-/// Letters of the patient's sides to which the voxel axes grow.
+/// Letters of the patient's sides to which the voxel axes grow. Without sform and qform i grows to the left,
+/// as in ANALYZE 7.5 and in NiBabel (Nifti1Header.get_base_affine).
 void set_orientation(const nifti_image& image, VolumeHeader& volume) {
-  constexpr char kLetters[] = "?RLAPSI";  // by niftiio's codes
-  std::memcpy(volume.orientation, "RAS", 3);
+  constexpr char kLetters[] = "?RLAPSI";  // by nifti2's codes
+  std::memcpy(volume.orientation, "LAS", 3);
   for (const bool sform : {true, false}) {
     if ((sform ? image.sform_code : image.qform_code) <= 0) continue;
     int codes[3] = {0, 0, 0};
-    nifti_mat44_to_orientation(sform ? image.sto_xyz : image.qto_xyz, &codes[0], &codes[1], &codes[2]);
+    nifti_dmat44_to_orientation(sform ? image.sto_xyz : image.qto_xyz, &codes[0], &codes[1], &codes[2]);
     unsigned seen = 0;
     for (const int code : codes) seen |= code >= 1 && code <= 6 ? 1U << (code - 1) / 2 : 0U;
     if (seen != 7) continue;  // a matrix without an inverse
@@ -146,45 +152,75 @@ void check_size(const std::string& name, const VoxelFile& voxels, const VolumeHe
                           std::to_string(size) + " bytes can hold; it is cut off or damaged");
 }
 
-/// The file that holds the voxels; niftiio alone would take x.nii for those of x.nii.gz.
-std::string voxel_path(const std::string& name, const nifti_image& image) {
-  if (image.nifti_type == NIFTI_FTYPE_NIFTI1_1 || name.ends_with(".img") || name.ends_with(".img.gz"))
-    return name;
+/// The file that holds the voxels; nifti2 alone would take x.nii for those of x.nii.gz.
+std::string voxel_path(const std::string& name, bool single_file, const nifti_image& image) {
+  if (single_file || name.ends_with(".img") || name.ends_with(".img.gz")) return name;
   const std::unique_ptr<char, NiftiDeleter> found(nifti_findimgname(name.c_str(), image.nifti_type));
   if (found == nullptr) throw IoError(name, "the .img file that belongs to this header is not beside it");
   return found.get();
 }
 
-/// Reads the header. Runs in the child.
-VolumeHeader read_header(const std::string& name, VoxelFile& voxels) {
-  nifti_set_debug_level(0);
-  int swapped = 0;
-  std::unique_ptr<nifti_1_header, NiftiDeleter> header(nifti_read_header(name.c_str(), &swapped, 0));
-  if (header == nullptr || header->sizeof_hdr != static_cast<int>(sizeof(nifti_1_header))) {
-    throw IoError(name, "has no NIfTI-1 header (.nii, .hdr with .img, either with .gz)");
-  }
-  VolumeHeader volume{};
-  set_extents(name, *header, volume);
-  set_type(name, header->datatype, voxels);
-  volume.parts = voxels.parts;
-  const double offset = static_cast<double>(header->vox_offset);
+using ImagePointer = std::unique_ptr<nifti_image, NiftiDeleter>;
+
+/// Where the voxels begin; a single file has its header before them, and 0 leaves the offset out.
+template <class Header>
+std::uint64_t voxel_offset(const std::string& name, const Header& header, bool single_file) {
+  constexpr std::uint64_t kLeast = sizeof(Header) + 4;  // four bytes say whether extensions follow
+  const double offset = static_cast<double>(header.vox_offset);
   if (!(offset >= 0.0 && offset < 1e9))
     throw IoError(name, "the header claims an impossible offset of the voxels");
-  const std::unique_ptr<nifti_image, NiftiDeleter> image(nifti_convert_nhdr2nim(*header, name.c_str()));
-  if (image == nullptr) throw IoError(name, "the NIfTI-1 header contradicts itself");
-  voxels.path = voxel_path(name, *image);
-  voxels.compressed = nifti_is_gzfile(voxels.path.c_str()) != 0;
-  voxels.swapped = swapped != 0;
-  voxels.offset = static_cast<std::uint64_t>(image->iname_offset > 0 ? image->iname_offset : 0);
-  if (image->scl_slope != 0.0F) {
-    voxels.slope = static_cast<double>(image->scl_slope);
-    voxels.intercept = static_cast<double>(image->scl_inter);
+  const auto bytes = static_cast<std::uint64_t>(offset);
+  if (!single_file) return bytes;
+  if (bytes > 0 && bytes < kLeast) {
+    throw IoError(name, "the header lets the voxels begin at byte " + std::to_string(bytes) +
+                            ", inside of itself; in one file vox_offset is " + std::to_string(kLeast) +
+                            " or more");
   }
-  set_orientation(*image, volume);
+  return std::max(bytes, kLeast);
+}
+
+/// What both versions of the header state by the same names.
+template <class Header>
+ImagePointer take_header(const std::string& name, const Header& header,
+                         nifti_image* (*convert)(Header, const char*), VolumeHeader& volume,
+                         VoxelFile& voxels) {
+  set_extents(name, header, volume);
+  set_type(name, header.datatype, voxels);
+  volume.parts = voxels.parts;
+  ImagePointer image(convert(header, name.c_str()));
+  if (image == nullptr) throw IoError(name, "the NIfTI header contradicts itself");
+  voxels.single_file = NIFTI_VERSION(header) > 0 && NIFTI_ONEFILE(header);
+  voxels.offset = voxel_offset(name, header, voxels.single_file);
   for (int d = 0; d < 3; ++d) {
-    const double spacing = std::fabs(static_cast<double>(header->pixdim[d + 1]));
+    const double spacing = std::fabs(static_cast<double>(header.pixdim[d + 1]));
     volume.spacing[d] = std::isfinite(spacing) && spacing > 0.0 ? spacing : 1.0;
   }
+  return image;
+}
+
+/// Reads the header, of NIfTI-2 when it says so. Runs in the child.
+VolumeHeader read_header(const std::string& name, VoxelFile& voxels) {
+  nifti_set_debug_level(0);
+  VolumeHeader volume{};
+  int swapped = 0;
+  ImagePointer image;
+  const std::unique_ptr<nifti_1_header, NiftiDeleter> first(nifti_read_n1_hdr(name.c_str(), &swapped, 0));
+  if (first != nullptr && first->sizeof_hdr == static_cast<int>(sizeof(nifti_1_header))) {
+    image = take_header(name, *first, nifti_convert_n1hdr2nim, volume, voxels);
+  } else {
+    const std::unique_ptr<nifti_2_header, NiftiDeleter> second(nifti_read_n2_hdr(name.c_str(), &swapped, 0));
+    if (second == nullptr || NIFTI_VERSION(*second) != 2 ||
+        second->sizeof_hdr != static_cast<int>(sizeof(nifti_2_header))) {
+      throw IoError(name, "has no header of NIfTI-1 or NIfTI-2 (.nii, .hdr with .img, either with .gz)");
+    }
+    image = take_header(name, *second, nifti_convert_n2hdr2nim, volume, voxels);
+  }
+  voxels.path = voxel_path(name, voxels.single_file, *image);
+  voxels.compressed = nifti_is_gzfile(voxels.path.c_str()) != 0;
+  voxels.swapped = swapped != 0;
+  if (image->scl_slope != 0.0)
+    voxels.slope = image->scl_slope, voxels.intercept = image->scl_inter;  // 0 for NaN
+  set_orientation(*image, volume);
   check_size(name, voxels, volume);
   return volume;
 }
@@ -266,6 +302,7 @@ void receive_volume(const std::string& name, Inlet& in, Volume& volume) {
   volume.slices = header.extents[2];
   volume.parts = header.parts;
   volume.frames = header.frames;
+  volume.dimensions = header.dimensions;
   for (std::size_t d = 0; d < 3; ++d) volume.spacing[d] = header.spacing[d];
   volume.orientation.assign(header.orientation, 3);
   const std::uint64_t total = header.values();
@@ -362,7 +399,8 @@ Plane parse_plane(std::string_view name) {
 SliceExtents slice_extents(const Volume& volume, Plane axis) {
   const io_detail::SliceAxes axes = io_detail::slice_axes(volume, axis);
   return {io_detail::extent(volume, axes.normal), io_detail::extent(volume, axes.vertical),
-          io_detail::extent(volume, axes.horizontal)};
+          io_detail::extent(volume, axes.horizontal), volume.spacing[static_cast<std::size_t>(axes.vertical)],
+          volume.spacing[static_cast<std::size_t>(axes.horizontal)]};
 }
 
 std::vector<double> slice(const Volume& volume, Plane axis, int index, int frame) {

@@ -11,7 +11,7 @@ class MriBadInput : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    data_ = head_file(*folder_, "head.npy", 3, 16);
+    data_ = head_file(*folder_, "head.npy", 4, 16);
     complex_ = head_file(*folder_, "complex.npy", 2, 16, true);
     const Outcome o = mri(on_device_or_one_thread(
         {"baseline", "--pattern", "largest", "--rate", "0.4", "--data", data_, "--out", file("run")}));
@@ -116,7 +116,7 @@ TEST_F(MriBadInput, Data) {
   refused(rate({}, {file("missing.nii.gz")}), 3, {"missing.nii.gz"});
   fs::create_directories(file("empty"));
   refused(rate({}, {file("empty")}), 3, {"empty"});
-  refused(rate({"--slices", "2:9"}), 2, {"3"});
+  refused(rate({"--slices", "2:9"}), 2, {"4"});
   refused(rate({"--slices", "1:x"}), 2, {"1:x"});
   refused(rate({"--image", "real"}, {complex_}), 2, {"--image real", "complex"});
   const auto write = [&](const std::string& name, int size, double value) {

@@ -11,7 +11,7 @@ class MriResume : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    data_ = head_file(*folder_, "head.npy", 3, 24);
+    data_ = head_file(*folder_, "head.npy", 4, 24);
     const auto start = std::chrono::steady_clock::now();
     reference_ = mri(arguments("reference"));
     seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -41,7 +41,7 @@ for library in "${libraries[@]}"; do
   complain "$name exports symbols that it must not" "$(grep -vE "$own" <<<"$exports" | grep -vE "$neutral" || true)"
   complain "$name exports symbols of bilevel::kernels" "$(grep -E '^_Z.*N[VKRO]*7bilevel7kernels' <<<"$exports" || true)"
   unwanted='libcuda|libcufft|libcublas'
-  [[ $name != libbilevel.* ]] || unwanted+='|libhdf5|libismrmrd|libnifti|libznz|libtiff|libpng'
+  [[ $name != libbilevel.* ]] || unwanted+='|libhdf5|libismrmrd|libnifti|libznz|libtiff|libpng|libjpeg'
   [[ $name == libbilevel_cuda* ]] ||
     complain "$name needs libraries that it must not" "$(ldd "$library" | grep -E "$unwanted" || true)"
   echo "$name: $(wc -l <<<"$exports") exported symbols."

@@ -2,10 +2,12 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
+#include "jpeg_samples.hpp"
 #include "png_oracle.hpp"
 
 namespace {
@@ -198,12 +200,14 @@ TEST_F(ImageFile, BadPnmIsRefused) {
 void describe(TiffBuilder& tiff, int width, int height, std::uint32_t bits, std::uint32_t format,
               std::uint32_t samples, std::uint32_t photometric, std::uint32_t planar,
               const std::vector<std::uint32_t>& offsets, const std::vector<std::uint32_t>& sizes,
-              std::uint32_t tile, std::uint32_t extra = 0) {
+              std::uint32_t tile, std::uint32_t extra = 0, std::uint32_t extra_kind = 2,
+              const std::string& text = "") {
   tiff.tag(256, 4, {static_cast<std::uint32_t>(width)});
   tiff.tag(257, 4, {static_cast<std::uint32_t>(height)});
   tiff.tag(258, 3, std::vector<std::uint32_t>(samples, bits));
   tiff.tag(259, 3, {1});
   tiff.tag(262, 3, {photometric});
+  if (!text.empty()) tiff.text(270, text);
   if (tile == 0) tiff.tag(273, 4, offsets);
   tiff.tag(277, 3, {samples});
   if (tile == 0) tiff.tag(278, 4, {static_cast<std::uint32_t>(height)});
@@ -215,7 +219,7 @@ void describe(TiffBuilder& tiff, int width, int height, std::uint32_t bits, std:
     tiff.tag(324, 4, offsets);
     tiff.tag(325, 4, sizes);
   }
-  if (extra != 0) tiff.tag(338, 3, std::vector<std::uint32_t>(extra, 2));
+  if (extra != 0) tiff.tag(338, 3, std::vector<std::uint32_t>(extra, extra_kind));
   tiff.tag(339, 3, std::vector<std::uint32_t>(samples, format));
 }
 
@@ -322,7 +326,206 @@ TEST_F(ImageFile, UnreadableTiffIsRefused) {
   TiffBuilder pages(false);
   at = pages.add_data(data);
   describe(pages, 4, 2, 8, 1, 1, 1, 1, {at}, {8}, 0);
-  expect_refused(pages.finish(8), "more than one page");
+  expect_refused(pages.finish(8), "the directory");
+}
+
+/// Two pages, the second twice as wide; what is marked as reduced or as a mask is no image.
+std::string two_pages(std::uint32_t kind, bool big = false) {
+  TiffBuilder tiff(big);
+  for (const std::uint32_t page : {0U, 1U}) {
+    const std::uint32_t width = 2 + 2 * page;
+    std::string data;
+    for (std::uint32_t k = 0; k < width; ++k) data += static_cast<char>(10 * page + k);
+    const std::uint32_t at = tiff.add_data(data);
+    tiff.tag(254, 4, {page == 0 ? 0 : kind});
+    describe(tiff, static_cast<int>(width), 1, 8, 1, 1, 1, 1, {at}, {width}, 0);
+    if (page == 0) tiff.next_page();
+  }
+  return tiff.finish();
+}
+
+TEST_F(ImageFile, PagesOfTiff) {
+  for (const bool big : {false, true}) {
+    const std::string bytes = two_pages(0, big);
+    expect_refused(bytes, "more than one page: the file holds 2 images");
+    EXPECT_EQ(bilevel::count_images(folder_ / "image"), 2U);
+    const auto images = bilevel::read_images(folder_ / "image");
+    ASSERT_EQ(images.size(), 2U);
+    expect_pixels(images[0], 1, 1, 2, {0, 1}, 255);
+    expect_pixels(images[1], 1, 1, 4, {10, 11, 12, 13}, 255);
+    EXPECT_TRUE(images[1].from_integers);
+    for (std::size_t length = 0; length < bytes.size(); ++length) {
+      put_file(folder_ / "cut", bytes.substr(0, length));
+      EXPECT_THROW(bilevel::read_images(folder_ / "cut"), bilevel::IoError) << length;
+    }
+  }
+  for (const std::uint32_t kind : {1U, 4U, 5U}) {
+    expect_pixels(parse(two_pages(kind)), 1, 1, 2, {0, 1}, 255);
+    EXPECT_EQ(bilevel::count_images(folder_ / "image"), 1U);
+  }
+  expect_pixels(parse(two_pages(1)), 1, 1, 2, {0, 1}, 255);
+}
+
+/// Pages that share their strip would make a small file a large image.
+TEST_F(ImageFile, PagesThatShareTheirStripAreRefused) {
+  TiffBuilder tiff(false);
+  const std::uint32_t at = tiff.add_data(std::string(4000, '\1'));
+  for (int page = 0; page < 20; ++page) {
+    describe(tiff, 40, 100, 8, 1, 1, 1, 1, {at}, {4000}, 0);
+    if (page < 19) tiff.next_page();
+  }
+  put_file(folder_ / "shared.tif", tiff.finish());
+  EXPECT_EQ(bilevel::count_images(folder_ / "shared.tif"), 20U);
+  EXPECT_THROW(bilevel::read_images(folder_ / "shared.tif"), bilevel::IoError);
+}
+
+/// ImageJ and tifffile write large stacks with one directory, that of the first slice.
+TEST_F(ImageFile, StacksBehindOneDirectory) {
+  for (const bool big : {false, true}) {
+    for (const std::string text :
+         {"ImageJ=1.11a\nimages=3\nchannels=3\n", R"({"shape": [3, 1, 2], "truncated": true})"}) {
+      std::string data;
+      for (const int v : {10, 11, 60000, 60001, 30000, 30001})
+        data += integer(static_cast<std::uint64_t>(v), 2, big);
+      TiffBuilder tiff(big);
+      const std::uint32_t at = tiff.add_data(data);
+      describe(tiff, 2, 1, 16, 1, 1, 1, 1, {at}, {4}, 0, 0, 0, text);
+      expect_refused(tiff.finish(), "more than one page: the file holds 3 images");
+      const auto images = bilevel::read_images(folder_ / "image");
+      ASSERT_EQ(images.size(), 3U);
+      EXPECT_EQ(bilevel::count_images(folder_ / "image"), 3U);
+      expect_pixels(images[0], 1, 1, 2, {10, 11}, 65535);
+      expect_pixels(images[1], 1, 1, 2, {60000, 60001}, 65535);
+      expect_pixels(images[2], 1, 1, 2, {30000, 30001}, 65535);
+    }
+  }
+  for (const char* text : {"ImageJ=1.11a\nimages=1\n", "ImageJ=1.11a\n", R"({"shape": [1, 2]})",
+                           "{\"shape\": [7", R"({"shape": [3, 1, 2], "truncated": "no"})", "images=3"}) {
+    TiffBuilder tiff(false);
+    const std::uint32_t at = tiff.add_data("abcdef");
+    describe(tiff, 2, 1, 8, 1, 1, 1, 1, {at}, {2}, 0, 0, 0, text);
+    expect_pixels(parse(tiff.finish()), 1, 1, 2, {97, 98}, 255);
+  }
+  TiffBuilder more(false);
+  std::uint32_t at = more.add_data("abcdef");
+  describe(more, 2, 1, 8, 1, 1, 1, 1, {at}, {2}, 0, 0, 0, "ImageJ=1\nimages=1000000\n");
+  expect_refused(more.finish(), "counts more images than the file can hold");
+  TiffBuilder packed(false);
+  at = packed.add_data(std::string("\x01") + "ab" + std::string(40, '\0'));
+  describe(packed, 2, 1, 8, 1, 1, 1, 1, {at}, {3}, 0, 0, 0, "ImageJ=1\nimages=2\n");
+  std::string bytes = packed.finish();
+  const std::string entry = integer(259, 2, false) + integer(3, 2, false) + integer(1, 4, false);
+  bytes[bytes.find(entry) + 8] = '\x05', bytes[bytes.find(entry) + 9] = '\0';  // LZW
+  put_file(folder_ / "packed.tif", bytes);
+  EXPECT_THROW(bilevel::read_images(folder_ / "packed.tif"), bilevel::IoError);
+}
+
+TEST_F(ImageFile, ChannelsBesideTheColours) {
+  const auto tiff = [](std::uint32_t samples, std::uint32_t photometric, std::uint32_t extra,
+                       std::uint32_t kind) {
+    TiffBuilder builder(false);
+    const std::uint32_t at = builder.add_data(std::string("\1\2\3\4\5\6\7\x08", 2 * samples));
+    describe(builder, 2, 1, 8, 1, samples, photometric, 1, {at}, {2 * samples}, 0, extra, kind);
+    return builder.finish();
+  };
+  for (const std::uint32_t samples : {2U, 3U, 4U})
+    expect_refused(tiff(samples, 1, samples - 1, 0), std::to_string(samples) + " channels, of which " +
+                                                         std::to_string(samples - 1) + " are neither");
+  for (const std::uint32_t alpha : {1U, 2U}) {
+    const HostImage grey = parse(tiff(2, 1, 1, alpha));
+    expect_pixels(grey, 1, 1, 2, {1, 3}, 255);
+    EXPECT_TRUE(grey.alpha_dropped);
+    EXPECT_EQ(grey.notes, std::vector<std::string>{"the alpha channel is left out"});
+    EXPECT_TRUE(parse(tiff(4, 2, 1, alpha)).alpha_dropped);
+  }
+  for (const std::uint32_t extra : {0U, 1U}) {
+    const HostImage other = parse(tiff(4, 2, extra, 0));
+    expect_pixels(other, 3, 1, 2, {1, 5, 2, 6, 3, 7}, 255);
+    EXPECT_FALSE(other.alpha_dropped);
+    EXPECT_EQ(other.notes,
+              std::vector<std::string>{"a channel of unspecified meaning beside the colours is left out"});
+  }
+  expect_refused(tiff(3, 1, 0, 0), "3 channels, of which 2 are neither");
+  const HostImage cmyk = parse(tiff(4, 5, 0, 0));
+  EXPECT_EQ(cmyk.channels, 3);
+  EXPECT_FALSE(cmyk.alpha_dropped);
+  EXPECT_TRUE(cmyk.notes.empty());
+}
+
+TEST_F(ImageFile, SharedFaultsOfTiff) {
+  const auto shared = shared_folder();
+  if (!shared || !fs::is_directory(*shared / "faults")) GTEST_SKIP() << "the shared faults are not here";
+  const fs::path channels = *shared / "faults/tiff_extra_samples_called_alpha";
+  for (const char* name : {"3ch.tif", "4ch.tif", "3pl.tif"})
+    EXPECT_THROW(read_image(channels / name), bilevel::IoError);
+  EXPECT_FALSE(read_image(channels / "cmyk.tif").alpha_dropped);
+  const fs::path stack = *shared / "faults/tiff_imagej_one_directory_stack/ij1.tif";
+  EXPECT_THROW(read_image(stack), bilevel::IoError);
+  const auto images = bilevel::read_images(stack);
+  ASSERT_EQ(images.size(), 3U);
+  EXPECT_EQ(images[0].pixels, std::vector<double>(64, 10 / 65535.0));
+  EXPECT_EQ(images[1].pixels, std::vector<double>(64, 60000 / 65535.0));
+  EXPECT_EQ(images[2].pixels, std::vector<double>(64, 30000 / 65535.0));
+}
+
+TEST_F(ImageFile, JpegAgreesWithPillow) {
+  expect_pixels(parse(kJpegColour), 3, 3, 5, kJpegColourPixels, 255);
+  expect_pixels(parse(kJpegProgressive), 3, 6, 9, kJpegProgressivePixels, 255);
+  expect_pixels(parse(kJpegGrey), 1, 4, 6, kJpegGreyPixels, 255);
+  EXPECT_TRUE(parse(kJpegGrey).from_integers);
+  EXPECT_EQ(bilevel::count_images(folder_ / "image"), 1U);
+  expect_refused(kJpegCmyk, "4 components that are not grey, YCbCr or RGB (CMYK?)");
+  expect_refused("\xff\xd8\xff", "bad JPEG");
+}
+
+/// Corners as Pillow's ImageOps.exif_transpose has them.
+TEST_F(ImageFile, JpegIsTurnedAsExifSays) {
+  constexpr int kCorners[8][4] = {{20, 105, 113, 197}, {105, 20, 197, 113}, {197, 113, 105, 20},
+                                  {113, 197, 20, 105}, {20, 113, 105, 197}, {113, 20, 197, 105},
+                                  {197, 105, 113, 20}, {105, 197, 20, 113}};
+  constexpr int kSecond[8] = {38, 88, 180, 131, 51, 83, 167, 136};  // of the first row
+  for (const bool big : {false, true}) {
+    for (int k = 0; k < 8; ++k) {
+      const HostImage image = parse(with_orientation(kJpegGrey, k + 1, big));
+      ASSERT_EQ(image.height, k < 4 ? 4 : 6) << k;
+      ASSERT_EQ(image.width, k < 4 ? 6 : 4) << k;
+      const std::size_t last = 23, right = static_cast<std::size_t>(image.width) - 1;
+      EXPECT_EQ(image.pixels[0] * 255, kCorners[k][0]);
+      EXPECT_EQ(image.pixels[right] * 255, kCorners[k][1]);
+      EXPECT_EQ(image.pixels[last - right] * 255, kCorners[k][2]);
+      EXPECT_EQ(image.pixels[last] * 255, kCorners[k][3]);
+      EXPECT_EQ(image.pixels[1] * 255, kSecond[k]);
+    }
+    for (const int unknown : {0, 9}) EXPECT_EQ(parse(with_orientation(kJpegGrey, unknown, big)).height, 4);
+  }
+}
+
+TEST_F(ImageFile, DamagedJpegIsRefused) {
+  for (const std::string& good : {kJpegColour, kJpegProgressive, kJpegGrey}) {
+    for (std::size_t length = 0; length < good.size(); ++length) {
+      put_file(folder_ / "cut", good.substr(0, length));
+      EXPECT_THROW(read_image(folder_ / "cut"), bilevel::IoError) << length;
+    }
+  }
+  // The second scan without the lower bit, as often as one likes: each is a pass over the whole image.
+  const std::size_t first = kJpegProgressive.find("\xff\xda"),
+                    second = kJpegProgressive.find("\xff\xda", first + 2);
+  const std::size_t tables = kJpegProgressive.find("\xff\xc4", first),
+                    end = kJpegProgressive.find("\xff\xc4", second);
+  std::string scan = kJpegProgressive.substr(second, end - second);
+  scan[9] = '\0';
+  const auto repeated = [&](int times) {
+    std::string bytes = kJpegProgressive.substr(0, second);
+    for (int k = 0; k < times; ++k) bytes += scan;
+    return bytes + "\xff\xd9";
+  };
+  ASSERT_LT(tables, second);
+  EXPECT_EQ(parse(repeated(100)).width, 9);
+  expect_refused(repeated(200), "more than 128 scans");
+  std::string large = kJpegGrey;
+  const std::size_t frame = large.find("\xff\xc0");
+  large.replace(frame + 5, 4, "\x70\x00\x70\x00", 4);
+  expect_refused(large, "more than a file of");
 }
 
 TEST_F(ImageFile, NpyShapesAndScales) {
@@ -332,19 +535,91 @@ TEST_F(ImageFile, NpyShapesAndScales) {
                 {256, 65535}, 65535);
   expect_pixels(parse(npy_bytes("|u1", false, "(2, 1, 3)", "abcdef")), 3, 2, 1, {97, 100, 98, 101, 99, 102},
                 255);
-  expect_pixels(parse(npy_bytes("|u1", false, "(3, 1, 2)", "abcdef")), 3, 1, 2, {97, 98, 99, 100, 101, 102},
+  expect_pixels(parse(npy_bytes("|u1", false, "(3, 1, 5)", "abcdefghijklmno")), 3, 1, 5,
+                {97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111}, 255);
+  expect_pixels(parse(npy_bytes("|u1", false, "(2, 3, 1)", "abcdef")), 1, 2, 3, {97, 98, 99, 100, 101, 102},
                 255);
   expect_pixels(parse(npy_bytes("|u1", false, "(1, 1, 2)", "ab")), 1, 1, 2, {97, 98}, 255);
   const std::string half = integer(std::bit_cast<std::uint32_t>(2.5F), 4, false);
   EXPECT_EQ(parse(npy_bytes("<f4", false, "(1, 1)", half)).pixels[0], 2.5) << "floats are taken as they are";
-  expect_refused(npy_bytes("|u1", false, "(3, 1, 3)", "abcdefghi"), "can be [C,H,W] or [H,W,3]");
-  expect_refused(npy_bytes("|u1", false, "(2, 2, 2)", "abcdefgh"), "shape [2, 2, 2] is no image");
+  expect_refused(npy_bytes("|u1", false, "(3, 1, 3)", "abcdefghi"), "shape [3, 1, 3] can have its channels");
+  expect_refused(npy_bytes("|u1", false, "(2, 2, 2)", "abcdefgh"), "shape [2, 2, 2] has a last axis of 2");
   expect_refused(npy_bytes("|u1", false, "(2,)", "ab"), "is no image");
   expect_refused(npy_bytes("|i1", false, "(1, 1)", "a"), "no intensity scale");
   expect_refused(npy_bytes("|u1", false, "(0, 5)", ""), "0 x 5 pixels");
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     const std::string data = integer(0, 8, false) + integer(std::bit_cast<std::uint64_t>(bad), 8, false);
     expect_refused(npy_bytes("<f8", false, "(1, 2)", data), "row 0, column 1 of channel 0 is ");
+  }
+}
+
+TEST_F(ImageFile, LayoutsOfArrays) {
+  using Shape = std::vector<std::size_t>;
+  using Extents = std::array<std::size_t, 4>;  // images, channels, height, width
+  const auto extents = [](const bilevel::ImageLayout& l) {
+    return Extents{l.images, l.channels, l.height, l.width};
+  };
+  const auto read = [&](const Shape& shape, bool complex = false, bool images = false) {
+    return extents(bilevel::image_layout(
+        "a.npy", shape, complex, images ? bilevel::LeadingThree::images : bilevel::LeadingThree::colours));
+  };
+  EXPECT_EQ(read({24, 20}), (Extents{1, 1, 24, 20}));
+  EXPECT_EQ(read({24, 20, 1}), (Extents{1, 1, 24, 20}));
+  EXPECT_EQ(read({1, 24, 20}), (Extents{1, 1, 24, 20}));
+  EXPECT_EQ(read({24, 20, 3}), (Extents{1, 3, 24, 20}));
+  EXPECT_EQ(read({24, 20, 3}, false, true), (Extents{1, 3, 24, 20}));
+  EXPECT_EQ(read({3, 24, 20}), (Extents{1, 3, 24, 20}));
+  EXPECT_EQ(read({3, 24, 20}, false, true), (Extents{3, 1, 24, 20}));
+  EXPECT_EQ(read({3, 24, 20}, true), (Extents{3, 1, 24, 20}));
+  EXPECT_EQ(read({24, 24, 20}), (Extents{24, 1, 24, 20}));
+  EXPECT_EQ(read({5, 24, 20, 3}), (Extents{5, 3, 24, 20}));
+  EXPECT_EQ(read({5, 3, 24, 20}), (Extents{5, 3, 24, 20}));
+  EXPECT_EQ(read({5, 3, 24, 20}, false, true), (Extents{5, 3, 24, 20}));
+  EXPECT_EQ(read({5, 24, 20, 1}, true), (Extents{5, 1, 24, 20}));
+  for (const Shape& shape : std::vector<Shape>{{24, 20, 2},
+                                               {24, 20, 4},
+                                               {3, 24, 2},
+                                               {3, 24, 3},
+                                               {3, 24, 1},
+                                               {1, 24, 3},
+                                               {5},
+                                               {},
+                                               {5, 4, 24, 20},
+                                               {5, 24, 20, 2},
+                                               {0, 24, 20},
+                                               {24, 0},
+                                               {2, 2, 2, 2, 2}})
+    for (const bool images : {false, true}) EXPECT_THROW(read(shape, false, images), bilevel::IoError);
+  EXPECT_THROW(read({24, 20, 3}, true), bilevel::IoError) << "complex numbers have no colours";
+  const bilevel::ImageLayout last = bilevel::image_layout("", {2, 4, 5, 3}),
+                             first = bilevel::image_layout("", {2, 3, 4, 5});
+  EXPECT_EQ(last.at(1, 2, 3, 4), 1U * 60 + 3 * 15 + 4 * 3 + 2);
+  EXPECT_EQ(first.at(1, 2, 3, 4), 1U * 60 + 2 * 20 + 3 * 5 + 4);
+}
+
+TEST_F(ImageFile, StacksInNpy) {
+  std::string data;
+  for (int k = 0; k < 40; ++k) data += static_cast<char>(k);
+  const std::string bytes = npy_bytes("|u1", false, "(2, 4, 5)", data);
+  expect_refused(bytes, "an array of shape [2, 4, 5] holds 2 images where one is read");
+  EXPECT_EQ(bilevel::count_images(folder_ / "image"), 2U);
+  const auto images = bilevel::read_images(folder_ / "image");
+  ASSERT_EQ(images.size(), 2U);
+  EXPECT_EQ(images[1].pixels[7], 27 / 255.0);
+  put_file(folder_ / "cut", bytes.substr(0, bytes.size() - 1));
+  EXPECT_THROW(bilevel::count_images(folder_ / "cut"), bilevel::IoError);
+  put_file(folder_ / "claim", npy_bytes("|u1", false, "(4000000000, 4, 5)", data));
+  EXPECT_THROW(bilevel::count_images(folder_ / "claim"), bilevel::IoError);
+  std::string values;
+  for (int k = 0; k < 60; ++k) values += integer(k == 33 ? 0x7f800000U : 0U, 4, false);
+  put_file(folder_ / "infinite", npy_bytes("<f4", false, "(2, 5, 6)", values));
+  try {
+    bilevel::read_images(folder_ / "infinite");
+    ADD_FAILURE() << "accepted";
+  } catch (const bilevel::IoError& error) {
+    EXPECT_NE(std::string(error.what()).find("row 0, column 3 of channel 0 of image 1 is infinite"),
+              std::string::npos)
+        << error.what();
   }
 }
 
@@ -385,14 +660,14 @@ TEST_F(ImageFile, LumaWeights) {
 
 TEST_F(ImageFile, FoldersAreListedInNaturalOrder) {
   for (const char* name : {"img10.png", "img2.PNG", "img1.tif", "img02.png", "B.npy", "a.ppm", "notes.txt",
-                           ".hidden.png", "img.png"}) {
+                           ".hidden.png", "img.png", "c.JPG", "d.jpeg"}) {
     put_file(folder_ / name, "x");
   }
   fs::create_directory(folder_ / "sub.png");
   std::vector<std::string> names;
   for (const fs::path& path : bilevel::list_images(folder_.path())) names.push_back(path.filename().string());
-  EXPECT_EQ(names, (std::vector<std::string>{"B.npy", "a.ppm", "img.png", "img1.tif", "img2.PNG", "img02.png",
-                                             "img10.png"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"B.npy", "a.ppm", "c.JPG", "d.jpeg", "img.png", "img1.tif",
+                                             "img2.PNG", "img02.png", "img10.png"}));
   EXPECT_EQ(bilevel::list_images(folder_ / "notes.txt"), std::vector<fs::path>{folder_ / "notes.txt"});
   EXPECT_THROW(bilevel::list_images(folder_ / "sub.png"), bilevel::IoError) << "no images";
   EXPECT_THROW(bilevel::list_images(folder_ / "missing"), bilevel::IoError);

@@ -8,6 +8,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
 #include "bilevel/io/image_file.hpp"
+#include "jpeg_samples.hpp"
 #include "png_oracle.hpp"
 
 namespace {
@@ -80,6 +81,24 @@ std::string packed_tiff(std::uint32_t compression, const std::string& data) {
   return tiff.finish();
 }
 
+/// Two pages of 3 x 2 pixels, or as many behind the first directory.
+std::string tiff_stack(bool one_directory) {
+  TiffBuilder tiff(false);
+  for (int page = 0; page < (one_directory ? 1 : 2); ++page) {
+    const std::uint32_t at = tiff.add_data(one_directory ? "abcdefghijkl" : "abcdef");
+    if (page > 0) tiff.tag(254, 4, {0});
+    for (const auto& [number, value] :
+         std::vector<std::pair<int, std::uint32_t>>{{256, 3}, {257, 2}, {258, 8}, {259, 1}, {262, 1}})
+      tiff.tag(number, 3, {value});
+    if (one_directory) tiff.text(270, "ImageJ=1.54f\nimages=2\n");
+    for (const auto& [number, value] :
+         std::vector<std::pair<int, std::uint32_t>>{{273, at}, {277, 1}, {278, 2}, {279, 6}})
+      tiff.tag(number, 3, {value});
+    if (!one_directory && page == 0) tiff.next_page();
+  }
+  return tiff.finish();
+}
+
 /// One small valid file of every format and storage.
 std::map<std::string, std::string> samples() {
   std::string ascii = "P3\n# text\n2 2\n255\n";
@@ -100,6 +119,12 @@ std::map<std::string, std::string> samples() {
           {"tiff_packbits", packed_tiff(32773, "\x07\1\2\3\4\5\6\7\1")},
           {"tiff_lzw", packed_tiff(5, lzw_literals("\1\2\3\4\5\6\7\1"))},
           {"tiff_deflate", packed_tiff(8, zlib_stored("\1\2\3\4\5\6\7\1"))},
+          {"tiff_pages", tiff_stack(false)},
+          {"tiff_stack", tiff_stack(true)},
+          {"jpeg_colour", kJpegColour},
+          {"jpeg_progressive", kJpegProgressive},
+          {"jpeg_turned", with_orientation(kJpegGrey, 6, true)},
+          {"npy_stack", npy_bytes("|u1", false, "(2, 3, 5)", "abcdefghijklmnopqrstuvwxyzABCD")},
           {"npy_f8", written(".npy", 1, 8)},
           {"npy_u1", npy_bytes("|u1", true, "(2, 3)", "abcdef")}};
 }
@@ -117,11 +142,14 @@ class ImageRobustness : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { bytes_ = samples().at(GetParam()); }
 
-  /// The image, or nothing when it was refused with an IoError. Everything else fails the test.
+  /// The first image, or nothing when the file was refused with an IoError. Everything else fails the test.
   std::optional<bilevel::HostImage> attempt(const std::string& bytes) {
     put_file(folder_ / "image", bytes);
     try {
-      return bilevel::read_image(folder_ / "image");
+      const std::vector<bilevel::HostImage> images = bilevel::read_images(folder_ / "image");
+      EXPECT_EQ(bilevel::count_images(folder_ / "image"), images.size());
+      for (const bilevel::HostImage& image : images) expect_sound(image);
+      return images.at(0);
     } catch (const bilevel::IoError& error) {
       const std::string text = error.what();
       EXPECT_EQ(text.find("fit in memory"), std::string::npos) << text;

@@ -95,7 +95,7 @@ inline std::string npy_bytes(const std::string& type, bool fortran, const std::s
   return out + integer(header.size(), major == 1 ? 2 : 4, false) + header + data;
 }
 
-/// A TIFF built tag by tag: header, data, values that do not fit their entry, directory.
+/// A TIFF built tag by tag, page by page: header, data, values that do not fit their entry, directory.
 class TiffBuilder {
  public:
   TiffBuilder(bool big_endian) : big_(big_endian) {
@@ -119,17 +119,35 @@ class TiffBuilder {
                   integer(static_cast<std::uint64_t>(type), 2, big_) + integer(count, 4, big_) + payload;
     ++entries_;
   }
+  void text(int number, const std::string& value) {
+    directory_ += integer(static_cast<std::uint64_t>(number), 2, big_) + integer(2, 2, big_) +
+                  integer(value.size() + 1, 4, big_) + integer(add_data(value + '\0'), 4, big_);
+    ++entries_;
+  }
+  /// Ends a page; the tags that follow are those of the next one.
+  void next_page() { end_page(0); }
   std::string finish(std::uint32_t next = 0) {
-    const std::string offset = integer(bytes_.size(), 4, big_);
-    std::copy(offset.begin(), offset.end(), bytes_.begin() + 4);
-    return bytes_ + integer(static_cast<std::uint64_t>(entries_), 2, big_) + directory_ +
-           integer(next, 4, big_);
+    end_page(next);
+    return bytes_;
   }
 
  private:
+  /// Puts the directory behind what there is, and its place where the one before points to.
+  void end_page(std::uint32_t next) {
+    if (bytes_.size() % 2 != 0) bytes_ += '\0';
+    const std::string place = integer(bytes_.size(), 4, big_);
+    std::copy(place.begin(), place.end(), bytes_.begin() + static_cast<std::ptrdiff_t>(pointer_));
+    bytes_ += integer(static_cast<std::uint64_t>(entries_), 2, big_) + directory_;
+    pointer_ = bytes_.size();
+    bytes_ += integer(next, 4, big_);
+    directory_.clear();
+    entries_ = 0;
+  }
+
   bool big_;
   std::string bytes_, directory_;
   int entries_ = 0;
+  std::size_t pointer_ = 4;  ///< where the place of the next directory goes
 };
 
 }  // namespace bilevel_test

@@ -90,7 +90,8 @@ TEST_F(VolumeFile, ComplexVoxelsBecomeTwoParts) {
     EXPECT_EQ(volume.parts, 2);
     EXPECT_EQ(volume.frames, 2);
     EXPECT_EQ(volume.values, (std::vector<double>{1, 3, 2, 4, 5, 7, 6, 8}));
-    EXPECT_EQ(bilevel::slice(volume, Plane::axial, 0, 1), (std::vector<double>{5, 7, 6, 8}));
+    EXPECT_EQ(bilevel::slice(volume, Plane::axial, 0, 1), (std::vector<double>{7, 5, 8, 6}))
+        << "left is left";
   }
 }
 
@@ -107,7 +108,11 @@ TEST_F(VolumeFile, ExtentsSpacingFramesAndOffset) {
   EXPECT_EQ(volume.frames, 4);
   EXPECT_EQ(volume.parts, 1);
   EXPECT_EQ(volume.spacing, (std::array<double, 3>{0.5, 2.0, 3.25}));
-  EXPECT_EQ(volume.orientation, "RAS");
+  EXPECT_EQ(volume.dimensions, 6);
+  EXPECT_EQ(volume.orientation, "LAS") << "no form: as NiBabel";
+  const bilevel::SliceExtents coronal = bilevel::slice_extents(volume, Plane::coronal);
+  EXPECT_EQ(coronal.row_spacing, 3.25);
+  EXPECT_EQ(coronal.column_spacing, 0.5);
   for (std::size_t k = 0; k < 24; ++k) EXPECT_EQ(volume.values[k], static_cast<double>(k));
 }
 
@@ -133,11 +138,99 @@ TEST_F(VolumeFile, OrientationFromTheHeader) {
       {{{-1, 0, 0, 90}, {0, -2, 0, 0}, {0, 0, 3, 0}}, "LPS"},
       {{{0, 0, 1, 0}, {1, 0, 0, 0}, {0, -1, 0, 0}}, "AIR"},
       {{{0.9F, 0.2F, 0, 0}, {-0.2F, 0.9F, 0.3F, 0}, {0, -0.3F, -0.9F, 0}}, "RAI"},
-      {{{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}}, "RAS"}};
+      {{{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}}, "LAS"}};
   for (const auto& [rows, letters] : cases) {
     NiftiSpec spec{{1, 1, 1}};
     spec.sform = rows;
     EXPECT_EQ(parse(nifti_header(spec) + floats({1})).orientation, letters);
+  }
+}
+
+/// Bytes between the header and the first voxel belong to neither.
+TEST_F(VolumeFile, VoxelsBeginBehindTheHeader) {
+  NiftiSpec spec{{3, 1, 1}};
+  const std::string voxels = floats({1, 2, 3});
+  for (const float offset : {0.0F, 352.0F}) {
+    spec.offset = offset;
+    EXPECT_EQ(parse(nifti_header(spec) + voxels).values, (std::vector<double>{1, 2, 3})) << offset;
+  }
+  for (const int offset : {1, 16, 340, 348, 351}) {
+    spec.offset = static_cast<float>(offset);
+    expect_refused(nifti_header(spec) + voxels, "begin at byte " + std::to_string(offset) +
+                                                    ", inside of itself; in one file vox_offset is 352");
+  }
+  spec.offset = -16.0F;
+  expect_refused(nifti_header(spec) + voxels, "impossible offset");
+  spec.pair = true;
+  put_file(folder_ / "p.img", voxels);
+  EXPECT_EQ(parse(nifti_header(spec), "p.hdr").values, (std::vector<double>{1, 2, 3}));
+}
+
+/// The 544 bytes before the voxels of NIfTI-2 (540 of a pair): fields at the offsets of nifti2.h.
+std::string nifti2_header(const NiftiSpec& spec) {
+  std::string out(spec.pair ? 540 : 544, '\0');
+  const auto put = [&](std::size_t at, std::uint64_t value, int size) {
+    out.replace(at, static_cast<std::size_t>(size), integer(value, size, spec.big_endian));
+  };
+  const auto put_double = [&](std::size_t at, double value) {
+    put(at, std::bit_cast<std::uint64_t>(value), 8);
+  };
+  put(0, 540, 4);
+  out.replace(4, 8, std::string(spec.pair ? "ni2\0\r\n\032\n" : "n+2\0\r\n\032\n", 8));
+  put(12, static_cast<std::uint64_t>(spec.datatype), 2);
+  put(14, static_cast<std::uint64_t>(8 * spec.bytes), 2);
+  put(16, spec.extents.size(), 8);
+  for (std::size_t d = 0; d < spec.extents.size(); ++d) {
+    put(24 + 8 * d, static_cast<std::uint64_t>(spec.extents[d]), 8);
+  }
+  put_double(104, 1.0);
+  for (std::size_t d = 0; d < 3; ++d) put_double(112 + 8 * d, static_cast<double>(spec.spacing[d]));
+  put(168, spec.pair ? 0 : static_cast<std::uint64_t>(spec.offset), 8);
+  put_double(176, static_cast<double>(spec.slope));
+  put_double(184, static_cast<double>(spec.intercept));
+  if (!spec.sform.empty()) {
+    put(348, 1, 4);
+    for (std::size_t k = 0; k < 12; ++k)
+      put_double(400 + 8 * k, static_cast<double>(spec.sform[k / 4][k % 4]));
+  }
+  return out;
+}
+
+TEST_F(VolumeFile, SecondVersionOfTheFormat) {
+  for (const bool big : {false, true}) {
+    NiftiSpec spec{{2, 1, 2, 2}, 4, 2, big};
+    spec.slope = 0.5F, spec.intercept = -2.0F;
+    spec.sform = {{-1, 0, 0, 90}, {0, -2, 0, 0}, {0, 0, 3, 0}};
+    spec.spacing = {1.0F, 2.0F, 3.0F};
+    std::string voxels;
+    for (const int v : {1, -2, 3, 4, 5, 6, 7, 8}) voxels += integer(static_cast<std::uint64_t>(v), 2, big);
+    const std::vector<double> expected{-1.5, -3, -0.5, 0, 0.5, 1, 1.5, 2};
+    for (const float offset : {0.0F, 544.0F}) {
+      spec.offset = offset;
+      const Volume volume = parse(nifti2_header(spec) + voxels);
+      EXPECT_EQ(volume.values, expected);
+      EXPECT_EQ(
+          (std::array<int, 5>{volume.columns, volume.rows, volume.slices, volume.frames, volume.dimensions}),
+          (std::array<int, 5>{2, 1, 2, 2, 4}));
+      EXPECT_EQ(volume.orientation, "LPS");
+      EXPECT_EQ(volume.spacing, (std::array<double, 3>{1.0, 2.0, 3.0}));
+    }
+    EXPECT_EQ(parse(gzip(nifti2_header(spec) + voxels), "c.nii.gz").values, expected);
+    spec.offset = 352.0F;
+    expect_refused(nifti2_header(spec) + voxels,
+                   "begin at byte 352, inside of itself; in one file vox_offset is 544");
+    spec.pair = true;
+    put_file(folder_ / "p.img", voxels);
+    EXPECT_EQ(parse(nifti2_header(spec), "p.hdr").values, expected);
+    spec = {{2, 1, 2, 2}, 4, 2, big};
+    spec.offset = 0.0F;
+    const std::string whole = nifti2_header(spec) + voxels;
+    for (const std::size_t length : {100u, 400u, 539u, 550u})
+      EXPECT_THROW(parse(whole.substr(0, length)), bilevel::IoError) << length;
+    spec.extents = {1 << 30, 1 << 30, 1 << 30, 1 << 30, 4};
+    expect_refused(nifti2_header(spec) + voxels, "more than 2^31 frames or voxels along an axis");
+    spec.extents = {2, 0, 2};
+    expect_refused(nifti2_header(spec) + voxels, "the volume is empty: dimension 2");
   }
 }
 
@@ -215,8 +308,8 @@ TEST_F(VolumeFile, RefusalsNameTheReason) {
                  "the voxel (1, 1, 0) of frame 0 is NaN");
   expect_refused(header({2, 1, 1, 2}) + floats({1, 2, std::numeric_limits<float>::infinity(), 4}),
                  "the voxel (0, 0, 0) of frame 1 is infinite");
-  expect_refused("no NIfTI at all, but some text", "has no NIfTI-1 header");
-  expect_refused(header({2, 2, 1}) + four, "has no NIfTI-1 header", "v.txt");
+  expect_refused("no NIfTI at all, but some text", "has no header of NIfTI-1 or NIfTI-2");
+  expect_refused(header({2, 2, 1}) + four, "has no header of NIfTI-1 or NIfTI-2", "v.txt");
   expect_refused("", "empty (0 bytes)");
   EXPECT_THROW(read_volume(folder_ / "missing.nii"), bilevel::IoError);
   EXPECT_THROW(read_volume(folder_.path()), bilevel::IoError);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "bilevel/core/export.hpp"
@@ -15,10 +16,12 @@ inline namespace v0 {
 struct Array {
   std::vector<std::size_t> shape;
   std::vector<double> values;
+  std::string type = "f8";  ///< in the file: b1, i1..i8, u1..u8, f2, f4 or f8
 };
 struct ComplexArray {
   std::vector<std::size_t> shape;
   std::vector<std::complex<double>> values;
+  std::string type = "c16";  ///< in the file: also c8 or c16
 };
 
 /// Reads a NumPy `.npy` file, format 1.0, 2.0 or 3.0, of bool, i1..i8, u1..u8, f2, f4 or f8 in either byte

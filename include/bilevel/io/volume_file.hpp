@@ -18,6 +18,7 @@ struct Volume {
   int slices = 0;              ///< along k
   int parts = 1;               ///< 2: real and imaginary part
   int frames = 1;              ///< product of the further dimensions (time, direction, ...)
+  int dimensions = 3;          ///< the last one of more than one voxel, at least 3
   std::vector<double> values;  ///< [frame][part][k][j][i]
   std::array<double, 3> spacing{1.0, 1.0,
                                 1.0};  ///< of voxels along i, j, k, as the file states it (usually mm)
@@ -26,15 +27,15 @@ struct Volume {
   std::string orientation = "RAS";
 };
 
-/// Reads NIfTI-1, one file (.nii) or a pair (.hdr and .img, either named), also compressed (.gz), and the
-/// ANALYZE 7.5 pairs that it grew out of; in either byte order; of int8..int64, uint8..uint64, float32,
-/// float64, complex64 (two float32) and complex128. Values are slope * stored + intercept where the header's
-/// slope is not 0, and as stored otherwise. The orientation is that of sform, else qform, else RAS.
+/// Reads NIfTI-1 and NIfTI-2, one file (.nii) or a pair (.hdr and .img, either named), also compressed (.gz),
+/// and the ANALYZE 7.5 pairs that they grew out of; in either byte order; of int8..int64, uint8..uint64,
+/// float32, float64, complex64 (two float32) and complex128. Values are slope * stored + intercept where the
+/// header's slope is not 0, and as stored otherwise. The orientation is that of sform, else qform, else LAS.
 /// The file is read in a child process (see `read_kspace`).
 /// Throws IoError when the file is missing, no regular file, empty, cut off or inconsistent, has a dimension
-/// of zero, another type (RGB, binary, extended precision), or holds a NaN or infinite voxel. Memory is
-/// bounded by what a file of its size can hold.
-/// Format: https://nifti.nimh.nih.gov/nifti-1 (nifti1.h); read by niftiio.
+/// of zero, another type (RGB, binary, extended precision), voxels that begin inside the header of one file,
+/// or a NaN or infinite voxel. Memory is bounded by what a file of its size can hold.
+/// Formats: https://nifti.nimh.nih.gov/nifti-1 and nifti-2 (nifti1.h, nifti2.h); read by nifti2.
 BILEVEL_API Volume read_volume(const std::filesystem::path& path);
 
 /// Planes through the body: horizontal, frontal, and that of a profile.
@@ -46,6 +47,7 @@ BILEVEL_API Plane parse_plane(std::string_view name);
 /// How many slices a volume has along an axis, and the size of each.
 struct SliceExtents {
   int count = 0, height = 0, width = 0;
+  double row_spacing = 1.0, column_spacing = 1.0;  ///< between the centres of rows and of columns
 };
 BILEVEL_API SliceExtents slice_extents(const Volume& volume, Plane axis);
 
