@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -11,7 +10,6 @@
 #include "apps/mri/problem.hpp"
 #include "apps/mri/run_files.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/io/kspace_file.hpp"
 
 namespace bilevel_app::mri {
 
@@ -56,17 +54,16 @@ double trained_sigma(const MriModel& model) {
 }
 
 /// --crop-to of the run where the data can be cropped so, else empty.
-std::string trained_crop(const MriModel& model, const std::vector<std::string>& data) {
-  const bool kspace = std::all_of(data.begin(), data.end(), is_kspace);
+std::string trained_crop(const MriModel& model, const DataOptions& data) {
   for (const auto& [name, value] : model.training)
-    if (name == "crop-to" && (kspace || option_text(value) != "recon")) return option_text(value);
+    if (name == "crop-to" && (option_text(value) != "recon" || holds_kspace(data))) return option_text(value);
   return {};
 }
 
 MriData load(const EvaluateOptions& o, const MriModel& model) {
   DataOptions data = o.data;
   data.image = model.complex ? "complex" : "real";
-  if (data.crop_to.empty()) data.crop_to = trained_crop(model, data.data);
+  if (data.crop_to.empty()) data.crop_to = trained_crop(model, data);
   if (data.size == 0 && model.height == model.width) data.size = model.height;
   if (!data.sigma) data.sigma = trained_sigma(model);
   return load_data(data);

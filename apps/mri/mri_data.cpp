@@ -620,6 +620,8 @@ ImageStack read_image_stack(const NamedFiles& named, const DataOptions& o) {
 
 }  // namespace
 
+bool holds_kspace(const DataOptions& o) { return !named_files(o).kspace.empty(); }
+
 MriData load_data(const DataOptions& o) {
   MriData data;
   const NamedFiles named = named_files(o);

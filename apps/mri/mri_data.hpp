@@ -18,8 +18,8 @@ struct DataOptions {
   std::vector<std::string> data;  ///< volumes, images, k-space; files and folders of them
   std::string slices;             ///< A:B:STEP; empty: all
   std::string axis = "axial";
-  std::string crop_to;       ///< N, RxC or recon: the middle of the images, before `size`; empty: all of them
   std::optional<int> frame;  ///< volume of files that hold several; empty: 0
+  std::string crop_to;       ///< N, RxC or recon: the middle of the images, before `size`; empty: all of them
   int size = 0;              ///< N x N; 0: as the data
   std::string sensitivities;    ///< maps of the coils; empty: one coil of sensitivity 1
   std::optional<double> sigma;  ///< of a complex sample; empty: 0.02 for images, 0 for k-space
@@ -52,6 +52,9 @@ struct MriData {
 /// its largest magnitude is 1, and measures them with noise. Throws IoError for files that cannot be read or
 /// do not fit together, ConfigError for options that do not.
 MriData load_data(const DataOptions& options);
+
+/// Whether --data names k-space rather than images. Throws as load_data() does for paths.
+bool holds_kspace(const DataOptions& options);
 
 struct Extent {
   int rows = 0, columns = 0;
