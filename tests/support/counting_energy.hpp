@@ -10,7 +10,7 @@ namespace bilevel::testing_support {
 
 /// Forwards to an energy and counts: calls, and applications to images that are active.
 template <class T>
-class CountingEnergy final : public Energy<T> {
+class CountingEnergy : public Energy<T> {
  public:
   /// `single` in place of the single precision of `inner`.
   explicit CountingEnergy(Energy<T>& inner, const Energy<float>* single = nullptr)
