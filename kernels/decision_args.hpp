@@ -88,13 +88,14 @@ struct StallArgs {
   std::uint8_t* mask;
 };
 
-/// rounding = unit (20 lipschitz |x| + 4 |b|) of a recomputed residual b - A x.
+/// rounding = unit (20 lipschitz |x| + 4 |b|) + underflow of a recomputed residual b - A x.
 struct ResidualRoundingArgs {
   Active active;
   const double* xx;
   const double* bb;
   double unit, lipschitz;
   double* rounding;
+  double underflow = 0;
 };
 
 /// index = the images with mask != 0, in order; left[0] = how many, left[1] = sum of `tally`.

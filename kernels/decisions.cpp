@@ -19,14 +19,14 @@ BILEVEL_HD inline double status_of(ImageStatus s) { return static_cast<double>(s
 /// Scratch of a decision about the batch.
 constexpr int batch_scratch = 128;
 
-/// epsilon = ((1 + 1e-6) |grad| + rounding) / mu; a gradient that is not finite ends its image.
+/// epsilon = ((1 + 1e-6) |grad| + rounding) / mu; a gradient or a bound that is not finite ends its image.
 struct Measure {
   CertifyArgs a;
 
   BILEVEL_HD void operator()(int i) const {
     if (a.iterations) a.iterations[i] += 1;
     a.error_bound[i] = (std::sqrt(a.norm2[i]) * (1 + 1e-6) + a.rounding[i]) / a.mu;
-    if (!(a.norm2[i] < HUGE_VAL)) {
+    if (!(a.error_bound[i] < HUGE_VAL)) {
       a.error_bound[i] = HUGE_VAL;
       stop(i, ImageStatus::failed);
     }
@@ -209,7 +209,7 @@ struct ResidualRounding {
   ResidualRoundingArgs a;
 
   BILEVEL_HD void operator()(int i) const {
-    a.rounding[i] = a.unit * (20 * a.lipschitz * std::sqrt(a.xx[i]) + 4 * std::sqrt(a.bb[i]));
+    a.rounding[i] = a.unit * (20 * a.lipschitz * std::sqrt(a.xx[i]) + 4 * std::sqrt(a.bb[i])) + a.underflow;
   }
 };
 

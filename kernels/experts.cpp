@@ -2,6 +2,7 @@
 // halo of 2R pixels and takes the filters one after the other: responses on the tile and R pixels around it,
 // their pointwise function as a field, and the adjoint correlation of the field added to the tile's gradient.
 
+#include "kernels/experts_finish.hpp"
 #include "kernels/experts_tile.hpp"
 #include "kernels/table.hpp"
 
@@ -60,13 +61,7 @@ struct Energy {
     store(block, t, x.origin, sum.origin, partial + 2);
   }
 
-  /// total = sums of b rho, (rounding_psi psi)^2, |x-y|^2, |x|^2, |grad|^2.
-  BILEVEL_HD void finish(int image, const double* total) const {
-    const double mu = a.model.mu, distance = std::sqrt(total[2]), norm = std::sqrt(total[3]);
-    a.value[image] = 0.5 * total[2] + total[0] + 0.5 * mu * total[3];
-    a.norm2[image] = total[4];
-    a.rounding[image] = a.unit * (3 * distance + 3 * mu * norm + a.rounding_x * norm + std::sqrt(total[1]));
-  }
+  BILEVEL_HD void finish(int image, const double* total) const { finish_experts_energy(a, image, total); }
 
  private:
   BILEVEL_HD void store(Block& block, const Tile& t, const T* x, const T* sum, double* partial) const {

@@ -42,10 +42,11 @@ struct ExpertsEnergyArgs {
   T* gradient;
   double* value;     // Phi_i
   double* norm2;     // |grad Phi_i|^2
-  double* rounding;  // unit (3|x-y| + 3 mu |x| + rounding_x |x| + sqrt(sum_k (rounding_psi_k |psi_k|)^2))
+  double* rounding;  // of the gradient: experts_finish.hpp
   double unit;       // unit roundoff of T; 0: the caller certifies elsewhere
   double rounding_x;
   const double* rounding_psi;  // device, [K]
+  double underflow = 0;        // what underflow adds to the bound (src/model/underflow.hpp)
 };
 
 /// maps = b (w - kappa t zeta), zeta the dual field; b phi'' without: the Hessian is

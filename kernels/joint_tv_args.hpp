@@ -26,6 +26,7 @@ struct JointTvGradientArgs {
   double transform = 0;    // 10 log2(H W): rounding of a transform relative to its norm, in units
   double weight_norm = 0;  // largest weight times largest coil power
   double coil_norm = 1;    // square root of the largest coil power
+  double underflow = 0;    // what underflow adds to the bound (src/model/underflow.hpp)
 };
 
 /// Per pixel 1 + 4C planes: w, the C x-components and C y-components of kappa z, the same of the dual field,

@@ -19,7 +19,8 @@ BILEVEL_HD inline Sums<2> joint_weight(const Rho& rho, T alpha, T modulus2, T& w
 }
 
 /// total = sums of rho, |psi|^2, |x|^2, |grad|^2. Rounding: mathematics.md section 6.3, 21 u alpha |K| |psi|
-/// for moduli of up to four differences, 3 u xi |x|, and those of the transforms; |x|^2 <= n pixels.
+/// for moduli of up to four differences, 3 u xi |x|, and those of the transforms, which cover the conversion
+/// of maps, weights and data; that of xi is one more.
 template <class T>
 BILEVEL_HD inline void finish_joint_gradient(const JointTvGradientArgs<T>& a, int image,
                                              const double* total) {
@@ -33,10 +34,11 @@ BILEVEL_HD inline void finish_joint_gradient(const JointTvGradientArgs<T>& a, in
   const double norm_x = std::sqrt(total[2]);
   a.value[image] = 0.5 * residual + a.model.alpha * total[0] + 0.5 * a.model.xi * total[2];
   a.norm2[image] = total[3];
-  a.rounding[image] =
-      a.unit * (3 * a.model.xi * norm_x + 21 * a.model.alpha * 2.8284271247461903 * std::sqrt(total[1]) +
-                a.transform * (a.weight_norm * norm_x + a.coil_norm * std::sqrt(weighted)) +
-                (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts));
+  const double rounding = (3 + conversions<T>)*a.model.xi * norm_x +
+                          21 * a.model.alpha * 2.8284271247461903 * std::sqrt(total[1]) +
+                          a.transform * (a.weight_norm * norm_x + a.coil_norm * std::sqrt(weighted)) +
+                          (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts);
+  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow);
 }
 
 /// w, kappa z and zeta at a place of an image (JointTvLineariseArgs::weights), x-components first.

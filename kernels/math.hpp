@@ -32,6 +32,16 @@ inline constexpr T below_one = sizeof(T) == 4 ? T(1) - T(4.8e-7) : T(1) - T(9e-1
 template <class T>
 inline constexpr T lift = sizeof(T) == 4 ? T(9.6e-7) : T(1.8e-15);
 
+/// Roundings of a number that was given in double before the kernels see it: data, parameters.
+template <class T>
+inline constexpr double conversions = sizeof(T) == 4 ? 1 : 0;
+
+/// `bound` of a gradient whose energy is `value`, infinite where the value is not finite: a potential that
+/// overflowed has no gradient left.
+BILEVEL_HD inline double bound_where_finite(double value, double bound) {
+  return std::fabs(value) < HUGE_VAL ? bound : HUGE_VAL;
+}
+
 template <class T>
 BILEVEL_HD inline T maximum(T a, T b) {
   return a < b ? b : a;

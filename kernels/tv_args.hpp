@@ -20,10 +20,11 @@ struct TvEnergyArgs {
   const T* y;
   const T* sampling;
   T* gradient;
-  double* value;     // Phi_i
-  double* norm2;     // |grad Phi_i|^2
-  double* rounding;  // bound on the norm of the gradient's rounding error (mathematics.md section 6.3)
-  double unit;       // unit roundoff of T
+  double* value;         // Phi_i
+  double* norm2;         // |grad Phi_i|^2
+  double* rounding;      // bound on the norm of the gradient's rounding error (mathematics.md section 6.3)
+  double unit;           // unit roundoff of T
+  double underflow = 0;  // what underflow adds to the bound (src/model/underflow.hpp)
 };
 
 /// Per-pixel weights M (alpha included) of the Hessian K^T M K, or of the primal-dual matrix when `dual` is

@@ -33,15 +33,20 @@ struct EnergyPixel {
 };
 
 /// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2. Gives Phi, |grad|^2, and the rounding error of
-/// the gradient, u (3|S(x-y)| + 3 xi|x| + 17 alpha |K| |psi|) with |K|^2 <= 8 (13 for charbonnier with exact
-/// alpha and nu, mathematics.md section 6.3; 17 also covers huber_c2 and the conversion of alpha and nu).
+/// the gradient, u (3|S(x-y)| + 4 xi|x| + 17 alpha |K| |psi|) with |K|^2 <= 8 (13 for charbonnier with exact
+/// alpha and nu, mathematics.md section 6.3; 17 also covers huber_c2 and the conversion of alpha and nu, 4
+/// that xi may be a product). In single precision the data were rounded, too: u|Sy| <= u (|S(x-y)| + |x|)
+/// more.
 template <class T>
 BILEVEL_HD inline void finish_energy(const TvEnergyArgs<T>& a, int image, const double* total) {
   const TvModel& m = a.model;
   a.value[image] = 0.5 * total[2] + m.alpha * total[0] + 0.5 * m.xi * total[3];
   a.norm2[image] = total[4];
-  a.rounding[image] = a.unit * (3 * std::sqrt(total[2]) + 3 * m.xi * std::sqrt(total[3]) +
-                                17 * m.alpha * 2.8284271247461903 * std::sqrt(total[1]));
+  constexpr double given = conversions<T>;
+  const double distance = std::sqrt(total[2]), norm = std::sqrt(total[3]);
+  const double rounding = (3 + given) * distance + (4 * m.xi + given) * norm +
+                          17 * m.alpha * 2.8284271247461903 * std::sqrt(total[1]);
+  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow);
 }
 
 /// Flux M K p of one pixel.

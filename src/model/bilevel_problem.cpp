@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bilevel/core/error.hpp"
+#include "model/checks.hpp"
 #include "model/tv_constants.hpp"
 
 namespace bilevel {
@@ -33,6 +34,26 @@ Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& opti
   };
 }
 
+namespace {
+
+std::string described(const Parameters& p, std::size_t entry) {
+  const Segment& s = p.learned(entry);
+  return "'" + s.name + "' (" + transform_name(s.transform) + ")";
+}
+
+/// Throws ConfigError unless every entry of theta means the same in both layouts.
+void require_same_theta(const Parameters& energy, const Parameters& given) {
+  for (std::size_t j = 0; j < given.size(); ++j) {
+    const Segment &a = energy.learned(j), &b = given.learned(j);
+    if (a.name != b.name || a.transform != b.transform || a.shape != b.shape)
+      throw ConfigError("entry " + std::to_string(j) + " of theta is " + described(energy, j) +
+                        " in the energy and " + described(given, j) +
+                        " in the problem; give both the same parameters.");
+  }
+}
+
+}  // namespace
+
 template <class T>
 BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth,
                                   Parameters parameters, Penalty penalty)
@@ -40,20 +61,35 @@ BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const 
       truth_(truth),
       parameters_(std::move(parameters)),
       penalty_(std::move(penalty)) {
-  require_same(energy_->shape(), truth.shape(), "bilevel problem (unknown and true images)");
+  if (!energy_) throw ConfigError("a bilevel problem needs an energy, none is given.");
+  require_view(energy_->shape(), truth, "bilevel problem (unknown and true images)");
   if (energy_->parameters() != parameters_.size())
     throw ConfigError("the energy has " + std::to_string(energy_->parameters()) +
                       " learned parameters, the layout " + std::to_string(parameters_.size()) + ".");
+  if (const Parameters* layout = energy_->layout()) require_same_theta(*layout, parameters_);
   if (parameters_.size() == 0) throw ConfigError("no parameter is to be learned; name at least one.");
 }
 
 template <class T>
 double BilevelProblem<T>::penalty(std::span<const double> theta, std::span<double> gradient) const {
+  require_count(parameters_.size(), theta.size(), "penalty (theta)");
+  require_count(parameters_.size(), gradient.size(), "penalty (gradient)");
   return penalty_ ? penalty_(theta, gradient) : 0;
 }
 
+namespace {
+
+/// One number per image, of at least one image.
+void require_images(std::size_t images, std::initializer_list<std::size_t> counts) {
+  if (images == 0) throw ShapeError("a loss needs at least one image, there are 0.");
+  for (std::size_t count : counts) require_count(images, count, "enclosure of the loss (images)");
+}
+
+}  // namespace
+
 LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
                            double penalty) {
+  require_images(distance.size(), {epsilon.size()});
   LossEnclosure sum;
   for (std::size_t i = 0; i < distance.size(); ++i) {
     const double r = distance[i], e = epsilon[i], low = std::max(r - e, 0.0);
@@ -70,6 +106,7 @@ template class BILEVEL_API BilevelProblem<double>;
 
 LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
                            std::span<const double> product, std::span<const double> error, double penalty) {
+  require_images(distance.size(), {epsilon.size(), product.size(), error.size()});
   LossEnclosure out{penalty, penalty, penalty};
   const double n = static_cast<double>(distance.size());
   for (std::size_t i = 0; i < distance.size(); ++i) {

@@ -37,15 +37,22 @@ ExpertsConstants experts_constants(const ExpertsOptions& options, const ExpertsV
   c.norm2 = norms.joint(ratio);
   c.mu = 1 + v.mu;
   c.lipschitz = c.mu + curved * c.norm2;
+  c.underflow_products = 8 * (1 + c.mu);
   for (std::size_t k = 0; k < count; ++k) {
     const double nu = v.smoothing[k], square = c.operators[k] * c.operators[k];
     c.hessian_lipschitz += v.weight[k] * change / (nu * nu) * square * c.rows[k];
     c.weight_lipschitz.push_back(curved / nu * square);
     c.smoothing_lipschitz.push_back(v.weight[k] / nu * curved / nu * square);
     // |C_k| with the absolute taps: its norm is at most e times their sum.
-    const double absolute = c.extension * absolute_sum(std::span(v.filters).subspan(k * v.taps(), v.taps()));
-    c.rounding_x += v.weight[k] * curved / nu * (taps + 4) * absolute * absolute;
-    c.rounding_psi.push_back(v.weight[k] * additions(v) * absolute * std::sqrt(static_cast<double>(count)));
+    const double absolute = c.extension * absolute_sum(v.filter(k));
+    // Taps that are off by `tap_error`: C^T psi(C x) is by |C - C'| (|psi| + |C| l_1 |x|).
+    const double off = v.tap_error.empty() ? 0 : c.extension * taps * v.tap_error[k];
+    c.reading.push_back((taps + 4) * absolute + off);
+    c.rounding_x += v.weight[k] * curved / nu * c.reading[k] * absolute;
+    c.rounding_psi.push_back(v.weight[k] * (additions(v) * absolute + off) *
+                             std::sqrt(static_cast<double>(count)));
+    // Responses, w t, b psi and the adjoint's products, with taps and weights that underflow themselves.
+    c.underflow_products += absolute * (v.weight[k] * (curved / nu * taps + 2) + 4) + 4 * taps;
   }
   return c;
 }
@@ -65,7 +72,7 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
   const bool huber = options.potential == TvPotential::huber_c2;
   const double bound_nu = huber ? 0.5 : 2 / (3 * std::sqrt(3.0));  // sup |d psi / d ln nu|
   const double taps = static_cast<double>(v.taps()), patches = c.extension * std::sqrt(taps);
-  const double slack = 1 + 64 * unit, reading = (taps + 4) * unit;
+  const double slack = 1 + 64 * unit;
   const double infinity = std::numeric_limits<double>::infinity();
   double kg = 0, kh = 0, kg_w = 0, kh_w = 0, ag = 0, ah = 0, khg = 0, ahg = 0, khg_w = 0;
   ExpertsDirectional d{};
@@ -90,13 +97,11 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
                            moved(b, nu, op, epsilon, s.kgx / (nu * nu), s.kgx_w / (nu * nu));
     const double taps_lipschitz = b * op * (2 * patches * s.a + op * s.k / (nu * nu) * s.patch);
     // Rounding of u = C q and t = C x, of what is formed from them, and of the sums' terms.
-    const double absolute =
-        c.rounding_psi[k] / (additions(v) * std::sqrt(static_cast<double>(v.count())) * b);
-    const double round_u = reading * absolute * norm_q, round_t = reading * absolute * s.x;
+    const double reading = unit * c.reading[k], round_u = reading * norm_q, round_t = reading * s.x;
     const double round_b = round_u * s.psi + round_t * s.ag + 16 * unit * s.g;
     const double round_nu =
         round_u * s.psi_nu + round_t * (huber ? 2 / nu * op * norm_q : s.ag) + 16 * unit * s.g;
-    const double bent = round_u * s.a + s.k / (nu * nu) * reading * absolute * s.x * op * norm_q;
+    const double bent = round_u * s.a + s.k / (nu * nu) * round_t * op * norm_q;
     const double round_c =
         patches * (norm_q * (round_t * s.a + 80 * unit * s.psi) + s.x * (bent + 80 * unit * s.ag));
     d.weight.push_back({slack * moved_b, slack * s.a_w * epsilon * nu / b, round_b, slack * op * s.psi,

@@ -15,9 +15,13 @@ inline namespace v0 {
 struct ExpertsValues {
   std::vector<double> weight, smoothing;  ///< b_k, nu_k
   std::vector<double> filters;            ///< [K][size][size]
+  std::vector<double> tap_error;  ///< bounds on the rounding of taps of each filter, in units; empty: 0
   int size = 0;
   double mu = 0;
 
+  std::span<const double> filter(std::size_t k) const {
+    return std::span(filters).subspan(k * taps(), taps());
+  }
   std::size_t count() const { return weight.size(); }
   std::size_t taps() const { return static_cast<std::size_t>(size) * size; }
 };
@@ -32,7 +36,9 @@ struct ExpertsConstants {
   /// Rounding of the computed gradient: unit (3|x-y| + 3 mu|x| + rounding_x |x| + |(rounding_psi_k
   /// |psi_k|)|).
   double rounding_x;
+  std::vector<double> reading;  ///< rounding of C_k x in units of |x|
   std::vector<double> rounding_psi;
+  double underflow_products;  ///< of underflow_bound(): factors with which products reach an entry
 };
 ExpertsConstants experts_constants(const ExpertsOptions& options, const ExpertsValues& values, int height,
                                    int width);

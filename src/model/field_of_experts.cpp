@@ -10,7 +10,9 @@
 #include "device/backend.hpp"
 #include "kernels/experts_args.hpp"
 #include "kernels/precision_args.hpp"
+#include "model/checks.hpp"
 #include "model/experts_constants.hpp"
+#include "model/underflow.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -26,6 +28,13 @@ void remove_means(std::span<double> filters, std::size_t taps) {
     for (std::size_t j = 0; j < taps; ++j) mean += filters[first + j] / static_cast<double>(taps);
     for (std::size_t j = 0; j < taps; ++j) filters[first + j] -= mean;
   }
+}
+
+/// Bound on what rounding does to a tap when the mean is taken out: a sum of quotients and a difference.
+double mean_rounding(std::span<const double> filter) {
+  double largest = 0;
+  for (double c : filter) largest = std::max(largest, std::abs(c));
+  return (static_cast<double>(filter.size()) + 3) * 0x1p-53 * largest;
 }
 
 template <class T>
@@ -49,9 +58,10 @@ struct FieldOfExperts<T>::Impl {
   Tensor<T> taps{}, weight{}, smoothing{};     // on the device
   Tensor<T> direction_taps{}, direction_weight{}, direction_smoothing{};
   Tensor<double> rounding_psi{}, rows{};
-  std::vector<double> bound{};                                               // theta
-  double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;  // of the bound on rounding
-  Tensor<float> y_single{};                                                  // data of the next
+  std::vector<double> bound{};  // theta
+  static constexpr double unit_roundoff = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
+  double unit = unit_roundoff;  // of the bound on rounding
+  Tensor<float> y_single{};     // data of the next
   std::unique_ptr<FieldOfExperts<float>> single{};
 
   std::size_t count() const { return value.count(); }
@@ -71,6 +81,9 @@ struct FieldOfExperts<T>::Impl {
             taps.view().device_data(),
             weight.view().device_data(),
             smoothing.view().device_data()};
+  }
+  double underflow() const {
+    return unit > 0 ? underflow_bound<T>(shape.image(), unit, constants.underflow_products, 0) : 0;
   }
   void require_parameters() const;
   void require_shape() const;
@@ -120,7 +133,11 @@ ExpertsValues FieldOfExperts<T>::Impl::values_at(std::span<const double> theta) 
   v.filters = parameters.values("filters", theta);
   v.mu = parameters.value("mu", theta);
   v.size = value.size;
-  if (options.zero_mean) remove_means(v.filters, v.taps());
+  v.tap_error.assign(v.count(), 0);
+  if (options.zero_mean) {
+    for (std::size_t k = 0; k < v.count(); ++k) v.tap_error[k] = mean_rounding(v.filter(k)) / unit_roundoff;
+    remove_means(v.filters, v.taps());
+  }
   const auto require = [](const std::vector<double>& values, const char* name, bool positive) {
     for (double e : values)
       if (!std::isfinite(e) || (positive && !(e > 0)))
@@ -130,6 +147,7 @@ ExpertsValues FieldOfExperts<T>::Impl::values_at(std::span<const double> theta) 
   };
   require(v.weight, "weight", true);
   require(v.smoothing, "smoothing", true);
+  for (double nu : v.smoothing) require_smoothing<T>(nu, "smoothing");
   require(v.filters, "filters", false);
   if (!std::isfinite(v.mu) || v.mu < 0)
     throw ConfigError("parameter 'mu' = " + std::to_string(v.mu) + " must be finite and not negative.");
@@ -145,6 +163,7 @@ FieldOfExperts<T>::FieldOfExperts(Context& context, View<const T> y, const Param
   for (const Segment& s : parameters.segments())
     if (s.name == "filters") m.value.size = s.shape[1];
   m.require_shape();
+  require_view(m.shape, y, "field of experts (data)");
   for (std::size_t part = 0; part < 3; ++part) {
     const int first = parameters.entry(names[part]);
     const std::size_t size = parameters.values(names[part], parameters.initial()).size();
@@ -169,6 +188,10 @@ FieldOfExperts<T>::~FieldOfExperts() = default;
 template <class T>
 Shape FieldOfExperts<T>::shape() const {
   return impl_->shape;
+}
+template <class T>
+const Parameters* FieldOfExperts<T>::layout() const {
+  return &impl_->parameters;
 }
 template <class T>
 std::size_t FieldOfExperts<T>::parameters() const {
@@ -264,11 +287,13 @@ Curvature FieldOfExperts<T>::curvature() const {
 template <class T>
 void FieldOfExperts<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
                                            View<T> gradient, const GradientSums& sums) const {
+  EnergyViews<T>{*this}.gradient(x, gradient, sums);
   Impl& m = *impl_;
   kernel_table<T>(context).experts_energy(
-      stream_of(context), {m.model(), active, x.device_data(), m.y.device_data(), gradient.device_data(),
-                           sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(),
-                           m.unit, m.constants.rounding_x, m.rounding_psi.view().device_data()});
+      stream_of(context),
+      {m.model(), active, x.device_data(), m.y.device_data(), gradient.device_data(),
+       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(), m.unit,
+       m.constants.rounding_x, m.rounding_psi.view().device_data(), m.underflow()});
 }
 
 template <class T>
@@ -283,6 +308,7 @@ int FieldOfExperts<T>::dual_arrays() const {
 template <class T>
 void FieldOfExperts<T>::linearise(Context& context, const Active& active, View<const T> x,
                                   View<const float> dual, View<T> maps, View<T> inverse_diagonal) const {
+  EnergyViews<T>{*this}.linearisation(x, dual, maps, inverse_diagonal);
   kernel_table<T>(context).experts_linearise(
       stream_of(context), {impl_->model(), active, x.device_data(), dual ? dual.device_data() : nullptr,
                            maps.device_data(), inverse_diagonal.device_data()});
@@ -291,6 +317,7 @@ void FieldOfExperts<T>::linearise(Context& context, const Active& active, View<c
 template <class T>
 void FieldOfExperts<T>::hessian_product(Context& context, const Active& active, View<const T> maps,
                                         View<const T> p, View<T> product, Scalars inner) const {
+  EnergyViews<T>{*this}.product(maps, p, product, inner);
   kernel_table<T>(context).experts_hessian(
       stream_of(context), {impl_->model(), active, maps.device_data(), p.device_data(), product.device_data(),
                            inner.device_data()});
@@ -299,6 +326,8 @@ void FieldOfExperts<T>::hessian_product(Context& context, const Active& active, 
 template <class T>
 void FieldOfExperts<T>::start_dual(Context& context, const Active& active, View<const T> x,
                                    View<float> dual) const {
+  require_view(shape(), x, "dual field (point)");
+  EnergyViews<T>{*this}.dual_field(dual);
   kernel_table<T>(context).experts_dual(
       stream_of(context), {impl_->model(), active, x.device_data(), nullptr, nullptr, dual.device_data()});
 }
@@ -306,6 +335,7 @@ void FieldOfExperts<T>::start_dual(Context& context, const Active& active, View<
 template <class T>
 void FieldOfExperts<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d,
                                     Scalars step, View<float> dual) const {
+  EnergyViews<T>{*this}.dual_step(x, d, step, dual);
   kernel_table<T>(context).experts_dual(
       stream_of(context),
       {impl_->model(), active, x.device_data(), d.device_data(), step.device_data(), dual.device_data()});
@@ -319,6 +349,7 @@ int FieldOfExperts<T>::mixed_sums() const {
 template <class T>
 void FieldOfExperts<T>::mixed_adjoint(Context& context, const Active& active, View<const T> x,
                                       View<const T> q, View<double> sums) const {
+  EnergyViews<T>{*this}.mixed_adjoint(x, q, sums);
   kernel_table<T>(context).experts_mixed_adjoint(
       stream_of(context),
       {impl_->model(), active, x.device_data(), q.device_data(), sums.device_data(), impl_->shape.n});
@@ -326,6 +357,7 @@ void FieldOfExperts<T>::mixed_adjoint(Context& context, const Active& active, Vi
 
 template <class T>
 std::vector<double> FieldOfExperts<T>::mixed(std::span<const double> sums) const {
+  require_sums(mixed_sums(), shape().n, sums, 0, "sums of the mixed derivative");
   const Impl& m = *impl_;
   const auto n = static_cast<std::size_t>(m.shape.n);
   const std::size_t p = parameters(), count = m.count(), size = m.value.taps();
@@ -351,6 +383,7 @@ std::vector<double> FieldOfExperts<T>::mixed(std::span<const double> sums) const
 template <class T>
 void FieldOfExperts<T>::mixed_forward(Context& context, const Active& active, View<const T> x,
                                       std::span<const double> direction, View<T> out, Scalars norm2) const {
+  EnergyViews<T>{*this}.mixed_forward(x, direction, out, norm2);
   Impl& m = *impl_;
   std::array<std::vector<double>, 3> d;
   for (std::size_t part = 0; part < 3; ++part) {
@@ -383,6 +416,7 @@ template <class T>
 void FieldOfExperts<T>::directional_sums(Context& context, const Active& active, View<const T> x,
                                          View<const T> q, View<const T> v, const BallInputs& ball,
                                          View<double> sums) const {
+  EnergyViews<T>{*this}.directional(x, q, v, ball, sums);
   Impl& m = *impl_;
   const kernels::Table<T>& kernel = kernel_table<T>(context);
   const kernels::Stream& stream = stream_of(context);
@@ -418,6 +452,7 @@ std::vector<ExpertsSums> FieldOfExperts<T>::Impl::sums_of(std::span<const double
 template <class T>
 DirectionalBound FieldOfExperts<T>::directional(std::span<const double> sums, int image, double epsilon,
                                                 double norm_q, double norm_v) const {
+  require_sums(bound_sums(), shape().n, sums, image, "sums of the directional bounds");
   const Impl& m = *impl_;
   const double additions = 64 + static_cast<double>(m.shape.image()) / 1024;
   const double unit = std::numeric_limits<T>::epsilon() / 2 + additions * 0x1p-53 / 16;
@@ -465,6 +500,7 @@ int FieldOfExperts<T>::local_sums() const {
 template <class T>
 void FieldOfExperts<T>::enqueue_local(Context& context, const Active& active, View<const T> x,
                                       Scalars epsilon, View<double> sums) const {
+  EnergyViews<T>{*this}.local(x, epsilon, sums);
   Frame frame(context);
   const View<double> gradient = frame.view<double>({impl_->shape.n, 1, 1, 1});
   fill<double>(context, gradient, 1e30);  // only the radius is known
@@ -473,6 +509,7 @@ void FieldOfExperts<T>::enqueue_local(Context& context, const Active& active, Vi
 
 template <class T>
 LocalCurvature FieldOfExperts<T>::local(std::span<const double> sums, int image) const {
+  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
   const Impl& m = *impl_;
   const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
   const std::vector<ExpertsSums> s = m.sums_of(sums, image);

@@ -11,7 +11,9 @@
 #include "kernels/joint_tv_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/pdhg_args.hpp"
+#include "model/checks.hpp"
 #include "model/tv_constants.hpp"
+#include "model/underflow.hpp"
 #include "ops/sampled_fourier.hpp"
 
 namespace bilevel {
@@ -115,6 +117,24 @@ struct MriEnergy<T>::Impl {
   };
   const Split split{*this};
   double most_weight_alone() const { return *std::max_element(weights.begin(), weights.end()); }
+  /// Squares of weights that underflow hide, in the rounding bound, less than this factor of the spectra.
+  double hidden_weight() const {
+    return 2 * (4 + 2 * fourier.coils()) * (1 + fourier.most_coil_power()) *
+           std::sqrt(static_cast<double>(std::numeric_limits<T>::min()));
+  }
+  /// As for total variation; the transforms add up to H W numbers per entry, log2(H W) times, on both sides
+  /// of weights and maps.
+  double underflow() const {
+    if (!(unit > 0)) return 0;
+    const double pixels = static_cast<double>(fourier.frequencies()), power = 1 + fourier.most_coil_power();
+    const double reach = fourier.coils() * pixels * transform() * power * (1 + most_weight_alone());
+    const double bound =
+        underflow_bound<T>(shape().image(), unit, 8 * (1 + value.alpha) + 8 * reach,
+                           120 * value.alpha + (transform() + 4 + 2 * fourier.coils()) * power *
+                                                   (1 + most_weight_alone()) * fourier.coils());
+    return bound +
+           unit * (transform() + 1) * hidden_weight() * *std::max_element(data_norm.begin(), data_norm.end());
+  }
   /// Rounding of a transform relative to its norm, in units: 10 log2(H W).
   double transform() const {
     return 10 * std::max(1.0, std::log2(static_cast<double>(fourier.frequencies())));
@@ -140,7 +160,9 @@ MriEnergy<T>::MriEnergy(Context& context, const Shape& images, std::span<const s
   for (std::size_t e = 0; e < kspace.size(); ++e)
     m.data_norm[e / each] += std::norm(std::complex<double>(kspace[e]));
   for (double& norm : m.data_norm) {
-    if (!std::isfinite(norm)) throw ConfigError("k-space holds values that are not finite.");
+    if (!std::isfinite(norm))
+      throw ConfigError(std::string("k-space holds values that are not finite, or too large for ") +
+                        (sizeof(T) == 4 ? "single" : "double") + " precision.");
     norm = std::sqrt(norm) * (1 + 1e-12);
   }
   m.map_values.assign(maps.values.begin(), maps.values.end());
@@ -188,6 +210,10 @@ Shape MriEnergy<T>::shape() const {
   return impl_->shape();
 }
 template <class T>
+const Parameters* MriEnergy<T>::layout() const {
+  return &impl_->parameters;
+}
+template <class T>
 std::size_t MriEnergy<T>::parameters() const {
   return impl_->parameters.size();
 }
@@ -229,6 +255,7 @@ void MriEnergy<T>::bind(std::span<const double> theta) {
       throw ConfigError(std::string("parameter '") + names[k] + "' = " + std::to_string(value[k]) +
                         " is outside the model's domain: it must be positive and finite.");
   }
+  require_smoothing<T>(value[1], "nu");
   std::vector<double> s = p.values("s", theta);
   if (s.size() != m.pattern.groups())
     throw ShapeError("parameter 's' has " + std::to_string(s.size()) + " entries, the pattern " +
@@ -270,6 +297,7 @@ Curvature MriEnergy<T>::curvature() const {
 template <class T>
 void MriEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
                                       View<T> gradient, const GradientSums& sums) const {
+  EnergyViews<T>{*this}.gradient(x, gradient, sums);
   const Impl& m = *impl_;
   Frame frame(context);
   const View<double> data_sums = frame.view<double>({m.fourier.coils(), 3, m.shape().n, 1});
@@ -279,7 +307,8 @@ void MriEnergy<T>::value_and_gradient(Context& context, const Active& active, Vi
       stream_of(context),
       {m.model(), m.shape().c, active, data(x), gradient.device_data(), sums.value.device_data(),
        sums.norm2.device_data(), sums.rounding.device_data(), m.unit, data_sums.device_data(),
-       m.fourier.coils(), m.shape().n, m.transform(), m.most_weight_alone() * power, std::sqrt(power)});
+       m.fourier.coils(), m.shape().n, m.transform(), m.most_weight_alone() * power + m.hidden_weight(),
+       std::sqrt(power), m.underflow()});
 }
 
 template <class T>
@@ -294,6 +323,7 @@ int MriEnergy<T>::dual_arrays() const {
 template <class T>
 void MriEnergy<T>::linearise(Context& context, const Active& active, View<const T> x, View<const float> dual,
                              View<T> weights, View<T> inverse_diagonal) const {
+  EnergyViews<T>{*this}.linearisation(x, dual, weights, inverse_diagonal);
   const Impl& m = *impl_;
   kernel_table<T>(context).joint_tv_linearise(
       stream_of(context),
@@ -304,6 +334,7 @@ void MriEnergy<T>::linearise(Context& context, const Active& active, View<const 
 template <class T>
 void MriEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights,
                                    View<const T> p, View<T> product, Scalars inner) const {
+  EnergyViews<T>{*this}.product(weights, p, product, inner);
   const Impl& m = *impl_;
   m.fourier.normal(context, active, p, product);
   kernel_table<T>(context).joint_tv_hessian(
@@ -314,6 +345,8 @@ void MriEnergy<T>::hessian_product(Context& context, const Active& active, View<
 template <class T>
 void MriEnergy<T>::start_dual(Context& context, const Active& active, View<const T> x,
                               View<float> dual) const {
+  require_view(shape(), x, "dual field (point)");
+  EnergyViews<T>{*this}.dual_field(dual);
   const Impl& m = *impl_;
   kernel_table<T>(context).joint_tv_dual(stream_of(context), {m.model(), m.shape().c, active, m.shape().n,
                                                               data(x), nullptr, nullptr, dual.device_data()});
@@ -322,6 +355,7 @@ void MriEnergy<T>::start_dual(Context& context, const Active& active, View<const
 template <class T>
 void MriEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d,
                                Scalars step, View<float> dual) const {
+  EnergyViews<T>{*this}.dual_step(x, d, step, dual);
   const Impl& m = *impl_;
   kernel_table<T>(context).joint_tv_dual(
       stream_of(context), {m.model(), m.shape().c, active, m.shape().n, data(x), data(d), step.device_data(),
@@ -336,6 +370,7 @@ int MriEnergy<T>::mixed_sums() const {
 template <class T>
 void MriEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<const T> x, View<const T> q,
                                  View<double> sums) const {
+  EnergyViews<T>{*this}.mixed_adjoint(x, q, sums);
   const Impl& m = *impl_;
   double* out = sums.device_data();
   const int n = m.shape().n;
@@ -349,6 +384,7 @@ void MriEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<co
 /// (B_s^T q)_k = sum_j dw_j/ds_k Re conj(E q)_j (E x - y)_j; alpha, nu and xi as for total variation.
 template <class T>
 std::vector<double> MriEnergy<T>::mixed(std::span<const double> sums) const {
+  require_sums(mixed_sums(), shape().n, sums, 0, "sums of the mixed derivative");
   const Impl& m = *impl_;
   const auto n = static_cast<std::size_t>(m.shape().n);
   const std::size_t p = parameters();
@@ -369,6 +405,7 @@ std::vector<double> MriEnergy<T>::mixed(std::span<const double> sums) const {
 template <class T>
 void MriEnergy<T>::mixed_forward(Context& context, const Active& active, View<const T> x,
                                  std::span<const double> direction, View<T> out, Scalars norm2) const {
+  EnergyViews<T>{*this}.mixed_forward(x, direction, out, norm2);
   const Impl& m = *impl_;
   std::array<double, 3> d{};
   for (std::size_t k = 0; k < 3; ++k)
@@ -394,6 +431,7 @@ int MriEnergy<T>::bound_sums() const {
 template <class T>
 void MriEnergy<T>::directional_sums(Context& context, const Active& active, View<const T> x, View<const T> q,
                                     View<const T> v, const BallInputs& ball, View<double> sums) const {
+  EnergyViews<T>{*this}.directional(x, q, v, ball, sums);
   const Impl& m = *impl_;
   const TvConstants c = m.constants();
   const int n = m.shape().n;
@@ -418,6 +456,7 @@ void MriEnergy<T>::directional_sums(Context& context, const Active& active, View
 template <class T>
 DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int image, double epsilon,
                                            double norm_q, double norm_v) const {
+  require_sums(bound_sums(), shape().n, sums, image, "sums of the directional bounds");
   const Impl& m = *impl_;
   const auto n = static_cast<std::size_t>(m.shape().n), i = static_cast<std::size_t>(image);
   std::array<double, tv_sums> s{};
@@ -494,6 +533,7 @@ int MriEnergy<T>::local_sums() const {
 template <class T>
 void MriEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
                                  View<double> sums) const {
+  EnergyViews<T>{*this}.local(x, epsilon, sums);
   const Impl& m = *impl_;
   double* out = sums.device_data();
   kernel_table<T>(context).joint_tv_local(stream_of(context),
@@ -503,6 +543,7 @@ void MriEnergy<T>::enqueue_local(Context& context, const Active& active, View<co
 
 template <class T>
 LocalCurvature MriEnergy<T>::local(std::span<const double> sums, int image) const {
+  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
   const Impl& m = *impl_;
   const auto n = static_cast<std::size_t>(m.shape().n), i = static_cast<std::size_t>(image);
   const TvConstants c = m.constants();

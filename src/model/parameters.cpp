@@ -126,7 +126,14 @@ std::vector<double> Parameters::upper() const {
   return theta;
 }
 
+void Parameters::require_theta(std::span<const double> theta) const {
+  if (theta.size() != size())
+    throw ShapeError("theta has " + std::to_string(theta.size()) + " entries, the parameters " +
+                     std::to_string(size()) + ".");
+}
+
 std::vector<double> Parameters::project(std::span<const double> theta) const {
+  require_theta(theta);
   const std::vector<double> low = lower(), high = upper();
   std::vector<double> projected(theta.begin(), theta.end());
   for (std::size_t j = 0; j < projected.size(); ++j) projected[j] = std::clamp(projected[j], low[j], high[j]);
@@ -156,6 +163,7 @@ std::vector<double> Parameters::values(const std::string& name, std::span<const 
   const std::span<const double> fixed = s.initial_values();
   std::vector<double> out(fixed.begin(), fixed.end());
   if (first < 0) return out;
+  require_theta(theta);
   const double low = to_theta(s.transform, s.lower), high = to_theta(s.transform, s.upper);
   for (std::size_t k = 0; k < out.size(); ++k) {
     const double t = theta[static_cast<std::size_t>(first) + k];

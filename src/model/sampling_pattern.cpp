@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "bilevel/core/error.hpp"
+#include "model/checks.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -105,6 +106,10 @@ std::span<const int> SamplingPattern::group(std::size_t k) const {
   return std::span(members_).subspan(begin_[k], begin_[k + 1] - begin_[k]);
 }
 
+void SamplingPattern::require_theta(std::span<const double> theta) const {
+  if (theta.size() < groups()) require_count(groups(), theta.size(), "sampling pattern (theta)");
+}
+
 /// Of a frequency with this group alone.
 double SamplingPattern::weight(double theta) const {
   switch (map_) {
@@ -119,16 +124,16 @@ double SamplingPattern::weight(double theta) const {
 }
 
 std::vector<double> SamplingPattern::weights(std::span<const double> theta) const {
+  require_theta(theta);
   std::vector<double> w(frequencies());
   for (std::size_t j = 0; j < w.size(); ++j) {
     const std::size_t begin = owner_begin_[j], end = owner_begin_[j + 1];
     if (begin == end) continue;
     const auto alone = [&](std::size_t e) { return weight(theta[static_cast<std::size_t>(owners_[e])]); };
-    w[j] = alone(begin);
-    if (end == begin + 1) continue;
-    double missed = 1;
-    for (std::size_t e = begin; e < end; ++e) missed *= 1 - alone(e);
-    w[j] = 1 - missed;
+    // 1 - prod (1 - w_e) without cancellation; extended, because certificates count two roundings of w.
+    long double any = alone(begin);
+    for (std::size_t e = begin + 1; e < end; ++e) any += alone(e) * (1 - any);
+    w[j] = static_cast<double>(any);
   }
   return w;
 }
@@ -148,6 +153,8 @@ double SamplingPattern::slope(std::span<const double> theta, std::size_t k, int 
 }
 
 std::vector<double> SamplingPattern::forward(std::span<const double> theta, std::span<const double> d) const {
+  require_theta(theta);
+  require_count(groups(), d.size(), "sampling pattern (direction)");
   std::vector<double> out(frequencies(), 0);
   for (std::size_t k = 0; k < groups(); ++k) {
     if (d[k] == 0) continue;
@@ -157,6 +164,8 @@ std::vector<double> SamplingPattern::forward(std::span<const double> theta, std:
 }
 
 std::vector<double> SamplingPattern::adjoint(std::span<const double> theta, std::span<const double> c) const {
+  require_theta(theta);
+  require_count(frequencies(), c.size(), "sampling pattern (frequencies)");
   std::vector<double> out(groups(), 0);
   for (std::size_t k = 0; k < groups(); ++k)
     for (int f : group(k)) out[k] += slope(theta, k, f) * c[static_cast<std::size_t>(f)];
@@ -165,6 +174,8 @@ std::vector<double> SamplingPattern::adjoint(std::span<const double> theta, std:
 
 double SamplingPattern::norm_bound(std::span<const double> theta, std::span<const double> r2,
                                    double divide) const {
+  require_theta(theta);
+  require_count(frequencies(), r2.size(), "sampling pattern (frequencies)");
   const std::vector<double> w = divide > 0 ? weights(theta) : std::vector<double>();
   const auto contribution = [&](int f) {
     const auto j = static_cast<std::size_t>(f);
@@ -194,6 +205,7 @@ double SamplingPattern::norm_bound(std::span<const double> theta, std::span<cons
 }
 
 double SamplingPattern::slope_bound(std::span<const double> theta) const {
+  require_theta(theta);
   std::vector<double> square(frequencies(), 0);
   for (std::size_t k = 0; k < groups(); ++k)
     for (int f : group(k)) square[static_cast<std::size_t>(f)] += std::pow(slope(theta, k, f), 2);
@@ -207,6 +219,7 @@ double SamplingPattern::rate(std::span<const double> theta) const {
 }
 
 std::vector<double> SamplingPattern::threshold_to_rate(std::span<const double> theta, double rate) const {
+  require_theta(theta);
   std::vector<std::size_t> order(groups());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
@@ -227,6 +240,7 @@ std::vector<double> SamplingPattern::threshold_to_rate(std::span<const double> t
 }
 
 std::vector<double> SamplingPattern::threshold(std::span<const double> theta, double level) const {
+  require_theta(theta);
   std::vector<double> keep(groups());
   for (std::size_t k = 0; k < groups(); ++k) keep[k] = theta[k] > level ? 1 : 0;
   return keep;

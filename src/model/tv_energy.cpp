@@ -12,7 +12,9 @@
 #include "kernels/pdhg_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/tv_args.hpp"
+#include "model/checks.hpp"
 #include "model/tv_constants.hpp"
+#include "model/underflow.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -76,6 +78,10 @@ struct TvEnergy<T>::Impl {
   const Split split{*this};
 
   TvConstants constants() const { return tv_constants(options, shape, masked, value); }
+  /// Products: the datum, xi x, and of four fluxes w z and alpha psi; |psi| enters 17 |K| alpha times.
+  double underflow() const {
+    return unit > 0 ? underflow_bound<T>(shape.image(), unit, 8 * (1 + value.alpha), 70 * value.alpha) : 0;
+  }
   const T* sampling_data() const { return masked ? sampling.view().device_data() : nullptr; }
 };
 
@@ -99,6 +105,7 @@ TvEnergy<T>::TvEnergy(Context& context, View<const T> y, const Parameters& param
     throw ShapeError("smoothed total variation works on images [N,1,H,W], not on " + s.str() + ".");
   if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
+  require_view(s, y, "smoothed total variation (data)");
   if (!sampling.empty()) {
     if (sampling.size() != s.image())
       throw ShapeError("the sampling image has " + std::to_string(sampling.size()) + " pixels, the data " +
@@ -123,6 +130,10 @@ Shape TvEnergy<T>::shape() const {
   return impl_->shape;
 }
 template <class T>
+const Parameters* TvEnergy<T>::layout() const {
+  return &impl_->parameters;
+}
+template <class T>
 std::size_t TvEnergy<T>::parameters() const {
   return impl_->parameters.size();
 }
@@ -145,6 +156,7 @@ void TvEnergy<T>::bind(std::span<const double> theta) {
       throw ConfigError(std::string("parameter '") + names[k] + "' = " + std::to_string(value[k]) +
                         " is outside the model's domain: it must be positive and finite.");
   }
+  require_smoothing<T>(value[1], "nu");
   const TvValues values{value[0], value[1], value[2]};
   const TvConstants c = tv_constants(impl_->options, impl_->shape, impl_->masked, values);
   if (!(c.mu > 0) || !std::isfinite(c.lipschitz) || !std::isfinite(c.hessian_lipschitz))
@@ -198,10 +210,11 @@ Curvature TvEnergy<T>::curvature() const {
 template <class T>
 void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
                                      View<T> gradient, const GradientSums& sums) const {
+  EnergyViews<T>{*this}.gradient(x, gradient, sums);
   kernel_table<T>(context).tv_energy(
-      stream_of(context),
-      {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(), gradient.device_data(),
-       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(), impl_->unit});
+      stream_of(context), {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(),
+                           gradient.device_data(), sums.value.device_data(), sums.norm2.device_data(),
+                           sums.rounding.device_data(), impl_->unit, impl_->underflow()});
 }
 
 template <class T>
@@ -224,6 +237,7 @@ T* part(View<T> v, const Shape& shape, int k) {
 template <class T>
 void TvEnergy<T>::linearise(Context& context, const Active& active, View<const T> x, View<const float> dual,
                             View<T> weights, View<T> inverse_diagonal) const {
+  EnergyViews<T>{*this}.linearisation(x, dual, weights, inverse_diagonal);
   const Shape& s = impl_->shape;
   const kernels::TvModel m = impl_->model();
   kernel_table<T>(context).tv_linearise(
@@ -235,6 +249,7 @@ void TvEnergy<T>::linearise(Context& context, const Active& active, View<const T
 template <class T>
 void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights,
                                   View<const T> p, View<T> product, Scalars inner) const {
+  EnergyViews<T>{*this}.product(weights, p, product, inner);
   const Shape& s = impl_->shape;
   const kernels::TvModel m = impl_->model();
   kernel_table<T>(context).tv_hessian(
@@ -246,6 +261,8 @@ void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<c
 template <class T>
 void TvEnergy<T>::start_dual(Context& context, const Active& active, View<const T> x,
                              View<float> dual) const {
+  require_view(shape(), x, "dual field (point)");
+  EnergyViews<T>{*this}.dual_field(dual);
   kernel_table<T>(context).tv_dual(
       stream_of(context), {impl_->model(), active, data(x), nullptr, nullptr, part(dual, impl_->shape, 0),
                            part(dual, impl_->shape, 1)});
@@ -254,6 +271,7 @@ void TvEnergy<T>::start_dual(Context& context, const Active& active, View<const 
 template <class T>
 void TvEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d,
                               Scalars step, View<float> dual) const {
+  EnergyViews<T>{*this}.dual_step(x, d, step, dual);
   kernel_table<T>(context).tv_dual(stream_of(context),
                                    {impl_->model(), active, data(x), data(d), step.device_data(),
                                     part(dual, impl_->shape, 0), part(dual, impl_->shape, 1)});
@@ -267,6 +285,7 @@ int TvEnergy<T>::mixed_sums() const {
 template <class T>
 void TvEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<const T> x, View<const T> q,
                                 View<double> sums) const {
+  EnergyViews<T>{*this}.mixed_adjoint(x, q, sums);
   double* out = sums.device_data();
   const int n = impl_->shape.n;
   kernel_table<T>(context).tv_mixed_adjoint(
@@ -277,6 +296,7 @@ void TvEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<con
 /// inside).
 template <class T>
 std::vector<double> TvEnergy<T>::mixed(std::span<const double> sums) const {
+  require_sums(mixed_sums(), shape().n, sums, 0, "sums of the mixed derivative");
   const auto n = static_cast<std::size_t>(impl_->shape.n);
   const std::size_t p = parameters();
   const TvValues& v = impl_->value;
@@ -296,6 +316,7 @@ std::vector<double> TvEnergy<T>::mixed(std::span<const double> sums) const {
 template <class T>
 void TvEnergy<T>::mixed_forward(Context& context, const Active& active, View<const T> x,
                                 std::span<const double> direction, View<T> out, Scalars norm2) const {
+  EnergyViews<T>{*this}.mixed_forward(x, direction, out, norm2);
   std::array<double, 3> d{};
   for (std::size_t k = 0; k < 3; ++k)
     if (impl_->entry[k] >= 0) d[k] = impl_->slope[k] * direction[static_cast<std::size_t>(impl_->entry[k])];
@@ -315,6 +336,7 @@ int TvEnergy<T>::bound_sums() const {
 template <class T>
 void TvEnergy<T>::directional_sums(Context& context, const Active& active, View<const T> x, View<const T> q,
                                    View<const T> v, const BallInputs& ball, View<double> sums) const {
+  EnergyViews<T>{*this}.directional(x, q, v, ball, sums);
   const TvConstants c = impl_->constants();
   kernel_table<T>(context).tv_bound(
       stream_of(context),
@@ -325,6 +347,7 @@ void TvEnergy<T>::directional_sums(Context& context, const Active& active, View<
 template <class T>
 DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int image, double epsilon,
                                           double norm_q, double norm_v) const {
+  require_sums(bound_sums(), shape().n, sums, image, "sums of the directional bounds");
   const auto n = static_cast<std::size_t>(impl_->shape.n);
   std::array<double, kernels::tv_bound_sums> s{};
   for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + static_cast<std::size_t>(image)];
@@ -361,6 +384,7 @@ int TvEnergy<T>::local_sums() const {
 template <class T>
 void TvEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
                                 View<double> sums) const {
+  EnergyViews<T>{*this}.local(x, epsilon, sums);
   double* out = sums.device_data();
   kernel_table<T>(context).tv_local(stream_of(context),
                                     {impl_->model(), active, data(x), epsilon.device_data(),
@@ -369,6 +393,7 @@ void TvEnergy<T>::enqueue_local(Context& context, const Active& active, View<con
 
 template <class T>
 LocalCurvature TvEnergy<T>::local(std::span<const double> sums, int image) const {
+  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
   const auto n = static_cast<std::size_t>(impl_->shape.n);
   const auto i = static_cast<std::size_t>(image);
   const TvConstants c = impl_->constants();

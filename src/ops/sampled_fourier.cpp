@@ -61,7 +61,9 @@ SampledFourier<T>::SampledFourier(Context& context, const Shape& images, const C
         const T re = static_cast<T>(s.real()), im = static_cast<T>(s.imag());
         planes[2 * c * points + p] = re;
         planes[(2 * c + 1) * points + p] = im;
-        sum += static_cast<double>(re) * re + static_cast<double>(im) * im;
+        // of the maps as given, whose rounding is that of the operator; without end where T cannot hold them
+        sum +=
+            std::isfinite(re) && std::isfinite(im) ? std::norm(s) : std::numeric_limits<double>::infinity();
       }
       if (!std::isfinite(sum)) throw ConfigError("the sensitivity maps hold values that are not finite.");
       power[p] = static_cast<T>(sum);

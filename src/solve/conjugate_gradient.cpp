@@ -7,6 +7,7 @@
 #include "device/backend.hpp"
 #include "kernels/krylov_args.hpp"
 #include "solve/residual_progress.hpp"
+#include "solve/solve_support.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -70,15 +71,12 @@ void run_conjugate_gradient(Context& context, const HessianAt<T>& hessian, Activ
 template <class T>
 SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& hessian,
                                         const LinearRequest& request, View<const T> b, View<T> q) const {
+  require_system<T>(hessian, request, b, q, name());
   const Shape shape = hessian.energy->shape();
-  require_same(shape, b.shape(), "right-hand side");
-  require_same(shape, q.shape(), "solution");
-  request.validate(shape.n);
   const auto n = static_cast<std::size_t>(shape.n);
   const kernels::Table<T>& k = kernel_table<T>(context);
   const kernels::Stream& stream = stream_of(context);
-  const double unit = std::numeric_limits<T>::epsilon() / 2,
-               lipschitz = hessian.energy->curvature().lipschitz;
+  const ResidualRounding rounding = residual_rounding(*hessian.energy);
   // Rounding makes the recurrence drift from the true residual: replaced every 50 iterations in single
   // precision.
   const int run = sizeof(T) == 4 ? 50 : 500;
@@ -115,7 +113,7 @@ SolveReport ConjugateGradient<T>::solve(Context& context, const HessianAt<T>& he
                         q.device_data(), r.device_data(), out, out + n, out + 2 * n});
     const std::vector<double> values = fetch(context, told).wait(context);
     work.hessian_products += progress.advance(std::span(values).subspan(3 * n));
-    if (!progress.judge(values, unit, lipschitz, request.max_iterations, run)) break;
+    if (!progress.judge(values, rounding, request.max_iterations, run)) break;
     active.assign(context, progress.open);
     for (std::size_t i = 0; i < n; ++i) targets[i] = progress.target(i);
     upload<double>(context, targets, scalars.target);

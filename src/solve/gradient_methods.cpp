@@ -15,10 +15,6 @@ auto gradient_of(Context& context, const Energy<T>& energy, const FirstOrderLoop
   };
 }
 
-void require_request(const Shape& energy, const Shape& start, const char* solver) {
-  require_same(energy, start, (std::string(solver) + " (energy and start)").c_str());
-}
-
 /// beta_k of the extrapolation v_k = x_k + beta_k (x_k - x_{k-1}), called for k = 1, 2, ...
 class FistaMomentum {
  public:
@@ -43,8 +39,7 @@ class FistaMomentum {
 template <class T>
 SolveReport GradientDescent<T>::minimise(Context& context, const Energy<T>& energy,
                                          const SolveRequest<T>& request, View<T> x) const {
-  require_request(energy.shape(), x.shape(), name());
-  request.validate(x.shape().n);
+  require_problem<T>(energy, request, x, name());
   const Curvature curvature = energy.curvature();
   const double step = gradient_step(curvature);
   Frame frame(context);
@@ -63,8 +58,7 @@ SolveReport GradientDescent<T>::minimise(Context& context, const Energy<T>& ener
 template <class T>
 SolveReport HeavyBall<T>::minimise(Context& context, const Energy<T>& energy, const SolveRequest<T>& request,
                                    View<T> x) const {
-  require_request(energy.shape(), x.shape(), name());
-  request.validate(x.shape().n);
+  require_problem<T>(energy, request, x, name());
   const Curvature curvature = energy.curvature();
   const HeavyBallStep a(curvature);
   const double root_q = std::sqrt(curvature.mu / curvature.lipschitz);
@@ -91,8 +85,7 @@ SolveReport HeavyBall<T>::minimise(Context& context, const Energy<T>& energy, co
 template <class T>
 SolveReport Fista<T>::minimise(Context& context, const Energy<T>& energy, const SolveRequest<T>& request,
                                View<T> x) const {
-  require_request(energy.shape(), x.shape(), name());
-  request.validate(x.shape().n);
+  require_problem<T>(energy, request, x, name());
   const Curvature curvature = energy.curvature();
   Frame frame(context);
   FirstOrderLoop<T> loop(context, frame, x.shape(), request, curvature, x,
@@ -116,8 +109,7 @@ SolveReport Fista<T>::minimise(Context& context, const Energy<T>& energy, const 
 template <class T>
 SolveReport FistaRestart<T>::minimise(Context& context, const Energy<T>& energy,
                                       const SolveRequest<T>& request, View<T> x) const {
-  require_request(energy.shape(), x.shape(), name());
-  request.validate(x.shape().n);
+  require_problem<T>(energy, request, x, name());
   const Curvature curvature = energy.curvature();
   Frame frame(context);
   FirstOrderLoop<T> loop(context, frame, x.shape(), request, curvature, x,

@@ -93,8 +93,7 @@ class LbfgsRun {
 template <class T>
 SolveReport Lbfgs<T>::minimise(Context& context, const Energy<T>& energy, const SolveRequest<T>& request,
                                View<T> x) const {
-  require_same(energy.shape(), x.shape(), "lbfgs (energy and start)");
-  request.validate(x.shape().n);
+  require_problem<T>(energy, request, x, name());
   const Curvature curvature = energy.curvature();
   Frame frame(context);
   FirstOrderLoop<T> loop(context, frame, x.shape(), request, curvature, x,

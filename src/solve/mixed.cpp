@@ -191,10 +191,9 @@ class MixedRun {
     const std::vector<double> sums = fetch(context_, told_).wait(context_);
     for (std::size_t i = 0; i < n_; ++i) {
       if (!chosen_[i]) continue;
-      const double square = sums[n_ + i];
       out.rounding[i] = sums[2 * n_ + i];
-      out.certificate[i] =
-          square < infinity ? (std::sqrt(square) * (1 + 1e-6) + out.rounding[i]) / mu_ : infinity;
+      const double epsilon = (std::sqrt(sums[n_ + i]) * (1 + 1e-6) + out.rounding[i]) / mu_;
+      out.certificate[i] = epsilon < infinity ? epsilon : infinity;  // not a number: infinite
     }
   }
 
@@ -348,8 +347,7 @@ class MixedMinimiser final : public Minimiser<double> {
   const char* name() const override { return name_.c_str(); }
   SolveReport minimise(Context& context, const Energy<double>& energy, const SolveRequest<double>& request,
                        View<double> x) const override {
-    require_same(energy.shape(), x.shape(), (name_ + " (energy and start)").c_str());
-    request.validate(x.shape().n);
+    require_problem<double>(energy, request, x, name());
     Frame frame(context);
     return MixedRun(context, energy, request, *single_, *double_, x, frame).run(name());
   }
@@ -365,8 +363,7 @@ class MixedNewton final : public Minimiser<double> {
   const char* name() const override { return "mixed:newton"; }
   SolveReport minimise(Context& context, const Energy<double>& energy, const SolveRequest<double>& request,
                        View<double> x) const override {
-    require_same(energy.shape(), x.shape(), "mixed:newton (energy and start)");
-    request.validate(x.shape().n);
+    require_problem<double>(energy, request, x, name());
     SolveReport report = newton_with_single(context, energy, single_of(energy), request, x);
     std::vector<std::uint8_t> open;
     for (const SolveStatus s : report.image_status)
@@ -480,13 +477,11 @@ class MixedLinearSolver final : public LinearSolver<double> {
 SolveReport MixedLinearSolver::solve(Context& context, const HessianAt<double>& hessian,
                                      const LinearRequest& request, View<const double> b,
                                      View<double> q) const {
+  require_system<double>(hessian, request, b, q, name());
   const Energy<double>& energy = *hessian.energy;
   const Shape shape = energy.shape();
-  require_same(shape, b.shape(), "right-hand side");
-  require_same(shape, q.shape(), "solution");
-  request.validate(shape.n);
   const auto n = static_cast<std::size_t>(shape.n);
-  const double unit = std::numeric_limits<double>::epsilon() / 2, lipschitz = energy.curvature().lipschitz;
+  const ResidualRounding rounding = residual_rounding(energy);
   const int cap = request.max_iterations;
 
   Frame frame(context);
@@ -513,7 +508,7 @@ SolveReport MixedLinearSolver::solve(Context& context, const HessianAt<double>& 
         stream_of(context), {active.active(), shape.image(), b.device_data(), product.device_data(),
                              q.device_data(), r.device_data(), out, out + n, out + 2 * n});
     const std::vector<double> norms = fetch(context, told).wait(context);
-    if (!progress.judge(norms, unit, lipschitz, cap, std::numeric_limits<int>::max())) break;
+    if (!progress.judge(norms, rounding, cap, std::numeric_limits<int>::max())) break;
     // A e = r
     active.assign(context, progress.open);
     narrow(context, active, r, single.r);

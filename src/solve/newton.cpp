@@ -168,8 +168,7 @@ class NewtonRun {
 template <class T>
 SolveReport Newton<T>::minimise(Context& context, const Energy<T>& energy, const SolveRequest<T>& request,
                                 View<T> x) const {
-  require_same(energy.shape(), x.shape(), "newton (energy and start)");
-  request.validate(energy.shape().n);
+  require_problem<T>(energy, request, x, name());
   Frame frame(context);
   return NewtonRun<T, T>(context, energy, energy, request, x, frame).run();
 }

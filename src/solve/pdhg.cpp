@@ -32,8 +32,7 @@ double window(const PdhgSteps& steps, double kappa) {
 template <class T>
 SolveReport Pdhg<T>::minimise(Context& context, const Energy<T>& energy, const SolveRequest<T>& request,
                               View<T> x) const {
-  require_same(energy.shape(), x.shape(), "pdhg (energy and start)");
-  request.validate(x.shape().n);
+  require_problem<T>(energy, request, x, name());
   const ProximalForm<T>* form = energy.proximal();
   if (!form) throw ConfigError("pdhg needs an energy with a proximal form; use another solver.");
   const Curvature curvature = energy.curvature();

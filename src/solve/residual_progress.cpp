@@ -31,16 +31,16 @@ std::uint64_t ResidualProgress::advance(std::span<const double> done) {
   return sum;
 }
 
-bool ResidualProgress::judge(std::span<const double> norms, double unit, double lipschitz, int cap, int run) {
+bool ResidualProgress::judge(std::span<const double> norms, const ResidualRounding& of, int cap, int run) {
   const std::size_t n = tolerance.size();
   bool any = false;
   for (std::size_t i = 0; i < n; ++i) {
     if (!open[i]) continue;
     const double rr = norms[i], qq = norms[n + i], bb = norms[2 * n + i];
-    // Rounding of b - A q: at most u (20 L |q| + 4 |b|).
-    floor[i] = unit * (20 * lipschitz * std::sqrt(qq) + 4 * std::sqrt(bb));
+    // Rounding of b - A q: at most u (20 L |q| + 4 |b|), and underflow.
+    floor[i] = of.unit * (20 * of.lipschitz * std::sqrt(qq) + 4 * std::sqrt(bb)) + of.underflow;
     residual[i] = std::sqrt(rr) * (1 + 1e-6) + floor[i];
-    if (!std::isfinite(rr)) {
+    if (!std::isfinite(residual[i])) {
       residual[i] = std::numeric_limits<double>::infinity();
       close(i, SolveStatus::failed);
     } else if (residual[i] <= tolerance[i]) {

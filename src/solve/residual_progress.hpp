@@ -6,9 +6,28 @@
 #include <vector>
 
 #include "bilevel/solve/linear_solver.hpp"
+#include "model/underflow.hpp"
 
 namespace bilevel {
 inline namespace v0 {
+
+/// What underflow adds to the rounding bound of a residual b - A q with `count` entries of T: a product of A
+/// adds up to at most as many products, of numbers up to L.
+template <class T>
+double residual_underflow(std::size_t count, double lipschitz) {
+  return underflow_bound<T>(count, 0, 16 * static_cast<double>(count) * (1 + lipschitz), 0);
+}
+
+/// What the rounding of a recomputed residual depends on, see ResidualRoundingArgs.
+struct ResidualRounding {
+  double unit, lipschitz, underflow;
+};
+template <class T>
+ResidualRounding residual_rounding(const Energy<T>& energy) {
+  const double lipschitz = energy.curvature().lipschitz;
+  return {std::numeric_limits<T>::epsilon() / 2, lipschitz,
+          residual_underflow<T>(energy.shape().image(), lipschitz)};
+}
 
 /// Per-image progress of a linear solve that recomputes its residual, on the host.
 struct ResidualProgress {
@@ -24,7 +43,7 @@ struct ResidualProgress {
 
   /// Takes |r|^2, |q|^2 and |b|^2 of the recomputed residuals; returns whether any image goes on. An image
   /// that did not halve its residual in two runs of less than `run` iterations ends as `rounding_limited`.
-  bool judge(std::span<const double> norms, double unit, double lipschitz, int cap, int run);
+  bool judge(std::span<const double> norms, const ResidualRounding& rounding, int cap, int run);
 
   /// Iterations of the next run: no open image may exceed the cap.
   int next_run(int longest, int cap) const;

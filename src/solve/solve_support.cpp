@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <numeric>
 
+#include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
+#include "model/checks.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -65,6 +67,52 @@ std::string solve_message(const char* solver, const SolveReport& report, const c
                 count, report.image_status.size(), sentence_of(report.status), measure, worst, most);
   return text;
 }
+
+namespace {
+
+template <class T>
+void require_constants(const Energy<T>& energy, const char* solver) {
+  const Curvature c = energy.curvature();
+  if (c.mu > 0 && std::isfinite(c.mu) && c.lipschitz > 0 && std::isfinite(c.lipschitz)) return;
+  char text[200];
+  std::snprintf(text, sizeof text,
+                "%s: the energy states mu = %g and L = %g, which must be positive and finite to certify.",
+                solver, c.mu, c.lipschitz);
+  throw ConfigError(text);
+}
+
+}  // namespace
+
+template <class T>
+void require_problem(const Energy<T>& energy, const SolveRequest<T>& request, View<const T> x,
+                     const char* solver) {
+  require_view(energy.shape(), x, (std::string(solver) + " (energy and start)").c_str());
+  request.validate(x.shape().n);
+  require_constants(energy, solver);
+}
+template void require_problem(const Energy<float>&, const SolveRequest<float>&, View<const float>,
+                              const char*);
+template void require_problem(const Energy<double>&, const SolveRequest<double>&, View<const double>,
+                              const char*);
+
+template <class T>
+void require_system(const HessianAt<T>& hessian, const LinearRequest& request, View<const T> b,
+                    View<const T> q, const char* solver) {
+  if (hessian.energy == nullptr) throw ConfigError(std::string(solver) + ": no energy is given.");
+  const Energy<T>& energy = *hessian.energy;
+  const std::string name(solver);
+  require_view(energy.shape(), b, (name + " (right-hand side)").c_str());
+  require_view(energy.shape(), q, (name + " (solution)").c_str());
+  require_room(static_cast<std::size_t>(energy.weight_arrays()) * energy.shape().count(), hessian.weights,
+               (name + " (weights of the Hessian)").c_str());
+  require_view(energy.shape(), hessian.inverse_diagonal, (name + " (inverse diagonal)").c_str());
+  request.validate(energy.shape().n);
+  require_constants(energy, solver);
+}
+template void require_system(const HessianAt<float>&, const LinearRequest&, View<const float>,
+                             View<const float>, const char*);
+template void require_system(const HessianAt<double>&, const LinearRequest&, View<const double>,
+                             View<const double>, const char*);
 
 template <class T>
 LowerState<T>::LowerState(Context& context, Frame& frame, int n, const SolveRequest<T>& asked)

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "bilevel/solve/linear_solver.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel {
@@ -10,6 +11,16 @@ inline namespace v0 {
 /// One sentence: how many images have report.status, the largest certificate (called `measure`), the
 /// iterations.
 std::string solve_message(const char* solver, const SolveReport& report, const char* measure);
+
+/// Throws ShapeError unless x has the energy's shape, ConfigError for a bad request or an energy whose mu and
+/// L are not positive and finite, with which nothing could be certified. Names the solver.
+template <class T>
+void require_problem(const Energy<T>& energy, const SolveRequest<T>& request, View<const T> x,
+                     const char* solver);
+/// The same for A q = b; the energy and its linearisation must be there.
+template <class T>
+void require_system(const HessianAt<T>& hessian, const LinearRequest& request, View<const T> b,
+                    View<const T> q, const char* solver);
 
 /// What every lower-level solver keeps per image, on the device: sums at the point last evaluated,
 /// certificate, status, tolerance, and the set of unfinished images. Scratch comes from the frame.

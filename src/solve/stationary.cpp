@@ -3,6 +3,7 @@
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "solve/first_order_loop.hpp"
+#include "solve/residual_progress.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -62,7 +63,7 @@ class ResidualLoop {
          loop.g.device_data(), sums.norm2.device_data(), qq_.device_data(), bb_.device_data()});
     context_.impl().scalar_table().residual_rounding(
         stream_of(context_), {active, qq_.device_data(), bb_.device_data(), unit_roundoff<T>, lipschitz_,
-                              sums.rounding.device_data()});
+                              sums.rounding.device_data(), residual_underflow<T>(loop.size(), lipschitz_)});
   }
 
   SolveRequest<T> request_;
@@ -80,21 +81,13 @@ class ResidualLoop {
   Scalars inner_, qq_, bb_;
 };
 
-template <class T>
-Curvature checked_curvature(const HessianAt<T>& hessian, const LinearRequest& request, const Shape& b,
-                            const Shape& q) {
-  require_same(hessian.energy->shape(), b, "right-hand side");
-  require_same(hessian.energy->shape(), q, "solution");
-  request.validate(q.n);
-  return hessian.energy->curvature();
-}
-
 }  // namespace
 
 template <class T>
 SolveReport RichardsonSolver<T>::solve(Context& context, const HessianAt<T>& hessian,
                                        const LinearRequest& request, View<const T> b, View<T> q) const {
-  const Curvature curvature = checked_curvature(hessian, request, b.shape(), q.shape());
+  require_system<T>(hessian, request, b, q, name());
+  const Curvature curvature = hessian.energy->curvature();
   const double a = gradient_step(curvature);
   Frame frame(context);
   ResidualLoop<T> solve(context, frame, hessian, request, b, q, curvature,
@@ -111,7 +104,8 @@ SolveReport RichardsonSolver<T>::solve(Context& context, const HessianAt<T>& hes
 template <class T>
 SolveReport HeavyBallSolver<T>::solve(Context& context, const HessianAt<T>& hessian,
                                       const LinearRequest& request, View<const T> b, View<T> q) const {
-  const Curvature curvature = checked_curvature(hessian, request, b.shape(), q.shape());
+  require_system<T>(hessian, request, b, q, name());
+  const Curvature curvature = hessian.energy->curvature();
   const HeavyBallStep a(curvature);
   Frame frame(context);
   ResidualLoop<T> solve(context, frame, hessian, request, b, q, curvature,

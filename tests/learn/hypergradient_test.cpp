@@ -205,7 +205,7 @@ TEST(Hypergradient, IsThePenaltysWhereTheReconstructionIsTrue) {
   const HypergradientResult r = lab.gradient.compute(lab.setup.context, instance.theta(), lab.x.view(),
                                                      std::vector<double>{1.0}, tight(false));
   for (double z : r.z) EXPECT_EQ(z, 0);
-  EXPECT_EQ(r.residual, std::vector<double>{0});
+  EXPECT_LE(r.residual.at(0), 1e-152);  // what squares that underflow could hide
   EXPECT_EQ(r.work.hessian_products, 0u);
 }
 

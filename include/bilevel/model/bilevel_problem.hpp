@@ -25,8 +25,9 @@ BILEVEL_API Penalty tv_condition_penalty(const Parameters& parameters, const TvO
 template <class T>
 class BILEVEL_API BilevelProblem {
  public:
-  /// `truth` has the shape of the energy's unknown. Throws ShapeError otherwise, ConfigError when theta's
-  /// length differs from the energy's.
+  /// `truth` has the shape of the energy's unknown. Throws ShapeError otherwise, ConfigError without an
+  /// energy, and when theta does not mean the same for it: length, and where it has a layout names,
+  /// transforms and order.
   BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters,
                  Penalty penalty = {});
 
@@ -44,7 +45,8 @@ class BILEVEL_API BilevelProblem {
 };
 
 /// Enclosure of f from distances r_i = |x_i - x_i_true| and certificates epsilon_i >= |x_i - xhat_i|:
-/// sum (r_i -+ epsilon_i)_+^2 / (2N) + penalty (exact for least squares, mathematics.md section 6.1).
+/// sum (r_i -+ epsilon_i)_+^2 / (2N) + penalty (exact for least squares, mathematics.md section 6.1). Throws
+/// ShapeError for arrays of different lengths, and without images.
 struct LossEnclosure {
   double lower = 0, value = 0, upper = 0;
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bilevel/core/scalars.hpp"
+#include "bilevel/model/parameters.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -26,9 +27,12 @@ struct LocalCurvature {
 
 /// Per-image results of value_and_gradient.
 struct GradientSums {
-  Scalars value;     ///< Phi_i
-  Scalars norm2;     ///< |grad Phi_i|^2
-  Scalars rounding;  ///< bound on the norm of the rounding error of the computed gradient
+  Scalars value;  ///< Phi_i
+  Scalars norm2;  ///< |grad Phi_i|^2
+  /// Bound on the distance of the computed gradient from that of the energy meant, whose data and parameters
+  /// are given in double: rounding of the computation, with T = float of what was given, underflow. Infinite
+  /// where the value is not finite.
+  Scalars rounding;
 };
 
 /// Bounds on what changes between x~ and xhat = x~ + e, |e| <= epsilon, for directions q, v and f = q^ - q
@@ -88,6 +92,8 @@ class BILEVEL_API Energy {
 
   virtual Shape shape() const = 0;             ///< of x: [N,1,H,W]
   virtual std::size_t parameters() const = 0;  ///< entries of theta
+  /// The named layout of theta; null where the energy has none.
+  virtual const Parameters* layout() const { return nullptr; }
   /// Ends of the blocks of theta whose errors are bounded together, in order; one entry each by default.
   virtual std::vector<std::size_t> blocks() const;
   /// Sets theta. Throws ConfigError when a value is outside the model's domain.

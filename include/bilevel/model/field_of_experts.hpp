@@ -52,6 +52,7 @@ class BILEVEL_API FieldOfExperts final : public Energy<T> {
 
   Shape shape() const override;
   std::size_t parameters() const override;
+  const Parameters* layout() const override;
   std::vector<std::size_t> blocks() const override;
   void bind(std::span<const double> theta) override;
   Curvature curvature() const override;

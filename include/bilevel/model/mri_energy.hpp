@@ -35,6 +35,7 @@ class BILEVEL_API MriEnergy final : public Energy<T> {
 
   Shape shape() const override;
   std::size_t parameters() const override;
+  const Parameters* layout() const override;
   /// The sampling parameters are one block, the others a block each.
   std::vector<std::size_t> blocks() const override;
   /// Uploads the weights.

@@ -53,8 +53,10 @@ class BILEVEL_API Parameters {
   std::vector<double> initial() const;
   std::vector<double> lower() const;
   std::vector<double> upper() const;
-  /// Nearest point inside the bounds.
+  /// Nearest point inside the bounds. Throws ShapeError when theta does not have size() entries.
   std::vector<double> project(std::span<const double> theta) const;
+
+  // Functions of theta throw ShapeError when its length is not size() and an entry of it is asked for.
 
   /// Value of a number at theta, learned or fixed. Throws ConfigError for an unknown name or an array.
   double value(const std::string& name, std::span<const double> theta) const;
@@ -67,6 +69,7 @@ class BILEVEL_API Parameters {
 
  private:
   std::size_t find(const std::string& name) const;
+  void require_theta(std::span<const double> theta) const;
   std::vector<Segment> segments_;
   std::vector<std::size_t> learned_;  // segment of every entry of theta
 };

@@ -45,6 +45,9 @@ class BILEVEL_API SamplingPattern {
   /// Frequencies of a group, row-major indices.
   std::span<const int> group(std::size_t k) const;
 
+  // theta begins with the pattern's entries. Functions of it throw ShapeError when it has less than groups(),
+  // or another array not frequencies() or groups() entries.
+
   /// w, one per frequency.
   std::vector<double> weights(std::span<const double> theta) const;
   /// out_j = sum_k dw_j/dtheta_k d_k, one per frequency.
@@ -68,6 +71,7 @@ class BILEVEL_API SamplingPattern {
 
  private:
   void add_group(std::vector<int> frequencies);
+  void require_theta(std::span<const double> theta) const;
   double weight(double theta) const;
   double slope(std::span<const double> theta, std::size_t k, int frequency) const;
 

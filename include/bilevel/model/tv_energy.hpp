@@ -47,6 +47,7 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
 
   Shape shape() const override;
   std::size_t parameters() const override;
+  const Parameters* layout() const override;
   void bind(std::span<const double> theta) override;
   Curvature curvature() const override;
   void value_and_gradient(Context&, const Active&, View<const T> x, View<T> gradient,

@@ -30,8 +30,10 @@ struct SolveRequest {
 };
 
 /// Minimises a batch of energies from a warm start, in place. All stop by the same certificate, measured at
-/// the returned point: |x - xhat| <= ((1 + 1e-6) |grad| + rounding) / mu. Scratch comes from the context's
-/// workspace: a second solve of the same shape allocates nothing.
+/// the returned point: |x - xhat| <= ((1 + 1e-6) |grad| + rounding) / mu, xhat the minimiser for data and
+/// parameters in double (GradientSums::rounding). A norm or bound that is not finite is never certified.
+/// Scratch comes from the context's workspace: a second solve of the same shape allocates nothing. Throws
+/// ShapeError for another shape of x, ConfigError for an energy whose mu or L is not positive and finite.
 template <class T>
 class BILEVEL_API Minimiser {
  public:

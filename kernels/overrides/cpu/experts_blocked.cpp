@@ -1,5 +1,6 @@
 // Register-blocked CPU versions of experts_energy and experts_hessian.
 
+#include "kernels/experts_finish.hpp"
 #include "kernels/overrides/cpu/experts_blocks.hpp"
 #include "kernels/table.hpp"
 
@@ -43,13 +44,7 @@ struct EnergyBlocks {
     sum.total(partial);
   }
 
-  /// total: sums of b rho, (rounding_psi psi)^2, |x-y|^2, |x|^2, |grad|^2.
-  void finish(int image, const double* total) const {
-    const double mu = a.model.mu, distance = std::sqrt(total[2]), norm = std::sqrt(total[3]);
-    a.value[image] = 0.5 * total[2] + total[0] + 0.5 * mu * total[3];
-    a.norm2[image] = total[4];
-    a.rounding[image] = a.unit * (3 * distance + 3 * mu * norm + a.rounding_x * norm + std::sqrt(total[1]));
-  }
+  void finish(int image, const double* total) const { finish_experts_energy(a, image, total); }
 
  private:
   void store(const Blocks<T, size>& tile, const typename Blocks<T, size>::Gathered& gathered, const Tile& t,

@@ -1,0 +1,25 @@
+#pragma once
+
+// What the sums of an image become, for the tiled and the register-blocked gradient of fields of experts.
+
+#include "kernels/experts_args.hpp"
+#include "kernels/math.hpp"
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+
+/// total = sums of b rho, (rounding_psi psi)^2, |x-y|^2, |x|^2, |grad|^2. Gives Phi, |grad|^2, and the
+/// rounding error of the gradient, u (3|x-y| + 3 mu|x| + rounding_x |x| + |(rounding_psi_k |psi_k|)_k|)
+/// (mathematics.md section 6.3), in single precision with the rounding of mu and of the data, |y| <= |x-y| +
+/// |x|.
+template <class T>
+BILEVEL_HD inline void finish_experts_energy(const ExpertsEnergyArgs<T>& a, int image, const double* total) {
+  constexpr double given = conversions<T>;
+  const double mu = a.model.mu, distance = std::sqrt(total[2]), norm = std::sqrt(total[3]);
+  a.value[image] = 0.5 * total[2] + total[0] + 0.5 * mu * total[3];
+  a.norm2[image] = total[4];
+  const double rounding =
+      (3 + given) * (distance + mu * norm) + (given + a.rounding_x) * norm + std::sqrt(total[1]);
+  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow);
+}
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND
