@@ -134,6 +134,16 @@ TEST(Claims, LbfgsbLooksAtItsCertificateBeforeItGivesUp) {
 
 // ---- error and slope of a direction
 
+/// <s,s>/<s,y> only where the errors of both gradients leave no doubt that <s,y> is positive.
+TEST(Claims, BarzilaiBorweinNeedsACertainSign) {
+  const Vector before{1, 2}, after{1.5, 1}, z_before{3, -1}, z_after{3.2, -2};
+  const double ss = 0.25 + 1, sy = 0.5 * 0.2 + 1, doubt = sy / std::sqrt(ss);
+  EXPECT_DOUBLE_EQ(barzilai_borwein(after, z_after, 0, before, z_before, 0), ss / sy);
+  EXPECT_DOUBLE_EQ(barzilai_borwein(after, z_after, 0.49 * doubt, before, z_before, 0.5 * doubt), ss / sy);
+  EXPECT_EQ(barzilai_borwein(after, z_after, 0.51 * doubt, before, z_before, 0.5 * doubt), 0);
+  EXPECT_EQ(barzilai_borwein(after, z_before, 0, before, z_after, 0), 0) << "negative curvature";
+}
+
 TEST(Claims, ErrorAndSlopeOfADirection) {
   Random random(seed(2405));
   for (int trial = 0; trial < 100; ++trial) {

@@ -60,6 +60,43 @@ TEST(ExpertsHypergradient, IsThatOfTheLargestReferenceCase) {
   }
 }
 
+/// <e, G d> = sum_i <J_i e, J_i d> / N, J by differences of tight solves.
+TEST(ExpertsHypergradient, GaussNewtonProductIsThatOfDifferences) {
+  Random random(seed(2410));
+  ExpertsBoundLab<double> lab(oracle::random_foe(oracle::FoeKind::generic, foe_shape(3, 7, 8, 3, 3), random));
+  const std::vector<double> theta = lab.theta();
+  const std::vector<double> certificate = lab.solve(1e-10);
+  const std::vector<double> here = lab.values();
+  const auto direction = [&] {
+    std::vector<double> d(theta.size());
+    for (double& v : d) v = random.normal();
+    return d;
+  };
+  const std::vector<double> d = direction(), e = direction();
+  std::vector<double> product;
+  HypergradientRequest request = asking(1e-10, 1e-9);
+  request.direction = [&](const HypergradientResult&, const GaussNewtonProduct& gauss_newton) {
+    product = gauss_newton(d);
+    return d;
+  };
+  lab.gradient.compute(lab.setup.context, theta, lab.x.view(), certificate, request);
+  const auto jacobian = [&](const std::vector<double>& along) {
+    constexpr double t = 1e-5;
+    const auto at = [&](double step) {
+      lab.problem.energy().bind(add_scaled(theta, step, along));
+      lab.start(here);
+      lab.solve(1e-11);
+      return lab.values();
+    };
+    std::vector<double> difference = add_scaled(at(t), -1, at(-t));
+    for (double& v : difference) v /= 2 * t;
+    return difference;
+  };
+  const double expected = dot(jacobian(e), jacobian(d)) / 3;
+  ASSERT_EQ(product.size(), theta.size());
+  EXPECT_NEAR(dot(e, product), expected, 1e-5 * std::abs(expected));
+}
+
 /// One problem of every kind, padding and potential with random sizes.
 std::vector<NamedFoe> problems(int side, Random& random) {
   const int size = random.integer(0, 2) == 0 ? 5 : 3;
