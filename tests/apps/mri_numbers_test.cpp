@@ -269,8 +269,10 @@ TEST_F(MriNumbers, OfALearnedPattern) {
                  "zero-filled");
   expect_quality(summary["training"]["binary"],
                  means(m, [&](int k) { return bilevel::oracle::minimise(m, m.data(k)).x; }), "binary");
-  double last_rate = 0;
+  double last_rate = 0, seconds = 0;
   for (const Json& line : log_of_run(file("learn"))) {
+    EXPECT_GE(line["seconds"].get<double>(), seconds) << "time of all stages";
+    seconds = line["seconds"];
     if (line["stage"] != "pattern" && line["stage"] != "exchange") continue;
     const double groups = line["rate"].get<double>() * pixels;
     EXPECT_NEAR(groups, std::round(groups), 1e-9);

@@ -220,6 +220,20 @@ TEST(Claims, SlowProgressIsMeasuredOverItsWindow) {
     }
 }
 
+/// The window of 3 reaches from the fourth last loss to the last.
+TEST(Claims, TheWindowHasItsLength) {
+  const TvInstance instance = small_set(seed(2406));
+  TvSetup<double> setup(instance, test_device("cpu:1"), 1e-3);
+  const BilevelProblem<double> problem = setup.problem();
+  UpperOptions options;
+  options.min_progress = 0.1;
+  options.progress_window = 3;
+  Observer silent;
+  LowerLevel<double> lower(setup.context, problem, options, silent);
+  for (const double loss : {100, 95, 90, 85, 80, 79}) EXPECT_NO_THROW(lower.watch_progress(loss)) << loss;
+  EXPECT_THROW(lower.watch_progress(78.5), Stop) << "85 - 78.5 is less than 7.85, 90 - 79 was not";
+}
+
 /// Time spent before a resume counts, in what is reported and against the limit.
 TEST(Claims, TimeBeforeAResumeCounts) {
   const TvInstance instance = small_set(seed(2407));

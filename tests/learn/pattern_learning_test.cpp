@@ -187,6 +187,27 @@ TEST(PatternLearning, ExchangesKeepTheRateAndDecreaseTheLoss) {
   }
 }
 
+/// alpha moves down its derivative, and the PSNR of a record is that of its complex images.
+TEST(PatternLearning, ExchangesMoveAlphaDownItsDerivative) {
+  ExchangeProblem p(PatternKind::free, 0.45);
+  const auto alpha = static_cast<std::size_t>(p.parameters.entry("alpha"));
+  Recorder seen;
+  const UpperReport report = p.run(short_run(6), seen);
+  std::vector<IterationRecord> records = seen.records;
+  records.push_back(report.last);
+  ASSERT_GT(records.size(), 2u);
+  int moves = 0;
+  for (std::size_t k = 0; k + 1 < records.size(); ++k) {
+    const double moved = records[k + 1].theta[alpha] - records[k].theta[alpha];
+    EXPECT_LE(moved * records[k].gradient[alpha], 0) << "iteration " << k;
+    moves += moved != 0;
+  }
+  EXPECT_GT(moves, 0);
+  const double per_image = 2 * p.a.loss(p.problem, report.theta) / (p.a.shape.h * p.a.shape.w);
+  EXPECT_GE(report.last.psnr, -10 * std::log10(per_image) - 0.05) << "the mean of logarithms is no less";
+  EXPECT_LE(report.last.psnr, -10 * std::log10(per_image) + 1);
+}
+
 TEST(PatternLearning, ExchangesGoOnWithTheSameBits) {
   ExchangeProblem p(PatternKind::free, 0.4);
   Recorder all, part, rest;

@@ -9,7 +9,7 @@ struct BILEVEL_API ExchangeOptions {
   double share = 0.02;      ///< of the groups that the first trial may exchange
   double alpha_step = 0.2;  ///< first step of log alpha, when it is learned
   int rejections = 16;      ///< trials in a row without a certified decrease that end the run
-  double smallest = 1e-5;   ///< decreases below this fraction of the loss count as none
+  double smallest = 1e-5;   ///< fraction of the loss below which an open decrease is not refined for
 
   void validate() const;
 };
