@@ -59,7 +59,8 @@ MriData load_slice(const ReconstructOptions& o, const Kspace& k) {
   const auto begin = k.values.begin() + static_cast<std::ptrdiff_t>(place_of(o, k) * each);
   data.kspace.assign(begin, begin + static_cast<std::ptrdiff_t>(each));
   const Extent size{k.rows, k.columns};
-  if (!o.sensitivities.empty()) data.maps = load_maps(o.sensitivities, k.coils, {size, size, size});
+  if (!o.sensitivities.empty())
+    data.maps = load_maps(o.sensitivities, k.coils, {size, size, size}, data.notes);
   for (const std::string& note : k.notes) data.notes.push_back(o.kspace + ": " + note);
   return data;
 }
@@ -83,7 +84,7 @@ std::vector<double> given_mask(const ReconstructOptions& o, const Kspace& k,
                        "--mask-centre, else take what was not measured out of it.",
                        fit.unmeasured, o.kspace.c_str(), fit.unused));
   notes.insert(notes.end(), mask.notes.begin(), mask.notes.end());
-  const std::string missing = without_zero_frequency(mask.values, k.rows, k.columns);
+  const std::string missing = centre_fault(mask.values, k.rows, k.columns);
   if (!missing.empty()) notes.push_back(o.mask + ": " + missing);
   return std::move(mask.values);
 }
