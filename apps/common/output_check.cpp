@@ -20,9 +20,7 @@ std::vector<fs::path> files_of(const fs::path& path) {
     for (const char* other : {".cfl", ".hdr"}) files.emplace_back(path.string() + other);
     return files;
   }
-  const auto readable = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator at(path, readable, error), end; !error && at != end;
-       at.increment(error))
+  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error))
     files.push_back(at->path());
   return files;
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/output_check.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/options.hpp"
@@ -152,14 +153,25 @@ MriData load(const EvaluateOptions& o, const std::vector<Run>& runs) {
   return loaded;
 }
 
+fs::path picture(const EvaluateOptions& o, const Run& run, int image) {
+  return fs::path(o.save) / (std::to_string(image) + "-" + file_name_of(run.name) + ".png");
+}
+
+/// Throws ConfigError for a picture that would replace what is evaluated.
+void require_pictures_replace_nothing(const EvaluateOptions& o, const std::vector<Run>& runs, int images) {
+  if (o.save.empty()) return;
+  std::vector<NamedPath> inputs{{"--sensitivities", o.data.sensitivities}, {"--config", o.common.config}};
+  for (const std::string& path : o.data.data) inputs.push_back({"--data", path});
+  for (const Run& run : runs)
+    for (int k = 0; k < images; ++k) require_output_is_no_input({"--save", picture(o, run, k)}, inputs);
+}
+
 void save(const EvaluateOptions& o, const Run& run, const MriData& data, const Reconstruction& r) {
   if (o.save.empty()) return;
   std::error_code error;
   fs::create_directories(o.save, error);
   if (error) throw IoError(o.save, "the folder cannot be made: " + error.message() + ".");
-  for (int k = 0; k < data.images; ++k)
-    write_image(fs::path(o.save) / (std::to_string(k) + "-" + file_name_of(run.name) + ".png"),
-                strip_of(data, k, r));
+  for (int k = 0; k < data.images; ++k) write_image(picture(o, run, k), strip_of(data, k, r));
 }
 
 Json to_json(const std::vector<Run>& runs, const MriData& data) {
@@ -208,6 +220,7 @@ int evaluate(const EvaluateOptions& o, std::ostream& out, std::ostream& err) {
   std::vector<Run> runs = load_runs(o);
   const Device device = open_device(o.common, "bilevel-mri", err);
   const MriData data = load(o, runs);
+  require_pictures_replace_nothing(o, runs, data.images);
   if (!o.common.quiet)
     for (const std::string& text : data.notes) err << "bilevel-mri: " << sentence(text) << '\n';
   int code = exit_ok;

@@ -19,6 +19,7 @@
 
 namespace bilevel_app::mri {
 
+namespace fs = std::filesystem;
 using namespace bilevel;
 using Json = nlohmann::ordered_json;
 
@@ -174,11 +175,13 @@ void write_result(const ReconstructOptions& o, const MriData& data, const std::v
 
 int reconstruct(const ReconstructOptions& o, std::ostream& out, std::ostream& err) {
   static_cast<void>(output_kind(o.output));
-  require_output_is_no_input({"--output", o.output}, {{"--kspace", o.kspace},
-                                                      {"--mask", o.mask},
-                                                      {"--sensitivities", o.sensitivities},
-                                                      {"--run", o.run},
-                                                      {"--config", o.common.config}});
+  require_output_is_no_input({"--output", o.output},
+                             {{"--kspace", o.kspace},
+                              {"--mask", o.mask},
+                              {"--sensitivities", o.sensitivities},
+                              {"--run", o.run},
+                              {"--run", o.run.empty() ? fs::path() : fs::path(o.run) / "images"},
+                              {"--config", o.common.config}});
   const Device device = open_device(o.common, "bilevel-mri", err);
   const Kspace k = read_kspace(o.kspace);
   MriData data = load_slice(o, k);

@@ -107,6 +107,20 @@ TEST_F(MriEvaluate, RunsOfOneName) {
       EXPECT_TRUE(fs::exists(file("pictures/") + slice + name + ".png")) << slice << name;
 }
 
+TEST_F(MriEvaluate, PicturesDoNotReplaceTheData) {
+  trained("run", {"--data", corner_file("data.npy", 0)});
+  fs::create_directories(file("photos"));
+  bilevel::write_image(file("photos/0-run.png"), {1, 24, 24, head(1, 24)});
+  const std::string before = get_file(file("photos/0-run.png"));
+  for (const char* data : {"photos", "photos/0-run.png"}) {
+    const Outcome o = evaluated(file(data), {"--run", file("run"), "--save", file("photos"), "--quiet"});
+    EXPECT_EQ(o.code, 2) << o.err;
+    for (const char* part : {"--save", "--data", "0-run.png"})
+      EXPECT_NE(o.err.find(part), std::string::npos) << o.err;
+    EXPECT_EQ(get_file(file("photos/0-run.png")), before);
+  }
+}
+
 TEST_F(MriEvaluate, RunsOfDifferentDataAreMentioned) {
   const std::string data = corner_file("data.npy", 0);
   trained("a", {"--data", data, "--sigma", "0.02"});

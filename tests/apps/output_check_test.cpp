@@ -50,7 +50,9 @@ TEST_F(OutputCheck, PairsAndFolders) {
   for (const char* input : {"k", "k.cfl", "k.hdr"})
     for (const char* output : {"data.npy", "header.npy"})
       EXPECT_NE(refusal(output, input).find("--input"), std::string::npos) << input << " " << output;
-  EXPECT_NE(refusal("run/images/mask.png", "run"), "");
+  EXPECT_NE(refusal("run/model.json", "run"), "");
+  EXPECT_NE(refusal("run/images/mask.png", "run/images"), "");
+  EXPECT_EQ(refusal("run/images/mask.png", "run"), "") << "below";
   EXPECT_EQ(refusal("run/images/new.png", "run"), "");
   EXPECT_EQ(refusal("other.png", "run"), "");
   EXPECT_EQ(refusal("k.cfl", "k.npy"), "");
