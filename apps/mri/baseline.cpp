@@ -58,10 +58,19 @@ double side_lobe(const SamplingPattern& pattern, std::span<const double> values)
   return largest / std::abs(spread[0]);
 }
 
+/// How many groups --rate keeps. Throws ConfigError when it is none.
+std::size_t groups_kept(const BaselineOptions& o, const SamplingPattern& pattern) {
+  try {
+    return groups_at_rate(pattern, o.rate);
+  } catch (const ConfigError& error) {
+    throw ConfigError("--rate " + option_text(o.rate) + ": " + error.what());
+  }
+}
+
 /// The groups of all patterns but greedy, and what was recorded about them.
 std::vector<double> choose_groups(const BaselineOptions& o, const MriData& data,
                                   const SamplingPattern& pattern, Json& record) {
-  const std::size_t count = groups_at_rate(pattern, o.rate);
+  const std::size_t count = groups_kept(o, pattern);
   const std::uint64_t seed = o.common.seed;
   if (o.pattern.ends_with("uniform")) {
     record["seed"] = seed;
@@ -93,7 +102,7 @@ int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
   double seconds = 0;
   if (o.pattern == "greedy") {
     model.s.assign(pattern.groups(), 1.0);
-    const std::size_t count = groups_at_rate(pattern, o.rate);
+    const std::size_t count = groups_kept(o, pattern);
     const StageResult stage = run.tune_weight("weight", "the weight at full sampling", model);
     if (stops_run(stage)) return run.conclude_early(stage);
     const GreedySelection selection =

@@ -166,6 +166,19 @@ void make_binary(const std::string& path, Mask& mask) {
     throw IoError(path, "the mask keeps no frequency: none of its values is above 0.5.");
 }
 
+/// The largest r for which the mask keeps all frequencies at most r rows and columns from [row,column],
+/// counted around the border; -1 when it leaves out that one.
+int sampled_radius(std::span<const double> mask, int height, int width, int row, int column) {
+  const auto kept = [&](int i, int j) {
+    const int at_row = (row + i + height) % height, at_column = (column + j + width) % width;
+    return mask[static_cast<std::size_t>(at_row) * width + at_column] != 0;
+  };
+  for (int r = 0; r <= std::min(height, width) / 2; ++r)
+    for (int i = -r; i <= r; ++i)
+      if (!kept(i, -r) || !kept(i, r) || !kept(-r, i) || !kept(r, i)) return r - 1;
+  return std::min(height, width) / 2;
+}
+
 }  // namespace
 
 MaskCentre mask_centre_from(const std::string& name) {
@@ -184,12 +197,16 @@ Mask read_mask(const std::string& path, int height, int width, MaskCentre centre
   return mask;
 }
 
-std::string without_zero_frequency(std::span<const double> mask, int height, int width) {
-  if (mask[0] != 0) return {};
-  const std::size_t opposite = static_cast<std::size_t>(height / 2) * width + width / 2;
-  std::string text = "the mask leaves out zero frequency";
-  if (mask[opposite] != 0)
-    text += " and keeps the one farthest from it; --mask-centre says where the file has zero frequency";
+std::string centre_fault(std::span<const double> mask, int height, int width) {
+  const int least = 2;  // radius of a part that is no accident of a random mask
+  const int here = sampled_radius(mask, height, width, 0, 0),
+            opposite = sampled_radius(mask, height, width, (height + 1) / 2, (width + 1) / 2);
+  const bool kept = mask[0] != 0;
+  if (kept && (opposite < least || opposite <= 2 * here)) return {};
+  std::string text = kept ? "the mask is fully sampled farthest from zero frequency, and not around it"
+                          : "the mask leaves out zero frequency";
+  if (!kept && opposite >= 0) text += " and keeps the one farthest from it";
+  if (opposite >= 0) text += "; --mask-centre says where the file has zero frequency";
   return text;
 }
 

@@ -32,8 +32,10 @@ struct Mask {
 /// to read it.
 Mask read_mask(const std::string& path, int height, int width, MaskCentre centre = MaskCentre::by_itself);
 
-/// A sentence when the mask leaves out zero frequency, else empty.
-std::string without_zero_frequency(std::span<const double> mask, int height, int width);
+/// A sentence when the mask leaves out zero frequency, or has its fully sampled part around the frequency
+/// farthest from it, as a mask with zero frequency at [0,0] that is read as if it were in the middle; else
+/// empty.
+std::string centre_fault(std::span<const double> mask, int height, int width);
 
 /// Whether what a mask keeps was measured, `sampled` being 1 for those frequencies: how many were not, and
 /// how many were that the mask leaves out.

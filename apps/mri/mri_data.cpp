@@ -43,6 +43,7 @@ struct ImageStack {
   std::vector<Image> images;
   std::map<std::pair<int, int>, std::vector<double>> extent;
   ImageCensus census{std::nullopt};
+  std::vector<std::string> complex_files;  ///< .npy that could be meant as k-space
   std::vector<std::string> notes;
 
   void see(int height, int width, std::span<const double> magnitude) {
@@ -67,15 +68,22 @@ bool is_volume(const fs::path& path) {
   return extension == ".hdr" && fs::exists(fs::path(path).replace_extension(".img"), error);
 }
 
-std::vector<int> selected(const std::string& slices, int count) {
-  return (slices.empty() ? SliceRange{} : parse_slice_range(slices)).indices(count);
+/// Throws ConfigError naming the option and what holds the slices when these are not among them.
+std::vector<int> selected(const DataOptions& o, const std::string& where, int count) {
+  const SliceRange range = o.slices.empty() ? SliceRange{} : parse_slice_range(o.slices);
+  try {
+    return range.indices(count);
+  } catch (const ConfigError&) {
+    throw ConfigError(format("%s %s: %s holds %d slice(s), counted from 0; use A:B with 0 <= A < B <= %d.",
+                             o.slices_option.c_str(), o.slices.c_str(), where.c_str(), count, count));
+  }
 }
 
 /// Places of the slices whose numbers are in the range. Throws ConfigError naming the numbers when there are
 /// none.
-std::vector<int> slices_numbered(const fs::path& path, const std::string& slices,
+std::vector<int> slices_numbered(const fs::path& path, const DataOptions& o,
                                  const std::vector<int>& numbers) {
-  const SliceRange range = slices.empty() ? SliceRange{} : parse_slice_range(slices);
+  const SliceRange range = o.slices.empty() ? SliceRange{} : parse_slice_range(o.slices);
   const int end = numbers.empty() ? 0 : *std::max_element(numbers.begin(), numbers.end()) + 1;
   const int last = range.last < 0 ? end : range.last;
   std::vector<int> places;
@@ -83,7 +91,8 @@ std::vector<int> slices_numbered(const fs::path& path, const std::string& slices
     if (const auto at = std::find(numbers.begin(), numbers.end(), number); at != numbers.end())
       places.push_back(static_cast<int>(at - numbers.begin()));
   if (places.empty() || last > end)
-    throw ConfigError("--slices " + slices + ": " + path.string() + " has the " + slices_text(numbers) + ".");
+    throw ConfigError(o.slices_option + " " + o.slices + ": " + path.string() + " has the " +
+                      slices_text(numbers) + ".");
   return places;
 }
 
@@ -127,7 +136,7 @@ void read_volume_slices(const fs::path& path, const DataOptions& o, ImageStack& 
   const int frame = chosen_frame(path, volume, o, stack);
   note_spacing(path, o, size, stack);
   const auto pixels = static_cast<std::size_t>(size.height) * size.width;
-  const std::vector<int> chosen = selected(o.slices, size.count);
+  const std::vector<int> chosen = selected(o, path.string(), size.count);
   std::vector<double> range;
   for (int k = 0; k < size.count; ++k) {
     const std::vector<double> values = slice(volume, plane, k, frame);
@@ -195,6 +204,9 @@ std::vector<Image> read_npy_images(const fs::path& path, ImageStack& stack) {
   const bool real = std::all_of(array.values.begin(), array.values.end(),
                                 [](const std::complex<double>& v) { return v.imag() == 0; });
   for (Image& image : images) image.real = real;
+  if (!real)
+    stack.complex_files.push_back(
+        format("%s (%zu complex %s)", path.c_str(), layout.images, layout.images == 1 ? "image" : "images"));
   return images;
 }
 
@@ -232,7 +244,8 @@ void read_image_files(const std::vector<fs::path>& files, const DataOptions& o, 
       for (std::complex<double>& v : image.values) v /= image.unit;
     stack.see(image.height, image.width, magnitudes(image.values));
   }
-  for (const int k : selected(o.slices, static_cast<int>(all.size())))
+  const std::string where = files.front().string() + (files.size() > 1 ? " with the other files" : "");
+  for (const int k : selected(o, where, static_cast<int>(all.size())))
     stack.images.push_back(std::move(all[static_cast<std::size_t>(k)]));
 }
 
@@ -255,8 +268,16 @@ void bring_to(int size, const ImageStack& stack, Image& image) {
 /// Puts images of one size into `data`.
 void take_images(ImageStack stack, const DataOptions& o, MriData& data) {
   data.complex = o.image == "complex";
+  const bool stay =
+      o.size_is_guess && std::all_of(stack.images.begin(), stack.images.end(),
+                                     [&](const Image& i) { return i.height == o.size && i.width == o.size; });
+  if (stay && std::any_of(stack.images.begin(), stack.images.end(), [](const Image& i) { return i.real; }))
+    data.notes.push_back(format(
+        "the run does not say whether it was trained with --size %d: the images, which have that size, "
+        "are taken as they are",
+        o.size));
   for (Image& image : stack.images) {
-    if (o.size > 0) bring_to(o.size, stack, image);
+    if (o.size > 0 && !stay) bring_to(o.size, stack, image);
     if (data.images == 0) data.height = image.height, data.width = image.width;
     if (image.height != data.height || image.width != data.width)
       throw IoError(image.name, format("the image has %d x %d pixels and the first one %d x %d; bring them "
@@ -368,7 +389,7 @@ void append_kspace(const fs::path& path, const DataOptions& o, KspaceStack& stac
                          "the files before, %d coils and %d x %d.",
                          k.coils, k.rows, k.columns, stack.coils, before.rows, before.columns));
   const std::size_t frequencies = static_cast<std::size_t>(k.rows) * k.columns;
-  for (const int slice : slices_numbered(path, o.slices, k.slice_numbers)) {
+  for (const int slice : slices_numbered(path, o, k.slice_numbers)) {
     for (int coil = 0; coil < k.coils; ++coil) {
       const std::size_t at = (static_cast<std::size_t>(slice) * k.coils + coil) * frequencies;
       const Complexes part =
@@ -429,7 +450,7 @@ bool take_kspace(KspaceStack k, const DataOptions& o, MriData& data) {
   data.images = k.slices, data.height = rows, data.width = columns, data.coils = k.coils;
   data.names = k.names;
   data.kspace = std::move(k.values);
-  if (!o.sensitivities.empty()) data.maps = load_maps(o.sensitivities, k.coils, k.sizes);
+  if (!o.sensitivities.empty()) data.maps = load_maps(o.sensitivities, k.coils, k.sizes, data.notes);
   const Complexes images = combine(coil_images, data.maps, k.slices, k.coils, pixels);
   for (int slice = 0; slice < k.slices; ++slice) {
     const auto image = std::span(images).subspan(static_cast<std::size_t>(slice) * pixels, pixels);
@@ -445,7 +466,7 @@ void measure(const DataOptions& o, MriData& data) {
   if (!o.sensitivities.empty()) {
     data.coils = read_coil_maps(o.sensitivities).count;
     const Extent size{data.height, data.width};
-    data.maps = load_maps(o.sensitivities, data.coils, {size, size, size});
+    data.maps = load_maps(o.sensitivities, data.coils, {size, size, size}, data.notes);
   }
   Complexes coils(static_cast<std::size_t>(data.images) * data.coils * pixels);
   for (std::size_t i = 0; i < coils.size(); ++i) {
@@ -496,9 +517,17 @@ void fill_fingerprint(MriData& data) {
 
 }  // namespace
 
+void validate_slices(const std::string& slices, const char* option) {
+  try {
+    if (!slices.empty()) static_cast<void>(parse_slice_range(slices));
+  } catch (const ConfigError& error) {
+    throw ConfigError(std::string(option) + ": " + error.what());
+  }
+}
+
 void validate(const DataOptions& o) {
   if (o.data.empty()) throw ConfigError("--data PATH is missing: name a volume, images, or k-space.");
-  if (!o.slices.empty()) static_cast<void>(parse_slice_range(o.slices));
+  validate_slices(o.slices, "--slices");
   static_cast<void>(parse_plane(o.axis));
   if (o.size < 0 || o.size == 1 || o.size > 1 << 13)
     throw ConfigError("--size " + std::to_string(o.size) + ": use 2 to 8192 pixels.");
@@ -517,7 +546,7 @@ std::string slices_text(const std::vector<int>& numbers) {
                 *std::max_element(numbers.begin(), numbers.end()));
 }
 
-Complexes load_maps(const std::string& path, int coils, const Sizes& sizes) {
+Complexes load_maps(const std::string& path, int coils, const Sizes& sizes, std::vector<std::string>& notes) {
   const ComplexImages maps = read_coil_maps(path);
   if (maps.count != coils)
     throw IoError(path, format("it holds %d sensitivity maps, but k-space has %d coils.", maps.count, coils));
@@ -531,6 +560,11 @@ Complexes load_maps(const std::string& path, int coils, const Sizes& sizes) {
   if (largest == 0) throw IoError(path, "all sensitivities are zero.");
   if (!(largest > 1e-100 && largest < 1e100))  // whose squares are numbers
     throw IoError(path, format("the largest sensitivity is %g; scale the maps to about 1.", largest));
+  if (coils > 1 && std::all_of(maps.values.begin(), maps.values.end(),
+                               [](const std::complex<double>& v) { return v.imag() == 0; }))
+    notes.push_back(path +
+                    ": the sensitivity maps are real, those of coils without phase; magnitudes alone "
+                    "do not fit k-space that was measured");
   if (size == out) return maps.values;
   Complexes all;
   const auto pixels = static_cast<std::size_t>(maps.rows) * maps.columns;
@@ -613,6 +647,11 @@ ImageStack read_image_stack(const NamedFiles& named, const DataOptions& o) {
   ImageStack stack;
   for (const fs::path& path : named.volumes) read_volume_slices(path, o, stack);
   if (!named.images.empty()) read_image_files(named.images, o, stack);
+  if (!stack.complex_files.empty())
+    stack.notes.push_back(
+        stack.complex_files.front() +
+        (stack.complex_files.size() == 1 ? "" : format(" and %zu more", stack.complex_files.size() - 1)) +
+        ": complex .npy is taken for images; k-space is read from .h5, .mrd and .cfl");
   const auto more = stack.census.notes();
   stack.notes.insert(stack.notes.end(), more.begin(), more.end());
   return stack;

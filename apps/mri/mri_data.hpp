@@ -15,12 +15,14 @@ namespace bilevel_app::mri {
 
 /// Which images or measurements, and how they become a problem.
 struct DataOptions {
-  std::vector<std::string> data;  ///< volumes, images, k-space; files and folders of them
-  std::string slices;             ///< A:B:STEP; empty: all
+  std::vector<std::string> data;           ///< volumes, images, k-space; files and folders of them
+  std::string slices;                      ///< A:B:STEP; empty: all
+  std::string slices_option = "--slices";  ///< what messages call it
   std::string axis = "axial";
   std::optional<int> frame;  ///< volume of files that hold several; empty: 0
   std::string crop_to;       ///< N, RxC or recon: the middle of the images, before `size`; empty: all of them
   int size = 0;              ///< N x N; 0: as the data
+  bool size_is_guess = false;   ///< images that all have `size` already stay as they are, and a note says so
   std::string sensitivities;    ///< maps of the coils; empty: one coil of sensitivity 1
   std::optional<double> sigma;  ///< of a complex sample; empty: 0.02 for images, 0 for k-space
   std::string image = "complex";
@@ -29,6 +31,9 @@ struct DataOptions {
 
 /// Throws ConfigError naming the option that is outside its range.
 void validate(const DataOptions& options);
+
+/// Throws ConfigError naming the option unless the text is empty or a range of slices.
+void validate_slices(const std::string& slices, const char* option);
 
 /// Images with their fully sampled, noisy k-space. Images have one component (real) or two planes.
 struct MriData {
@@ -66,8 +71,9 @@ struct Sizes {
 };
 
 /// Maps of `coils` sensitivities from a file, brought to the last of the sizes. Throws IoError for another
-/// number, or for maps that have none of the sizes.
-std::vector<std::complex<double>> load_maps(const std::string& path, int coils, const Sizes& sizes);
+/// number, or for maps that have none of the sizes. Adds to the notes that several maps are real.
+std::vector<std::complex<double>> load_maps(const std::string& path, int coils, const Sizes& sizes,
+                                            std::vector<std::string>& notes);
 
 /// "slice 5" or "slices 0 to 7".
 std::string slices_text(const std::vector<int>& numbers);

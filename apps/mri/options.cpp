@@ -25,7 +25,7 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
   add_value(
       app, "--data", o.data,
       "NIfTI volumes; images (PNG, JPEG, PGM, PPM, TIFF, .npy real or complex, also stacks); or k-space "
-      "(fastMRI or ISMRMRD HDF5, BART .cfl); files, or folders of one kind",
+      "(fastMRI or ISMRMRD HDF5, BART .cfl; not .npy); files, or folders of one kind",
       "PATH")
       ->group(group);
   add_value(app, "--slices", o.slices, "slices A, A+STEP, ... below B [all]", "A:B:STEP")->group(group);
@@ -223,7 +223,8 @@ void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   add_value(app, "--run", o.runs, "runs of learn and baseline", "RUN_DIR")->group("Model");
   add_data_options(app, o.data, "that of the runs");
   add_value(app, "--save", o.save,
-            "folder for K-RUN.png of slice K: truth, zero-filled, reconstruction, error x 10 [not kept]",
+            "folder for K-RUN.png of slice K (RUN: name of its folder, with the one above where two are "
+            "equal): truth, zero-filled, reconstruction, error x 10 [not kept]",
             "DIR")
       ->group("Data");
   add_value(app, "--tolerance", o.tolerance,
@@ -258,6 +259,7 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
   validate(o.common);
   o.data.seed = o.common.seed;
   validate(o.data);
+  validate_slices(o.test_slices, "--test-slices");
   if (!o.test_slices.empty() && o.test_data.empty()) o.test_data = o.data.data;
   validate(o.model);
   validate(o.run, o.algorithm.upper);
@@ -350,6 +352,29 @@ void require_no_model_options(const CLI::App& app, const ReconstructOptions& o) 
       throw ConfigError(std::string("--run brings the model; leave out ") + name + ".");
 }
 
+/// Throws ConfigError for an option that was given and has no effect.
+void require_unused(const CLI::App& app, bool useful, std::initializer_list<const char*> options,
+                    const char* purpose) {
+  if (useful) return;
+  for (const char* name : options)
+    if (app.get_option(name)->count() > 0)
+      throw ConfigError(std::string(name) + " is for " + purpose + "; leave it out.");
+}
+
+void require_no_idle_options(const CLI::App& app, const LearnOptions& o) {
+  require_unused(app, o.pattern == "radial", {"--spokes"}, "--pattern radial");
+  require_unused(app, o.rate.has_value(), {"--rate-runs"}, "--rate");
+  require_unused(app, o.exchange, {"--starts"}, "exchanges of samples");
+}
+
+void require_no_idle_options(const CLI::App& app, const BaselineOptions& o) {
+  const bool greedy = o.pattern == "greedy";
+  require_unused(app, greedy, {"--groups"}, "--pattern greedy");
+  require_unused(app, greedy && o.groups == "radial", {"--spokes"}, "--pattern greedy --groups radial");
+  require_unused(app, o.pattern.ends_with("vds"), {"--draws", "--power", "--radius"},
+                 "patterns of variable density (vds)");
+}
+
 }  // namespace
 
 Options parse(int argc, const char* const* argv) {
@@ -397,8 +422,16 @@ Options parse(int argc, const char* const* argv) {
     finish(options);
     return {options};
   };
-  if (&command == learn) return complete(learn_options);
-  if (&command == baseline) return complete(baseline_options);
+  if (&command == learn) {
+    const Options options = complete(learn_options);
+    require_no_idle_options(command, learn_options);
+    return options;
+  }
+  if (&command == baseline) {
+    const Options options = complete(baseline_options);
+    require_no_idle_options(command, baseline_options);
+    return options;
+  }
   if (&command == evaluate) return complete(evaluate_options);
   const Options options = complete(reconstruct_options);
   require_no_model_options(command, reconstruct_options);

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/output_check.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/coils.hpp"
 #include "apps/mri/mask_file.hpp"
@@ -18,6 +19,7 @@
 
 namespace bilevel_app::mri {
 
+namespace fs = std::filesystem;
 using namespace bilevel;
 using Json = nlohmann::ordered_json;
 
@@ -58,7 +60,8 @@ MriData load_slice(const ReconstructOptions& o, const Kspace& k) {
   const auto begin = k.values.begin() + static_cast<std::ptrdiff_t>(place_of(o, k) * each);
   data.kspace.assign(begin, begin + static_cast<std::ptrdiff_t>(each));
   const Extent size{k.rows, k.columns};
-  if (!o.sensitivities.empty()) data.maps = load_maps(o.sensitivities, k.coils, {size, size, size});
+  if (!o.sensitivities.empty())
+    data.maps = load_maps(o.sensitivities, k.coils, {size, size, size}, data.notes);
   for (const std::string& note : k.notes) data.notes.push_back(o.kspace + ": " + note);
   return data;
 }
@@ -82,7 +85,7 @@ std::vector<double> given_mask(const ReconstructOptions& o, const Kspace& k,
                        "--mask-centre, else take what was not measured out of it.",
                        fit.unmeasured, o.kspace.c_str(), fit.unused));
   notes.insert(notes.end(), mask.notes.begin(), mask.notes.end());
-  const std::string missing = without_zero_frequency(mask.values, k.rows, k.columns);
+  const std::string missing = centre_fault(mask.values, k.rows, k.columns);
   if (!missing.empty()) notes.push_back(o.mask + ": " + missing);
   return std::move(mask.values);
 }
@@ -172,6 +175,13 @@ void write_result(const ReconstructOptions& o, const MriData& data, const std::v
 
 int reconstruct(const ReconstructOptions& o, std::ostream& out, std::ostream& err) {
   static_cast<void>(output_kind(o.output));
+  require_output_is_no_input({"--output", o.output},
+                             {{"--kspace", o.kspace},
+                              {"--mask", o.mask},
+                              {"--sensitivities", o.sensitivities},
+                              {"--run", o.run},
+                              {"--run", o.run.empty() ? fs::path() : fs::path(o.run) / "images"},
+                              {"--config", o.common.config}});
   const Device device = open_device(o.common, "bilevel-mri", err);
   const Kspace k = read_kspace(o.kspace);
   MriData data = load_slice(o, k);

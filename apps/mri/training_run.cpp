@@ -28,6 +28,7 @@ std::optional<MriData> load_test(const TrainingOptions& o) {
   DataOptions test = o.data;
   test.data = o.test_data;
   test.slices = o.test_slices;
+  if (!o.test_slices.empty()) test.slices_option = "--test-slices";
   test.seed = o.data.seed + 1;
   return load_data(test);
 }
@@ -167,6 +168,7 @@ MriModel TrainingRun::model(PatternKind kind, int spokes, std::vector<double> s,
   m.nu = options_.model.nu;
   m.xi = options_.model.xi;
   m.training = identity_;
+  m.training.emplace_back("size", static_cast<std::int64_t>(options_.data.size));  // 0: as they are
   m.data = data_.fingerprint;
   return m;
 }

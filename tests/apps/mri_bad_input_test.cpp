@@ -111,13 +111,31 @@ TEST_F(MriBadInput, Options) {
   refused({"reconstruct", "--kspace", file("scan.h5")}, 2, {"--output IMAGE"});
 }
 
+TEST_F(MriBadInput, OptionsWithoutEffect) {
+  refused(rate({"--spokes", "8"}), 2, {"--spokes", "radial"});
+  refused(rate({"--starts", "2", "--no-exchange"}), 2, {"--starts"});
+  refused(learn({"--penalty", "1", "--rate-runs", "2"}), 2, {"--rate-runs", "--rate"});
+  const auto baseline = [](const char* pattern, const char* option, const char* value) {
+    return std::vector<std::string>{"baseline", "--data", data_, "--out",     file("new"), "--rate",
+                                    "0.3",      option,   value, "--pattern", pattern};
+  };
+  refused(baseline("vds", "--groups", "columns"), 2, {"--groups", "greedy"});
+  refused(baseline("greedy", "--spokes", "8"), 2, {"--spokes", "radial"});
+  for (const char* option : {"--draws", "--power", "--radius"})
+    for (const char* pattern : {"lowpass", "columns-uniform", "greedy"})
+      refused(baseline(pattern, option, "1"), 2, {option, "vds"});
+  refused({"baseline", "--data", data_, "--out", file("new"), "--rate", "1e-9"}, 2, {"--rate 1e-09", "256"});
+}
+
 TEST_F(MriBadInput, Data) {
   refused(rate({}, {file("missing.npy")}), 3, {"missing.npy"});
   refused(rate({}, {file("missing.nii.gz")}), 3, {"missing.nii.gz"});
   fs::create_directories(file("empty"));
   refused(rate({}, {file("empty")}), 3, {"empty"});
-  refused(rate({"--slices", "2:9"}), 2, {"4"});
-  refused(rate({"--slices", "1:x"}), 2, {"1:x"});
+  refused(rate({"--slices", "2:9"}), 2, {"--slices 2:9: ", "head.npy holds 4 slice"});
+  refused(rate({"--test-slices", "2:9"}), 2, {"--test-slices 2:9: ", "head.npy holds 4 slice"});
+  for (const char* option : {"--slices", "--test-slices"})
+    refused(rate({option, "1:x"}), 2, {std::string(option) + ": ", "1:x"});
   refused(rate({"--image", "real"}, {complex_}), 2, {"--image real", "complex"});
   const auto write = [&](const std::string& name, int size, double value) {
     const std::vector<double> pixels(static_cast<std::size_t>(size) * size, value);

@@ -475,6 +475,38 @@ TEST(MriCrop, MapsAreCroppedAlike) {
   EXPECT_THROW(load_data(o), bilevel::IoError);
 }
 
+/// Complex .npy is k-space to reconstruct and images here; magnitudes of maps lack the phase of the coils.
+TEST(MriNotes, ComplexImagesAndRealMaps) {
+  const TemporaryFolder folder;
+  const auto write = [&](const char* name, std::size_t count, std::complex<double> unit) {
+    Complexes values;
+    for (std::size_t p = 0; p < 48 * count; ++p) values.push_back(unit * (1.0 + static_cast<double>(p % 7)));
+    bilevel::write_npy(folder / name, std::vector<std::size_t>{count, 8, 6},
+                       std::span<const std::complex<double>>(values));
+    return folder / name;
+  };
+  const auto notes = [](const std::vector<std::string>& data, const std::string& maps = {}) {
+    DataOptions o;
+    o.data = data;
+    o.sensitivities = maps;
+    return load_data(o).notes;
+  };
+  const std::string one = write("one.npy", 1, {1, 0.5}), two = write("two.npy", 2, {0, 1}),
+                    real = write("real.npy", 2, 1.0);
+  EXPECT_EQ(notes({one}),
+            (std::vector<std::string>{one + " (1 complex image): complex .npy is taken for "
+                                            "images; k-space is read from .h5, .mrd and .cfl"}));
+  const auto both = notes({one, two});
+  ASSERT_EQ(both.size(), 1U);
+  EXPECT_NE(both[0].find("one.npy (1 complex image) and 1 more: "), std::string::npos) << both[0];
+  EXPECT_TRUE(notes({real}).empty());
+
+  ASSERT_EQ(notes({real}, real).size(), 1U);
+  EXPECT_NE(notes({real}, real)[0].find("real.npy: the sensitivity maps are real"), std::string::npos);
+  EXPECT_TRUE(notes({real}, two).empty());
+  EXPECT_TRUE(notes({real}, write("single.npy", 1, 1.0)).empty()) << "one coil needs no phase";
+}
+
 TEST(MriCrop, Images) {
   const TemporaryFolder folder;
   std::vector<double> values(2 * 9 * 7);

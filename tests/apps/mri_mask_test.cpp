@@ -279,6 +279,35 @@ TEST_F(MriMaskOfKspace, AMaskThatDoesNotFitIsRefusedOrMentioned) {
   EXPECT_EQ(reconstruct("part.h5", {"--mask", file("all.npy"), "--mask-centre", "corner"}).code, 2);
 }
 
+/// Columns with a sampled part around zero frequency, and others at a distance; in the file's order they keep
+/// the middle also where zero frequency is first.
+TEST(MriMaskCentre, ALineWithItsSampledPartAtTheEdgesIsMentioned) {
+  using bilevel_app::mri::centre_fault;
+  const auto mask = [](int height, int width, bool rows, int centre, int half) {
+    Values values;
+    const int n = rows ? height : width;
+    for (int i = 0; i < height; ++i)
+      for (int j = 0; j < width; ++j) {
+        const int from = std::abs((rows ? i : j) - centre), distance = std::min(from, n - from);
+        values.push_back(distance <= half || distance % 4 == 0 || distance == n / 2 ? 1 : 0);
+      }
+    return values;
+  };
+  for (const auto& [height, width] : {std::pair(32, 24), {23, 31}, {16, 64}})
+    for (const bool rows : {false, true}) {
+      const int n = rows ? height : width;
+      const Values right = mask(height, width, rows, 0, 3),
+                   shifted = mask(height, width, rows, (n + 1) / 2, 3);
+      ASSERT_EQ(shifted[0], 1) << "by chance";
+      EXPECT_EQ(centre_fault(right, height, width), "") << height << " " << width;
+      const std::string text = centre_fault(shifted, height, width);
+      EXPECT_NE(text.find("farthest"), std::string::npos) << height << " " << width << text;
+      EXPECT_NE(text.find("--mask-centre"), std::string::npos) << text;
+    }
+  EXPECT_EQ(centre_fault(Values(35, 1.0), 5, 7), "") << "all";
+  EXPECT_EQ(centre_fault(Values{1.0}, 1, 1), "");
+}
+
 /// mask.npy of a run of today is what the tools of the field read: zero frequency at [n/2, n/2].
 TEST_F(MriMaskOfKspace, TheMaskOfARunIsReadBack) {
   const Outcome o = mri_here({"baseline", "--data", file("full.h5"), "--pattern", "lowpass", "--rate", "0.3",
