@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/output_check.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/coils.hpp"
 #include "apps/mri/mask_file.hpp"
@@ -172,6 +173,11 @@ void write_result(const ReconstructOptions& o, const MriData& data, const std::v
 
 int reconstruct(const ReconstructOptions& o, std::ostream& out, std::ostream& err) {
   static_cast<void>(output_kind(o.output));
+  require_output_is_no_input({"--output", o.output}, {{"--kspace", o.kspace},
+                                                      {"--mask", o.mask},
+                                                      {"--sensitivities", o.sensitivities},
+                                                      {"--run", o.run},
+                                                      {"--config", o.common.config}});
   const Device device = open_device(o.common, "bilevel-mri", err);
   const Kspace k = read_kspace(o.kspace);
   MriData data = load_slice(o, k);
