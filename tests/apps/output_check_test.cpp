@@ -31,7 +31,7 @@ TEST_F(OutputCheck, EveryNameOfAFile) {
   fs::create_symlink(folder_.path(), file("here"));
   for (const char* output : {"a.npy", "soft.npy", "hard.npy", "./a.npy", "here/a.npy"}) {
     const std::string text = refusal(output, "a.npy");
-    for (const std::string part : {std::string("--output ") + file(output), std::string("--input")})
+    for (const std::string& part : {std::string("--output ") + file(output), std::string("--input")})
       EXPECT_NE(text.find(part), std::string::npos) << output << ": " << text;
     EXPECT_NE(refusal("a.npy", output), "") << output;
   }
