@@ -6,17 +6,23 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "bilevel/core/error.hpp"
 
 namespace bilevel_app {
 
+/// The type of one value of an option.
 template <class T>
-struct OptionNumber {
+struct OptionValueType {
   using type = T;
 };
 template <class T>
-struct OptionNumber<std::optional<T>> {
+struct OptionValueType<std::optional<T>> {
+  using type = T;
+};
+template <class T>
+struct OptionValueType<std::vector<T>> {
   using type = T;
 };
 
@@ -38,20 +44,39 @@ void require_whole_number(const std::string& text, const std::string& option) {
                              (octal ? ", without leading zeros." : "."));
 }
 
+/// Throws ConfigError unless all of the text is a number that a double can hold. inf and nan are numbers
+/// here; what an option is for tells whether they are allowed.
+inline void require_number(const std::string& text, const std::string& option) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const char* const begin = text.data() + (text.size() > 1 && text[0] == '+' && text[1] != '-' ? 1 : 0);
+  const auto [stop, error] = std::from_chars(begin, end, value);
+  if (stop != end || error != std::errc())
+    throw bilevel::ConfigError(option + " " + text + ": use a number such as 0.35.");
+}
+
+/// Throws ConfigError unless the text is a value of type T. (CLI11 takes an empty one for 0 or not given.)
+template <class T>
+void require_value(const std::string& text, const std::string& option) {
+  if (text.empty()) throw bilevel::ConfigError(option + " is empty; give it a value, or leave it out.");
+  if constexpr (std::is_floating_point_v<T>)
+    require_number(text, option);
+  else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+    require_whole_number<T>(text, option);
+}
+
 /// A value option that shows its unit and default.
 template <class T>
 CLI::Option* add_value(CLI::App& app, const std::string& name, T& value, const std::string& text,
                        const std::string& type = "X") {
-  CLI::Option* const option = app.add_option(name, value, text)->type_name(type);
-  using Number = typename OptionNumber<T>::type;
-  if constexpr (std::is_integral_v<Number> && !std::is_same_v<Number, bool>)
-    option->check(CLI::Validator(
-        [name](std::string& given) {
-          require_whole_number<Number>(given, name);
-          return std::string();
-        },
-        ""));
-  return option;
+  return app.add_option(name, value, text)
+      ->type_name(type)
+      ->check(CLI::Validator(
+          [name](std::string& given) {
+            require_value<typename OptionValueType<T>::type>(given, name);
+            return std::string();
+          },
+          ""));
 }
 
 }  // namespace bilevel_app

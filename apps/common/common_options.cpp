@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "apps/common/add_option.hpp"
+#include "apps/common/exit_codes.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
 
@@ -15,25 +16,21 @@ using bilevel::Device;
 
 void add_common_options(CLI::App& command, CommonOptions& options, bool random) {
   const char* group = "Options of every command";
-  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N [auto]")
-      ->group(group)
-      ->type_name("NAME");
+  add_value(command, "--device", options.device, "auto, cpu, cuda or cuda:N [auto]", "NAME")->group(group);
   add_value(command, "--threads", options.threads, "threads of the CPU [all]", "N")->group(group);
-  command
-      .add_option("--precision", options.precision,
-                  "double, float, or mixed: float where the accuracy asked for allows it, certified in "
-                  "double [double]")
-      ->group(group)
-      ->type_name("NAME");
+  add_value(command, "--precision", options.precision,
+            "double, float, or mixed: float where the accuracy asked for allows it, certified in "
+            "double [double]",
+            "NAME")
+      ->group(group);
   if (random)
     add_value(command, "--seed", options.seed, "seed of the random numbers, below 2^64 [0]", "N")
         ->group(group);
-  command
-      .add_option("--config", options.config,
-                  "file of lines 'name = value' with the names of the long options; "
-                  "the command line wins")
-      ->group(group)
-      ->type_name("FILE");
+  add_value(command, "--config", options.config,
+            "file of lines 'name = value' with the names of the long options; "
+            "the command line wins",
+            "FILE")
+      ->group(group);
   command.add_flag("--quiet", options.quiet, "errors only")->group(group);
   command.add_flag("--verbose", options.verbose, "more about the progress, on the error stream")
       ->group(group);
@@ -70,7 +67,7 @@ void apply_config_file(CLI::App& command, const std::string& path) {
   try {
     items = CLI::ConfigINI().from_config(file);
   } catch (const CLI::Error& error) {
-    throw ConfigError("configuration file " + path + ": " + error.what() + ".");
+    throw ConfigError("configuration file " + path + ": " + sentence(error.what()));
   }
   for (const CLI::ConfigItem& item : items) {
     if (item.name == "++" || item.name == "--") continue;  // section marks
@@ -89,11 +86,11 @@ void apply_config_file(CLI::App& command, const std::string& path) {
         const std::string value = item.inputs.empty() ? "true" : item.inputs.front();
         if (CLI::detail::to_flag_value(value) == 1) option->add_result("true");
       } else {
-        option->add_result(item.inputs);
+        option->add_result(item.inputs.empty() ? std::vector<std::string>{""} : item.inputs);
       }
       if (option->count() > 0) option->run_callback();
     } catch (const std::exception& error) {
-      throw ConfigError("configuration file " + path + ": '" + item.name + "': " + error.what() + ".");
+      throw ConfigError("configuration file " + path + ": '" + item.name + "': " + sentence(error.what()));
     }
   }
 }

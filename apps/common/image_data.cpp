@@ -7,6 +7,7 @@
 #include "apps/common/noise.hpp"
 #include "apps/common/text.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/io/array_file.hpp"
 
 namespace bilevel_app {
 
@@ -103,6 +104,21 @@ void take_crops(const SourcePair& pair, const HostImage& clean, const std::vecto
   }
 }
 
+/// The values of a mask; integers that have no intensity scale as they are.
+HostImage read_mask_image(const std::string& path) {
+  if (fs::path(path).extension() == ".npy") {
+    bilevel::Array array = bilevel::read_npy(path);
+    const std::string& type = array.type;
+    if (type[0] == 'i' || type == "u4" || type == "u8") {
+      const bilevel::ImageLayout layout = bilevel::image_layout(path, array.shape);
+      if (layout.images != 1 || layout.channels != 1)
+        throw IoError(path, "a mask of integers is one array of shape [H,W].");
+      return {1, static_cast<int>(layout.height), static_cast<int>(layout.width), std::move(array.values)};
+    }
+  }
+  return bilevel::to_luma(bilevel::read_image(path));
+}
+
 }  // namespace
 
 void validate(const DataOptions& o) {
@@ -145,6 +161,7 @@ HostImage PairReader::noisy(const SourcePair& pair, const HostImage& clean) {
     throw IoError(pair.noisy.text(), "the noisy image has " + extent(noisy.height, noisy.width) +
                                          ", but its clean partner " + pair.clean.text() + " has " +
                                          extent(clean.height, clean.width) + ".");
+  noisy_.census().require_scale_of(clean_.census());
   return noisy;
 }
 
@@ -167,7 +184,7 @@ ImageBatch load_crops(const DataOptions& o) {
   PairReader reader;
   ImageBatch batch;
   batch.size = o.crop;
-  if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop);
+  if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop, batch.notes);
   const bool several = pairs.size() < static_cast<std::size_t>(o.images);
   std::vector<int> taken(pairs.size(), 1);
   Grid grid = Grid::centred;
@@ -226,11 +243,24 @@ ImagePair load_pair(const SourcePair& source, const DataOptions& o, std::uint32_
   return pair;
 }
 
-std::vector<double> load_mask(const std::string& path, int height, int width) {
-  HostImage image = bilevel::to_luma(bilevel::read_image(path));
+std::vector<double> load_mask(const std::string& path, int height, int width,
+                              std::vector<std::string>& notes) {
+  HostImage image = read_mask_image(path);
   if (image.height != height || image.width != width)
     throw IoError(path, "the mask has " + extent(image.height, image.width) + ", but the images have " +
                             extent(height, width) + ".");
+  const auto [low, high] = std::minmax_element(image.pixels.begin(), image.pixels.end());
+  for (const double all : {255.0, 65535.0})
+    if (image.from_integers && *low == 0 && std::abs(*high * all - 1) < 1e-9) {
+      for (double& v : image.pixels) v *= all;
+      notes.push_back(format("%s: its values are 0 and 1 of %g, which count as 0 and 1", path.c_str(), all));
+      break;
+    }
+  if (*low < 0 || *high > 1)
+    throw IoError(path, "the values of the mask are " + range_text(*low, *high) +
+                            "; store 0 and 1, or an image of 0 and 255.");
+  if (std::any_of(image.pixels.begin(), image.pixels.end(), [](double v) { return v > 0 && v < 1; }))
+    notes.push_back(path + ": its values are more than 0 and 1; pixels above 0.5 are measured");
   for (double& v : image.pixels) v = v > 0.5 ? 1.0 : 0.0;
   if (std::all_of(image.pixels.begin(), image.pixels.end(), [](double v) { return v == 0; }))
     throw IoError(path, "the mask has no intensity above 0.5, so no pixel would be measured.");

@@ -71,7 +71,7 @@ std::vector<SourcePair> paired_sources(const DataOptions& options,
 class PairReader {
  public:
   bilevel::HostImage clean(const SourcePair& pair) { return clean_.read(pair.clean); }
-  /// The given noisy image. Throws IoError unless it has the size of the clean one.
+  /// The given noisy image. Throws IoError unless it has the size of the clean one, and their scale.
   bilevel::HostImage noisy(const SourcePair& pair, const bilevel::HostImage& clean);
   std::vector<std::string> notes() const;
 
@@ -85,9 +85,11 @@ ImagePair load_pair(const SourcePair& pair, const DataOptions& options, std::uin
 /// What to say of a noise level that is larger than all intensities; empty when it is not.
 std::string noise_note(double sigma);
 
-/// A 0/1 image of the given size: one where the file's intensity exceeds 0.5. Throws IoError for another
-/// size.
-std::vector<double> load_mask(const std::string& path, int height, int width);
+/// A 0/1 image of the given size: one where the file's value exceeds 0.5. Integers become 0 to 1 by their
+/// type, but 0 and 1 stored as they are count as that, in .npy of any type. Appends to `notes` what the user
+/// should read. Throws IoError for another size, values outside [0,1], and a mask that measures nothing.
+std::vector<double> load_mask(const std::string& path, int height, int width,
+                              std::vector<std::string>& notes);
 
 /// Bits per sample that keep what the file at `path` distinguishes: 8, 16 or 32 (float).
 int source_bits(const std::filesystem::path& path);

@@ -43,6 +43,23 @@ std::vector<ImageSource> list_sources(const std::vector<std::string>& paths, std
   return sources;
 }
 
+void ImageCensus::require_scale_of(const ImageCensus& other) const {
+  const auto find = [](const ImageCensus& census, auto wanted) {
+    const auto at = std::find_if(census.ranges_.begin(), census.ranges_.end(),
+                                 [&](const auto& entry) { return wanted(entry.second); });
+    return at == census.ranges_.end() ? nullptr : &*at;
+  };
+  for (const auto& [one, two] : {std::pair(this, &other), std::pair(&other, this)}) {
+    const auto* scaled = find(*one, [](const Range& r) { return r.declared; });
+    const auto* beyond = find(*two, [](const Range& r) { return !r.declared && r.largest() > far_beyond; });
+    if (scaled != nullptr && beyond != nullptr)
+      throw IoError(beyond->first, "its values, " + range_text(beyond->second.low, beyond->second.high) +
+                                       ", are on another scale than those of " + scaled->first +
+                                       ", integers that become 0 to 1; divide them by their largest possible "
+                                       "value.");
+  }
+}
+
 double ImageCensus::Range::largest() const { return std::max(std::abs(low), std::abs(high)); }
 
 void ImageCensus::see(const std::string& name, std::span<const double> values, bool declared,
@@ -51,15 +68,7 @@ void ImageCensus::see(const std::string& name, std::span<const double> values, b
   if (values.empty() || std::any_of(ranges_.begin(), ranges_.end(), same)) return;
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   ranges_.push_back({name, {*low, *high, declared}});
-  const auto find = [&](auto wanted) { return std::find_if(ranges_.begin(), ranges_.end(), wanted); };
-  const auto scaled = find([](const auto& r) { return r.second.declared; });
-  const auto beyond =
-      find([](const auto& r) { return !r.second.declared && r.second.largest() > far_beyond; });
-  if (scaled != ranges_.end() && beyond != ranges_.end())
-    throw IoError(beyond->first,
-                  "its values, " + range_text(beyond->second.low, beyond->second.high) +
-                      ", are on another scale than those of " + scaled->first +
-                      ", integers that become 0 to 1; divide them by their largest possible value.");
+  require_scale_of(*this);
   for (const std::string& note : notes) {
     auto at = std::find_if(reader_notes_.begin(), reader_notes_.end(),
                            [&](const auto& n) { return n.first == note; });

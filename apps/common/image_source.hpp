@@ -37,6 +37,9 @@ class ImageCensus {
   void see(const std::string& name, std::span<const double> values, bool declared,
            const std::vector<std::string>& notes = {});
 
+  /// Throws IoError when one set has files with a declared scale and the other a file far beyond it.
+  void require_scale_of(const ImageCensus& other) const;
+
   /// Sentences, the same one of several images once.
   std::vector<std::string> notes() const;
 
@@ -59,6 +62,7 @@ class LumaReader {
  public:
   explicit LumaReader(std::optional<double> margin) : census_(margin) {}
   bilevel::HostImage read(const ImageSource& source);
+  const ImageCensus& census() const { return census_; }
   std::vector<std::string> notes() const { return census_.notes(); }
 
  private:

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "apps/common/earlier_run.hpp"
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 
@@ -24,20 +25,6 @@ bool holds_run(const fs::path& folder) {
   std::error_code ignored;
   for (const char* name : {"model.json", "log.jsonl", "summary.json", "checkpoint"})
     if (fs::exists(folder / name, ignored)) return true;
-  return false;
-}
-
-/// Whether a file is there that is no writer's leftover.
-bool saved_something(const fs::path& checkpoints) {
-  std::error_code error;
-  fs::recursive_directory_iterator at(checkpoints, error);
-  for (const fs::recursive_directory_iterator end; !error && at != end; at.increment(error)) {
-    if (at->path().filename().string().starts_with('.')) {
-      at.disable_recursion_pending();
-    } else if (at->is_regular_file(error)) {
-      return true;
-    }
-  }
   return false;
 }
 
@@ -82,7 +69,7 @@ void RunFolder::Lock::take(const fs::path& folder) {
   throw IoError(folder.string(), "the folder of --out is removed again and again.");
 }
 
-RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
+RunFolder::RunFolder(fs::path path, bool resume, const std::string& command) : path_(std::move(path)) {
   std::error_code error;
   const bool exists = fs::exists(path_, error);
   if (exists && !fs::is_directory(path_, error))
@@ -101,6 +88,9 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
   if (had_run_ && !resume)
     throw ConfigError("--out " + path_.string() +
                       " already holds a run; add --resume to go on with it, or choose another folder.");
+  if (const std::string other = command_of_run(path_); !command.empty() && !other.empty() && other != command)
+    throw ConfigError("--resume: " + path_.string() + " holds a run of " + other + ", not of " + command +
+                      "; choose another --out.");
   remove_leftovers(path_);
   const fs::path probe = path_ / ".probe.0-0.tmp";
   try {
@@ -123,7 +113,7 @@ void RunFolder::require_present() const {
 
 RunFolder::~RunFolder() {
   std::error_code ignored;
-  if (kept_ || !lock_.names(path_) || saved_something(path_ / "checkpoint")) return;
+  if (kept_ || !lock_.names(path_)) return;
   if (!had_run_) {
     fs::remove(path_ / "log.jsonl", ignored);
     fs::remove_all(path_ / "checkpoint", ignored);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "bilevel/observe/observer.hpp"
@@ -8,13 +9,15 @@
 namespace bilevel_app {
 
 /// The folder of a run, locked against other processes until this object or the process ends. Unless keep()
-/// was called, the destructor removes what a run that saved nothing left there, and the folders made for it.
+/// was called, which says that something was saved, the destructor removes what a first run left there, and
+/// the folders made for it.
 class RunFolder {
  public:
   /// Makes the folder, locks it, removes temporary files of killed runs and checks that files can be made.
   /// Throws ConfigError when another process holds it, when it already holds a run and `resume` is not set,
-  /// or when there is nothing to resume; IoError when it cannot be written.
-  RunFolder(std::filesystem::path path, bool resume);
+  /// when there is nothing to resume, or when its run is one of another command than `command` (as
+  /// command_of_run names it; empty: any); IoError when it cannot be written.
+  RunFolder(std::filesystem::path path, bool resume, const std::string& command = {});
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
@@ -57,6 +60,16 @@ class RunFolderWatch final : public bilevel::Observer {
 
  private:
   const RunFolder& folder_;
+};
+
+/// Keeps the folder of a run from its first checkpoint on; stands behind Checkpoint in the list of observers.
+class RunFolderKeeper final : public bilevel::Observer {
+ public:
+  explicit RunFolderKeeper(RunFolder& folder) : folder_(folder) {}
+  void state(const bilevel::UpperState&) override { folder_.keep(); }
+
+ private:
+  RunFolder& folder_;
 };
 
 }  // namespace bilevel_app

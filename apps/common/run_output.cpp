@@ -201,7 +201,7 @@ MeanPsnr mean_psnr(std::span<const double> values) {
 std::string psnr_text(double psnr) { return psnr == infinity ? "exact" : format("%.2f", psnr); }
 std::string decibel_text(double psnr) { return psnr_text(psnr) + (psnr == infinity ? "" : " dB"); }
 std::string gain_text(double before, double after) {
-  return before == infinity && after == infinity ? "-" : format("%+.2f", after - before);
+  return before == infinity || after == infinity ? "-" : format("%+.2f", after - before);
 }
 
 }  // namespace bilevel_app

@@ -26,9 +26,10 @@ void add_limit_options(CLI::App& app, RunOptions& run, bilevel::UpperOptions& up
             "stop when the loss falls by less than this fraction in 20 iterations [" +
                 (upper.min_progress > 0 ? option_text(upper.min_progress) : std::string("never")) + "]")
       ->group(group);
-  add_value(app, "--time-limit", upper.time_limit, "stop after this time [none]", "SECONDS")->group(group);
-  add_value(app, "--budget", run.budget, "stop after this work, in operator applications to one image [none]",
-            "N")
+  add_value(app, "--time-limit", upper.time_limit, "stop after this time, 0 being no limit [0]", "SECONDS")
+      ->group(group);
+  add_value(app, "--budget", run.budget,
+            "stop after this work, in operator applications to one image, 0 being no limit [0]", "N")
       ->group(group);
 }
 
@@ -56,8 +57,9 @@ void validate(const RunOptions& run, const bilevel::UpperOptions& upper) {
     throw ConfigError("--max-iterations " + std::to_string(*run.max_iterations) + ": use at least 1.");
   if (!(upper.time_limit >= 0) || !std::isfinite(upper.time_limit))
     throw ConfigError("--time-limit " + option_text(upper.time_limit) +
-                      ": use a positive number of seconds.");
-  if (run.budget < 0) throw ConfigError("--budget " + std::to_string(run.budget) + ": use a number >= 1.");
+                      ": use a number of seconds, 0 being no limit.");
+  if (run.budget < 0)
+    throw ConfigError("--budget " + std::to_string(run.budget) + ": use a number >= 0, 0 being no limit.");
 }
 
 void append_deciding(std::vector<bilevel::NamedOption>& list, const bilevel::ScheduleOptions& s,

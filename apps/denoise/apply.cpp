@@ -1,10 +1,15 @@
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <set>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/output_check.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/options.hpp"
@@ -42,13 +47,42 @@ fs::path result_name(const fs::path& input) {
   return image_extension(name) ? name : fs::path(name).replace_extension(".png");
 }
 
+using FileId = std::pair<dev_t, ino_t>;
+
+/// The file behind a path and the links to it; none where nothing is there.
+std::optional<FileId> file_id(const fs::path& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return {};
+  return FileId{found.st_dev, found.st_ino};
+}
+
+/// Throws ConfigError when what is to be written is one of the files that are read.
+void require_nothing_replaced(const ApplyOptions& o, const std::vector<Job>& jobs) {
+  std::map<FileId, fs::path> inputs;
+  for (const Job& job : jobs)
+    if (const auto id = file_id(job.input)) inputs.emplace(*id, job.input);
+  for (const Job& job : jobs) {
+    require_output_is_no_input({"--output", job.output},
+                               {{"--model", o.model}, {"--mask", o.mask}, {"--config", o.common.config}});
+    const auto id = file_id(job.output);
+    if (const auto at = id ? inputs.find(*id) : inputs.end(); at != inputs.end())
+      throw ConfigError("--output " + job.output.string() + " would replace the input " +
+                        at->second.string() + "; choose another file or folder.");
+  }
+}
+
 /// Pairs inputs with outputs and makes the output folder. Throws ConfigError for outputs that would collide
-/// or replace an input.
+/// or replace a file that is read.
 std::vector<Job> plan(const ApplyOptions& o) {
   const auto inputs = list_all(o.input);
   const fs::path output(o.output);
   std::error_code error;
   const bool folder = fs::is_directory(output, error) || !output.has_filename() || !image_extension(output);
+  if (folder && fs::exists(output, error) && !fs::is_directory(output, error))
+    throw IoError(
+        o.output,
+        "it is no folder, and its extension is none of .png, .pgm, .ppm, .pnm, .tif, .tiff and .npy; "
+        "name an image file or a folder.");
   if (!folder && inputs.size() > 1)
     throw ConfigError("--output " + o.output + " is one file, but there are " +
                       std::to_string(inputs.size()) + " inputs; name a folder.");
@@ -62,11 +96,9 @@ std::vector<Job> plan(const ApplyOptions& o) {
     if (!seen.insert(target).second)
       throw ConfigError("the results of two inputs are called " + target.filename().string() +
                         "; denoise them into different folders.");
-    if (fs::exists(target, error) && fs::equivalent(target, input, error))
-      throw ConfigError("--output would replace the input " + input.string() +
-                        "; choose another file or folder.");
     jobs.push_back({input, target});
   }
+  require_nothing_replaced(o, jobs);
   if (folder) {
     fs::create_directories(output, error);
     if (error) throw IoError(o.output, "the folder of --output cannot be made (" + error.message() + ").");
@@ -167,14 +199,18 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   const std::vector<Job> jobs = plan(o);
   Json results = Json::array();
   int code = exit_ok;
+  std::vector<std::string> mask_notes;
   const auto note = [&](const std::string& text) {
     if (!o.common.quiet) err << "bilevel-denoise: " << sentence(text) << '\n';
   };
   for (const Job& job : jobs) {
+    const bool first = mask_notes.empty();
     const int bits = output_bits(o, job);
     HostImage image = read_input(o, job, note);
     require_large_enough(model, image.height, image.width, job.input.string());
-    const auto mask = o.mask.empty() ? std::vector<double>() : load_mask(o.mask, image.height, image.width);
+    const auto mask =
+        o.mask.empty() ? std::vector<double>() : load_mask(o.mask, image.height, image.width, mask_notes);
+    for (std::size_t k = 0; first && k < mask_notes.size(); ++k) note(mask_notes[k]);
     std::vector<Reconstruction> channels;
     {
       Context context(device);

@@ -155,6 +155,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   PairReader reader;
   if (!o.save.empty()) remove_temporaries(o.save, true);
   std::vector<Row> rows;
+  std::vector<std::string> mask_notes;
   int code = exit_ok;
   for (std::size_t k = 0; k < files.size(); ++k) {
     ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k), reader);
@@ -164,7 +165,8 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     }
     const int height = pair.clean.height, width = pair.clean.width;
     require_large_enough(model, height, width, files[k].clean.text());
-    const auto mask = o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width);
+    const auto mask =
+        o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width, mask_notes);
     for (std::size_t p = 0; p < mask.size(); ++p) pair.noisy.pixels[p] *= mask[p];
     Row r{pair.name, format("%dx%d", width, height), 0, 0, 0, 0, 0};
     r.psnr_noisy = psnr(pair.noisy.pixels, pair.clean.pixels);
@@ -191,6 +193,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
       err << "bilevel-denoise: " << k + 1 << " of " << files.size() << " images\n" << std::flush;
   }
   std::vector<std::string> notes = reader.notes();
+  if (!mask_notes.empty()) notes.push_back(mask_notes.front());
   if (const std::string text = noise_note(o.data.sigma); o.data.noisy.empty() && !text.empty())
     notes.push_back(text);
   if (!o.common.quiet)

@@ -116,7 +116,9 @@ void add_accuracy(CLI::App& app, double& tolerance, std::string& solver) {
 void add_apply(CLI::App& app, ApplyOptions& o) {
   add_model_file(app, o.model);
   const char* group = "Images";
-  add_value(app, "--input", o.input, "noisy images of any size: files or folders", "IMAGE")->group(group);
+  add_value(app, "--input", o.input,
+            "noisy images of any size: files or folders; one that cannot be read ends the command", "IMAGE")
+      ->group(group);
   add_value(app, "--output", o.output,
             "image file, or a folder for several inputs (names are kept, JPEG becomes .png)", "IMAGE|DIR")
       ->group(group);

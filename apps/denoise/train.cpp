@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/common/earlier_run.hpp"
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
 #include "apps/common/run_folder.hpp"
@@ -121,7 +122,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
 
 int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const Device device = open_device(o.common, "bilevel-denoise", err);
-  RunFolder folder(o.run.out, o.run.resume);
+  RunFolder folder(o.run.out, o.run.resume, "bilevel-denoise train");
   const ImageBatch batch = load_crops(o.data);
   const Parameters parameters = o.model.parameters(o.data.seed);
   const auto note = [&](const std::string& text) {
@@ -139,8 +140,10 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   std::optional<Checkpoint::Loaded> saved;
   if (o.run.resume) {
     saved = Checkpoint::load_latest(folder / "checkpoint", identity);
-    if (!saved)
+    if (!saved) {
+      require_no_result(o.run.out);
       note("--resume: no iteration was saved yet in " + o.run.out + ", so the run begins at the start");
+    }
     if (saved && !saved->note.empty()) note(saved->note);
   }
   const UpperState* state = saved ? &saved->state : nullptr;
@@ -155,7 +158,8 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
                            o.common.verbose);
   InterruptObserver interrupt;
   RunFolderWatch watch(folder);
-  ObserverList observers({&watch, &log, &checkpoint, &progress, &interrupt});
+  RunFolderKeeper keeper(folder);
+  ObserverList observers({&watch, &log, &checkpoint, &keeper, &progress, &interrupt});
 
   const Outcome outcome = o.common.precision == "float"
                               ? optimise<float>(o, parameters, batch, context, observers, state)

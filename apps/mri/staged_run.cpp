@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/common/earlier_run.hpp"
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
 #include "bilevel/core/atomic_file.hpp"
@@ -105,6 +106,40 @@ void require_identity(const std::filesystem::path& run, const Json& before, cons
                         "; resume with the same options and data, or start a new run in another folder.");
 }
 
+/// The identity in a file of a stage, null where it cannot be read.
+Json identity_in(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const Json json = Json::parse(text, nullptr, false);
+  return json.is_object() && json.contains("identity") ? json["identity"] : Json();
+}
+
+std::vector<std::filesystem::path> folders_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->is_directory(error) && !at->is_symlink(error)) found.push_back(at->path());
+  return found;
+}
+
+/// Folders of stages in that of the checkpoints.
+std::vector<std::filesystem::path> stage_folders(const std::filesystem::path& checkpoints) {
+  std::vector<std::filesystem::path> found = folders_in(checkpoints);
+  std::erase_if(found, [](const auto& path) { return !is_stage_name(path.filename().string()); });
+  return found;
+}
+
+/// Throws ConfigError when any stage was saved with another identity: those that this run does not come to
+/// would be forgotten.
+void require_same_stages(const std::filesystem::path& run, const Json& identity) {
+  for (const auto& stage : stage_folders(run / "checkpoint")) {
+    std::vector<std::filesystem::path> files{result_file(stage)};
+    for (const auto& checkpoint : folders_in(stage)) files.push_back(checkpoint / "state.json");
+    for (const auto& file : files)
+      if (const Json saved = identity_in(file); saved.is_object()) require_identity(run, saved, identity);
+  }
+}
+
 void save(const std::filesystem::path& folder, const Stage& stage, const std::vector<NamedOption>& identity,
           const StageResult& r) {
   const Json json{{"identity", identity_json(identity)},
@@ -186,7 +221,16 @@ UpperReport optimise_in(const Stage& stage, const Device& device, const MriData&
 
 }  // namespace
 
-StagedRun::StagedRun(const RunFolder& folder, const CommonOptions& common, bool resume,
+bool is_stage_name(const std::string& name) {
+  const std::size_t dash = name.find('-');
+  const std::string number = dash == std::string::npos ? "" : name.substr(dash + 1);
+  const bool numbered = !number.empty() && number.find_first_not_of("0123456789") == std::string::npos;
+  for (const char* known : {"weight", "pattern", "exchange", "binary"})
+    if (name.substr(0, dash) == known) return dash == std::string::npos || numbered;
+  return false;
+}
+
+StagedRun::StagedRun(RunFolder& folder, const CommonOptions& common, bool resume,
                      std::vector<NamedOption> identity, const Device& device, const MriData& data,
                      TvPotential potential, std::ostream& err)
     : folder_(folder),
@@ -196,7 +240,9 @@ StagedRun::StagedRun(const RunFolder& folder, const CommonOptions& common, bool 
       data_(data),
       potential_(potential),
       err_(err),
-      resume_(resume) {}
+      resume_(resume) {
+  if (resume_) require_same_stages(folder_.path(), identity_json(identity_));
+}
 
 void StagedRun::note(const std::string& text) const {
   if (!common_.quiet) err_ << "bilevel-mri: " << sentence(text) << '\n' << std::flush;
@@ -232,15 +278,11 @@ StageResult StagedRun::run(const Stage& stage) {
 /// Folders of stages that came after the last one in an earlier run.
 void StagedRun::forget_what_followed() {
   resume_ = false;
-  std::error_code error;
-  std::vector<std::filesystem::path> old;
-  for (std::filesystem::directory_iterator at(folder_ / "checkpoint", error), end; !error && at != end;
-       at.increment(error))
-    if (at->is_directory(error) && std::none_of(results_.begin(), results_.end(), [&](const StageResult& r) {
-          return r.name == at->path().filename();
-        }))
-      old.push_back(at->path());
-  for (const auto& path : old) std::filesystem::remove_all(path, error);
+  std::error_code ignored;
+  for (const auto& folder : stage_folders(folder_ / "checkpoint"))
+    if (std::none_of(results_.begin(), results_.end(),
+                     [&](const StageResult& r) { return r.name == folder.filename(); }))
+      std::filesystem::remove_all(folder, ignored);
 }
 
 StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path& folder) {
@@ -250,9 +292,11 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
   if (resume_) {
     state = Checkpoint::load_latest(folder, identity);
     if (state && !state->note.empty()) note(state->note);
-    if (!state && results_.empty())
+    if (!state && results_.empty()) {
+      require_no_result(folder_.path());
       note("--resume: no iteration was saved yet in " + folder_.path().string() +
            ", so the run begins at the start");
+    }
     std::error_code ignored;
     std::filesystem::remove(result_file(folder), ignored);
   }
@@ -275,7 +319,8 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
   ConsoleProgress progress(err_, terminal, {o.max_iterations, o.time_limit, o.budget}, common_.verbose);
   InterruptObserver interrupt;
   RunFolderWatch watch(folder_);
-  ObserverList observers({&watch, &continued, &checkpoint, &progress, &interrupt});
+  RunFolderKeeper keeper(folder_);
+  ObserverList observers({&watch, &continued, &checkpoint, &keeper, &progress, &interrupt});
   const UpperReport report =
       common_.precision == "float"
           ? optimise_in<float>(stage, device_, data_, potential_, common_.precision, observers, from)

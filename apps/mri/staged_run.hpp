@@ -41,17 +41,22 @@ struct StageResult {
   double seconds = 0;
 };
 
+/// Whether a stage may be called so: weight, pattern, exchange or binary, also with a number as pattern-2.
+bool is_stage_name(const std::string& name);
+
 /// Bilevel problems solved one after the other with one log and checkpoints of each. A run that was cut short
 /// is taken up in the stage it had reached; a stage that a limit ended goes on when the limit has been
 /// raised, and what followed it is done anew.
 class StagedRun {
  public:
-  /// `identity`: options and data that decide the result. Throws IoError.
-  StagedRun(const RunFolder& folder, const CommonOptions& common, bool resume,
+  /// `identity`: options and data that decide the result. Throws ConfigError when the folder holds what was
+  /// saved with another one and is to be resumed.
+  StagedRun(RunFolder& folder, const CommonOptions& common, bool resume,
             std::vector<bilevel::NamedOption> identity, const bilevel::Device& device, const MriData& data,
             bilevel::TvPotential potential, std::ostream& err);
 
   /// Runs the stage, or takes its result from the folder. A result with the status interrupted is not kept.
+  /// Throws ConfigError when the folder holds a result but not the checkpoints of its first stage.
   StageResult run(const Stage& stage);
 
   const std::vector<StageResult>& results() const { return results_; }
@@ -67,7 +72,7 @@ class StagedRun {
   void note(const std::string& text) const;
   void add(const StageResult& result);
 
-  const RunFolder& folder_;
+  RunFolder& folder_;
   const CommonOptions& common_;
   std::vector<bilevel::NamedOption> identity_;
   const bilevel::Device& device_;

@@ -131,7 +131,7 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       out_(out),
       err_(err),
       device_(open_device(options.common, "bilevel-mri", err)),
-      folder_(options.run.out, options.run.resume),
+      folder_(options.run.out, options.run.resume, "bilevel-mri " + command),
       data_(load_data(options.data)),
       test_(load_test(options)),
       potential_(potential_from(options.model.potential)),

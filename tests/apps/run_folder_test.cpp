@@ -139,6 +139,27 @@ TEST(RunFolderPresence, LogAndCheckpointsNoticeIt) {
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 
+/// What was saved is remembered, not looked up: the rest of the run stays when its checkpoints are moved.
+TEST(RunFolderPresence, MovedCheckpointsDeleteNothing) {
+  const TemporaryFolder folder;
+  for (const bool saved : {true, false}) {
+    const fs::path path = folder / (saved ? "saved" : "unsaved");
+    {
+      RunFolder run(path, false);
+      put_file(path / "log.jsonl", "{}");
+      bilevel::Checkpoint checkpoint(path / "checkpoint", {});
+      bilevel_app::RunFolderKeeper keeper(run);
+      bilevel::ObserverList observers({&checkpoint, &keeper});
+      bilevel::UpperState state;
+      state.iteration = 1;
+      if (saved) observers.state(state);
+      fs::rename(path / "checkpoint", folder / (saved ? "moved" : "empty"));
+    }
+    EXPECT_EQ(tree(path), saved ? std::vector<std::string>{"log.jsonl"} : std::vector<std::string>{});
+    EXPECT_EQ(fs::exists(path), saved);
+  }
+}
+
 TEST(RunFolderPresence, LeftoversOfKilledRunsAreRemoved) {
   const TemporaryFolder folder;
   fs::create_directories(folder / "run/images");
@@ -201,6 +222,16 @@ TEST_F(LongRun, ItsFolderIsRemoved) {
   EXPECT_NE(o.err.find(out_), std::string::npos) << o.err;
   EXPECT_NE(o.err.find("removed"), std::string::npos) << o.err;
   EXPECT_FALSE(fs::exists(out_));
+}
+
+TEST_F(LongRun, ItsCheckpointsAreMoved) {
+  Process process(arguments(data_, out_));
+  wait_for(out_ + "/checkpoint/000001");
+  fs::rename(out_ + "/checkpoint", folder_ / "moved");
+  const Outcome o = process.wait();
+  EXPECT_EQ(o.code, 3) << o.err;
+  expect_one_sentence(o);
+  EXPECT_FALSE(get_file(out_ + "/log.jsonl").empty());
 }
 
 }  // namespace

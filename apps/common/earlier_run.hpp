@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace bilevel_app {
+
+/// "bilevel-denoise train", "bilevel-mri learn" or "bilevel-mri baseline": the command whose run a folder
+/// holds, told by its model.json, summary.json or checkpoints; empty when none of them tells.
+std::string command_of_run(const std::filesystem::path& folder);
+
+/// Whether the folder holds a result that beginning anew would replace: a model or a summary, but those of a
+/// run that was interrupted or failed before its first iteration was finished.
+bool holds_result(const std::filesystem::path& folder);
+
+/// Throws ConfigError when the folder holds a result. To be called when a run is to be resumed and has no
+/// checkpoint to go on from.
+void require_no_result(const std::filesystem::path& folder);
+
+}  // namespace bilevel_app
