@@ -17,6 +17,8 @@ namespace bilevel_app::denoise {
 struct Verdict {
   std::string what;
   double measured = 0, limit = 0;
+  /// Of differences: their own relative error, known without the derivative; what is smaller goes unseen.
+  double resolution = 0;
   bool passed() const { return measured <= limit; }  ///< a NaN does not
 };
 

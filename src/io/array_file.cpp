@@ -20,6 +20,7 @@ namespace io_detail {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
+constexpr const char* kTypes = "use bool, integers, f2, f4, f8, c8 or c16";
 
 struct NpyHeader {
   char kind = 0;
@@ -70,6 +71,9 @@ class HeaderParser {
   void skip_space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || (text_[at_] >= '\t' && text_[at_] <= '\r'))) ++at_;
   }
+  [[noreturn]] void refuse_type(const std::string& shown) const {
+    fail("the type '" + shown + "' is not supported; " + kTypes);
+  }
   bool accept(char c) {
     skip_space();
     if (at_ >= text_.size() || text_[at_] != c) return false;
@@ -82,7 +86,7 @@ class HeaderParser {
   std::string_view quoted() {
     skip_space();
     if (at_ >= text_.size() || (text_[at_] != '\'' && text_[at_] != '"')) {
-      fail("a quoted word is missing (structured types are not supported)");
+      fail(std::string("a quoted word is missing (structured types are not supported; ") + kTypes + ")");
     }
     const std::size_t end = text_.find(text_[at_], at_ + 1);
     if (end == std::string_view::npos) fail("a quoted word does not end");
@@ -131,7 +135,7 @@ class HeaderParser {
     const std::string shown = printable(type);
     if (type.size() < 3 || type.size() > 4 ||
         std::string_view("<>|=").find(type[0]) == std::string_view::npos) {
-      fail("the type '" + shown + "' is not supported");
+      refuse_type(shown);
     }
     header.kind = type[1];
     const std::string_view sizes = header.kind == 'b'                         ? " 1 "
@@ -143,7 +147,7 @@ class HeaderParser {
     const bool known = sizes.find(" " + digits + " ") != std::string_view::npos;
     if (known) header.size = std::stoi(digits);
     if (!known || (type[0] == '|' && header.size > 1)) {
-      fail("the type '" + shown + "' is not supported; use bool, integers, f2, f4, f8, c8 or c16");
+      refuse_type(shown);
     }
     header.parts = header.kind == 'c' ? 2 : 1;
     header.big_endian = type[0] == '>' || (type[0] == '=' && std::endian::native == std::endian::big);

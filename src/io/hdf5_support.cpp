@@ -130,6 +130,11 @@ std::string file_of(hid_t object) {
 }
 constexpr const char* kLinkTool = "h5copy -f ext";
 
+bool is_group(hid_t file, const std::string& path) {
+  const Hdf5Handle object(H5Oopen(file, path.c_str(), H5P_DEFAULT), H5Oclose);
+  return object && H5Iget_type(object.get()) == H5I_GROUP;
+}
+
 /// "the file NAME" of an external link.
 std::string link_target(hid_t file, const std::string& path) {
   H5L_info_t info{};
@@ -195,6 +200,8 @@ Hdf5Dataset open_dataset(const std::string& name, hid_t file, const std::string&
   if (!has_dataset(name, file, dataset))
     throw IoError(name, "has no dataset '" + dataset + "'; " + datasets_found(file));
   const std::string what = "the dataset '" + dataset + "' ";
+  if (is_group(file, dataset))
+    throw IoError(name, "'" + dataset + "' is a group where a dataset is needed; " + datasets_found(file));
   Hdf5Dataset opened;
   opened.dataset = Hdf5Handle(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), H5Dclose);
   if (!opened.dataset) throw IoError(name, what + failure(name));
@@ -212,6 +219,10 @@ Hdf5Dataset open_dataset(const std::string& name, hid_t file, const std::string&
   opened.missing_filter = missing_filter(creation.get());
   if (H5Pget_layout(creation.get()) == H5D_VIRTUAL || H5Pget_external_count(creation.get()) != 0)
     refuse_elsewhere(name, dataset, "other files", "h5repack");
+  H5D_space_status_t status = H5D_SPACE_STATUS_ALLOCATED;
+  if (H5Sget_simple_extent_npoints(opened.space.get()) > 0 &&
+      H5Dget_space_status(opened.dataset.get(), &status) >= 0 && status == H5D_SPACE_STATUS_NOT_ALLOCATED)
+    throw IoError(name, "nothing was ever written to the dataset '" + dataset + "'; write the file anew");
   return opened;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -35,6 +36,13 @@ void check_extents(const std::string& name, std::uint64_t height, std::uint64_t 
 
 /// An image of zeros. Throws IoError when it does not fit in memory.
 HostImage make_image(const std::string& name, int channels, std::uint64_t height, std::uint64_t width);
+
+/// Value of the tag 274 in the first directory of EXIF (from its TIFF header on), 1 to 8; 0 when there is
+/// none that can be read. Exif 2.3 (CIPA DC-008), 4.6.4: 1 upright; 2, 4, 5, 7 mirrored; 3, 6, 8 turned.
+int exif_orientation(const unsigned char* tiff, std::size_t length);
+
+/// The image as it is to be seen: orientations from 5 on exchange rows and columns, 0 and 1 change nothing.
+HostImage turned(const std::string& name, HostImage stored, int turn);
 
 /// "row r, column c" for messages, counted from 0.
 std::string position(std::uint64_t row, std::uint64_t column);

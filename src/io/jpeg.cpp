@@ -93,46 +93,23 @@ void read_rows(Jpeg& jpeg) {
   throw IoError(name, "bad JPEG: " + printable(jpeg.message));
 }
 
-/// Value of the tag 274 in the first directory of EXIF, 1 to 8; 1 when there is none that can be read.
-/// Exif 2.3 (CIPA DC-008), 4.6.4: 1 upright; 2, 4, 5, 7 mirrored; 3, 6, 8 turned.
+/// What EXIF says, 1 when there is none.
 int orientation(const Jpeg& jpeg) {
   for (jpeg_saved_marker_ptr marker = jpeg.file.marker_list; marker != nullptr; marker = marker->next) {
-    const unsigned char* exif = marker->data;
-    const std::size_t size = marker->data_length;
-    if (size < 14 || std::memcmp(exif, "Exif\0\0", 6) != 0) continue;
-    const unsigned char* tiff = exif + 6;
-    const std::size_t length = size - 6;
-    const bool big = tiff[0] == 'M';
-    const std::uint64_t directory = load_integer(tiff + 4, 4, big);
-    if (directory > length - 2) continue;
-    const std::uint64_t entries = load_integer(tiff + directory, 2, big);
-    for (std::uint64_t k = 0, at = directory + 2; k < entries && at + 12 <= length; ++k, at += 12) {
-      const std::uint64_t value = load_integer(tiff + at + 8, 2, big);
-      if (load_integer(tiff + at, 2, big) == 274 && value >= 1 && value <= 8) return static_cast<int>(value);
-    }
+    if (marker->data_length < 6 || std::memcmp(marker->data, "Exif\0\0", 6) != 0) continue;
+    if (const int turn = exif_orientation(marker->data + 6, marker->data_length - 6)) return turn;
   }
   return 1;
 }
 
-/// The image as it is to be seen: orientations from 5 on exchange rows and columns.
-HostImage unpack(const std::string& name, const Jpeg& jpeg, int turn) {
-  const int channels = jpeg.file.out_color_components;
-  const std::size_t rows = jpeg.file.output_height, columns = jpeg.file.output_width;
-  const bool transposed = turn >= 5;
+HostImage unpack(const std::string& name, const Jpeg& jpeg) {
+  const std::size_t channels = static_cast<std::size_t>(jpeg.file.out_color_components);
   HostImage image =
-      transposed ? make_image(name, channels, columns, rows) : make_image(name, channels, rows, columns);
-  const bool from_bottom = turn == 3 || turn == 4 || turn == 7 || turn == 8;
-  const bool from_right = turn == 2 || turn == 3 || turn == 6 || turn == 7;
-  const auto height = static_cast<std::size_t>(image.height), width = static_cast<std::size_t>(image.width);
-  double* to = image.pixels.data();
-  for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
-    for (std::size_t y = 0; y < height; ++y) {
-      for (std::size_t x = 0; x < width; ++x) {
-        const std::size_t v = from_bottom ? height - 1 - y : y, h = from_right ? width - 1 - x : x;
-        const std::size_t pixel = transposed ? h * columns + v : v * columns + h;
-        *to++ = jpeg.raw[pixel * static_cast<std::size_t>(channels) + c] / 255.0;
-      }
-    }
+      make_image(name, static_cast<int>(channels), jpeg.file.output_height, jpeg.file.output_width);
+  const std::size_t plane = image.pixels.size() / channels;
+  for (std::size_t k = 0; k < plane; ++k) {
+    for (std::size_t c = 0; c < channels; ++c)
+      image.pixels[c * plane + k] = jpeg.raw[k * channels + c] / 255.0;
   }
   return image;
 }
@@ -168,7 +145,7 @@ HostImage decode_jpeg(const std::string& name, const std::string& bytes) {
   jpeg.raw = raw.get();
   const int turn = orientation(jpeg);  // libjpeg frees the markers with the last row
   if (!guarded(jpeg, read_rows)) fail(name, jpeg);
-  HostImage image = unpack(name, jpeg, turn);
+  HostImage image = turned(name, unpack(name, jpeg), turn);
   image.from_integers = true;
   return image;
 }

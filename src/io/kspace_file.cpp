@@ -181,27 +181,50 @@ ComplexImages bart_images(const std::string& name, BartArray array) {
           checked_extent(name, array.rows), checked_extent(name, array.columns), std::move(array.values)};
 }
 
-ComplexImages npy_images(const fs::path& path) {
+/// Numbers with an intensity scale, and their extents with ones in front.
+template <std::size_t N>
+std::pair<std::array<int, N>, std::vector<std::complex<double>>> npy_complex(const fs::path& path) {
   const std::string name = path.string();
   TypedComplexArray typed = decode_complex_npy(name, read_file(path));
   if (typed.kind != 'c' && typed.kind != 'f')
     throw IoError(name, "integers have no intensity scale; store complex64, complex128, float32 or float64");
-  const std::array<int, 3> extents = leading_extents<3>(name, typed.array.shape);
-  return {extents[0], extents[1], extents[2], std::move(typed.array.values)};
+  return {leading_extents<N>(name, typed.array.shape), std::move(typed.array.values)};
 }
 
-/// Leaves the first set of maps if the others are zero.
-void keep_one_set(const std::string& name, BartArray& array) {
-  const std::size_t sets = array.extent(kBartSets), each = array.values.size() / sets;
+ComplexImages npy_images(const fs::path& path) {
+  auto [extents, values] = npy_complex<3>(path);
+  return {extents[0], extents[1], extents[2], std::move(values)};
+}
+
+/// Leaves the first set of maps if the others are zero. `where` and `extract`: the axis, and how to take one.
+void keep_one_set(const std::string& name, std::size_t sets, std::size_t coils,
+                  std::vector<std::complex<double>>& values, const std::string& where,
+                  const std::string& extract) {
   if (sets == 1) return;
-  const auto others = array.values.begin() + static_cast<std::ptrdiff_t>(each);
-  if (std::any_of(others, array.values.end(), [](const auto& value) { return value != 0.0; })) {
-    throw IoError(name, "it holds " + std::to_string(sets) + " sets of " +
-                            std::to_string(array.extent(kBartCoils)) +
-                            " sensitivity maps (dimension 4); one is read, so extract it (bart slice 4 0) or "
-                            "estimate one (bart ecalib -m1)");
+  const auto others = values.begin() + static_cast<std::ptrdiff_t>(values.size() / sets);
+  if (std::any_of(others, values.end(), [](const auto& value) { return value != 0.0; })) {
+    throw IoError(name, "it holds " + std::to_string(sets) + " sets of " + std::to_string(coils) +
+                            " sensitivity maps (" + where + "); one is read, so " + extract);
   }
-  array.values.erase(others, array.values.end());
+  values.erase(others, values.end());
+}
+
+ComplexImages bart_maps(const fs::path& path) {
+  const std::string name = path.string();
+  BartArray array = read_bart(path);
+  check_other_dimensions(name, array, kBartSets);
+  keep_one_set(name, array.extent(kBartSets), array.extent(kBartCoils), array.values, "dimension 4",
+               "extract it (bart slice 4 0) or estimate one (bart ecalib -m1)");
+  return bart_images(name, std::move(array));
+}
+
+/// [H,W], [coil][H][W] or [set][coil][H][W].
+ComplexImages npy_maps(const fs::path& path) {
+  auto [extents, values] = npy_complex<4>(path);
+  const auto [sets, coils, rows, columns] = extents;
+  keep_one_set(path.string(), static_cast<std::size_t>(sets), static_cast<std::size_t>(coils), values,
+               "the first axis of [set][coil][row][column]", "store one as [coil][row][column]");
+  return {coils, rows, columns, std::move(values)};
 }
 
 }  // namespace
@@ -242,15 +265,7 @@ ComplexImages read_complex_images(const std::filesystem::path& path) {
 ComplexImages read_coil_maps(const std::filesystem::path& path) {
   using namespace io_detail;
   const std::string name = path.string();
-  ComplexImages maps;
-  if (names_bart(path)) {
-    BartArray array = read_bart(path);
-    check_other_dimensions(name, array, kBartSets);
-    keep_one_set(name, array);
-    maps = bart_images(name, std::move(array));
-  } else {
-    maps = npy_images(path);
-  }
+  const ComplexImages maps = names_bart(path) ? bart_maps(path) : npy_maps(path);
   check_finite(name, maps, "coil");
   return maps;
 }

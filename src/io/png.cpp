@@ -113,7 +113,7 @@ void read_rows(Png& file) {
     for (png_uint_32 y = 0; y < file.height; ++y)
       png_read_row(file.png, file.raw + y * file.row_bytes, nullptr);
   }
-  png_read_end(file.png, nullptr);
+  png_read_end(file.png, file.info);
 }
 
 void write_rows(Png& file) {
@@ -187,6 +187,16 @@ HostImage unpack(const std::string& name, Png& file) {
   return image;
 }
 
+/// What EXIF says, before or behind the pixels; 0 when there is none.
+int orientation(Png& file) {
+#ifdef PNG_eXIf_SUPPORTED
+  png_uint_32 size = 0;
+  png_bytep exif = nullptr;
+  if (png_get_eXIf_1(file.png, file.info, &size, &exif) != 0) return exif_orientation(exif, size);
+#endif
+  return 0;
+}
+
 }  // namespace
 
 HostImage decode_png(const std::string& name, const std::string& bytes) {
@@ -207,7 +217,7 @@ HostImage decode_png(const std::string& name, const std::string& bytes) {
   if (raw == nullptr) throw IoError(name, "the image does not fit in memory");
   file.raw = raw.get();
   if (!guarded(file, read_rows)) fail_reading(name, file);
-  return unpack(name, file);
+  return turned(name, unpack(name, file), orientation(file));
 }
 
 std::string encode_png(const std::string& name, const HostImage& image, int bits) {

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <new>
@@ -179,11 +182,24 @@ std::uint64_t voxel_offset(const std::string& name, const Header& header, bool s
   return std::max(bytes, kLeast);
 }
 
+/// In either case of letters.
+bool ends_with(const std::string& name, std::initializer_list<std::string_view> endings) {
+  std::string lower = name;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return std::any_of(endings.begin(), endings.end(),
+                     [&](std::string_view ending) { return lower.ends_with(ending); });
+}
+
 /// What both versions of the header state by the same names.
 template <class Header>
 ImagePointer take_header(const std::string& name, const Header& header,
                          nifti_image* (*convert)(Header, const char*), VolumeHeader& volume,
                          VoxelFile& voxels) {
+  if (NIFTI_VERSION(header) == 0 && !ends_with(name, {".hdr", ".img", ".hdr.gz", ".img.gz"})) {
+    throw IoError(name,
+                  "lacks the mark of NIfTI ('n+1'): its header is damaged, or that of ANALYZE 7.5, which is "
+                  "read from a pair .hdr and .img");
+  }
   set_extents(name, header, volume);
   set_type(name, header.datatype, voxels);
   volume.parts = voxels.parts;
@@ -201,6 +217,10 @@ ImagePointer take_header(const std::string& name, const Header& header,
 /// Reads the header, of NIfTI-2 when it says so. Runs in the child.
 VolumeHeader read_header(const std::string& name, VoxelFile& voxels) {
   nifti_set_debug_level(0);
+  std::string start(2, '\0');
+  std::ifstream(name, std::ios::binary).read(start.data(), std::ssize(start));
+  if (start == "\x1f\x8b" && !ends_with(name, {".gz"}))
+    throw IoError(name, "is compressed by gzip, which its name does not say; rename it to end in .gz");
   VolumeHeader volume{};
   int swapped = 0;
   ImagePointer image;

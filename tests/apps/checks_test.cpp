@@ -2,12 +2,17 @@
 
 #include "apps/denoise/checks.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <random>
 #include <set>
 #include <sstream>
 
 #include "apps/common/exit_codes.hpp"
+#include "apps/denoise/differences.hpp"
 #include "bilevel/core/tensor.hpp"
 #include "tests/apps/app_test_support.hpp"
 #include "tests/support/counting_energy.hpp"
@@ -80,12 +85,23 @@ class WrongEnergy final : public testing_support::CountingEnergy<double> {
 
 class Checks : public testing::Test {
  protected:
-  std::vector<Verdict> with(const Errors& errors) {
-    return denoise::run_checks(context_, batch_, parameters_, options_, 0,
+  std::vector<Verdict> with(const Errors& errors) { return with(errors, parameters_, options_, batch_); }
+  std::vector<Verdict> with(const Errors& errors, const Parameters& parameters,
+                            const RegulariserOptions& options, const ImageBatch& batch) {
+    return denoise::run_checks(context_, batch, parameters, options, 0,
                                [&](Context& context, View<const double> noisy) {
                                  return std::make_unique<WrongEnergy>(
-                                     make_energy<double>(context, noisy, parameters_, options_), errors);
+                                     make_energy<double>(context, noisy, parameters, options), errors);
                                });
+  }
+  /// TV as training leaves it on images with edges: hardly smoothed, near the lower bound of nu.
+  static Parameters sharp_tv(double nu) {
+    std::vector<Segment> segments = tv_parameters().segments();
+    for (Segment& s : segments) {
+      if (s.name == "alpha") s.initial = 0.07;
+      if (s.name == "nu") s.initial = nu;
+    }
+    return Parameters(segments);
   }
   static std::set<std::string> failed(const std::vector<Verdict>& list) {
     std::set<std::string> names;
@@ -157,6 +173,75 @@ TEST_F(Checks, FailForCertificatesThatPromiseTooMuch) {
   const auto names = failed(with({.convexity = 1e6}));
   EXPECT_TRUE(names.contains(distance));
   EXPECT_TRUE(names.contains(bound));
+}
+
+/// Where the loss bends at steps of the size of nu, and hardly any pixel depends on nu.
+TEST_F(Checks, PassForARightEnergyThatIsHardlySmoothed) {
+  ImageBatch grey = batch_;  // of 256 greys: some differences are 0
+  for (double& v : grey.noisy) v = std::round(255 * v) / 255;
+  for (const bool isotropic : {true, false}) {
+    for (const double nu : {1.7e-5, 3.6e-6}) {
+      TvOptions options;
+      options.isotropic = isotropic;
+      const std::vector<Verdict> list = with({}, sharp_tv(nu), options, grey);
+      EXPECT_EQ(failed(list), std::set<std::string>{}) << isotropic << " " << nu;
+      for (const Verdict& v : list) EXPECT_LT(v.resolution, 1e-4) << v.what << " " << isotropic << " " << nu;
+      EXPECT_TRUE(failed(with({.gradient = 1 + 1e-4}, sharp_tv(nu), options, grey)).contains(gradient));
+      EXPECT_TRUE(failed(with({.product = 1 + 1e-3}, sharp_tv(nu), options, grey)).contains(hessian));
+      const auto column = failed(with({.mixed = 1 + 1e-3}, sharp_tv(nu), options, grey));
+      EXPECT_TRUE(column.contains(mixed("alpha")) && column.contains(mixed("nu")));
+      const auto hyper = failed(with({.adjoint = 1 + 1e-3}, sharp_tv(nu), options, grey));
+      EXPECT_TRUE(hyper.contains(hypergradient("alpha")));
+    }
+  }
+}
+
+/// A constant image is its own reconstruction: every derivative is 0, differences are their rounding.
+TEST_F(Checks, PassWhereNothingDependsOnTheParameters) {
+  ImageBatch flat = batch_;
+  flat.clean.assign(flat.clean.size(), 0.3);
+  flat.noisy = flat.clean;
+  const std::vector<Verdict> list = with({}, parameters_, options_, flat);
+  EXPECT_EQ(failed(list), std::set<std::string>{});
+  std::ostringstream out, err;
+  EXPECT_EQ(denoise::report_checks(list, flat, {}, out, err), exit_ok);
+  const bool coarse =
+      std::any_of(list.begin(), list.end(), [](const auto& v) { return v.resolution > 0.01; });
+  EXPECT_EQ(out.str().find("less exact than 1 %") != std::string::npos, coarse) << out.str();
+}
+
+/// Functions with known derivatives: smooth, with a bend of the size 1e-5, and with errors in its values.
+TEST(Differentiate, ErrsByNoMoreThanItSays) {
+  using denoise::differentiate;
+  using denoise::Sample;
+  struct Case {
+    std::function<Sample(double)> f;
+    double derivative, most;
+  };
+  std::mt19937 generator(3);
+  std::uniform_real_distribution<double> uniform(-1e-9, 1e-9);
+  const Case cases[] = {
+      {[](double t) -> Sample {
+         return {{std::exp(3 * t)}, 4e-16};
+       },
+       3, 1e-11},
+      {[](double t) -> Sample {
+         return {{std::sqrt((t + 1e-5) * (t + 1e-5) + 1e-10)}, 1e-20};
+       },
+       std::sqrt(0.5), 1e-6},
+      {[&](double t) -> Sample {
+         return {{std::sin(t) + uniform(generator)}, 1e-9};
+       },
+       1, 1e-6},
+  };
+  for (const Case& c : cases) {
+    const denoise::Difference d = differentiate(c.f, 0.1, 0);
+    ASSERT_EQ(d.value.size(), 1u);
+    EXPECT_LE(std::abs(d.value[0] - c.derivative), d.error);
+    EXPECT_LE(d.error, c.most);
+  }
+  const auto nothing = [](double) -> Sample { return {{std::nan("")}, 0}; };
+  EXPECT_FALSE(std::isfinite(differentiate(nothing, 0.1, 1).error));
 }
 
 /// Verdicts of numbers that are no numbers, and the report of what failed.

@@ -186,6 +186,10 @@ TEST_F(ArrayFile, RefusalsNameTheReason) {
             std::string::npos);
   EXPECT_NE(message(npy_bytes("<f3", false, "(1,)", "")).find("not supported"), std::string::npos);
   EXPECT_NE(message(npy_bytes("|f8", false, "(1,)", "12345678")).find("not supported"), std::string::npos);
+  for (const char* type : {"|O", "<U5", "<M8[ns]", "<f3"})
+    EXPECT_NE(message(npy_bytes(type, false, "(1,)", "")).find("use bool, integers, f2, f4, f8"),
+              std::string::npos)
+        << type;
   EXPECT_NE(message(npy_bytes("|u1", false, "(4294967296, 4294967296)", "")).find("too many"),
             std::string::npos);
   EXPECT_NE(message(npy_bytes("|u1", false, "(99999999999999999999999,)", "")).find("too large"),

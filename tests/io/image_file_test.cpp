@@ -490,14 +490,25 @@ TEST_F(ImageFile, JpegAgreesWithPillow) {
 }
 
 /// Corners as Pillow's ImageOps.exif_transpose has them.
-TEST_F(ImageFile, JpegIsTurnedAsExifSays) {
+TEST_F(ImageFile, IsTurnedAsExifSays) {
   constexpr int kCorners[8][4] = {{20, 105, 113, 197}, {105, 20, 197, 113}, {197, 113, 105, 20},
                                   {113, 197, 20, 105}, {20, 113, 105, 197}, {113, 20, 197, 105},
                                   {197, 105, 113, 20}, {105, 197, 20, 113}};
+  const auto png = [](int orientation, bool big, bool behind) {
+    std::string rows;
+    for (std::size_t k = 0; k < kJpegGreyPixels.size(); ++k)
+      rows += (k % 6 == 0 ? std::string(1, '\0') : "") + static_cast<char>(kJpegGreyPixels[k]);
+    const std::string chunk = png_chunk("eXIf", exif_bytes(orientation, big));
+    std::string bytes = png_bytes(6, 4, 8, 0, rows, behind ? "" : chunk);
+    if (behind) bytes.insert(bytes.size() - 12, chunk);
+    return bytes;
+  };
   constexpr int kSecond[8] = {38, 88, 180, 131, 51, 83, 167, 136};  // of the first row
   for (const bool big : {false, true}) {
-    for (int k = 0; k < 8; ++k) {
-      const HostImage image = parse(with_orientation(kJpegGrey, k + 1, big));
+    for (int n = 0; n < 24; ++n) {
+      const int k = n % 8;  // as JPEG, as PNG with EXIF before and behind the pixels
+      const HostImage image =
+          parse(n < 8 ? with_orientation(kJpegGrey, k + 1, big) : png(k + 1, big, n >= 16));
       ASSERT_EQ(image.height, k < 4 ? 4 : 6) << k;
       ASSERT_EQ(image.width, k < 4 ? 6 : 4) << k;
       const std::size_t last = 23, right = static_cast<std::size_t>(image.width) - 1;
@@ -507,7 +518,10 @@ TEST_F(ImageFile, JpegIsTurnedAsExifSays) {
       EXPECT_EQ(image.pixels[last] * 255, kCorners[k][3]);
       EXPECT_EQ(image.pixels[1] * 255, kSecond[k]);
     }
-    for (const int unknown : {0, 9}) EXPECT_EQ(parse(with_orientation(kJpegGrey, unknown, big)).height, 4);
+    for (const int unknown : {0, 9}) {
+      EXPECT_EQ(parse(with_orientation(kJpegGrey, unknown, big)).height, 4);
+      EXPECT_EQ(parse(png(unknown, big, false)).height, 4);
+    }
   }
 }
 

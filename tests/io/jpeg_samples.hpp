@@ -70,13 +70,18 @@ inline const std::string kJpegCmyk = from_hex(
     "000000000200010312223151ffda000e0443004d0059004b00003f0042521d9f32df550521d9f32df566948767ccb7d450a4"
     "3b3e65beafffd9");
 
-/// The file with an orientation of EXIF 2.3.
-inline std::string with_orientation(const std::string& jpeg, int orientation, bool big_endian) {
-  std::string exif("Exif\0\0", 6);
-  exif += big_endian ? std::string("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", 19)
-                     : std::string("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0", 18);
+/// An orientation in the words of EXIF 2.3.
+inline std::string exif_bytes(int orientation, bool big_endian) {
+  std::string exif = big_endian ? std::string("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", 19)
+                                : std::string("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0", 18);
   exif += static_cast<char>(orientation);
-  exif.resize(6 + 26, '\0');
+  exif.resize(26, '\0');
+  return exif;
+}
+
+/// The file with an orientation.
+inline std::string with_orientation(const std::string& jpeg, int orientation, bool big_endian) {
+  const std::string exif = std::string("Exif\0\0", 6) + exif_bytes(orientation, big_endian);
   std::string marker = "\xff\xe1";
   marker += '\0';
   marker += static_cast<char>(exif.size() + 2);

@@ -197,6 +197,23 @@ TEST_F(KspaceFile, CoilMapsAreOneSet) {
   const std::vector<std::size_t> shape{3, 4, 5};
   bilevel::write_npy(folder_ / "maps.npy", shape, std::span<const std::complex<double>>(maps.values));
   EXPECT_EQ(bilevel::read_coil_maps(folder_ / "maps.npy").values, maps.values);
+  const auto write_sets = [&](std::size_t sets, double second) {
+    Complexes values = maps.values;
+    for (std::size_t k = 0; k < (sets - 1) * maps.values.size(); ++k) values.push_back(second);
+    const std::vector<std::size_t> extents{sets, 3, 4, 5};
+    bilevel::write_npy(folder_ / "sets.npy", extents, std::span<const std::complex<double>>(values));
+  };
+  for (const std::size_t sets : {1, 2}) {
+    write_sets(sets, 0);
+    const bilevel::ComplexImages read = bilevel::read_coil_maps(folder_ / "sets.npy");
+    EXPECT_EQ(read.count, 3);
+    EXPECT_EQ(read.rows, maps.rows);
+    EXPECT_EQ(read.columns, maps.columns);
+    EXPECT_EQ(read.values, maps.values);
+  }
+  write_sets(2, 1e-20);
+  refused("sets.npy", "holds 2 sets of 3 sensitivity maps (the first axis");
+  refused("sets.npy", "store one as [coil][row][column]");
   if (shared_folder() && fs::exists(*shared_folder() / "faults/two-sets-of-maps")) {
     const fs::path faults = *shared_folder() / "faults/two-sets-of-maps";
     EXPECT_THROW(bilevel::read_coil_maps(faults / "maps"), bilevel::IoError);

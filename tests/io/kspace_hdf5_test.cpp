@@ -5,11 +5,13 @@
 
 #include <limits>
 
+#include "io/hdf5_support.hpp"
 #include "kspace_test_support.hpp"
 
 namespace {
 
 using namespace bilevel_test;
+using bilevel::io_detail::Hdf5Handle;
 
 class Hdf5File : public KspaceFile {
  protected:
@@ -50,7 +52,32 @@ TEST_F(Hdf5File, Refusals) {
   Hdf5Writer(folder_ / "none.h5").complex_dataset("kspace", {2, 0, 4}, Floats());
   expect_refused("none.h5", "the dataset 'kspace' is empty: dimension 1 is 0");
   Hdf5Writer(folder_ / "huge.h5").complex_dataset("kspace", {1000, 1000, 1000}, Floats());
-  expect_refused("huge.h5", "claims 1000 x 1000 x 1000 values, more than a file of");
+  expect_refused("huge.h5", "nothing was ever written to the dataset 'kspace'");
+  {  // one of its chunks is there
+    Hdf5Writer file(folder_ / "holes.h5");
+    const Hdf5Handle type(H5Tcreate(H5T_COMPOUND, 8), H5Tclose);
+    H5Tinsert(type.get(), "r", 0, H5T_NATIVE_FLOAT);
+    H5Tinsert(type.get(), "i", 4, H5T_NATIVE_FLOAT);
+    const hsize_t extents[] = {1000, 1000, 1000}, chunk[] = {1, 1, 4}, start[] = {0, 0, 0};
+    const Hdf5Handle space(H5Screate_simple(3, extents, nullptr), H5Sclose),
+        memory(H5Screate_simple(3, chunk, nullptr), H5Sclose);
+    const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    H5Pset_chunk(creation.get(), 3, chunk);
+    const Hdf5Handle dataset(
+        H5Dcreate2(file.file(), "kspace", type.get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT),
+        H5Dclose);
+    H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start, nullptr, chunk, nullptr);
+    ASSERT_GE(H5Dwrite(dataset.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, values.data()), 0);
+  }
+  expect_refused("holes.h5", "claims 1000 x 1000 x 1000 values, more than a file of");
+  {
+    Hdf5Writer file(folder_ / "group.h5");
+    const Hdf5Handle group(H5Gcreate2(file.file(), "kspace", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                           H5Gclose);
+    file.float_dataset("kspace/real", {1}, {1});
+  }
+  expect_refused("group.h5",
+                 "'kspace' is a group where a dataset is needed; the datasets in it are: kspace/real");
   Floats bad = values;
   bad[17] = {1.0F, std::numeric_limits<float>::quiet_NaN()};
   Hdf5Writer(folder_ / "nan.h5").complex_dataset("kspace", {1, 2, 3, 4}, bad);

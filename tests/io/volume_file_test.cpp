@@ -131,6 +131,22 @@ TEST_F(VolumeFile, CompressedFilesAndPairs) {
   expect_refused(nifti_header(pair), "the .img file that belongs to this header", "lonely.hdr");
 }
 
+TEST_F(VolumeFile, NamesAgreeWithTheContent) {
+  const std::string good = nifti_header({{2, 1, 2}}) + floats({1, -2, 3, -4});
+  for (const char* name : {"v.nii", "v.hdr", "V.NII"})
+    expect_refused(gzip(good), "is compressed by gzip, which its name does not say; rename it", name);
+  std::string damaged = good;
+  damaged.replace(344, 4, "abcd");
+  expect_refused(damaged, "lacks the mark of NIfTI", "v.nii");
+  expect_refused(gzip(damaged), "lacks the mark of NIfTI", "v.nii.gz");
+  NiftiSpec spec{{2, 1, 2}};
+  spec.pair = true;
+  std::string analyze = nifti_header(spec);
+  analyze.replace(344, 4, 4, '\0');
+  put_file(folder_ / "a.img", floats({1, -2, 3, -4}));
+  EXPECT_EQ(parse(analyze, "a.hdr").values, (std::vector<double>{1, -2, 3, -4}));
+}
+
 TEST_F(VolumeFile, OrientationFromTheHeader) {
   using Rows = std::vector<std::array<float, 4>>;
   const std::vector<std::pair<Rows, std::string>> cases{

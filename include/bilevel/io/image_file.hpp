@@ -25,7 +25,8 @@ struct HostImage {
 };
 
 /// Reads one image; the format is found from the first bytes, never from the name.
-///   PNG   1, 2, 4, 8, 16 bits; grey, palette (read as RGB), RGB; alpha is dropped (`alpha_dropped`)
+///   PNG   1, 2, 4, 8, 16 bits; grey, palette (read as RGB), RGB; alpha is dropped (`alpha_dropped`);
+///         turned as EXIF says
 ///   JPEG  8 bits, grey or colour (YCbCr or RGB), baseline or progressive, turned as EXIF says; no CMYK
 ///   PGM, PPM (P2, P3, P5, P6)  maximum value 1..65535
 ///   TIFF  strips or tiles; 8 or 16-bit unsigned, 32 or 64-bit float; grey or RGB; what else libtiff turns

@@ -74,9 +74,9 @@ struct ComplexImages {
 /// `.npy` of complex or floating-point numbers, [H,W] or [N,H,W]. Throws IoError as read_kspace does.
 BILEVEL_API ComplexImages read_complex_images(const std::filesystem::path& path);
 
-/// Reads one set of coil sensitivities: BART (coils in dimension 3) or `.npy` as above. A second set, as
-/// ESPIRiT estimates it (BART's dimension 4), is left out when it is zero everywhere. Throws IoError for one
-/// that is not, for maps of several slices, and as read_complex_images does.
+/// Reads one set of coil sensitivities: BART (coils in dimension 3), or `.npy` as above or [set][coil][H][W].
+/// A second set, as ESPIRiT estimates it (BART's dimension 4), is left out when it is zero everywhere. Throws
+/// IoError for one that is not, for maps of several slices, and as read_complex_images does.
 BILEVEL_API ComplexImages read_coil_maps(const std::filesystem::path& path);
 
 }  // namespace v0
