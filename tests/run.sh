@@ -140,6 +140,7 @@ long_on_device+=':ExpertsMaid.StationarityIsTrue'
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 apps_on_device+=':RunFolder*:LongRun.*:Resources.*:Numbers.*:Texts.*:Means.*:ExitCodes.*:CropGrid.*:TrainingRun.*'
+apps_on_device+=':MriEvaluate.*:MriMask*:MriCrop.*:MriNotes.*:EarlierRun.*:OptionValues.*:OutputCheck.*:Mri.O*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*"
 test_in_emulator() {
   emulator=$1
