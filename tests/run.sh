@@ -136,11 +136,12 @@ emulate() {
 long_on_device='*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*:Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*'
 long_on_device+=':ExpertsCertificate.HoldsForFewParameters:ExpertsCertificate.HoldsForIteratesOfGradientDescent'
 long_on_device+=':ExpertsMaid.StationarityIsTrue'
-# Of bilevel-mri two whole runs: what else its tests look at is host code, and has run on the CPU.
+# Of bilevel-mri some whole runs: what else its tests look at is host code, and has run on the CPU. `check` with --all.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 apps_on_device+=':RunFolder*:LongRun.*:Resources.*:Numbers.*:Texts.*:Means.*:ExitCodes.*:CropGrid.*:TrainingRun.*'
 apps_on_device+=':MriEvaluate.*:MriMask*:MriCrop.*:MriNotes.*:EarlierRun.*:OptionValues.*:OutputCheck.*:Mri.O*'
+long_apps_on_device='*.CheckPasses*:Checks.*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*"
 test_in_emulator() {
   emulator=$1
@@ -154,7 +155,9 @@ test_in_emulator() {
   local filter='*'
   [[ $depth == all ]] || filter+="-$long_on_device"
   GTEST_FILTER=$filter emulate "cuda (emulator)" learn solve kernels model core ops
-  GTEST_FILTER="$apps_on_device" emulate "cuda (emulator, apps)" apps
+  filter=$apps_on_device
+  [[ $depth == all ]] || filter+=":$long_apps_on_device"
+  GTEST_FILTER=$filter emulate "cuda (emulator, apps)" apps
   local start=$SECONDS
   if cmake -DPROGRAM=build/apps/bilevel-bench "-DLAUNCHER=$emulator/cuda-emu" -DFOLDER=build/tests -P tests/bench/smoke.cmake; then
     tally "cuda (emulator, bilevel-bench)" "$start" 1 0 0
