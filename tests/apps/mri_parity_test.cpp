@@ -13,8 +13,9 @@ void PrintTo(const Choice& c, std::ostream* out) { *out << c.pattern << "_" << c
 
 class MriParity : public testing::TestWithParam<Choice> {};
 
-/// The transforms of cuFFT and FFTW differ in their rounding, and a run follows its rounding for long; the
-/// first stage and the result are the same within what the tolerances leave open, the mask sample by sample.
+/// The transforms of cuFFT and FFTW differ in their rounding, and a run that is cut short shows the way it
+/// took: at a flat start a line search decides by the last bits. To the end, the stages and the result are
+/// the same within what the tolerances leave open, the mask sample by sample.
 TEST_P(MriParity, LearningOnCudaFollowsTheCpu) {
   if (const std::string reason = no_cuda(); !reason.empty()) GTEST_SKIP() << reason;
   TemporaryFolder folder;
@@ -34,7 +35,7 @@ TEST_P(MriParity, LearningOnCudaFollowsTheCpu) {
                                "--sigma",
                                "0.01",
                                "--max-iterations",
-                               "8"};
+                               "20"};
     a.insert(a.end(), device.begin(), device.end());
     const Outcome o = mri(a);
     // Single precision alone ends where it certifies no further step, with all files written.
@@ -52,7 +53,7 @@ TEST_P(MriParity, LearningOnCudaFollowsTheCpu) {
   const bool single = std::string(GetParam().precision) == "float";
   for (const char* part : {"relaxed", "binary"})
     EXPECT_NEAR(cuda["training"][part]["psnr"].get<double>(), cpu["training"][part]["psnr"].get<double>(),
-                single ? 0.02 : 3e-3)
+                single ? 0.02 : 1e-3)
         << part;
 }
 INSTANTIATE_TEST_SUITE_P(Patterns, MriParity,
