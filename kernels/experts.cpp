@@ -1,4 +1,4 @@
-// Fields of experts on [N,1,H,W] (mathematics.md section 4.2). A block holds its tile of the image with a
+// Fields of experts on [N,1,H,W]. A block holds its tile of the image with a
 // halo of 2R pixels and takes the filters one after the other: responses on the tile and R pixels around it,
 // their pointwise function as a field, and the adjoint correlation of the field added to the tile's gradient.
 

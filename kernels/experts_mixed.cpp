@@ -1,5 +1,5 @@
 // The mixed derivative B = d^2 Phi / dx dtheta of the fields of experts, theta = (beta, gamma, filters), and
-// its adjoint (mathematics.md section 4.2).
+// its adjoint.
 
 #include "kernels/experts_tile.hpp"
 #include "kernels/table.hpp"

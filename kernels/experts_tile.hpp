@@ -3,7 +3,7 @@
 #include "kernels/experts_args.hpp"
 #include "kernels/launch.hpp"
 
-// What the fields-of-experts bodies share (mathematics.md section 4.2). A response belongs to the pixel in
+// What the fields-of-experts bodies share. A response belongs to the pixel in
 // the centre of its neighbourhood: with `symmetric` padding every pixel has one, with `valid` padding those
 // at least R = (size-1)/2 away from the edge. Coordinates are relative to the tile of a block.
 

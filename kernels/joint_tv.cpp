@@ -1,5 +1,5 @@
 // Smoothed isotropic total variation joint over the C components of images [N,C,H,W], forward differences
-// with zero last difference (mathematics.md sections 2 and 3): z_p holds the 2C differences of a pixel, and
+// with zero last difference: z_p holds the 2C differences of a pixel, and
 // rho is taken of its modulus. Beside a data term whose value, gradient or product is there already.
 
 #include <type_traits>

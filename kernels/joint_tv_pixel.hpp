@@ -18,7 +18,7 @@ BILEVEL_HD inline Sums<2> joint_weight(const Rho& rho, T alpha, T modulus2, T& w
   return {{double(value), double(w * w * modulus2)}};
 }
 
-/// total = sums of rho, |psi|^2, |x|^2, |grad|^2. Rounding: mathematics.md section 6.3, 21 u alpha |K| |psi|
+/// total = sums of rho, |psi|^2, |x|^2, |grad|^2. Rounding: 21 u alpha |K| |psi|
 /// for moduli of up to four differences, 3 u xi |x|, and those of the transforms, which cover the conversion
 /// of maps, weights and data; that of xi is one more.
 template <class T>

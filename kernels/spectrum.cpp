@@ -1,5 +1,4 @@
-// What happens to Fourier coefficients between transforms, and between real planes and complex numbers
-// (mathematics.md section 4.3).
+// What happens to Fourier coefficients between transforms, and between real planes and complex numbers.
 
 #include "kernels/launch.hpp"
 #include "kernels/spectrum_args.hpp"

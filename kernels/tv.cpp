@@ -1,5 +1,5 @@
-// Smoothed total variation on [N,1,H,W] with forward differences and zero last difference (mathematics.md
-// sections 2 and 3). Each body visits a tile with a halo of one pixel: a flux field f on the tile and its
+// Smoothed total variation on [N,1,H,W] with forward differences and zero last difference.
+// Each body visits a tile with a halo of one pixel: a flux field f on the tile and its
 // upper and left neighbours, then (K^T f)(r,c) = -f_x(r,c) + f_x(r,c-1) - f_y(r,c) + f_y(r-1,c) with f zero
 // outside the image.
 

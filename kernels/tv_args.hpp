@@ -22,7 +22,7 @@ struct TvEnergyArgs {
   T* gradient;
   double* value;         // Phi_i
   double* norm2;         // |grad Phi_i|^2
-  double* rounding;      // bound on the norm of the gradient's rounding error (mathematics.md section 6.3)
+  double* rounding;      // bound on the norm of the gradient's rounding error (tv_pixel.hpp)
   double unit;           // unit roundoff of T
   double underflow = 0;  // what underflow adds to the bound (src/model/underflow.hpp)
 };

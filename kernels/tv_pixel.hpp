@@ -34,7 +34,7 @@ struct EnergyPixel {
 
 /// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2. Gives Phi, |grad|^2, and the rounding error of
 /// the gradient, u (3|S(x-y)| + 4 xi|x| + 17 alpha |K| |psi|) with |K|^2 <= 8 (13 for charbonnier with exact
-/// alpha and nu, mathematics.md section 6.3; 17 also covers huber_c2 and the conversion of alpha and nu, 4
+/// alpha and nu; 17 also covers huber_c2 and the conversion of alpha and nu, 4
 /// that xi may be a product). In single precision the data were rounded, too: u|Sy| <= u (|S(x-y)| + |x|)
 /// more.
 template <class T>

@@ -167,8 +167,8 @@ class Evaluation {
     return correction;
   }
 
-  /// A v = B d; the derivative of f along d from z and its correction, with the bound of mathematics.md
-  /// section 6.1, ADJ.
+  /// A v = B d; the derivative of f along d from z and its correction, with the bound ADJ
+  /// of error_bound.hpp.
   DirectionalDerivative solve_direction(View<T> q, View<T> v, std::span<const double> d,
                                         std::span<const double> z) {
     correction_residual(q);

@@ -106,7 +106,7 @@ class MaidRun {
     if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
   }
 
-  /// Refines (epsilon, delta) until omega is small against z along the step: algorithms.md section 5. With
+  /// Refines (epsilon, delta) until omega is small against z along the step. With
   /// `may_try` the first z will do; returns whether its descent is certified.
   bool inexact_gradient(bool may_try) {
     schedule_.start_search();

@@ -27,7 +27,7 @@ double direction_error(const HypergradientResult& result, std::span<const double
 double projected_gradient_norm(const Parameters& parameters, std::span<const double> theta,
                                std::span<const double> z);
 
-/// d = P(theta - a z) - theta, s = |d|^2 / a (algorithms.md section 5.1).
+/// d = P(theta - a z) - theta, s = |d|^2 / a.
 Step gradient_step(const Parameters& parameters, std::span<const double> theta,
                    const HypergradientResult& result, double a);
 

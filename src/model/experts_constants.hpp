@@ -26,7 +26,7 @@ struct ExpertsValues {
   std::size_t taps() const { return static_cast<std::size_t>(size) * size; }
 };
 
-/// Constants of mathematics.md section 4.2, with respect to the values b_k, nu_k and the taps.
+/// Constants of a field of experts, with respect to the values b_k, nu_k and the taps.
 struct ExpertsConstants {
   double mu, lipschitz, hessian_lipschitz;
   double norm2;                         ///< Lambda >= |sum_k b_k/nu_k C_k^T C_k|
@@ -71,7 +71,7 @@ struct ExpertsDirectional {
 ///   filter    b (S^T psi + C^T [phi'' S_tap x])          |Delta^T q| <= b (sum a |C e| |Q| + e m^(1/2)
 ///   epsilon
 ///                                                          |a g| + nu^-2 sum K |C e| g |X|)
-/// with the patches Q, X of q and x. Source: mathematics.md sections 4.2 and 6.1; the forms in W are derived
+/// with the patches Q, X of q and x. The forms in W are derived
 /// as for total variation.
 ExpertsDirectional experts_directional(const ExpertsConstants& constants, const ExpertsOptions& options,
                                        const ExpertsValues& values, std::span<const ExpertsSums> sums,

@@ -9,7 +9,7 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Rigorous bounds of the correlations C_k with K filters of size x size taps, for images of any size that
-/// the padding allows (mathematics.md section 4.2). They come from the filters' symbols on a grid of
+/// the padding allows. They come from the filters' symbols on a grid of
 /// frequencies; what the grid misses is covered by a lemma of M. Riesz: a real trigonometric polynomial of
 /// degree n is at least cos(n d) times its maximum at distance d from it.
 class FilterNorms {

@@ -57,7 +57,7 @@ struct MriEnergy<T>::Impl {
     return {shape().h, shape().w, static_cast<kernels::Potential>(potential), true, value.alpha,
             value.nu,  value.xi};
   }
-  /// A real image mixes the weights of conjugate frequencies (mathematics.md section 4.3).
+  /// A real image mixes the weights of conjugate frequencies.
   double least_pair(std::span<const double> w) const { return extreme_pair(w, false); }
   double most_pair(std::span<const double> w) const { return extreme_pair(w, true); }
   double extreme_pair(std::span<const double> w, bool largest) const {

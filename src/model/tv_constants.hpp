@@ -13,7 +13,7 @@ struct TvValues {
   double ridge(const TvOptions& options) const { return options.xi_inside_alpha ? alpha * xi : xi; }
 };
 
-/// Constants of mathematics.md sections 2 to 4; mixed_lipschitz with respect to the values alpha, nu, xi.
+/// Constants of smoothed total variation; mixed_lipschitz with respect to the values alpha, nu, xi.
 struct TvConstants {
   double mu, lipschitz, hessian_lipschitz;
   std::array<double, 3> mixed_lipschitz;
@@ -29,7 +29,7 @@ struct TvDirectional {
 };
 
 /// Changes of the Hessian and of B between x~ and xhat = x~ + e from the sums of the tv_bound kernel: the
-/// forms of mathematics.md section 6.1, and sharper ones from the energy of e and of f = q^ - q. Derivation,
+/// forms of learn/error_bound.hpp, and sharper ones from the energy of e and of f = q^ - q. Derivation,
 /// with Abar the mean Hessian of the segment (Abar e = -grad Phi(x~)) and m_p, K_p, a_p valid on it:
 ///   mu |e|^2 + alpha sum m_p |(Ke)_p|^2 <= <e, Abar e> <= |grad| |e|,
 /// so sum W_p |(Ke)_p|^2 <= epsilon^2 with W_p = 1/(2|K|^2) + 2 alpha m_p / mu (less when |grad| > mu

@@ -179,7 +179,7 @@ Denoising total_variation(Random& random) {
   return d;
 }
 
-/// The forms of filter k at every response (mathematics.md section 4.2), filters with their mean removed in
+/// The forms of filter k at every response, filters with their mean removed in
 /// extended precision.
 std::vector<std::vector<PotentialTerm::Form>> responses(const std::vector<double>& taps, int size, bool valid,
                                                         bool zero_mean, int height, int width) {
@@ -293,7 +293,7 @@ std::vector<long double> exact_weights(const SamplingPattern& pattern, const std
 }
 
 /// Smallest eigenvalue of E^* W E at least: a real image averages the weights of conjugate frequencies, maps
-/// enter with their least power (mathematics.md section 4.3).
+/// enter with their least power.
 long double least_data_curvature(const bilevel_app::mri::MriData& d,
                                  const std::vector<long double>& weights) {
   const int pixels = d.height * d.width;

@@ -37,6 +37,9 @@ long=$(longer_than '\.(hpp|cuh)$' 300)
 long=$(longer_than '\.(cpp|cu)$' 700)
 [[ -z $long ]] || complain "sources of more than 700 lines:" "$long"
 
+cited=$(select_files '\.(hpp|cpp|cu|sh|cmake|md|txt)$' | grep -v '^tests/build/tree.sh$' | xargs -d '\n' grep -noE '[A-Za-z_-]+\.md\b' -- | grep -v ':README\.md$' || true)
+[[ -z $cited ]] || complain "documents that are not in the repository:" "$cited"
+
 outside=$(select_files '^(include|src|kernels|apps|cmake|CMakeLists.txt|README.md)' | xargs -d '\n' grep -nF '../shared' -- || true)
 [[ -z $outside ]] || complain "../shared is named outside tests/ and .ci/:" "$outside"
 

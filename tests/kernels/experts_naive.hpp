@@ -9,7 +9,7 @@
 
 namespace bilevel::testing_support {
 
-/// Fields of experts in long double, tap by tap (mathematics.md section 4.2). C is a list of pixels per
+/// Fields of experts in long double, tap by tap. C is a list of pixels per
 /// response, so that its adjoint scatters along the same list.
 struct NaiveExperts {
   using Real = long double;

@@ -293,7 +293,7 @@ TEST(Hypergradient, DoesNotDependOnThreads) {
 }
 
 // Inexact automatic differentiation of K gradient steps: v <- v - a A v, h <- h - a B^T v at x^(K), K times,
-// is -B^T q of K Richardson steps from q = 0 (algorithms.md section 3).
+// is -B^T q of K Richardson steps from q = 0.
 TEST(Hypergradient, RichardsonIsInexactAutomaticDifferentiation) {
   Random random(seed(338));
   for (const oracle::NamedModel& named : oracle::model_collection(6, 7, random)) {

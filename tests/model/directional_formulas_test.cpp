@@ -15,7 +15,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/test_device.hpp"
 
-// Every field of the directional bounds from random sums, against the forms of mathematics.md section 6.1 and
+// Every field of the directional bounds from random sums, against the forms of learn/error_bound.hpp and
 // of the headers that derive them, written down a second time. Searches for violations (constants_test and
 // its relatives) do not see a constant that is too small where another form of the minimum hides it; this
 // does.
@@ -106,7 +106,7 @@ struct TvSums {
   std::vector<double> maxima() const { return {kg, kh, kg_w, kh_w, a_w}; }
 };
 
-/// The bounds of mathematics.md section 6.1 (DL, ADJ) and of src/model/tv_constants.hpp, for the values
+/// The bounds DL and ADJ of learn/error_bound.hpp and of src/model/tv_constants.hpp, for the values
 /// alpha, nu, xi.
 struct TvForms {
   double hessian_q, energy_q, hessian_qe, hessian_v, energy_v, hessian_vq;

@@ -6,7 +6,7 @@
 #include "tests/model/mri_lab.hpp"
 #include "tests/model/tv_lab.hpp"
 
-// The rounding bound of a gradient is the counted one (mathematics.md section 6.3), constant by constant: its
+// The rounding bound of a gradient is the counted one, constant by constant: its
 // norms are computed a second time by the oracles. Where a count is sharp, examples come near it.
 
 namespace bilevel {

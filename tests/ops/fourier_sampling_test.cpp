@@ -142,7 +142,7 @@ TYPED_TEST(FourierOperator, IsTheSumOfTheDefinition) {
   for (const RatioRecorder* r : {&forward, &back, &normal}) EXPECT_LT(r->maximum(), 1);
 }
 
-/// What certificates assume of a transform of n points, 10 log2(n) units (mathematics.md section 6.3), for
+/// What certificates assume of a transform of n points, 10 log2(n) units, for
 /// the sizes that transforms treat worst.
 TYPED_TEST(FourierOperator, RoundingOfOneTransform) {
   Random random(seed(2005));

@@ -5,8 +5,7 @@
 
 namespace bilevel::oracle {
 
-/// weight sum_p rho_nu(|z_p|), z_p the linear forms of point p: charbonnier, or huber_c2 (mathematics.md
-/// section 2).
+/// weight sum_p rho_nu(|z_p|), z_p the linear forms of point p: charbonnier, or huber_c2.
 struct PotentialTerm {
   using Form = std::vector<std::pair<int, long double>>;  ///< entries of x and their coefficients
   long double weight = 0, nu = 1;

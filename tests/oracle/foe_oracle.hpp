@@ -15,7 +15,7 @@ enum class Padding { symmetric, valid };
 /// Phi_i(x) = 1/2 ||x - y_i||^2 + sum_k b_k sum_p rho_{nu_k}((C_k x)_p) + mu/2 ||x||^2 with b_k = e^{beta_k},
 /// nu_k = e^{gamma_k} and C_k the cross-correlation with filter c_k. symmetric: the image is continued by
 /// half-sample reflection (edge pixel repeated), one response per pixel; valid: only patches inside the
-/// image. mathematics.md, sections 1, 2, 4.2.
+/// image.
 struct FoeProblem {
   int n = 1, h = 8, w = 8;    ///< images
   int filters = 1, size = 3;  ///< K and the odd side of a filter

@@ -20,7 +20,7 @@ enum class SamplingMap { direct, rational };
 /// with F the unitary discrete Fourier transform (exponent -2 pi i, DC first), sigma_c the coil maps, grad
 /// the forward differences with zero last difference (without vertical component for height 1), |.| over all
 /// components at a pixel, of both planes for complex images, and w_j = 1 - prod_{k contains j} (1 - u_k) over
-/// the sampling parameters k whose group contains j (0 without one). mathematics.md, sections 1 to 4.3.
+/// the sampling parameters k whose group contains j (0 without one).
 struct MriProblem {
   int n = 1, h = 8, w = 8;
   bool complex_image = false;
@@ -96,7 +96,7 @@ std::vector<double> penalty_gradient(const MriProblem& problem);
 /// are without the penalty.
 UpperResult exact_hypergradient(const MriProblem& problem);
 
-/// Constants of mathematics.md, sections 2 to 4.3, valid for all x. L_B: of the whole sampling block and of
+/// Constants valid for all x. L_B: of the whole sampling block and of
 /// ln alpha, ln nu, ln xi.
 struct MriConstants {
   double mu = 0, L = 0, L_H = 0;

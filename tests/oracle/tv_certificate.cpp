@@ -22,7 +22,7 @@ std::vector<double> product(std::vector<double> a, const std::vector<double>& b)
   return a;
 }
 
-// Profile K of mathematics.md section 2, or K_1D.
+// The profile K, or K_1D.
 double profile(double t, bool scalar) {
   const double s = 1.0 + t * t;
   if (scalar || t <= 1.0 / std::sqrt(2.0)) return 3.0 * t / (s * s * std::sqrt(s));

@@ -6,8 +6,8 @@
 
 namespace bilevel::oracle {
 
-// Error bounds of the hypergradient contribution of one image, mathematics.md section 6.1, term by term.
-// Upper level g(x) = 1/(2N) ||x - truth||^2, so L_g = 1/N. z = -B(x)^T q, in the given coordinates.
+// Error bounds of the hypergradient contribution of one image (the forms of learn/error_bound.hpp), term by
+// term. Upper level g(x) = 1/(2N) ||x - truth||^2, so L_g = 1/N. z = -B(x)^T q, in the given coordinates.
 
 /// What is known about one image. q is any approximation of Hess Phi(x)^{-1} grad g(x).
 struct CertificateInput {

@@ -15,7 +15,7 @@ enum class Potential { charbonnier, huber_c2 };
 /// Phi(x) = 1/2 ||mask (x - y)||^2 + alpha sum_p rho_nu((K x)_p) + xi/2 ||x||^2, or with xi_inside_alpha
 /// the last term is alpha xi/2 ||x||^2. K: forward differences, zero last difference, all pixels counted;
 /// without vertical component for height 1. isotropic: rho of the length of the vector at a pixel, else the
-/// sum over the components. mathematics.md, sections 1 to 4.
+/// sum over the components.
 struct TvModel {
   int height = 1, width = 1;
   bool isotropic = true;

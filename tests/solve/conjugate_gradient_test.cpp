@@ -15,7 +15,7 @@ namespace {
 using namespace testing_support;
 using Long = long double;
 
-/// Hess Phi(x) p in extended precision, entry by entry from the formula of mathematics.md section 2.
+/// Hess Phi(x) p in extended precision, entry by entry from the formula.
 oracle::ExtendedImage extended_product(const oracle::TvModel& m, const Image& x, const Image& p) {
   const int h = m.height, w = m.width;
   oracle::ExtendedImage out(x.size());

@@ -85,7 +85,7 @@ TEST(Newton, CertifiesRandomTolerancesFromColdAndWarmStarts) {
   }
 }
 
-/// What rounding adds to the certificate of x, mathematics.md section 6.3, and what storing x in T moves its
+/// What rounding adds to the certificate of x, and what storing x in T moves its
 /// gradient.
 template <class T>
 double floor_of(const TvInstance& instance, const std::vector<oracle::ExtendedImage>& exact) {

@@ -7,7 +7,7 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Numbers of MAID (Salehi et al. 2024; algorithms.md section 5).
+/// Numbers of MAID (Salehi, Mukherjee, Roberts, Ehrhardt 2024, algorithm 1).
 struct BILEVEL_API ScheduleOptions {
   double epsilon0 = 0.1;    ///< first lower-level accuracy
   double delta0 = 0.1;      ///< first linear-solver accuracy

@@ -11,7 +11,7 @@
 namespace bilevel {
 inline namespace v0 {
 
-// Sampling patterns that learned ones are compared with (algorithms.md section 10). All choose `count` of the
+// Sampling patterns that learned ones are compared with. All choose `count` of the
 // groups of a pattern and return 1 for those, 0 for the others.
 
 /// Groups that a sampling rate leaves: floor(rate groups). Throws ConfigError unless 0 < rate <= 1 and at

@@ -42,7 +42,7 @@ struct ErrorBound {
   std::vector<double> column_entries;       ///< per direction
 };
 
-/// mathematics.md section 6.1: T (Salehi et al. 2024, theorem 2.1), Q, DL and ADJ with the residual term
+/// The forms T (Salehi et al. 2024, theorem 2.1), Q, DL and ADJ with the residual term
 /// cancelled by the correction of z: with s_j = B~_j - A~ v_j and rho = (R + L_g eps + |dA q|)/mu >= |q^ -
 /// q|,
 ///   |e_j| <= |v_j| L_g eps + |v_j^T dA q| + |f^T dA v_j| + |s_j| rho + |dB_j^T q| + |f^T dB_j|,  f = q^ - q,

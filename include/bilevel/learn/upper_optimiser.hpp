@@ -60,7 +60,7 @@ BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& opt
 /// L-BFGS-B (Byrd, Lu, Nocedal, Zhu 1995; the library L-BFGS-B 3.0) for long theta with bounds, on values and
 /// hypergradients whose accuracies follow the progress: the loss is enclosed with the adjoint's help (see
 /// enclose_loss), every step accepted has a certified decrease, and what the enclosures leave undecided
-/// refines the accuracies (algorithms.md section 7). Of the options, the schedule's epsilon0, delta0, nu,
+/// refines the accuracies. Of the options, the schedule's epsilon0, delta0, nu,
 /// nu_up, max_rounds, tolerance and fixed_accuracy, the solvers and the limits count.
 template <class T>
 BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_lbfgsb(const UpperOptions& options);

@@ -45,7 +45,7 @@ class BILEVEL_API BilevelProblem {
 };
 
 /// Enclosure of f from distances r_i = |x_i - x_i_true| and certificates epsilon_i >= |x_i - xhat_i|:
-/// sum (r_i -+ epsilon_i)_+^2 / (2N) + penalty (exact for least squares, mathematics.md section 6.1). Throws
+/// sum (r_i -+ epsilon_i)_+^2 / (2N) + penalty (exact for least squares). Throws
 /// ShapeError for arrays of different lengths, and without images.
 struct LossEnclosure {
   double lower = 0, value = 0, upper = 0;

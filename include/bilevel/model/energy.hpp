@@ -11,7 +11,7 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Constants valid for all x: mu-strong convexity, L-smoothness, Lipschitz constants of the Hessian (L_H) and
-/// of the mixed derivative (L_B), see mathematics.md sections 1 and 4.
+/// of the mixed derivative (L_B).
 struct Curvature {
   double mu = 0;
   double lipschitz = 0;
@@ -36,7 +36,7 @@ struct GradientSums {
 };
 
 /// Bounds on what changes between x~ and xhat = x~ + e, |e| <= epsilon, for directions q, v and f = q^ - q
-/// (mathematics.md section 6.1, DL and ADJ, sharpened by the energy of e and f, see
+/// (forms DL and ADJ of learn/error_bound.hpp, sharpened by the energy of e and f, see
 /// src/model/tv_constants.hpp).
 struct DirectionalBound {
   double hessian_q = 0;   ///< mu |f| grows by at most this through (A - A~) q

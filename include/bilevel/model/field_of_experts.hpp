@@ -34,7 +34,7 @@ BILEVEL_API Parameters experts_parameters(int filters, int size, FilterInit init
                                           std::uint64_t seed = 0);
 
 /// Phi_i(x) = 1/2 |x - y_i|^2 + sum_k b_k sum_p rho_{nu_k}((C_k x)_p) + mu/2 |x|^2, C_k the cross-correlation
-/// with filter k (mathematics.md section 4.2). Needs parameters named weight [K], smoothing [K],
+/// with filter k. Needs parameters named weight [K], smoothing [K],
 /// filters [K,size,size] and mu; any of them may be fixed. The blocks of theta are the entries of weight and
 /// smoothing, and the taps of each filter.
 template <class T>

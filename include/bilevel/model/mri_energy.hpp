@@ -15,7 +15,7 @@ inline namespace v0 {
 
 /// Phi_i(x) = 1/2 sum_c sum_j w_j |(F sigma_c x - y_ic)_j|^2 + alpha R_nu(x) + xi/2 |x|^2 with the weights w
 /// of a sampling pattern and smoothed isotropic total variation R, joint over the components of a complex
-/// image (mathematics.md section 4.3). x is [N,1,H,W] (real) or [N,2,H,W] (complex). Parameters named s,
+/// image. x is [N,1,H,W] (real) or [N,2,H,W] (complex). Parameters named s,
 /// alpha, nu and xi are required, see mri_parameters(); any of them may be fixed, but xi must be positive.
 template <class T>
 class BILEVEL_API MriEnergy final : public Energy<T> {

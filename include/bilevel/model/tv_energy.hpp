@@ -26,7 +26,7 @@ struct TvOptions {
 BILEVEL_API Parameters tv_parameters();
 
 /// Phi_i(x) = 1/2 |S (x - y_i)|^2 + alpha R_nu(x) + xi/2 |x|^2 with smoothed total variation R
-/// (mathematics.md sections 2 to 4) and a 0/1 sampling image S [H,W] shared by the batch (empty: denoising, S
+/// and a 0/1 sampling image S [H,W] shared by the batch (empty: denoising, S
 /// = I). Parameters named alpha, nu and xi are required; any of them may be fixed. xi may be a fixed 0 when S
 /// = I.
 template <class T>

@@ -16,7 +16,7 @@ struct BILEVEL_API CoilMaps {
 };
 
 /// E = S F sigma: coil sensitivities, unitary two-dimensional Fourier transform, diagonal sampling
-/// (mathematics.md section 4.3). Images are [N,1,H,W] (real) or [N,2,H,W] (complex: real and imaginary
+/// (s_j multiplies frequency j). Images are [N,1,H,W] (real) or [N,2,H,W] (complex: real and imaginary
 /// planes, inner product Re <a,b>); k-space is [N,2 coils,H,W], the planes of each coil in turn, zero
 /// frequency at [0,0]. Functions that take a Context only enqueue, but for set_sampling; they throw
 /// ShapeError for arrays of other shapes and ConfigError for those that are not of the context.
