@@ -243,19 +243,24 @@ ImagePair load_pair(const SourcePair& source, const DataOptions& o, std::uint32_
   return pair;
 }
 
+void take_zero_and_one(HostImage& mask, const std::string& path, std::vector<std::string>& notes) {
+  const double one = mask.pixels.empty() ? 0 : *std::max_element(mask.pixels.begin(), mask.pixels.end());
+  for (const double all : {255.0, 65535.0})
+    if (mask.from_integers && std::abs(one * all - 1) < 1e-9) {
+      for (double& v : mask.pixels) v *= all;
+      notes.push_back(format("%s: its values are 0 and 1 of %g, which count as 0 and 1", path.c_str(), all));
+      return;
+    }
+}
+
 std::vector<double> load_mask(const std::string& path, int height, int width,
                               std::vector<std::string>& notes) {
   HostImage image = read_mask_image(path);
   if (image.height != height || image.width != width)
     throw IoError(path, "the mask has " + extent(image.height, image.width) + ", but the images have " +
                             extent(height, width) + ".");
+  take_zero_and_one(image, path, notes);
   const auto [low, high] = std::minmax_element(image.pixels.begin(), image.pixels.end());
-  for (const double all : {255.0, 65535.0})
-    if (image.from_integers && *low == 0 && std::abs(*high * all - 1) < 1e-9) {
-      for (double& v : image.pixels) v *= all;
-      notes.push_back(format("%s: its values are 0 and 1 of %g, which count as 0 and 1", path.c_str(), all));
-      break;
-    }
   if (*low < 0 || *high > 1)
     throw IoError(path, "the values of the mask are " + range_text(*low, *high) +
                             "; store 0 and 1, or an image of 0 and 255.");

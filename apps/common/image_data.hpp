@@ -85,6 +85,10 @@ ImagePair load_pair(const SourcePair& pair, const DataOptions& options, std::uin
 /// What to say of a noise level that is larger than all intensities; empty when it is not.
 std::string noise_note(double sigma);
 
+/// A mask that holds 0 and 1 as integers of a type whose largest value counts as 1 (an 8-bit PNG of 0 and 1):
+/// its values become 0 and 1, and a note says so.
+void take_zero_and_one(bilevel::HostImage& mask, const std::string& path, std::vector<std::string>& notes);
+
 /// A 0/1 image of the given size: one where the file's value exceeds 0.5. Integers become 0 to 1 by their
 /// type, but 0 and 1 stored as they are count as that, in .npy of any type. Appends to `notes` what the user
 /// should read. Throws IoError for another size, values outside [0,1], and a mask that measures nothing.

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <optional>
 
+#include "apps/common/image_data.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/mri_model.hpp"
 #include "apps/mri/run_files.hpp"
@@ -108,17 +109,10 @@ std::vector<double> read_values(const std::string& path, int height, int width,
   } else if (is_npy(path)) {
     array = read_complex_npy(path);
   } else {
-    const HostImage image = to_luma(read_image(path));
+    HostImage image = to_luma(read_image(path));
+    bilevel_app::take_zero_and_one(image, path, notes);
     array.shape = {static_cast<std::size_t>(image.height), static_cast<std::size_t>(image.width)};
     array.values.assign(image.pixels.begin(), image.pixels.end());
-    double largest = 0;
-    for (const double v : image.pixels) largest = std::max(largest, v);
-    for (const double all : {255.0, 65535.0})  // 0 and 1 stored as they are
-      if (std::abs(largest * all - 1) < 1e-9) {
-        for (std::complex<double>& v : array.values) v *= all;
-        notes.push_back(
-            format("%s: its values are 0 and 1 of %g, which count as 0 and 1", path.c_str(), all));
-      }
   }
   const auto layout =
       layout_of(array.shape, static_cast<std::size_t>(height), static_cast<std::size_t>(width));

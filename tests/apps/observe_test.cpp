@@ -14,6 +14,7 @@
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
 #include "tests/apps/app_test_support.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 namespace {
 int fsyncs = 0;  // of this process, the libraries' too
@@ -170,14 +171,10 @@ TEST(Checkpoint, RefusesNumbersItCouldNotFindAgain) {
 TEST(Checkpoint, AFolderThatCannotBeReadIsAnError) {
   const TemporaryFolder folder;
   Checkpoint(folder / "checkpoint", kIdentity).state(state(1));
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
-  const int next = ::open("/dev/null", O_RDONLY);
-  ::close(next);
-  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
-  ::setrlimit(RLIMIT_NOFILE, &none);
-  EXPECT_THROW(Checkpoint::load_latest(folder / "checkpoint", kIdentity), IoError);
-  ::setrlimit(RLIMIT_NOFILE, &before);
+  {
+    const bilevel::testing_support::NoDescriptors none;
+    EXPECT_THROW(Checkpoint::load_latest(folder / "checkpoint", kIdentity), IoError);
+  }
   EXPECT_TRUE(Checkpoint::load_latest(folder / "checkpoint", kIdentity));
 }
 

@@ -10,24 +10,15 @@
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
 #include "tests/apps/app_test_support.hpp"
+#include "tests/support/thrown.hpp"
 
 namespace bilevel_test {
 namespace {
 
 using bilevel::ConfigError;
 using bilevel::IoError;
+using bilevel::testing_support::message_of;
 using bilevel_app::RunFolder;
-
-template <class E, class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "no exception";
-  return {};
-}
 
 TEST(RunFolderLock, IsHeldOnce) {
   const TemporaryFolder folder;

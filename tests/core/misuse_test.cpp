@@ -14,26 +14,13 @@
 #include "bilevel/core/scalars.hpp"
 #include "bilevel/ops/fourier_sampling.hpp"
 #include "tests/support/test_device.hpp"
+#include "tests/support/thrown.hpp"
 
 namespace bilevel {
 namespace {
 
+using testing_support::message_of;
 using testing_support::test_device;
-
-/// What `call` throws as E; a failure when it throws nothing else.
-template <class E, class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "another exception: " << error.what();
-    return {};
-  }
-  ADD_FAILURE() << "no exception";
-  return {};
-}
 
 void expect_parts(const std::string& message, const std::vector<std::string>& parts) {
   for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << message;

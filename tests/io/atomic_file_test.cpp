@@ -9,10 +9,12 @@
 
 #include <csignal>
 #include <functional>
+#include <memory>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
 #include "io_test_support.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 namespace {
 
@@ -173,12 +175,8 @@ TEST_F(AtomicFile, LeftoversOfKilledWritersAreRemoved) {
 
 TEST_F(AtomicFile, TooFewDescriptorsAreCounted) {
   put_file(folder_ / "x", "text");
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
-  const int next = ::open("/dev/null", O_RDONLY);
-  ::close(next);
-  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
-  ::setrlimit(RLIMIT_NOFILE, &none);
+  auto none = std::make_unique<bilevel::testing_support::NoDescriptors>();
+  const rlim_t most = none->most();
   std::vector<std::exception_ptr>
       errors;  // read afterwards: sanitizers need descriptors to look at an object
   for (const bool write : {true, false}) {
@@ -191,7 +189,7 @@ TEST_F(AtomicFile, TooFewDescriptorsAreCounted) {
       errors.push_back(std::current_exception());
     }
   }
-  ::setrlimit(RLIMIT_NOFILE, &before);
+  none.reset();
   ASSERT_EQ(errors.size(), 2U);
   std::vector<std::string> messages;
   for (const std::exception_ptr& error : errors) {
@@ -202,7 +200,7 @@ TEST_F(AtomicFile, TooFewDescriptorsAreCounted) {
     }
   }
   for (const std::string& message : messages) {
-    EXPECT_NE(message.find("may open " + std::to_string(next)), std::string::npos) << message;
+    EXPECT_NE(message.find("may open " + std::to_string(most)), std::string::npos) << message;
     EXPECT_NE(message.find("ulimit -n"), std::string::npos) << message;
   }
   EXPECT_EQ(get_file(folder_ / "x"), "text");

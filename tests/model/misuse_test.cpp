@@ -9,6 +9,7 @@
 #include "tests/model/experts_lab.hpp"
 #include "tests/model/mri_lab.hpp"
 #include "tests/model/tv_lab.hpp"
+#include "tests/support/thrown.hpp"
 
 // Energies and problems refuse arguments that do not fit, with both numbers, before anything is enqueued.
 
@@ -18,19 +19,6 @@ namespace {
 using namespace testing_support;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-/// The sentence of an error E.
-template <class E>
-std::string said(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& other) {
-    return std::string("another error: ") + other.what();
-  }
-  return "nothing was thrown";
-}
 
 /// Every function of an energy with one argument that does not fit.
 template <class T>
@@ -51,7 +39,7 @@ void refuse_all(Context& context, const Energy<T>& energy) {
   const std::vector<double> theta(energy.parameters(), 1), longer(energy.parameters() + 1, 1);
   const std::string differ = shape.str() + " and " + turned.str();
   const auto refused = [](const std::function<void()>& call, const std::string& numbers) {
-    EXPECT_THAT(said<ShapeError>(call), HasSubstr(numbers));
+    EXPECT_THAT(message_of<ShapeError>(call), HasSubstr(numbers));
   };
 
   refused([&] { energy.value_and_gradient(context, active, wrong, image, good); }, differ);
@@ -108,9 +96,9 @@ template <class T>
 void refuse_theta(Energy<T>& energy, const std::vector<double>& good) {
   std::vector<double> theta = good;
   theta.push_back(0);
-  EXPECT_THAT(said<ShapeError>([&] { energy.bind(theta); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { energy.bind(theta); }),
               AllOf(HasSubstr(std::to_string(theta.size())), HasSubstr(std::to_string(good.size()))));
-  EXPECT_THAT(said<ShapeError>([&] { energy.bind({}); }), HasSubstr(std::to_string(good.size())));
+  EXPECT_THAT(message_of<ShapeError>([&] { energy.bind({}); }), HasSubstr(std::to_string(good.size())));
   for (std::size_t j = 0; j < good.size(); ++j)
     for (const double wrong : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
       theta = good;
@@ -135,7 +123,7 @@ TEST(EnergyMisuse, OfTotalVariation) {
   refuse_all<double>(lab.context(), lab.energy());
   refuse_theta<double>(lab.energy(), {std::log(0.1), std::log(0.01), std::log(1e-3)});
   const View<const double> none{nullptr, {1, 1, 3, 4}};
-  EXPECT_THAT(said<ShapeError>([&] { TvEnergy<double>(lab.context(), none, tv_parameters()); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { TvEnergy<double>(lab.context(), none, tv_parameters()); }),
               HasSubstr("no memory"));
 }
 
@@ -145,7 +133,7 @@ TEST(EnergyMisuse, OfExperts) {
   refuse_all<double>(lab.context(), lab.energy());
   refuse_theta<double>(lab.energy(), lab.parameters().initial());
   const View<const double> none{nullptr, {1, 1, 5, 6}};
-  EXPECT_THAT(said<ShapeError>([&] { FieldOfExperts<double>(lab.context(), none, lab.parameters()); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { FieldOfExperts<double>(lab.context(), none, lab.parameters()); }),
               HasSubstr("no memory"));
 }
 
@@ -170,12 +158,13 @@ TEST(EnergyMisuse, SmoothingsBeyondThePrecisionAreRefused) {
                        {"xi", Transform::exp, 1e-3, 0, 1, false}});
   };
   for (const double nu : {1e-17, 1e19}) {
-    EXPECT_THAT(said<ConfigError>([&] { TvEnergy<float>(context, single.view(), with(nu)); }),
+    EXPECT_THAT(message_of<ConfigError>([&] { TvEnergy<float>(context, single.view(), with(nu)); }),
                 AllOf(HasSubstr("'nu'"), HasSubstr("compute in double")));
     EXPECT_NO_THROW(TvEnergy<double>(context, y.view(), with(nu)));
   }
   for (const double nu : {1e-148, 1e154})
-    EXPECT_THAT(said<ConfigError>([&] { TvEnergy<double>(context, y.view(), with(nu)); }), HasSubstr("'nu'"));
+    EXPECT_THAT(message_of<ConfigError>([&] { TvEnergy<double>(context, y.view(), with(nu)); }),
+                HasSubstr("'nu'"));
 }
 
 TEST(ProblemMisuse, EnergyTruthAndParametersMustFit) {
@@ -189,7 +178,7 @@ TEST(ProblemMisuse, EnergyTruthAndParametersMustFit) {
       nu{"nu", Transform::exp, 0.01, 1e-6, 1e2, true}, xi{"xi", Transform::exp, 1e-3, 1e-10, 1e2, false};
   const Parameters usual({alpha, nu, xi});
   const auto make = [&](std::unique_ptr<Energy<double>> e, View<const double> truth, const Parameters& p) {
-    return said<Error>([&] { BilevelProblem<double>(std::move(e), truth, p); });
+    return message_of<Error>([&] { BilevelProblem<double>(std::move(e), truth, p); });
   };
   EXPECT_THAT(make(nullptr, y.view(), usual), HasSubstr("none is given"));
   EXPECT_THAT(make(energy(usual), {nullptr, {2, 1, 3, 4}}, usual), HasSubstr("no memory"));
@@ -208,21 +197,22 @@ TEST(ProblemMisuse, EnergyTruthAndParametersMustFit) {
 
   const BilevelProblem<double> problem(energy(usual), y.view(), usual);
   std::vector<double> gradient(2);
-  EXPECT_THAT(said<ShapeError>([&] { (void)problem.penalty(std::vector<double>(3), gradient); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)problem.penalty(std::vector<double>(3), gradient); }),
               HasSubstr("2 numbers are needed, 3 are given"));
-  EXPECT_THAT(said<ShapeError>([&] { (void)problem.penalty(std::vector<double>(2), {}); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)problem.penalty(std::vector<double>(2), {}); }),
               HasSubstr("2 numbers are needed, 0 are given"));
 }
 
 TEST(ProblemMisuse, LossesNeedOneNumberPerImage) {
   const std::vector<double> two(2, 1), three(3, 1);
-  EXPECT_THAT(said<ShapeError>([&] { (void)enclose_loss(two, three, 0); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss(two, three, 0); }),
               HasSubstr("2 numbers are needed, 3 are given"));
-  EXPECT_THAT(said<ShapeError>([&] { (void)enclose_loss(two, two, three, two, 0); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss(two, two, three, two, 0); }),
               HasSubstr("3 are given"));
-  EXPECT_THAT(said<ShapeError>([&] { (void)enclose_loss(two, two, two, three, 0); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss(two, two, two, three, 0); }),
               HasSubstr("3 are given"));
-  EXPECT_THAT(said<ShapeError>([&] { (void)enclose_loss({}, {}, 0); }), HasSubstr("at least one image"));
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss({}, {}, 0); }),
+              HasSubstr("at least one image"));
   // what is not known encloses nothing: never an upper bound
   for (const double unknown : {std::nan(""), HUGE_VAL}) {
     const LossEnclosure loss = enclose_loss(two, std::vector<double>{1, unknown}, 0);
@@ -234,11 +224,12 @@ TEST(ProblemMisuse, LossesNeedOneNumberPerImage) {
 TEST(ParameterMisuse, ThetaOfAnotherLengthIsRefused) {
   const Parameters p = tv_parameters();
   const std::vector<double> one(1);
-  EXPECT_THAT(said<ShapeError>([&] { (void)p.value("nu", one); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)p.value("nu", one); }),
               AllOf(HasSubstr("1 entries"), HasSubstr("2.")));
-  EXPECT_THAT(said<ShapeError>([&] { (void)p.project(one); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)p.project(one); }),
               AllOf(HasSubstr("1 entries"), HasSubstr("2.")));
-  EXPECT_THAT(said<ShapeError>([&] { (void)p.at(one); }), AllOf(HasSubstr("1 entries"), HasSubstr("2.")));
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)p.at(one); }),
+              AllOf(HasSubstr("1 entries"), HasSubstr("2.")));
   EXPECT_EQ(p.value("xi", {}), 1e-3);  // fixed
 }
 
@@ -251,10 +242,10 @@ TEST(ParameterMisuse, PatternsRefuseArraysOfAnotherLength) {
            [&] { (void)pattern.forward(good, wrong); }, [&] { (void)pattern.adjoint(wrong, frequencies); },
            [&] { (void)pattern.threshold(wrong); }, [&] { (void)pattern.threshold_to_rate(wrong, 0.5); },
            [&] { (void)pattern.norm_bound(wrong, frequencies); }})
-    EXPECT_THAT(said<ShapeError>(call), HasSubstr("4 numbers are needed, 3 are given"));
-  EXPECT_THAT(said<ShapeError>([&] { (void)pattern.adjoint(good, good); }),
+    EXPECT_THAT(message_of<ShapeError>(call), HasSubstr("4 numbers are needed, 3 are given"));
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)pattern.adjoint(good, good); }),
               HasSubstr("20 numbers are needed, 4 are given"));
-  EXPECT_THAT(said<ShapeError>([&] { (void)pattern.norm_bound(good, good); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)pattern.norm_bound(good, good); }),
               HasSubstr("20 numbers are needed, 4 are given"));
 }
 

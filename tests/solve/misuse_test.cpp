@@ -4,6 +4,7 @@
 
 #include "tests/solve/solve_test_support.hpp"
 #include "tests/support/counting_energy.hpp"
+#include "tests/support/thrown.hpp"
 
 // Wrong arguments of solvers are refused with both numbers, and what is not a number is never certified.
 
@@ -17,19 +18,6 @@ const char* const minimisers[] = {"newton",        "lbfgs", "gradient-descent", 
                                   "fista-restart", "pdhg",  "mixed:newton",     "mixed:lbfgs"};
 const char* const linear_solvers[] = {"pcg",        "cg",        "gradient-descent",
                                       "heavy-ball", "mixed:pcg", "mixed:heavy-ball"};
-
-/// The sentence of an error E.
-template <class E, class F>
-std::string said(F call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& other) {
-    return std::string("another error: ") + other.what();
-  }
-  return "nothing was thrown";
-}
 
 struct Flat {
   Flat() : problem(test_device("cpu:1"), tv_model(3, 4), std::vector<double>(12, 0.5)) {
@@ -111,7 +99,7 @@ TEST(SolverMisuse, ConstantsThatCannotCertifyAreRefusedWithBothNumbers) {
                                        {What::infinite_lipschitz, "L = inf"}}) {
       Flat s;
       const Spoiled energy(s.problem.energy, what);
-      const std::string sentence = said<ConfigError>([&] {
+      const std::string sentence = message_of<ConfigError>([&] {
         (void)minimise<double>(s.problem.context, energy, solver, request_of<double>(1), s.problem.y);
       });
       EXPECT_THAT(sentence, HasSubstr(number)) << solver;
@@ -124,7 +112,8 @@ TEST(SolverMisuse, StartsOfAnotherShapeOrWithoutMemoryAreRefused) {
   for (const char* name : minimisers) {
     const auto solver = make_minimiser<double>(name);
     const auto with = [&](View<double> x) {
-      return said<ShapeError>([&] { (void)solver->minimise(s.problem.context, s.problem.energy, {}, x); });
+      return message_of<ShapeError>(
+          [&] { (void)solver->minimise(s.problem.context, s.problem.energy, {}, x); });
     };
     EXPECT_THAT(with(turned.view()), HasSubstr("[1,1,3,4] and [1,1,4,3]")) << name;
     EXPECT_THAT(with(more.view()), HasSubstr("[1,1,3,4] and [2,1,3,4]")) << name;
@@ -143,7 +132,7 @@ TEST(SolverMisuse, LinearSystemsWithoutTheirPartsAreRefused) {
     const auto solver = make_linear_solver<double>(name);
     const auto with = [&](const HessianAt<double>& hessian, View<const double> right, View<double> solution) {
       const auto call = [&] { (void)solver->solve(context, hessian, {}, right, solution); };
-      return hessian.energy == nullptr ? said<ConfigError>(call) : said<ShapeError>(call);
+      return hessian.energy == nullptr ? message_of<ConfigError>(call) : message_of<ShapeError>(call);
     };
     const HessianAt<double> whole{&s.problem.energy, weights.view(), diagonal.view()};
     HessianAt<double> part = whole;
