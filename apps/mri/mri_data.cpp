@@ -363,7 +363,7 @@ Sizes sizes_of(const fs::path& path, const DataOptions& o, const Kspace& k) {
   sizes.resampled = o.size > 0 ? Extent{o.size, o.size} : sizes.cropped;
   if (o.size > std::min(sizes.cropped.rows, sizes.cropped.columns))
     throw IoError(path.string(), format("k-space has %d x %d frequencies, fewer than --size %d.",
-                                        sizes.cropped.rows, sizes.cropped.columns, o.size));
+                                        sizes.cropped.columns, sizes.cropped.rows, o.size));
   return sizes;
 }
 
@@ -464,9 +464,9 @@ bool take_kspace(KspaceStack k, const DataOptions& o, MriData& data) {
 void measure(const DataOptions& o, MriData& data) {
   const std::size_t pixels = data.pixels();
   if (!o.sensitivities.empty()) {
-    data.coils = read_coil_maps(o.sensitivities).count;
     const Extent size{data.height, data.width};
-    data.maps = load_maps(o.sensitivities, data.coils, {size, size, size}, data.notes);
+    data.maps = load_maps(o.sensitivities, 0, {size, size, size}, data.notes);
+    data.coils = static_cast<int>(data.maps.size() / pixels);
   }
   Complexes coils(static_cast<std::size_t>(data.images) * data.coils * pixels);
   for (std::size_t i = 0; i < coils.size(); ++i) {
@@ -548,7 +548,7 @@ std::string slices_text(const std::vector<int>& numbers) {
 
 Complexes load_maps(const std::string& path, int coils, const Sizes& sizes, std::vector<std::string>& notes) {
   const ComplexImages maps = read_coil_maps(path);
-  if (maps.count != coils)
+  if (coils > 0 && maps.count != coils)
     throw IoError(path, format("it holds %d sensitivity maps, but k-space has %d coils.", maps.count, coils));
   const auto [full, crop, out] = sizes;
   const Extent size{maps.rows, maps.columns};
@@ -560,15 +560,15 @@ Complexes load_maps(const std::string& path, int coils, const Sizes& sizes, std:
   if (largest == 0) throw IoError(path, "all sensitivities are zero.");
   if (!(largest > 1e-100 && largest < 1e100))  // whose squares are numbers
     throw IoError(path, format("the largest sensitivity is %g; scale the maps to about 1.", largest));
-  if (coils > 1 && std::all_of(maps.values.begin(), maps.values.end(),
-                               [](const std::complex<double>& v) { return v.imag() == 0; }))
+  if (maps.count > 1 && std::all_of(maps.values.begin(), maps.values.end(),
+                                    [](const std::complex<double>& v) { return v.imag() == 0; }))
     notes.push_back(path +
                     ": the sensitivity maps are real, those of coils without phase; magnitudes alone "
                     "do not fit k-space that was measured");
   if (size == out) return maps.values;
   Complexes all;
   const auto pixels = static_cast<std::size_t>(maps.rows) * maps.columns;
-  for (int c = 0; c < coils; ++c) {
+  for (int c = 0; c < maps.count; ++c) {
     Complexes map(maps.values.begin() + static_cast<std::ptrdiff_t>(c * pixels),
                   maps.values.begin() + static_cast<std::ptrdiff_t>((c + 1) * pixels));
     if (size != crop)

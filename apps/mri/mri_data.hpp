@@ -70,8 +70,9 @@ struct Sizes {
   Extent measured, cropped, resampled;
 };
 
-/// Maps of `coils` sensitivities from a file, brought to the last of the sizes. Throws IoError for another
-/// number, or for maps that have none of the sizes. Adds to the notes that several maps are real.
+/// Maps of `coils` sensitivities (0: of as many as there are) from a file, brought to the last of the sizes.
+/// Throws IoError for another number, or for maps that have none of the sizes. Adds to the notes that several
+/// maps are real.
 std::vector<std::complex<double>> load_maps(const std::string& path, int coils, const Sizes& sizes,
                                             std::vector<std::string>& notes);
 

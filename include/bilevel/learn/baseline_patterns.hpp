@@ -30,8 +30,8 @@ BILEVEL_API std::vector<double> low_pass_groups(std::span<const double> distance
 BILEVEL_API std::vector<double> largest_groups(std::span<const double> energy, std::size_t count);
 
 struct VariableDensityOptions {
-  double power =
-      0;  ///< p; 0: the smallest integer, above 64 power of two, whose density needs no more than `count`
+  /// p; 0: the smallest integer, above 64 power of two, whose density needs no more than `count`.
+  double power = 0;
   double radius = -1;  ///< r_0; negative: 0.1, or less when that alone would be more than half of `count`
   int draws = 100;
   std::uint64_t seed = 0;
