@@ -209,7 +209,8 @@ struct ResidualRounding {
   ResidualRoundingArgs a;
 
   BILEVEL_HD void operator()(int i) const {
-    a.rounding[i] = a.unit * (20 * a.lipschitz * std::sqrt(a.xx[i]) + 4 * std::sqrt(a.bb[i])) + a.underflow;
+    a.rounding[i] = a.unit * (product_roundings * a.lipschitz * std::sqrt(a.xx[i]) + 4 * std::sqrt(a.bb[i])) +
+                    a.underflow;
   }
 };
 

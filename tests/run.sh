@@ -135,7 +135,7 @@ emulate() {
 # apps with work held back as long as allowed and the threads of a block in reverse order.
 long_on_device='*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*:Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*'
 long_on_device+=':ExpertsCertificate.HoldsForFewParameters:ExpertsCertificate.HoldsForIteratesOfGradientDescent'
-long_on_device+=':ExpertsMaid.StationarityIsTrue'
+long_on_device+=':ExpertsMaid.StationarityIsTrue:Convergence.*'
 # Of bilevel-mri some whole runs: what else its tests look at is host code, and has run on the CPU. `check` with --all.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'

@@ -6,6 +6,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
 
 namespace bilevel {
@@ -137,7 +138,7 @@ class Evaluation {
       in.residual = residuals[i];
       in.norm_b = std::sqrt(norms[i]);
       in.norm_q = std::sqrt(norms[n_ + i]);
-      in.residual_rounding = unit * (20 * lipschitz_ * in.norm_q + 4 * in.norm_b);
+      in.residual_rounding = unit * (kernels::product_roundings * lipschitz_ * in.norm_q + 4 * in.norm_b);
       adjoint_product.push_back(norms[2 * n_ + i]);
     }
     if (unit_columns()) measured_norms(part(all, products_));

@@ -308,6 +308,18 @@ TEST_F(Apply, SaysWhatIsOutsideOfTheScaleAndWhatIsCutOff) {
   EXPECT_NE(wide.find("f255.tif: intensities from "), std::string::npos) << wide;
 }
 
+TEST_F(Apply, SaysSoOfInputsThatBecameWhiteOrBlack) {
+  const auto shared = bilevel::testing_support::shared_folder();
+  if (!shared || !fs::is_directory(*shared / "faults")) GTEST_SKIP() << "the shared faults are not here";
+  const fs::path faults = *shared / "faults/intensities_beyond_0_1_silent";
+  const std::string wide = apply(faults / "f255.tif", folder_ / "o.png");
+  EXPECT_NE(wide.find("f255.tif: intensities from "), std::string::npos) << wide;
+  EXPECT_NE(wide.find("cut off at 0 and 1"), std::string::npos) << wide;
+  const std::string negative = apply(faults / "fneg.tif", folder_ / "o.png");
+  EXPECT_NE(negative.find("cut off at 0 and 1"), std::string::npos) << negative;
+  EXPECT_NE(load_crops(options(faults / "f255.tif", 1, 24)).notes, std::vector<std::string>{});
+}
+
 TEST_F(Apply, SoDoesEvaluate) {
   bilevel::HostImage image = photograph(16, 16, 1);
   for (double& v : image.pixels) v *= 255;

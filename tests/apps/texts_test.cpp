@@ -12,6 +12,7 @@
 #include "bilevel/io/array_file.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "tests/apps/app_test_support.hpp"
+#include "tests/support/reference_case.hpp"
 
 namespace bilevel_test {
 namespace {
@@ -174,11 +175,9 @@ TEST_F(Texts, ExactImagesHaveNoGainAndNoPartInTheMean) {
 }
 
 /// A constant image without noise is within the tolerance already: the reconstruction is exact, too.
-TEST_F(Texts, AConstantImageWithoutNoise) {
-  const std::vector<std::size_t> shape{16, 16};
-  bilevel::write_npy(folder_ / "const.npy", shape, std::span<const double>(std::vector<double>(256, 0.5)));
-  const Outcome o = denoise({"evaluate", "--model", folder_ / "model.json", "--data", folder_ / "const.npy",
-                             "--sigma", "0", "--device", "cpu"});
+void expect_exact(const std::string& model, const std::string& image) {
+  const Outcome o =
+      denoise({"evaluate", "--model", model, "--data", image, "--sigma", "0", "--device", "cpu"});
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(o.out.find("nan"), std::string::npos) << o.out;
   std::istringstream row(lines_of(o.out).at(1));
@@ -187,6 +186,22 @@ TEST_F(Texts, AConstantImageWithoutNoise) {
   EXPECT_EQ(noisy, "exact") << o.out;
   EXPECT_EQ(denoised, "exact") << o.out;
   EXPECT_EQ(gain, "-") << o.out;
+}
+TEST_F(Texts, AConstantImageWithoutNoise) {
+  const std::vector<std::size_t> shape{16, 16};
+  bilevel::write_npy(folder_ / "const.npy", shape, std::span<const double>(std::vector<double>(256, 0.5)));
+  expect_exact(folder_ / "model.json", folder_ / "const.npy");
+}
+
+TEST_F(Texts, InputsThatWereReadWrongly) {
+  const auto shared = bilevel::testing_support::shared_folder();
+  if (!shared || !fs::is_directory(*shared / "faults")) GTEST_SKIP() << "the shared faults are not here";
+  expect_exact(folder_ / "model.json", *shared / "faults/nan_and_inf_texts/const.npy");
+  const Outcome o = denoise({"apply", "--config", *shared / "faults/config_with_bom/c.cfg", "--model",
+                             folder_ / "model.json", "--input", data_ + "/photo1.png", "--output",
+                             folder_ / "o.png", "--device", "cpu", "--json"});
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.out.find("0.0001"), std::string::npos) << "the tolerance of the file: " << o.out;
 }
 
 TEST(Means, LeaveOutWhatIsExact) {

@@ -180,7 +180,7 @@ TEST_F(Decisions, ResidualRounding) {
   const auto xx = scalars({1, 4, 9, 0}), bb = scalars({0, 1, 4, 9}), out = scalars(Values(n));
   table().residual_rounding(
       stream(), {active_.active(), xx.device_data(), bb.device_data(), 0x1p-24, 3, out.device_data()});
-  EXPECT_EQ(read(out), (Values{60 * 0x1p-24, 124 * 0x1p-24, 188 * 0x1p-24, 12 * 0x1p-24}));
+  EXPECT_EQ(read(out), (Values{168 * 0x1p-24, 340 * 0x1p-24, 512 * 0x1p-24, 12 * 0x1p-24}));
 }
 
 }  // namespace
