@@ -34,8 +34,6 @@ struct TvMixedForwardArgs;
 template <class T>
 struct TvBoundArgs;
 template <class T>
-struct TvLocalArgs;
-template <class T>
 struct ExpertsEnergyArgs;
 template <class T>
 struct ExpertsLineariseArgs;
@@ -65,8 +63,6 @@ template <class T>
 struct JointTvMixedForwardArgs;
 template <class T>
 struct JointTvBoundArgs;
-template <class T>
-struct JointTvLocalArgs;
 template <class T>
 struct SpectrumMixedArgs;
 template <class T>

@@ -424,46 +424,6 @@ struct Bound {
   }
 };
 
-template <class T, template <class> class Rho, int C>
-struct Local {
-  static constexpr int sums = 2, maxima = 2;
-  static constexpr int scratch = halos<T>(C + 1), resident = 4;
-  JointTvLocalArgs<T> a;
-
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
-    const TvModel& m = a.model;
-    const Halo<T, C> x(block, m, a.x, t);
-    T* stiff = block.scratch<T>(halo_size) + pitch + 1;  // a per pixel
-    const Rho<T> rho(m.nu);
-    const T delta = T(a.row_bound * a.epsilon[t.image] / m.nu);
-    const bool one_component = C == 1 && m.height == 1;
-    const int row0 = t.row > 0 ? -1 : 0, column0 = t.column > 0 ? -1 : 0;
-    block.for_each(-1, t.rows, -1, t.columns, [=](int r, int c) { stiff[r * pitch + c] = T(0); });
-    block.largest(
-        row0, t.rows, column0, t.columns,
-        [=](int r, int c) {
-          const int e = r * pitch + c;
-          T k, l;
-          rho.profile(x.modulus2(e), delta, one_component, k, l);
-          stiff[e] = l;
-          return double(k);
-        },
-        partial + 1);
-    const double down = m.height > 1 ? 1 : 0;
-    block.largest(
-        0, t.rows, 0, t.columns,
-        [=](int r, int c) {
-          const int e = r * pitch + c;
-          return 2 * (double(stiff[e]) + stiff[e - 1] + down * (double(stiff[e]) + stiff[e - pitch]));
-        },
-        partial);
-  }
-  BILEVEL_HD void finish(int image, const double* total) const {
-    a.row_sum[image] = total[0];
-    a.profile[image] = total[1];
-  }
-};
-
 /// Picks the body for the model's potential and the number of components.
 template <class T, template <class, template <class> class, int> class Body, class Args>
 void dispatch(const Stream& stream, const Args& a) {
@@ -494,7 +454,6 @@ void fill_joint_tv(Table<T>& table) {
   table.joint_tv_mixed_adjoint = dispatch<T, MixedAdjoint, JointTvMixedAdjointArgs<T>>;
   table.joint_tv_mixed_forward = dispatch<T, MixedForward, JointTvMixedForwardArgs<T>>;
   table.joint_tv_bound = dispatch<T, Bound, JointTvBoundArgs<T>>;
-  table.joint_tv_local = dispatch<T, Local, JointTvLocalArgs<T>>;
 }
 template void fill_joint_tv(Table<float>&);
 template void fill_joint_tv(Table<double>&);

@@ -114,16 +114,4 @@ struct JointTvBoundArgs {
   int n;
 };
 
-template <class T>
-struct JointTvLocalArgs {
-  TvModel model;
-  int components = 1;
-  Active active;
-  const T* x;
-  const double* epsilon;
-  double row_bound;
-  double* row_sum;
-  double* profile;
-};
-
 }  // namespace bilevel::kernels

@@ -50,7 +50,6 @@ struct Table {
   void (*tv_mixed_adjoint)(const Stream&, const TvMixedAdjointArgs<T>&);  // 2r
   void (*tv_mixed_forward)(const Stream&, const TvMixedForwardArgs<T>&);  // 1r 1w
   void (*tv_bound)(const Stream&, const TvBoundArgs<T>&);                 // 3r
-  void (*tv_local)(const Stream&, const TvLocalArgs<T>&);                 // 1r
 
   // Fields of experts: K filters of m taps. One pass of correlations or their adjoints is 2 K m flops per
   // pixel.
@@ -71,7 +70,6 @@ struct Table {
   void (*joint_tv_mixed_adjoint)(const Stream&, const JointTvMixedAdjointArgs<T>&);  // 2r
   void (*joint_tv_mixed_forward)(const Stream&, const JointTvMixedForwardArgs<T>&);  // 2r 1w
   void (*joint_tv_bound)(const Stream&, const JointTvBoundArgs<T>&);                 // 3r
-  void (*joint_tv_local)(const Stream&, const JointTvLocalArgs<T>&);                 // 1r
 
   // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
   void (*spectrum)(const Stream&, const SpectrumArgs<T>&);  // gradient, weigh 2r 1w; normal 1r 1w; dual 3r 2w

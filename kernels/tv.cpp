@@ -322,49 +322,6 @@ struct Bound {
   }
 };
 
-template <class T, template <class> class Rho, bool isotropic>
-struct Local {
-  static constexpr int sums = 2, maxima = 2;
-  static constexpr int scratch = halos<T>(3), resident = 4;
-  TvLocalArgs<T> a;
-
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
-    const TvModel& m = a.model;
-    const T* x = load(block, m, a.x, t);
-    Flux<T> f(block, t);  // a per component
-    const Rho<T> rho(m.nu);
-    const T delta = T(a.row_bound * a.epsilon[t.image] / m.nu);
-    const bool one_component = !isotropic || m.height == 1;
-    T *fx = f.x, *fy = f.y;
-    const bool two_rows = isotropic && m.height > 1;
-    block.largest(
-        f.row0, t.rows, f.column0, t.columns,
-        [=](int r, int c) {
-          const int e = r * pitch + c;
-          const T zx = dx(x, e), zy = dy(x, e);
-          T k, k_y, l;
-          rho.profile(isotropic ? zx * zx + zy * zy : zx * zx, delta, one_component, k, l);
-          fx[e] = l;
-          k_y = k;
-          if constexpr (!isotropic) rho.profile(zy * zy, delta, true, k_y, l);
-          fy[e] = (isotropic && !two_rows) ? T(0) : l;
-          return double(maximum(k, k_y));
-        },
-        partial + 1);
-    block.largest(
-        0, t.rows, 0, t.columns,
-        [=](int r, int c) {
-          const int e = r * pitch + c;
-          return 2 * (double(fx[e]) + fx[e - 1] + fy[e] + fy[e - pitch]);
-        },
-        partial);
-  }
-  BILEVEL_HD void finish(int image, const double* total) const {
-    a.row_sum[image] = total[0];
-    a.profile[image] = total[1];
-  }
-};
-
 /// Picks the body for the model's potential and isotropy.
 template <class T, template <class, template <class> class, bool> class Body, class Args>
 void dispatch(const Stream& stream, const Args& a) {
@@ -395,7 +352,6 @@ void fill_tv(Table<T>& table) {
   table.tv_mixed_adjoint = dispatch<T, MixedAdjoint, TvMixedAdjointArgs<T>>;
   table.tv_mixed_forward = dispatch<T, MixedForward, TvMixedForwardArgs<T>>;
   table.tv_bound = dispatch<T, Bound, TvBoundArgs<T>>;
-  table.tv_local = dispatch<T, Local, TvLocalArgs<T>>;
 }
 template void fill_tv(Table<float>&);
 template void fill_tv(Table<double>&);

@@ -111,17 +111,4 @@ struct TvBoundArgs {
   int n;
 };
 
-/// Local constants on the ball of radius epsilon_i: max over pixels of the row sums of |K|^T diag(a) |K|, and
-/// of K.
-template <class T>
-struct TvLocalArgs {
-  TvModel model;
-  Active active;
-  const T* x;
-  const double* epsilon;
-  double row_bound;
-  double* row_sum;
-  double* profile;
-};
-
 }  // namespace bilevel::kernels

@@ -80,10 +80,6 @@ void add_tv_cases(std::vector<Case<T>>& cases) {
                                                      a.slot(slot_q), a.slot(slot_v), a.row(constant_small),
                                                      a.row(constant_small), 1.01, 1.5, 8, a.row(0), a.n()});
                    }});
-  cases.push_back({"tv_local", "", 1, 0, 0, [](Arrays<T>& a) {
-                     a.table().tv_local(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
-                                                     a.row(constant_small), 1.5, a.row(0), a.row(1)});
-                   }});
 }
 
 template <class T>

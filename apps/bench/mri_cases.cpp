@@ -47,10 +47,6 @@ void add_joint_tv_cases(std::vector<Case<T>>& cases) {
                                           a.slot(slot_v), a.row(constant_small), a.row(constant_small), 1.01,
                                           1.5, 8, reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n()});
   });
-  add("joint_tv_local", 2, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_local(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.row(constant_small),
-                                          1.5, a.row(0), a.row(1)});
-  });
 }
 
 /// One coil. Half spectra [H][W/2+1] of real images, row by row as on a GPU, have about half a coefficient

@@ -526,35 +526,6 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
 }
 
 template <class T>
-int MriEnergy<T>::local_sums() const {
-  return 2;
-}
-
-template <class T>
-void MriEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
-                                 View<double> sums) const {
-  EnergyViews<T>{*this}.local(x, epsilon, sums);
-  const Impl& m = *impl_;
-  double* out = sums.device_data();
-  kernel_table<T>(context).joint_tv_local(stream_of(context),
-                                          {m.model(), m.shape().c, active, data(x), epsilon.device_data(),
-                                           m.constants().row_norm, out, out + m.shape().n});
-}
-
-template <class T>
-LocalCurvature MriEnergy<T>::local(std::span<const double> sums, int image) const {
-  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
-  const Impl& m = *impl_;
-  const auto n = static_cast<std::size_t>(m.shape().n), i = static_cast<std::size_t>(image);
-  const TvConstants c = m.constants();
-  const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
-  const double rest = m.value.xi + m.most_weight * m.fourier.most_coil_power();
-  return {std::min(c.lipschitz, rest + m.value.alpha * sums[i] * slack),
-          std::min(c.hessian_lipschitz,
-                   m.value.alpha / (m.value.nu * m.value.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
-}
-
-template <class T>
 void MriEnergy<T>::zero_filled(Context& context, const Active& active, View<T> x) const {
   const Impl& m = *impl_;
   require_same(m.shape(), x.shape(), "zero-filled reconstruction");

@@ -377,34 +377,6 @@ DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int imag
 }
 
 template <class T>
-int TvEnergy<T>::local_sums() const {
-  return 2;
-}
-
-template <class T>
-void TvEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
-                                View<double> sums) const {
-  EnergyViews<T>{*this}.local(x, epsilon, sums);
-  double* out = sums.device_data();
-  kernel_table<T>(context).tv_local(stream_of(context),
-                                    {impl_->model(), active, data(x), epsilon.device_data(),
-                                     impl_->constants().row_norm, out, out + impl_->shape.n});
-}
-
-template <class T>
-LocalCurvature TvEnergy<T>::local(std::span<const double> sums, int image) const {
-  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
-  const auto n = static_cast<std::size_t>(impl_->shape.n);
-  const auto i = static_cast<std::size_t>(image);
-  const TvConstants c = impl_->constants();
-  const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
-  const TvValues& v = impl_->value;
-  return {
-      std::min(c.lipschitz, 1 + v.ridge(impl_->options) + v.alpha * sums[i] * slack),
-      std::min(c.hessian_lipschitz, v.alpha / (v.nu * v.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
-}
-
-template <class T>
 double TvEnergy<T>::alpha() const {
   return impl_->value.alpha;
 }

@@ -598,48 +598,5 @@ TYPED_TEST(JointTvKernels, DirectionalBounds) {
   });
 }
 
-/// Largest row sum of |K|^T diag(a) |K| and largest K of one image.
-template <class T>
-Numbers local_constants(const Naive& m, const Numbers& x, double radius, int side) {
-  const auto constants = [&](int p) {
-    const double r = Naive::length(m.difference(x, p));
-    return local_of(m, r, Bracket<T>::radius(r, radius, side));
-  };
-  double row_sum = 0, profile = 0;
-  for (int p = 0; p < m.points(); ++p) {
-    const Local own = constants(p);
-    double sum = own.a + (p % m.width > 0 ? constants(p - 1).a : 0);
-    if (m.height > 1) sum += own.a + (p >= m.width ? constants(p - m.width).a : 0);
-    row_sum = std::max(row_sum, 2 * sum);
-    profile = std::max(profile, own.k);
-  }
-  return {row_sum, profile};
-}
-
-TYPED_TEST(JointTvKernels, LocalConstants) {
-  using T = TypeParam;
-  this->for_all([&](const Naive& m, int n) {
-    KernelLab<T> lab(n);
-    const Numbers x = this->images(m, n, true), epsilon = {0.05, 0.01, 20};
-    const double row_bound = 1.9;
-    auto in = lab.put(x);
-    auto eps = lab.template put<double>(epsilon),
-         out = lab.template put<double>(Numbers(static_cast<std::size_t>(2 * n), -7.0));
-    lab.table().joint_tv_local(lab.stream(), {m.model(), m.components, lab.active(), at(in), at(eps),
-                                              row_bound, at(out), at(out) + n});
-    const Numbers rows = lab.get(out);
-    for (int i = 0; i < n; ++i) {
-      const Numbers got = column_of(rows, n, i), xi = part_of(x, n, i);
-      if (lab.frozen(i)) {
-        EXPECT_EQ(got, Numbers(2, -7.0));
-        continue;
-      }
-      const double radius = row_bound * epsilon[static_cast<std::size_t>(i)];
-      SCOPED_TRACE("image " + std::to_string(i));
-      Bracket<T>::expect(got, local_constants<T>(m, xi, radius, -1), local_constants<T>(m, xi, radius, 1));
-    }
-  });
-}
-
 }  // namespace
 }  // namespace bilevel

@@ -62,10 +62,6 @@ void add_tv_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
                        b.table().tv_mixed_forward(b.stream(), {m, b.active, b.image("x"), 0.3, -0.7, 0.2,
                                                                b.image("out"), b.scalar(0)});
                      }});
-    cases.push_back({"tv_local" + of, false, [=](B& b) {
-                       b.table().tv_local(b.stream(), {m, b.active, b.image("x"), b.scalar(3), 1.7,
-                                                       b.scalar(0), b.scalar(1)});
-                     }});
   }
 }
 

@@ -70,10 +70,6 @@ void add_joint_tv_cases(std::vector<KernelCase<T>>& cases, int height, int width
                                               both ? of.image(b, "v") : nullptr, b.scalar(15), b.scalar(15),
                                               0.01, 1.7, 8, b.scalar(0), b.n});
       });
-    add("joint_tv_local", [=](B& b) {
-      b.table().joint_tv_local(b.stream(), {m, components, b.active, of.image(b, "x"), b.scalar(3), 1.7,
-                                            b.scalar(0), b.scalar(1)});
-    });
   }
 }
 

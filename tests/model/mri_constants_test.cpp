@@ -117,41 +117,6 @@ std::vector<Image> adversaries(const MriProblem& m, const Image& at, double epsi
   return all;
 }
 
-TYPED_TEST(MriBall, LocalConstantsHoldInside) {
-  Random random(seed(2403));
-  RatioRecorder lipschitz("local L/measured"), hessian("local L_H/measured"), gain("global L/local L");
-  for (const MriProblem& shape : small_shapes())
-    for (const NamedMri& named : oracle::mri_collection(shape, random)) {
-      SCOPED_TRACE(describe(named));
-      MriLab<TypeParam> lab(named.problem);
-      const MriProblem& m = lab.problem();
-      const Curvature c = lab.energy().curvature();
-      const Image x =
-          representable<TypeParam>(random.integer(0, 1) == 0 ? m.x_true : noise_image(m, 3, random));
-      const double unit = norm(noise_image(m, 1, random));
-      Image v = random.normal_vector(x.size());
-      for (const double radius : {1e-3, 0.1, 1.0, 30.0}) {
-        const double epsilon = radius * unit;
-        const LocalCurvature local = lab.local(x, {epsilon})[0];
-        gain.add(c.lipschitz / local.lipschitz);
-        EXPECT_LE(local.lipschitz, c.lipschitz * (1 + 1e-12));
-        EXPECT_LE(local.hessian_lipschitz, c.hessian_lipschitz * (1 + 1e-12));
-        for (const Image& e : adversaries(m, x, epsilon, random)) {
-          if (random.integer(0, 2) > 0) continue;
-          const Image inside = add_scaled(x, 1 - 1e-15, e), other = add_scaled(x, 0.9, e);
-          const Matrix a = oracle::hessian(m, inside);
-          lipschitz.add(local.lipschitz / power_iteration(a, v, 10));
-          const double change = power_iteration(difference_of(a, oracle::hessian(m, other)), v, 10),
-                       floor = 1e-15 * c.lipschitz;
-          if (change > 1e3 * floor)
-            hessian.add(local.hessian_lipschitz / ((change - floor) / distance(inside, other)));
-        }
-      }
-    }
-  EXPECT_GE(lipschitz.minimum(), 1);
-  EXPECT_GE(hessian.minimum(), 1);
-}
-
 /// Everything at one pair x~, xhat = x~ + e that the directional bounds speak about.
 struct Change {
   Image x, e, rise;  ///< rise: change of the gradient from x~ to xhat
