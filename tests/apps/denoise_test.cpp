@@ -314,6 +314,11 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
   for (const std::vector<std::string>& more :
        std::vector<std::vector<std::string>>{{"--scaling", "none"},
                                              {"--precision", "mixed"},
+                                             {"--model", "tv2"},
+                                             {"--model", "tv2", "--precision", "mixed", "--potential",
+                                              "huber_c2"},
+                                             {"--model", "h1", "--solver", "pdhg"},
+                                             {"--model", "tikhonov", "--precision", "mixed"},
                                              {"--solver", "fista"},
                                              {"--solver", "pdhg"},
                                              {"--solver", "lbfgs", "--linear-solver", "cg"},

@@ -171,6 +171,9 @@ TEST(Checkpoint, RefusesNumbersItCouldNotFindAgain) {
 TEST(Checkpoint, AFolderThatCannotBeReadIsAnError) {
   const TemporaryFolder folder;
   Checkpoint(folder / "checkpoint", kIdentity).state(state(1));
+  // first: sanitizers need descriptors to look at what the message comes from
+  put_file(folder / "file", "no folder");
+  EXPECT_THROW(Checkpoint::load_latest(folder / "file", kIdentity), IoError);
   {
     const bilevel::testing_support::NoDescriptors none;
     EXPECT_THROW(Checkpoint::load_latest(folder / "checkpoint", kIdentity), IoError);

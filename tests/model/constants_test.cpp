@@ -63,7 +63,7 @@ constexpr Size small_sizes[] = {{4, 5}, {1, 14}, {6, 3}};
 TEST(CurvatureConstants, AgreeWithTheFormulas) {
   Random random(seed(501));
   for (const Size& size : {Size{4, 5}, Size{1, 14}, Size{7, 1}, Size{1, 1}})
-    for (const oracle::TvModel& m : model_kinds(size.h, size.w, random)) {
+    for (const oracle::TvModel& m : all_kinds(size.h, size.w, random)) {
       SCOPED_TRACE(describe(m));
       TvLab<double> lab(m, 1, constant(size.h, size.w, 0));
       const Curvature c = lab.energy().curvature();
@@ -84,7 +84,7 @@ TEST(CurvatureConstants, HoldInRandomSearch) {
   RatioRecorder mixed[3] = {RatioRecorder("L_B alpha/measured"), RatioRecorder("L_B nu/measured"),
                             RatioRecorder("L_B xi/measured")};
   for (const Size& size : small_sizes)
-    for (const oracle::TvModel& kind : model_kinds(size.h, size.w, random, 1e-3, 1)) {
+    for (const oracle::TvModel& kind : all_kinds(size.h, size.w, random, 1e-3, 1)) {
       SCOPED_TRACE(describe(kind));
       TvLab<double> lab(kind, 1, constant(size.h, size.w, 0));
       const oracle::TvModel& m = lab.model();
@@ -239,7 +239,7 @@ TYPED_TEST(BallConstants, DirectionalBoundsHoldForMinimisersInsideTheBall) {
   Random random(seed(504));
   DirectionalCheck check;
   for (const Size& size : small_sizes)
-    for (const oracle::TvModel& kind : model_kinds(size.h, size.w, random, 3e-3, 0.5)) {
+    for (const oracle::TvModel& kind : all_kinds(size.h, size.w, random, 3e-3, 0.5)) {
       TvLab<TypeParam> lab(kind, 1, constant(size.h, size.w, 0));
       const oracle::TvModel& m = lab.model();
       const Curvature constants = lab.energy().curvature();
@@ -287,7 +287,7 @@ TYPED_TEST(BallConstants, DirectionalRoundingCoversTheComputedMixedProduct) {
   const std::vector<double> amplitudes = {1, 1e-3, 1e4};
   int kind = 0;
   for (const Size& size : {Size{17, 130}, Size{1, 200}, Size{5, 6}})
-    for (const oracle::TvModel& m : model_kinds(size.h, size.w, random)) {
+    for (const oracle::TvModel& m : all_kinds(size.h, size.w, random)) {
       SCOPED_TRACE(describe(m));
       for (int trial = 0; trial < repetitions(4); ++trial) {
         const Image x = representable<TypeParam>(test_image(kind++, size.h, size.w, random, amplitudes));

@@ -31,7 +31,7 @@ class MriLab {
         frame_(context_),
         active_(context_, frame_, n_),
         energy_(context_, shape_, complex_of<T>(problem_.y, static_cast<std::size_t>(problem_.pixels())),
-                pattern_of(problem_), parameters, potential_of(problem_), maps_.maps()),
+                pattern_of(problem_), parameters, options_of(problem_), maps_.maps()),
         x_(frame_.view<T>(shape_)),
         p_(frame_.view<T>(shape_)),
         out_(frame_.view<T>(shape_)),
