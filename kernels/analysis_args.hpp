@@ -19,11 +19,11 @@ struct AnalysisGradientArgs {
   const T* y;         // null: another data term
   const T* sampling;  // S, 0/1 [H,W] shared by the batch; null: 1
   T* gradient;
-  double* value;         // Phi_i
-  double* norm2;         // |grad Phi_i|^2
-  double* rounding;      // bound on the norm of the gradient's rounding error (analysis_pixel.hpp)
-  double unit;           // unit roundoff of T
-  double underflow = 0;  // what underflow adds to the bound (src/model/underflow.hpp)
+  double* value;                 // Phi_i
+  double* norm2;                 // |grad Phi_i|^2
+  double* rounding;              // bound on the norm of the gradient's rounding error (analysis_pixel.hpp)
+  double unit;                   // unit roundoff of T
+  double underflow = 0;          // what underflow adds to the bound (src/model/underflow.hpp)
   const double* data = nullptr;  // [coils][3][n]: what SpectrumPass::gradient wrote
   int coils = 1;
   int n = 1;

@@ -1,8 +1,8 @@
 #pragma once
 
-// Value and gradient, and Hessian products, of analysis regularisers: one body for every stencil, grouping and
-// potential. Fluxes of what a pixel's components are, on a tile and around it, then K^T of them; one channel at
-// a time, so that only its fluxes are in scratch.
+// Value and gradient, and Hessian products, of analysis regularisers: one body for every stencil, grouping
+// and potential. Fluxes of what a pixel's components are, on a tile and around it, then K^T of them; one
+// channel at a time, so that only its fluxes are in scratch.
 
 #include "kernels/analysis_pixel.hpp"
 #include "kernels/launch.hpp"
@@ -48,8 +48,7 @@ struct AnalysisGradient {
       T z[K::components], p[K::components];
       x.differences(e, z);
       const Sums<2> s = pixel(z, p);
-      BILEVEL_UNROLL
-      for (int d = 0; d < S::directions; ++d) f.f[d][e] = p[d * K::channels + k];
+      unrolled<S::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA { f.f[d][e] = p[d * K::channels + k]; });
       return s;
     };
     visit_span<k == 0 ? 2 : 0>(block, t, Span<S>(a.model, t), flux, partial);
@@ -71,8 +70,8 @@ struct AnalysisGradient {
     };
     if (y == nullptr)
       block.template reduce<3>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, gradient[r * width + c], T(0)); }, partial + 2);
+          0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, gradient[r * width + c], T(0)); },
+          partial + 2);
     else if (s != nullptr)
       block.template reduce<3>(
           0, t.rows, 0, t.columns,
@@ -123,8 +122,8 @@ struct AnalysisHessian {
           T z[K::components], flux[K::components];
           p.differences(e, z);
           m.flux(r * width + c, z, flux);
-          BILEVEL_UNROLL
-          for (int d = 0; d < S::directions; ++d) f.f[d][e] = flux[d * K::channels + k];
+          unrolled<S::directions>([&](auto d)
+                                      BILEVEL_PIXEL_LAMBDA { f.f[d][e] = flux[d * K::channels + k]; });
         },
         nullptr);
     T* product = plane_at<K::channels>(a.product, a.model, t, k);

@@ -49,43 +49,47 @@ struct AnalysisLinearise {
     const T alpha = T(a.model.alpha);
     const int width = a.model.width;
     const Border border(a.model, t);
-    const auto matrix = [=](int r, int c) {
-      CurvedPixel<T, K> p;
+    const auto matrix = [=](int r, int c, CurvedPixel<T, K>& p) BILEVEL_PIXEL_LAMBDA {
       x.differences(r * G::pitch + c, p.z);
-      const Edges edges = border.at(r, c);
-      BILEVEL_UNROLL
-      for (int g = 0; g < K::groups; ++g) {
-        rho.hessian(modulus2<K>(p.z, g), p.w[g], p.kappa[g]);
-        BILEVEL_UNROLL
-        for (int i = 0; i < K::size; ++i) {
-          const int k = g * K::size + i;
-          p.zeta[k] = Given::value ? T(dual.f[k][r * width + c]) : p.w[g] * p.z[k];
-          p.weight[k] = S::exists(k / K::channels, edges) ? alpha : T(0);
-        }
-      }
-      return p;
+      unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+        rho.hessian(modulus2<K, g>(p.z), p.w[g], p.kappa[g]);
+        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+          constexpr int k = g * K::size + i;
+          if constexpr (Given::value)
+            p.zeta[k] = T(dual.f[k][r * width + c]);
+          else
+            p.zeta[k] = p.w[g] * p.z[k];
+          p.weight[k] = S::template exists<k / K::channels>(border, r, c) ? alpha : T(0);
+        });
+      });
     };
     const WeightPlanes<T, K> planes(plane_at<K::channels>(a.weights, a.model, t, 0), a.model, a.n);
     if constexpr (K::packed) {
       visit_span<0>(
           block, t, Span<S>(a.model, t),
-          [=](int r, int c) {
-            const CurvedPixel<T, K> p = matrix(r, c);
+          [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+            CurvedPixel<T, K> p;
+            matrix(r, c, p);
             const int e = r * G::pitch + c;
-            BILEVEL_UNROLL
-            for (int g = 0; g < K::groups; ++g)
-              for (int i = 0; i < K::size; ++i)
-                for (int j = i; j < K::size; ++j)
-                  m.f[g * K::entries + K::entry(i, j)][e] = p.entry(g, i, j);
+            unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+              unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+                unrolled<K::size - i>([&](auto j) BILEVEL_PIXEL_LAMBDA {
+                  m.f[g * K::entries + K::entry(i, i + j)][e] = p.template entry<g, i, i + j>();
+                });
+              });
+            });
           },
           nullptr);
       block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
-        BILEVEL_UNROLL
-        for (int k = 0; k < K::planes; ++k) planes.p[k][r * width + c] = m.f[k][r * G::pitch + c];
+        unrolled<K::planes>(
+            [&](auto k) BILEVEL_PIXEL_LAMBDA { planes.p[k][r * width + c] = m.f[k][r * G::pitch + c]; });
       });
     } else {
-      block.for_each(0, t.rows, 0, t.columns,
-                     [=](int r, int c) { planes.store(r * width + c, matrix(r, c), alpha); });
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+        CurvedPixel<T, K> p;
+        matrix(r, c, p);
+        planes.store(r * width + c, p, alpha);
+      });
     }
     diagonal<0>(block, t, m, matrix);
     if constexpr (K::channels == 2) diagonal<1>(block, t, m, matrix);
@@ -97,11 +101,13 @@ struct AnalysisLinearise {
     if constexpr (!K::packed)
       visit_span<0>(
           block, t, Span<S>(a.model, t),
-          [=](int r, int c) {
-            const CurvedPixel<T, K> p = matrix(r, c);
-            BILEVEL_UNROLL
-            for (int d = 0; d < S::directions; ++d)
-              m.f[d][r * G::pitch + c] = p.entry(0, d * K::channels + k, d * K::channels + k);
+          [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+            CurvedPixel<T, K> p;
+            matrix(r, c, p);
+            unrolled<S::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA {
+              constexpr int own = d * K::channels + k;
+              m.f[d][r * G::pitch + c] = p.template entry<0, own, own>();
+            });
           },
           nullptr);
     const int width = a.model.width;
@@ -111,15 +117,20 @@ struct AnalysisLinearise {
     const Border border(a.model, t);
     block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
       // entry (d,d2) of the channel, of the pixel at this offset
-      const auto entry = [=](int d, int d2, int row, int column) -> T {
+      const auto entry = [=](auto d, auto d2, int row, int column) BILEVEL_PIXEL_LAMBDA -> T {
+        constexpr int own = d * K::channels + k, other = d2 * K::channels + k;
         const int e = (r + row) * G::pitch + c + column;
         if constexpr (K::packed && K::joint)
-          return m.f[K::entry(d * K::channels + k, d2 * K::channels + k)][e];
+          return m.f[K::entry(own, other)][e];
         else if constexpr (K::packed)
           return m.f[d * K::entries + K::entry(k, k)][e];
-        else
-          return d == d2 ? m.f[d][e]
-                         : matrix(r + row, c + column).entry(0, d * K::channels + k, d2 * K::channels + k);
+        else if constexpr (own == other)
+          return m.f[d][e];
+        else {
+          CurvedPixel<T, K> p;
+          matrix(r + row, c + column, p);
+          return p.template entry<0, own, other>();
+        }
       };
       inverse[r * width + c] = S::template diagonal<K::joint, T>(xi, entry, border.at(r, c));
     });
@@ -151,7 +162,8 @@ struct AnalysisDual {
 
  private:
   template <class Start>
-  BILEVEL_HD void move(Block& block, const Tile& t, const Halo<T, K, G>& x, const Halo<T, K, G>& d, Start) const {
+  BILEVEL_HD void move(Block& block, const Tile& t, const Halo<T, K, G>& x, const Halo<T, K, G>& d,
+                       Start) const {
     const AnalysisModel& m = a.model;
     const T step = Start::value ? T(0) : T(a.step[t.image]);
     const Rho rho(m.nu);
@@ -164,29 +176,29 @@ struct AnalysisDual {
       T z[K::components], v[K::components] = {}, next[K::components];
       x.differences(e, z);
       if constexpr (!Start::value) d.differences(e, v);
-      BILEVEL_UNROLL
-      for (int g = 0; g < K::groups; ++g) {
+      unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+        constexpr int first = g * K::size;
+        const auto place = [&](auto i) BILEVEL_PIXEL_LAMBDA {
+          constexpr int k = first + i;
+          return (k / K::channels) * batch + (k % K::channels) * size + o;
+        };
         T w, kappa, length2 = T(0);
-        rho.hessian(modulus2<K>(z, g), w, kappa);
-        BILEVEL_UNROLL
-        for (int i = g * K::size; i < (g + 1) * K::size; ++i) v[i] *= step;
-        const T bend = Start::value   ? T(0)
-                       : K::size == 1 ? kappa * z[g] * v[g]
-                                      : kappa * inner<K>(z, v, g);
-        BILEVEL_UNROLL
-        for (int i = g * K::size; i < (g + 1) * K::size; ++i) {
-          const T old =
-              Start::value ? T(0) : T(zeta[(i / K::channels) * batch + (i % K::channels) * size + o]);
-          next[i] = w * (z[i] + v[i]) - bend * old;
-          length2 += next[i] * next[i];
-        }
+        rho.hessian(modulus2<K, g>(z), w, kappa);
+        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA { v[first + i] *= step; });
+        T bend = T(0);
+        if constexpr (!Start::value) bend = K::size == 1 ? kappa * z[g] * v[g] : kappa * inner<K, g>(z, v);
+        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+          const T old = Start::value ? T(0) : T(zeta[place(i)]);
+          next[first + i] = w * (z[first + i] + v[first + i]) - bend * old;
+          length2 += next[first + i] * next[first + i];
+        });
         const T scale = inside / maximum(std::sqrt(length2), inside);
-        BILEVEL_UNROLL
-        for (int i = g * K::size; i < (g + 1) * K::size; ++i) {
-          const T own = K::size == 1 ? minimum(maximum(next[i], -inside), inside) : scale * next[i];
-          zeta[(i / K::channels) * batch + (i % K::channels) * size + o] = static_cast<float>(own);
-        }
-      }
+        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+          const T moved = next[first + i];
+          const T own = K::size == 1 ? minimum(maximum(moved, -inside), inside) : scale * moved;
+          zeta[place(i)] = static_cast<float>(own);
+        });
+      });
     });
   }
 };

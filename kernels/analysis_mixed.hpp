@@ -1,7 +1,7 @@
 #pragma once
 
-// Derivatives of the gradient of analysis regularisers by weight, smoothing and ridge, and what the directional
-// bounds of their errors are made of.
+// Derivatives of the gradient of analysis regularisers by weight, smoothing and ridge, and what the
+// directional bounds of their errors are made of.
 
 #include "kernels/analysis_pixel.hpp"
 #include "kernels/launch.hpp"
@@ -27,17 +27,16 @@ struct AnalysisMixedAdjoint {
           T z[K::components], u[K::components], by_w = T(0), by_nu = T(0);
           x.differences(e, z);
           q.differences(e, u);
-          BILEVEL_UNROLL
-          for (int g = 0; g < K::groups; ++g) {
+          unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
             T w, w_nu;
-            rho.weight_nu(modulus2<K>(z, g), w, w_nu);
-            BILEVEL_UNROLL
-            for (int i = g * K::size; i < (g + 1) * K::size; ++i) {
-              const T product = z[i] * u[i];
-              by_w = i == 0 ? w * product : by_w + w * product;
-              by_nu = i == 0 ? w_nu * product : by_nu + w_nu * product;
-            }
-          }
+            rho.weight_nu(modulus2<K, g>(z), w, w_nu);
+            unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+              constexpr int k = g * K::size + i;
+              const T product = z[k] * u[k];
+              by_w = k == 0 ? w * product : by_w + w * product;
+              by_nu = k == 0 ? w_nu * product : by_nu + w_nu * product;
+            });
+          });
           double ridge = 0;
           BILEVEL_UNROLL
           for (int k = 0; k < K::channels; ++k) ridge += double(x.v[k][e]) * q.v[k][e];
@@ -81,13 +80,12 @@ struct AnalysisMixedForward {
           const int e = r * G::pitch + c;
           T z[K::components];
           x.differences(e, z);
-          BILEVEL_UNROLL
-          for (int d = 0; d < S::directions; ++d) {
-            const int i = d * K::channels + k;
+          unrolled<S::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA {
+            constexpr int i = d * K::channels + k;
             T w, w_nu;
-            rho.weight_nu(modulus2<K>(z, i / K::size), w, w_nu);
+            rho.weight_nu(modulus2<K, i / K::size>(z), w, w_nu);
             f.f[d][e] = (weight * w + smoothing * w_nu) * z[i];
-          }
+          });
         },
         nullptr);
     T* out = plane_at<K::channels>(a.out, a.model, t, k);
@@ -118,7 +116,7 @@ struct AnalysisBound {
   static constexpr int scratch = G::scratch, resident = 2;
   AnalysisBoundArgs<T> a;
 
-  BILEVEL_HD static Sums<sums> join(const Sums<sums>& x, const Sums<sums>& y) {
+  BILEVEL_PIXEL static Sums<sums> join(const Sums<sums>& x, const Sums<sums>& y) {
     Sums<sums> s = x;
     for (int k = 0; k < sums - maxima; ++k) s.v[k] += y.v[k];
     for (int k = sums - maxima; k < sums; ++k) s.v[k] = maximum(s.v[k], y.v[k]);
@@ -150,10 +148,10 @@ struct AnalysisBound {
           x.differences(e, z);
           q.differences(e, g);
           v.differences(e, h);
-          Sums<sums> s = ball(modulus2<K>(z, 0), modulus2<K>(g, 0), modulus2<K>(h, 0));
-          BILEVEL_UNROLL
-          for (int k = 1; k < K::groups; ++k)
-            s = join(s, ball(modulus2<K>(z, k), modulus2<K>(g, k), modulus2<K>(h, k)));
+          Sums<sums> s = ball(modulus2<K, 0>(z), modulus2<K, 0>(g), modulus2<K, 0>(h));
+          unrolled<K::groups - 1>([&](auto k) BILEVEL_PIXEL_LAMBDA {
+            s = join(s, ball(modulus2<K, k + 1>(z), modulus2<K, k + 1>(g), modulus2<K, k + 1>(h)));
+          });
           BILEVEL_UNROLL
           for (int k = 0; k < K::channels; ++k) s.v[9] += double(x.v[k][e]) * x.v[k][e];
           return s;

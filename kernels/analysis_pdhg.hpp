@@ -94,16 +94,18 @@ struct PdhgDual {
       T z[K::components], square[K::groups];
       x.differences(r * G::pitch + c, z);
       const long long o = static_cast<long long>(r) * width + c;
-      BILEVEL_UNROLL
-      for (int i = 0; i < K::components; ++i) {
-        const T old = start ? T(0) : inverse * first[(i / K::channels) * batch + (i % K::channels) * size + o];
+      const auto place = [&](auto i) BILEVEL_PIXEL_LAMBDA {
+        return (i / K::channels) * batch + (i % K::channels) * size + o;
+      };
+      unrolled<K::components>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        const T old = start ? T(0) : inverse * first[place(i)];
         z[i] = old + z[i];
-        square[i / K::size] = (i % K::size == 0 ? T(0) : square[i / K::size]) + z[i] * z[i];
-      }
-      BILEVEL_UNROLL
-      for (int i = 0; i < K::components; ++i)
-        first[(i / K::channels) * batch + (i % K::channels) * size + o] =
-            z[i] * rho.scale(std::sqrt(square[i / K::size]));
+        square[i / K::size] = i % K::size == 0 ? z[i] * z[i] : square[i / K::size] + z[i] * z[i];
+      });
+      T scale[K::groups];
+      unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA { scale[g] = rho.scale(std::sqrt(square[g])); });
+      unrolled<K::components>([&](auto i)
+                                  BILEVEL_PIXEL_LAMBDA { first[place(i)] = z[i] * scale[i / K::size]; });
     });
   }
 };

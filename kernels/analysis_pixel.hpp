@@ -10,21 +10,18 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
-/// |z|^2 of group g.
-template <class K, class T>
-BILEVEL_HD inline T modulus2(const T (&z)[K::components], int g) {
-  T sum = z[g * K::size] * z[g * K::size];
-  BILEVEL_UNROLL
-  for (int i = 1; i < K::size; ++i) sum += z[g * K::size + i] * z[g * K::size + i];
+/// <a, b> of group g.
+template <class K, int g, class T>
+BILEVEL_PIXEL T inner(const T (&a)[K::components], const T (&b)[K::components]) {
+  T sum = a[g * K::size] * b[g * K::size];
+  unrolled<K::size - 1>([&](auto i)
+                            BILEVEL_PIXEL_LAMBDA { sum += a[g * K::size + 1 + i] * b[g * K::size + 1 + i]; });
   return sum;
 }
-/// <a, b> of group g.
-template <class K, class T>
-BILEVEL_HD inline T inner(const T (&a)[K::components], const T (&b)[K::components], int g) {
-  T sum = a[g * K::size] * b[g * K::size];
-  BILEVEL_UNROLL
-  for (int i = 1; i < K::size; ++i) sum += a[g * K::size + i] * b[g * K::size + i];
-  return sum;
+/// |z|^2 of group g.
+template <class K, int g, class T>
+BILEVEL_PIXEL T modulus2(const T (&z)[K::components]) {
+  return inner<K, g>(z, z);
 }
 
 /// rho and |psi|^2 of one pixel; flux = alpha psi.
@@ -33,21 +30,19 @@ struct EnergyPixel {
   Rho rho;
   T alpha;
 
-  BILEVEL_HD Sums<2> operator()(const T (&z)[K::components], T (&flux)[K::components]) const {
+  BILEVEL_PIXEL Sums<2> operator()(const T (&z)[K::components], T (&flux)[K::components]) const {
     T value = T(0), square = T(0);
-    BILEVEL_UNROLL
-    for (int g = 0; g < K::groups; ++g) {
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
       T own, w;
-      rho.value_weight(modulus2<K>(z, g), own, w);
+      rho.value_weight(modulus2<K, g>(z), own, w);
       value = g == 0 ? own : value + own;
-      BILEVEL_UNROLL
-      for (int i = 0; i < K::size; ++i) {
-        const int c = g * K::size + i;
+      unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        constexpr int c = g * K::size + i;
         const T psi = w * z[c];
         flux[c] = alpha * psi;
         square = c == 0 ? psi * psi : square + psi * psi;
-      }
-    }
+      });
+    });
     return {{static_cast<double>(value), static_cast<double>(square)}};
   }
 };
@@ -61,8 +56,8 @@ inline constexpr double flux_roundings = (K::channels == 1 ? 17 : 21) + (K::Diff
 /// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2, reading. Gives Phi, |grad|^2, and the rounding
 /// error of the gradient: u (flux_roundings alpha |K| |psi| + alpha l_1 |K| reading), l_1 the Lipschitz
 /// constant of psi; u (3 |S(x-y)| + 4 xi|x|) for data and ridge (4 that xi may be a product), or those of the
-/// transforms, which cover the conversion of maps, weights and data. In single precision data and xi that came
-/// in double were rounded, too: u|Sy| <= u (|S(x-y)| + |x|) more.
+/// transforms, which cover the conversion of maps, weights and data. In single precision data and xi that
+/// came in double were rounded, too: u|Sy| <= u (|S(x-y)| + |x|) more.
 template <class K, class T>
 BILEVEL_HD inline void finish_gradient(const AnalysisGradientArgs<T>& a, int image, const double* total) {
   using S = typename K::Differences;
@@ -98,10 +93,13 @@ struct CurvedPixel {
   T z[K::components], zeta[K::components], w[K::groups], kappa[K::groups], weight[K::components];
 
   /// Entry (i,j) of group g.
-  BILEVEL_HD T entry(int g, int i, int j) const {
-    const int a = g * K::size + i, b = g * K::size + j;
-    if (i == j) return weight[a] * (w[g] * (T(1) + lift<T>)-kappa[g] * z[a] * zeta[a]);
-    return weight[a] * (weight[b] > T(0) ? T(-0.5) * kappa[g] * (z[a] * zeta[b] + z[b] * zeta[a]) : T(0));
+  template <int g, int i, int j>
+  BILEVEL_PIXEL T entry() const {
+    constexpr int a = g * K::size + i, b = g * K::size + j;
+    if constexpr (i == j)
+      return weight[a] * (w[g] * (T(1) + lift<T>)-kappa[g] * z[a] * zeta[a]);
+    else
+      return weight[a] * (T(-0.5) * kappa[g] * (z[a] * zeta[b] + z[b] * zeta[a]));  // 0 where b has no row
   }
 };
 
@@ -118,54 +116,53 @@ struct WeightPlanes {
     for (int k = 0; k < K::planes; ++k)
       p[k] = weights + (k / K::channels) * size * K::channels * n + (k % K::channels) * size;
   }
+  /// Of matrices that are not packed.
   template <class Index>
-  BILEVEL_HD void store(Index o, const CurvedPixel<V, K>& m, V alpha) const {
-    BILEVEL_UNROLL
-    for (int g = 0; g < K::groups; ++g) {
-      if constexpr (K::packed) {
-        BILEVEL_UNROLL
-        for (int i = 0; i < K::size; ++i)
-          for (int j = i; j < K::size; ++j) p[g * K::entries + K::entry(i, j)][o] = m.entry(g, i, j);
-      } else {
-        p[g * K::entries][o] = alpha * m.w[g] * (V(1) + lift<V>);
-        BILEVEL_UNROLL
-        for (int i = 0; i < K::size; ++i) {
-          p[g * K::entries + 1 + i][o] = alpha * m.kappa[g] * m.z[g * K::size + i];
-          p[g * K::entries + 1 + K::size + i][o] = m.zeta[g * K::size + i];
-        }
-      }
-    }
+  BILEVEL_PIXEL void store(Index o, const CurvedPixel<V, K>& m, V alpha) const {
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+      p[g * K::entries][o] = alpha * m.w[g] * (V(1) + lift<V>);
+      unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        p[g * K::entries + 1 + i][o] = alpha * m.kappa[g] * m.z[g * K::size + i];
+        p[g * K::entries + 1 + K::size + i][o] = m.zeta[g * K::size + i];
+      });
+    });
   }
   /// M z.
   template <class Index>
-  BILEVEL_HD void flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
-    BILEVEL_UNROLL
-    for (int g = 0; g < K::groups; ++g) {
-      if constexpr (K::packed) {
-        BILEVEL_UNROLL
-        for (int i = 0; i < K::size; ++i) {
-          V sum = p[g * K::entries + K::entry(i, 0)][o] * z[g * K::size];
-          BILEVEL_UNROLL
-          for (int j = 1; j < K::size; ++j) sum += p[g * K::entries + K::entry(i, j)][o] * z[g * K::size + j];
-          f[g * K::size + i] = sum;
-        }
-      } else {
-        V along = V(0), across = V(0);
-        BILEVEL_UNROLL
-        for (int i = 0; i < K::size; ++i) {
-          along += p[g * K::entries + 1 + i][o] * z[g * K::size + i];
-          across += p[g * K::entries + 1 + K::size + i][o] * z[g * K::size + i];
-        }
-        along *= V(0.5);
-        across *= V(0.5);
-        const V w = p[g * K::entries][o];
-        BILEVEL_UNROLL
-        for (int i = 0; i < K::size; ++i)
-          f[g * K::size + i] =
-              w * z[g * K::size + i] -
-              (p[g * K::entries + 1 + i][o] * across + p[g * K::entries + 1 + K::size + i][o] * along);
-      }
-    }
+  BILEVEL_PIXEL void flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+      if constexpr (K::packed)
+        packed_flux<g>(o, z, f);
+      else
+        rank_two_flux<g>(o, z, f);
+    });
+  }
+
+ private:
+  template <int g, class Index>
+  BILEVEL_PIXEL void packed_flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      V sum = p[g * K::entries + K::entry(i, 0)][o] * z[g * K::size];
+      unrolled<K::size - 1>([&](auto j) BILEVEL_PIXEL_LAMBDA {
+        sum += p[g * K::entries + K::entry(i, j + 1)][o] * z[g * K::size + j + 1];
+      });
+      f[g * K::size + i] = sum;
+    });
+  }
+  template <int g, class Index>
+  BILEVEL_PIXEL void rank_two_flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
+    V along = V(0), across = V(0);
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      along += p[g * K::entries + 1 + i][o] * z[g * K::size + i];
+      across += p[g * K::entries + 1 + K::size + i][o] * z[g * K::size + i];
+    });
+    along *= V(0.5);
+    across *= V(0.5);
+    const V w = p[g * K::entries][o];
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      f[g * K::size + i] = w * z[g * K::size + i] - (p[g * K::entries + 1 + i][o] * across +
+                                                     p[g * K::entries + 1 + K::size + i][o] * along);
+    });
   }
 };
 
@@ -191,7 +188,7 @@ struct BoundBall {
   }
 
   /// z2, g2, h2: the squares of |z|, |Kq|, |Kv|; |x|^2 is not added.
-  BILEVEL_HD Sums<analysis_bound_sums> operator()(T z2, T g2, T h2) const {
+  BILEVEL_PIXEL Sums<analysis_bound_sums> operator()(T z2, T g2, T h2) const {
     const T r = std::sqrt(z2), g = std::sqrt(g2), h = std::sqrt(h2);
     const T d = pixel_radius(rho, r, radius, energy, alpha);
     T k, l, value, slope;

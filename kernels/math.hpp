@@ -7,6 +7,8 @@
 // The profile K and the local curvature a bound the Hessian's change and size over |t' - t| <= delta nu.
 
 #include <cmath>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/potential.hpp"
 
@@ -23,7 +25,26 @@
 #define BILEVEL_UNROLL _Pragma("GCC unroll 8")
 #endif
 
+// Before a function or behind the parameters of a lambda that loops over pixels must have inline, to be
+// vectors on a CPU.
+#ifdef __CUDACC__
+#define BILEVEL_PIXEL __device__ __forceinline__
+#define BILEVEL_PIXEL_LAMBDA
+#else
+#define BILEVEL_PIXEL [[gnu::always_inline]] inline
+#define BILEVEL_PIXEL_LAMBDA __attribute__((always_inline))
+#endif
+
 namespace bilevel::kernels::BILEVEL_BACKEND {
+
+/// f(0), ..., f(N - 1) as constants.
+template <int N, class F>
+BILEVEL_PIXEL void unrolled(F f) {
+  [&f]<int... I>(std::integer_sequence<int, I...>) BILEVEL_PIXEL_LAMBDA {
+    (f(std::integral_constant<int, I>{}), ...);
+  }
+  (std::make_integer_sequence<int, N>{});
+}
 
 /// 1 - 8u: covers the rounding of t before a difference is taken of it.
 template <class T>

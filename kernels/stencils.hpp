@@ -21,6 +21,21 @@ struct Edges {
   bool left, right, up, down;
 };
 
+/// Where a tile stands in its image.
+struct Border {
+  int row, column, last_row, last_column;
+
+  BILEVEL_HD Border(const AnalysisModel& m, const Tile& t)
+      : row(t.row), column(t.column), last_row(m.height - 1 - t.row), last_column(m.width - 1 - t.column) {}
+  BILEVEL_PIXEL Edges at(int r, int c) const {
+    return {column + c > 0, c<last_column, row + r> 0, r < last_row};
+  }
+};
+
+/// A direction, as a constant.
+template <int d>
+inline constexpr std::integral_constant<int, d> at{};
+
 /// z = (x_{r,c+1} - x_{r,c}, x_{r+1,c} - x_{r,c}).
 struct FirstDifferences {
   static constexpr int directions = 2, reach = 1, after = 0;
@@ -28,24 +43,29 @@ struct FirstDifferences {
   static constexpr double norm = 2.8284271247461903;
 
   template <class T>
-  BILEVEL_HD static void forward(const T* v, int e, int pitch, T (&z)[2]) {
+  BILEVEL_PIXEL static void forward(const T* v, int e, int pitch, T (&z)[2]) {
     z[0] = v[e + 1] - v[e];
     z[1] = v[e + pitch] - v[e];
   }
   template <class T>
-  BILEVEL_HD static T reading(const T*, int, int, const Edges&) {
+  BILEVEL_PIXEL static T reading(const T*, int, int, const Edges&) {
     return T(0);
   }
-  BILEVEL_HD static bool exists(int d, const Edges& g) { return d == 0 ? g.right : g.down; }
+  /// Whether K has a row in direction d at a pixel.
+  template <int d>
+  BILEVEL_PIXEL static bool exists(const Border& b, int r, int c) {
+    return d == 0 ? c < b.last_column : r < b.last_row;
+  }
   template <class T>
-  BILEVEL_HD static T adjoint(const T* const (&f)[2], int e, int pitch, const Edges&) {
+  BILEVEL_PIXEL static T adjoint(const T* const (&f)[2], int e, int pitch, const Edges&) {
     return (f[0][e - 1] - f[0][e]) + (f[1][e - pitch] - f[1][e]);
   }
   /// start + the diagonal; m(d, d2, row, column) is an entry of M at this offset, zero outside the image.
   template <bool joint, class T, class Matrix>
-  BILEVEL_HD static T diagonal(T start, const Matrix& m, const Edges&) {
-    T sum = start + ((m(0, 0, 0, 0) + m(0, 0, 0, -1)) + (m(1, 1, 0, 0) + m(1, 1, -1, 0)));
-    if constexpr (joint) sum += T(2) * m(0, 1, 0, 0);
+  BILEVEL_PIXEL static T diagonal(T start, const Matrix& m, const Edges&) {
+    T sum = start + ((m(at<0>, at<0>, 0, 0) + m(at<0>, at<0>, 0, -1)) +
+                     (m(at<1>, at<1>, 0, 0) + m(at<1>, at<1>, -1, 0)));
+    if constexpr (joint) sum += T(2) * m(at<0>, at<1>, 0, 0);
     return sum;
   }
 };
@@ -59,7 +79,7 @@ struct SecondDifferences {
   static constexpr double norm = 8;
 
   template <class T>
-  BILEVEL_HD static void forward(const T* v, int e, int pitch, T (&z)[3]) {
+  BILEVEL_PIXEL static void forward(const T* v, int e, int pitch, T (&z)[3]) {
     const T right = v[e + 1] - v[e], down = v[e + pitch] - v[e];
     z[0] = right - (v[e] - v[e - 1]);
     z[1] = down - (v[e] - v[e - pitch]);
@@ -67,31 +87,35 @@ struct SecondDifferences {
   }
   /// sum over the components of (|a| + |b|)^2 for a - b, each difference rounded once.
   template <class T>
-  BILEVEL_HD static T reading(const T* v, int e, int pitch, const Edges& g) {
+  BILEVEL_PIXEL static T reading(const T* v, int e, int pitch, const Edges& g) {
     const T right = std::fabs(v[e + 1] - v[e]), down = std::fabs(v[e + pitch] - v[e]);
     const T x = right + std::fabs(v[e] - v[e - 1]), y = down + std::fabs(v[e] - v[e - pitch]),
             xy = right + std::fabs(v[e + pitch + 1] - v[e + pitch]);
-    return x * x + y * y + (g.right && g.down ? T(2) * (xy * xy) : T(0));
+    return x * x + y * y + (g.right & g.down ? T(2) * (xy * xy) : T(0));
   }
-  BILEVEL_HD static bool exists(int d, const Edges& g) {
-    return d == 0 ? g.left || g.right : d == 1 ? g.up || g.down : g.right && g.down;
+  template <int d>
+  BILEVEL_PIXEL static bool exists(const Border& b, int r, int c) {
+    if constexpr (d == 2) return (c < b.last_column) & (r < b.last_row);
+    return d == 0 ? b.column + b.last_column > 0 : b.row + b.last_row > 0;  // a width, a height of 1
   }
   template <class T>
-  BILEVEL_HD static T adjoint(const T* const (&f)[3], int e, int pitch, const Edges& g) {
+  BILEVEL_PIXEL static T adjoint(const T* const (&f)[3], int e, int pitch, const Edges& g) {
     const T along = (f[0][e - 1] + f[0][e + 1]) - count<T>(g.left, g.right) * f[0][e];
     const T down = (f[1][e - pitch] + f[1][e + pitch]) - count<T>(g.up, g.down) * f[1][e];
     const T mixed = (f[2][e] - f[2][e - 1]) - (f[2][e - pitch] - f[2][e - pitch - 1]);
     return (along + down) + root2<T> * mixed;
   }
   template <bool joint, class T, class Matrix>
-  BILEVEL_HD static T diagonal(T start, const Matrix& m, const Edges& g) {
+  BILEVEL_PIXEL static T diagonal(T start, const Matrix& m, const Edges& g) {
     static_assert(joint);
     const T x = count<T>(g.left, g.right), y = count<T>(g.up, g.down), twice = T(2) * root2<T>;
-    const T xx = x * x * m(0, 0, 0, 0) + (m(0, 0, 0, -1) + m(0, 0, 0, 1));
-    const T yy = y * y * m(1, 1, 0, 0) + (m(1, 1, -1, 0) + m(1, 1, 1, 0));
-    const T xy = (m(2, 2, 0, 0) + m(2, 2, 0, -1)) + (m(2, 2, -1, 0) + m(2, 2, -1, -1));
-    const T own = x * y * T(2) * m(0, 1, 0, 0) - twice * (x * m(0, 2, 0, 0) + y * m(1, 2, 0, 0));
-    const T beside = (g.left ? m(0, 2, 0, -1) : T(0)) + (g.up ? m(1, 2, -1, 0) : T(0));
+    const T xx = x * x * m(at<0>, at<0>, 0, 0) + (m(at<0>, at<0>, 0, -1) + m(at<0>, at<0>, 0, 1));
+    const T yy = y * y * m(at<1>, at<1>, 0, 0) + (m(at<1>, at<1>, -1, 0) + m(at<1>, at<1>, 1, 0));
+    const T xy =
+        (m(at<2>, at<2>, 0, 0) + m(at<2>, at<2>, 0, -1)) + (m(at<2>, at<2>, -1, 0) + m(at<2>, at<2>, -1, -1));
+    const T own = x * y * T(2) * m(at<0>, at<1>, 0, 0) -
+                  twice * (x * m(at<0>, at<2>, 0, 0) + y * m(at<1>, at<2>, 0, 0));
+    const T beside = (g.left ? m(at<0>, at<2>, 0, -1) : T(0)) + (g.up ? m(at<1>, at<2>, -1, 0) : T(0));
     return start + ((xx + yy) + T(2) * xy) + (own - twice * beside);
   }
 
@@ -99,7 +123,7 @@ struct SecondDifferences {
   template <class T>
   static constexpr T root2 = T(1.4142135623730951);
   template <class T>
-  BILEVEL_HD static T count(bool a, bool b) {
+  BILEVEL_PIXEL static T count(bool a, bool b) {
     return (a ? T(1) : T(0)) + (b ? T(1) : T(0));
   }
 };
@@ -111,21 +135,24 @@ struct Identity {
   static constexpr double norm = 1;
 
   template <class T>
-  BILEVEL_HD static void forward(const T* v, int e, int, T (&z)[1]) {
+  BILEVEL_PIXEL static void forward(const T* v, int e, int, T (&z)[1]) {
     z[0] = v[e];
   }
   template <class T>
-  BILEVEL_HD static T reading(const T*, int, int, const Edges&) {
+  BILEVEL_PIXEL static T reading(const T*, int, int, const Edges&) {
     return T(0);
   }
-  BILEVEL_HD static bool exists(int, const Edges&) { return true; }
+  template <int d>
+  BILEVEL_PIXEL static bool exists(const Border&, int, int) {
+    return true;
+  }
   template <class T>
-  BILEVEL_HD static T adjoint(const T* const (&f)[1], int e, int, const Edges&) {
+  BILEVEL_PIXEL static T adjoint(const T* const (&f)[1], int e, int, const Edges&) {
     return f[0][e];
   }
   template <bool joint, class T, class Matrix>
-  BILEVEL_HD static T diagonal(T start, const Matrix& m, const Edges&) {
-    return start + m(0, 0, 0, 0);
+  BILEVEL_PIXEL static T diagonal(T start, const Matrix& m, const Edges&) {
+    return start + m(at<0>, at<0>, 0, 0);
   }
 };
 
@@ -148,8 +175,8 @@ struct Operator {
   }
 };
 
-/// The tiles of a body that keeps `count` of them with their halo: as wide as scratch has room for. Pixel (0,0)
-/// is `origin` elements from the start.
+/// The tiles of a body that keeps `count` of them with their halo: as wide as scratch has room for. Pixel
+/// (0,0) is `origin` elements from the start.
 template <class T, class S, int count>
 struct Geometry {
   static constexpr int bytes(int columns) {
@@ -178,17 +205,6 @@ BILEVEL_HD inline T* at_shared(T* image, const AnalysisModel& m, const Tile& t) 
   return image ? image + static_cast<long long>(t.row) * m.width + t.column : nullptr;
 }
 
-/// Where a tile stands in its image.
-struct Border {
-  int row, column, last_row, last_column;
-
-  BILEVEL_HD Border(const AnalysisModel& m, const Tile& t)
-      : row(t.row), column(t.column), last_row(m.height - 1 - t.row), last_column(m.width - 1 - t.column) {}
-  BILEVEL_HD Edges at(int r, int c) const {
-    return {column + c > 0, c < last_column, row + r > 0, r < last_row};
-  }
-};
-
 /// The pixels of a tile, and those around it inside the image, whose fluxes K^T takes.
 template <class S>
 struct Span {
@@ -215,14 +231,12 @@ struct Halo {
       v[k] = tile;
     }
   }
-  BILEVEL_HD void differences(int e, T (&z)[K::components]) const {
-    BILEVEL_UNROLL
-    for (int k = 0; k < K::channels; ++k) {
+  BILEVEL_PIXEL void differences(int e, T (&z)[K::components]) const {
+    unrolled<K::channels>([&](auto k) BILEVEL_PIXEL_LAMBDA {
       T own[S::directions];
       S::forward(v[k], e, G::pitch, own);
-      BILEVEL_UNROLL
-      for (int d = 0; d < S::directions; ++d) z[d * K::channels + k] = own[d];
-    }
+      unrolled<S::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA { z[d * K::channels + k] = own[d]; });
+    });
   }
 };
 
@@ -246,10 +260,11 @@ struct Flux {
       if (t.row == 0) block.for_each(-1, 0, -1, columns, clear);
       if (t.column == 0) block.for_each(-1, rows, -1, 0, clear);
       if (S::after > 0 && t.row + t.rows == m.height) block.for_each(t.rows, rows, -1, columns, clear);
-      if (S::after > 0 && t.column + t.columns == m.width) block.for_each(-1, rows, t.columns, columns, clear);
+      if (S::after > 0 && t.column + t.columns == m.width)
+        block.for_each(-1, rows, t.columns, columns, clear);
     }
   }
-  BILEVEL_HD T adjoint(int e, const Edges& g) const {
+  BILEVEL_PIXEL T adjoint(int e, const Edges& g) const {
     const T* field[S::directions];
     BILEVEL_UNROLL
     for (int d = 0; d < S::directions; ++d) field[d] = f[d];
@@ -262,7 +277,7 @@ struct Flux {
 template <int Q, class S, class F>
 BILEVEL_HD inline void visit_span(Block& block, const Tile& t, const Span<S>& span, F f,
                                   [[maybe_unused]] double* partial) {
-  const auto visit = [=](int r, int c) { f(r, c); };
+  const auto visit = [=](int r, int c) BILEVEL_PIXEL_LAMBDA { f(r, c); };
   if (span.row0 < 0) block.for_each(span.row0, 0, span.column0, span.column1, visit);
   if (span.row1 > t.rows) block.for_each(t.rows, span.row1, span.column0, span.column1, visit);
   if (span.column1 > t.columns) block.for_each(0, t.rows, t.columns, span.column1, visit);

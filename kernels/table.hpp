@@ -45,10 +45,11 @@ struct HostPasses {
 /// (of total variation 3, anisotropic 2). Flops per pixel of isotropic (anisotropic) total variation.
 template <class T>
 struct AnalysisKernels {
-  void (*gradient)(const Stream&, const AnalysisGradientArgs<T>&);   // 2r 1w (3r masked); 30, 1 sqrt, 1 div (2, 2)
-  void (*linearise)(const Stream&, const AnalysisLineariseArgs<T>&);  // 1r (P+1)w; + D floats r
-  void (*hessian)(const Stream&, const AnalysisHessianArgs<T>&);      // (P+1)r 1w; 17 (13)
-  void (*dual)(const Stream&, const AnalysisDualArgs<T>&);            // 2r, D floats r and w
+  void (*gradient)(const Stream&,
+                   const AnalysisGradientArgs<T>&);  // 2r 1w (3r masked); 30, 1 sqrt, 1 div (2, 2)
+  void (*linearise)(const Stream&, const AnalysisLineariseArgs<T>&);         // 1r (P+1)w; + D floats r
+  void (*hessian)(const Stream&, const AnalysisHessianArgs<T>&);             // (P+1)r 1w; 17 (13)
+  void (*dual)(const Stream&, const AnalysisDualArgs<T>&);                   // 2r, D floats r and w
   void (*mixed_adjoint)(const Stream&, const AnalysisMixedAdjointArgs<T>&);  // 2r
   void (*mixed_forward)(const Stream&, const AnalysisMixedForwardArgs<T>&);  // 1r 1w
   void (*bound)(const Stream&, const AnalysisBoundArgs<T>&);                 // 3r

@@ -102,8 +102,8 @@ void Arrays<T>::reset() {
   }
   fill<float>(context_, View<float>(dual(0), flat(stride_)), 0.1F);
   fill<float>(context_, View<float>(dual(1), flat(stride_)), 0.1F);
-  table().analysis[0].linearise(stream(), {model(), active(), n_, slot(slot_x), nullptr, slot(slot_weights),
-                                           slot(slot_weights + 3)});
+  table().analysis[0].linearise(
+      stream(), {model(), active(), n_, slot(slot_x), nullptr, slot(slot_weights), slot(slot_weights + 3)});
 }
 
 template <class T>

@@ -10,8 +10,7 @@ namespace kernels = bilevel::kernels;
 
 template <class T>
 kernels::AnalysisHessianArgs<T> hessian_args(Arrays<T>& a) {
-  return {a.model(), a.active(),       a.n(),    a.slot(slot_weights),
-          a.slot(slot_p), a.slot(slot_out), a.row(0)};
+  return {a.model(), a.active(), a.n(), a.slot(slot_weights), a.slot(slot_p), a.slot(slot_out), a.row(0)};
 }
 
 template <class T>
@@ -51,8 +50,9 @@ void add_analysis_cases(std::vector<Case<T>>& cases, const char* variant, kernel
                d = kernels::directions(stencil);
   const bool tv = stencil == kernels::Stencil::gradient && channels == 1;
   add("analysis_gradient", 3 * c, 0, tv ? 30 : 0, [=](Arrays<T>& a, const Kernels& k, const Model& m) {
-    k.gradient(a.stream(), {m, a.active(), a.slot(slot_x), channels == 1 ? a.slot(slot_y) : nullptr, nullptr,
-                            a.slot(slot_out), a.row(0), a.row(1), a.row(2), 1e-8, 0, a.row(3), 1, a.n(), 160});
+    k.gradient(a.stream(),
+               {m, a.active(), a.slot(slot_x), channels == 1 ? a.slot(slot_y) : nullptr, nullptr,
+                a.slot(slot_out), a.row(0), a.row(1), a.row(2), 1e-8, 0, a.row(3), 1, a.n(), 160});
   });
   add("analysis_linearise", 2 * c + planes, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
     k.linearise(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), nullptr, a.slot(slot_pairs_s),
@@ -73,13 +73,13 @@ void add_analysis_cases(std::vector<Case<T>>& cases, const char* variant, kernel
   });
   add("analysis_mixed_forward", (channels == 1 ? 2 : 3) * c, 0, 0,
       [=](Arrays<T>& a, const Kernels& k, const Model& m) {
-        k.mixed_forward(a.stream(), {m, a.active(), a.slot(slot_x), 0.3, -0.7, 0.2, a.slot(slot_out), a.row(0),
-                                     channels > 1});
+        k.mixed_forward(a.stream(), {m, a.active(), a.slot(slot_x), 0.3, -0.7, 0.2, a.slot(slot_out),
+                                     a.row(0), channels > 1});
       });
   add("analysis_bound", 3 * c, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
-    k.bound(a.stream(), {m, a.active(), a.slot(slot_x), a.slot(slot_p), a.slot(slot_v), a.row(constant_small),
-                         a.row(constant_small), 1.01, 1.5, 8,
-                         reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n()});
+    k.bound(a.stream(),
+            {m, a.active(), a.slot(slot_x), a.slot(slot_p), a.slot(slot_v), a.row(constant_small),
+             a.row(constant_small), 1.01, 1.5, 8, reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n()});
   });
   add("pdhg_dual", (1 + 2 * d) * c, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
     k.pdhg_dual(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), 0.5, a.slot(slot_pairs_s)});

@@ -109,7 +109,8 @@ RegulariserOptions ModelOptions::regulariser() const {
     refuse(free_mean, "--free-mean", "foe");
     TvOptions options = regulariser_options(type, rho);
     if (potential && options.potential == TvPotential::quadratic)
-      throw ConfigError("--potential is no option of the model " + type + ", which is quadratic; leave it out.");
+      throw ConfigError("--potential is no option of the model " + type +
+                        ", which is quadratic; leave it out.");
     options.xi_inside_alpha = xi_inside_alpha;
     return options;
   }
@@ -209,12 +210,14 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
       "NAME");
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
   add("--learn", o.learn,
-      "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; foe: of "
+      "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
+      "foe: of "
       "weight, smoothing, filters [all]",
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
-      "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; foe: alpha of the weights, nu "
+      "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
+      "foe: alpha of the weights, nu "
       "of "
       "the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]",
       "NAME=VALUE")

@@ -70,7 +70,8 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
       ->group(group);
   add_value(app, "--weight", o.weight, std::string(weight) + " [" + option_text(o.weight) + "]")
       ->group(group);
-  add_value(app, "--nu", o.nu, "smoothing, where there is a potential [" + option_text(o.nu) + "]")->group(group);
+  add_value(app, "--nu", o.nu, "smoothing, where there is a potential [" + option_text(o.nu) + "]")
+      ->group(group);
   add_value(app, "--xi", o.xi, "weight of |x|^2/2 [" + option_text(o.xi) + "]")->group(group);
 }
 

@@ -22,8 +22,8 @@ std::unique_ptr<MriEnergy<T>> make_energy(Context& context, const MriData& data,
                                           const SamplingPattern& pattern, const Parameters& parameters,
                                           const TvOptions& regulariser, bool mixed) {
   const std::vector<std::complex<T>> kspace(data.kspace.begin(), data.kspace.end());
-  auto energy = std::make_unique<MriEnergy<T>>(context, data.shape(), kspace, pattern, parameters, regulariser,
-                                               data.coil_maps());
+  auto energy = std::make_unique<MriEnergy<T>>(context, data.shape(), kspace, pattern, parameters,
+                                               regulariser, data.coil_maps());
   if constexpr (std::is_same_v<T, double>)
     if (mixed) energy->keep_single_precision(context);
   return energy;
@@ -46,8 +46,8 @@ namespace {
 
 template <class T>
 Reconstruction solve(const Device& device, const MriData& data, const SamplingPattern& pattern,
-                     const Parameters& parameters, std::span<const double> theta, const TvOptions& regulariser,
-                     const Solver& solver) {
+                     const Parameters& parameters, std::span<const double> theta,
+                     const TvOptions& regulariser, const Solver& solver) {
   Context context(device);
   const auto energy =
       make_energy<T>(context, data, pattern, parameters, regulariser, solver.precision == "mixed");
@@ -83,8 +83,8 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
 }  // namespace
 
 Reconstruction reconstruct(const Device& device, const MriData& data, const SamplingPattern& pattern,
-                           const Parameters& parameters, std::span<const double> theta, const TvOptions& regulariser,
-                           const Solver& solver) {
+                           const Parameters& parameters, std::span<const double> theta,
+                           const TvOptions& regulariser, const Solver& solver) {
   if (solver.precision == "float")
     return solve<float>(device, data, pattern, parameters, theta, regulariser, solver);
   return solve<double>(device, data, pattern, parameters, theta, regulariser, solver);

@@ -202,8 +202,9 @@ StageResult result_of(const Stage& stage, const UpperReport& report) {
 }
 
 template <class T>
-UpperReport optimise_in(const Stage& stage, const Device& device, const MriData& data, const TvOptions& regulariser,
-                        const std::string& precision, Observer& observer, const UpperState* state) {
+UpperReport optimise_in(const Stage& stage, const Device& device, const MriData& data,
+                        const TvOptions& regulariser, const std::string& precision, Observer& observer,
+                        const UpperState* state) {
   Context context(device);
   const Tensor<T> truth(context, data.shape(), std::vector<T>(data.truth.begin(), data.truth.end()));
   auto energy =

@@ -53,14 +53,9 @@ struct MriEnergy<T>::Impl {
   const Shape& shape() const { return fourier.images(); }
   std::size_t groups() const { return sampling_entry < 0 ? 0 : pattern.groups(); }
   kernels::AnalysisModel model() const {
-    return {shape().h,
-            shape().w,
-            static_cast<kernels::Potential>(regulariser.potential),
-            stencil(),
-            value.alpha,
-            value.nu,
-            value.xi,
-            shape().c};
+    return {shape().h, shape().w,   static_cast<kernels::Potential>(regulariser.potential),
+            stencil(), value.alpha, value.nu,
+            value.xi,  shape().c};
   }
   kernels::Stencil stencil() const { return stencil_of(regulariser, shape()); }
   const kernels::AnalysisKernels<T>& table(Context& on) const {
@@ -106,14 +101,14 @@ struct MriEnergy<T>::Impl {
                    View<T> w) const override {
       m_.fourier.dual_step(context, active, x, m_.y, inverse_step,
                            block(w, static_cast<std::size_t>(1 + directions())), {block(w, 0), m_.shape()});
-      m_.table(context).pdhg_dual(stream_of(context), {m_.model(), active, m_.shape().n, x.device_data(),
-                                                       inverse_step, block(w, 1)});
+      m_.table(context).pdhg_dual(
+          stream_of(context), {m_.model(), active, m_.shape().n, x.device_data(), inverse_step, block(w, 1)});
     }
     void primal_step(Context& context, const Active& active, View<const T> w, double tau, double theta,
                      View<T> x, View<T> extrapolated) const override {
-      m_.table(context).pdhg_primal(stream_of(context),
-                                    {m_.model(), active, m_.shape().n, block(w, 1), block(w, 0), nullptr, -1,
-                                     0, tau, theta, x.device_data(), extrapolated.device_data()});
+      m_.table(context).pdhg_primal(
+          stream_of(context), {m_.model(), active, m_.shape().n, block(w, 1), block(w, 0), nullptr, -1, 0,
+                               tau, theta, x.device_data(), extrapolated.device_data()});
     }
 
    private:
@@ -142,7 +137,7 @@ struct MriEnergy<T>::Impl {
     const double bound =
         underflow_bound<T>(shape().image(), unit, (second ? 32 : 8) * (1 + bent) + 8 * reach,
                            (second ? 500 : 120) * bent + (transform() + 4 + 2 * fourier.coils()) * power *
-                                                   (1 + most_weight_alone()) * fourier.coils());
+                                                             (1 + most_weight_alone()) * fourier.coils());
     return bound +
            unit * (transform() + 1) * hidden_weight() * *std::max_element(data_norm.begin(), data_norm.end());
   }
@@ -346,10 +341,9 @@ void MriEnergy<T>::linearise(Context& context, const Active& active, View<const 
                              View<T> weights, View<T> inverse_diagonal) const {
   EnergyViews<T>{*this}.linearisation(x, dual, weights, inverse_diagonal);
   const Impl& m = *impl_;
-  m.table(context).linearise(
-      stream_of(context),
-      {m.model(), active, m.shape().n, data(x), dual.device_data(), weights.device_data(),
-       inverse_diagonal.device_data(), m.fourier.mean_weight(), data(m.fourier.coil_power())});
+  m.table(context).linearise(stream_of(context), {m.model(), active, m.shape().n, data(x), dual.device_data(),
+                                                  weights.device_data(), inverse_diagonal.device_data(),
+                                                  m.fourier.mean_weight(), data(m.fourier.coil_power())});
 }
 
 template <class T>
@@ -368,8 +362,8 @@ void MriEnergy<T>::start_dual(Context& context, const Active& active, View<const
   require_view(shape(), x, "dual field (point)");
   EnergyViews<T>{*this}.dual_field(dual);
   const Impl& m = *impl_;
-  m.table(context).dual(stream_of(context), {m.model(), active, m.shape().n, data(x), nullptr, nullptr,
-                                             dual.device_data()});
+  m.table(context).dual(stream_of(context),
+                        {m.model(), active, m.shape().n, data(x), nullptr, nullptr, dual.device_data()});
 }
 
 template <class T>
@@ -393,8 +387,8 @@ void MriEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<co
   const Impl& m = *impl_;
   double* out = sums.device_data();
   const int n = m.shape().n;
-  m.table(context).mixed_adjoint(
-      stream_of(context), {m.model(), active, data(x), data(q), out, out + n, out + 2 * n});
+  m.table(context).mixed_adjoint(stream_of(context),
+                                 {m.model(), active, data(x), data(q), out, out + n, out + 2 * n});
   if (m.sampling_entry >= 0)
     m.fourier.mixed(context, active, x, q, m.y, false,
                     {out + 3 * n, {static_cast<int>(m.fourier.rows()), n, 1, 1}});
@@ -437,9 +431,9 @@ void MriEnergy<T>::mixed_forward(Context& context, const Active& active, View<co
   } else {
     fill<T>(context, out, T(0));
   }
-  m.table(context).mixed_forward(
-      stream_of(context), {m.model(), active, data(x), d[0], m.value.alpha / m.value.nu * d[1], d[2],
-                           out.device_data(), norm2.device_data(), true});
+  m.table(context).mixed_forward(stream_of(context),
+                                 {m.model(), active, data(x), d[0], m.value.alpha / m.value.nu * d[1], d[2],
+                                  out.device_data(), norm2.device_data(), true});
 }
 
 template <class T>
@@ -455,10 +449,9 @@ void MriEnergy<T>::directional_sums(Context& context, const Active& active, View
   const TvConstants c = m.constants();
   const int n = m.shape().n;
   double* out = sums.device_data();
-  m.table(context).bound(
-      stream_of(context),
-      {m.model(), active, data(x), data(q), v ? data(v) : nullptr, ball.epsilon.device_data(),
-       ball.gradient.device_data(), c.mu, c.row_norm, c.norm2, out, n});
+  m.table(context).bound(stream_of(context), {m.model(), active, data(x), data(q), v ? data(v) : nullptr,
+                                              ball.epsilon.device_data(), ball.gradient.device_data(), c.mu,
+                                              c.row_norm, c.norm2, out, n});
   if (m.sampling_entry < 0) return;
   copy<double>(context, ball.gradient, {out + tv_sums * n, {n, 1, 1, 1}});
   m.fourier.mixed(context, active, x, q, m.y, true,
@@ -483,8 +476,7 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
   const double additions = 64 + static_cast<double>(m.shape().image()) / 1024;
   const double unit = std::numeric_limits<T>::epsilon() / 2 + additions * 0x1p-53 / 16;
   const TvConstants c = m.constants();
-  const TvDirectional d =
-      tv_directional(c, m.regulariser, m.value, s, epsilon, norm_q, norm_v, unit);
+  const TvDirectional d = tv_directional(c, m.regulariser, m.value, s, epsilon, norm_q, norm_v, unit);
   const double slack = 1 + 64 * unit, power = std::sqrt(m.fourier.most_coil_power());
   DirectionalBound out;
   out.hessian_q = d.hessian_q;
@@ -608,7 +600,9 @@ double MriEnergy<T>::mean_stiffness(Context& context, View<const T> x) const {
 template <class T>
 double MriEnergy<T>::symbol(double laplacian) const {
   const kernels::Stencil k = impl_->stencil();
-  return k == kernels::Stencil::identity ? 1 : k == kernels::Stencil::second ? laplacian * laplacian : laplacian;
+  return k == kernels::Stencil::identity ? 1
+         : k == kernels::Stencil::second ? laplacian * laplacian
+                                         : laplacian;
 }
 
 template class BILEVEL_API MriEnergy<float>;

@@ -26,8 +26,8 @@ void require_options(const TvOptions& o) {
 
 namespace {
 
-/// |K|^2 and r_K^2. A line has no vertical differences; second ones are bounded through K^T K = (D^T D)^2, and
-/// by the Gram matrix of the stencils of a pixel.
+/// |K|^2 and r_K^2. A line has no vertical differences; second ones are bounded through K^T K = (D^T D)^2,
+/// and by the Gram matrix of the stencils of a pixel.
 struct Norms {
   double norm2, row2;
 };

@@ -75,10 +75,9 @@ struct TvEnergy<T>::Impl {
     }
     void primal_step(Context& context, const Active& active, View<const T> w, double tau, double theta,
                      View<T> x, View<T> extrapolated) const override {
-      m_.table(context).pdhg_primal(
-          stream_of(context),
-          {m_.model(), active, m_.shape.n, w.device_data(), m_.y.device_data(), m_.sampling_data(), 1, 1, tau,
-           theta, x.device_data(), extrapolated.device_data()});
+      m_.table(context).pdhg_primal(stream_of(context), {m_.model(), active, m_.shape.n, w.device_data(),
+                                                         m_.y.device_data(), m_.sampling_data(), 1, 1, tau,
+                                                         theta, x.device_data(), extrapolated.device_data()});
     }
 
    private:
@@ -93,7 +92,8 @@ struct TvEnergy<T>::Impl {
     if (!(unit > 0)) return 0;
     const bool second = options.differences == TvDifferences::second;
     const double bent = second ? value.alpha * (1 + constants().curvature) : value.alpha;
-    return underflow_bound<T>(shape.image(), unit, (second ? 32 : 8) * (1 + bent), (second ? 400 : 70) * bent);
+    return underflow_bound<T>(shape.image(), unit, (second ? 32 : 8) * (1 + bent),
+                              (second ? 400 : 70) * bent);
   }
   const T* sampling_data() const { return masked ? sampling.view().device_data() : nullptr; }
 };
@@ -231,10 +231,10 @@ template <class T>
 void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
                                      View<T> gradient, const GradientSums& sums) const {
   EnergyViews<T>{*this}.gradient(x, gradient, sums);
-  impl_->table(context).gradient(
-      stream_of(context), {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(),
-                           gradient.device_data(), sums.value.device_data(), sums.norm2.device_data(),
-                           sums.rounding.device_data(), impl_->unit, impl_->underflow()});
+  impl_->table(context).gradient(stream_of(context),
+                                 {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(),
+                                  gradient.device_data(), sums.value.device_data(), sums.norm2.device_data(),
+                                  sums.rounding.device_data(), impl_->unit, impl_->underflow()});
 }
 
 template <class T>
@@ -259,9 +259,9 @@ template <class T>
 void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights,
                                   View<const T> p, View<T> product, Scalars inner) const {
   EnergyViews<T>{*this}.product(weights, p, product, inner);
-  impl_->table(context).hessian(
-      stream_of(context), {impl_->model(), active, impl_->shape.n, data(weights), data(p),
-                           product.device_data(), inner.device_data(), false, impl_->sampling_data()});
+  impl_->table(context).hessian(stream_of(context),
+                                {impl_->model(), active, impl_->shape.n, data(weights), data(p),
+                                 product.device_data(), inner.device_data(), false, impl_->sampling_data()});
 }
 
 template <class T>
@@ -292,8 +292,8 @@ void TvEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<con
   EnergyViews<T>{*this}.mixed_adjoint(x, q, sums);
   double* out = sums.device_data();
   const int n = impl_->shape.n;
-  impl_->table(context).mixed_adjoint(
-      stream_of(context), {impl_->model(), active, data(x), data(q), out, out + n, out + 2 * n});
+  impl_->table(context).mixed_adjoint(stream_of(context),
+                                      {impl_->model(), active, data(x), data(q), out, out + n, out + 2 * n});
 }
 
 /// B_alpha^T q = S_w (+ xi <x,q> inside alpha), B_nu^T q = alpha/nu S_nu, B_xi^T q = <x,q> (alpha <x,q>

@@ -191,7 +191,8 @@ Denoising other_differences(Random& random) {
   bool masked = false;
   for (double m : d.mask) masked = masked || m == 0;
   if (!masked) d.mask.clear();
-  const char* name = std::array{"tv2", "tv2", "h1", "tikhonov"}[static_cast<std::size_t>(random.integer(0, 3))];
+  const char* name =
+      std::array{"tv2", "tv2", "h1", "tikhonov"}[static_cast<std::size_t>(random.integer(0, 3))];
   const bool huber = random.integer(0, 1) == 1, inside = random.integer(0, 3) == 0;
   TvOptions options = regulariser_options(name, huber ? TvPotential::huber_c2 : TvPotential::charbonnier);
   options.xi_inside_alpha = inside;

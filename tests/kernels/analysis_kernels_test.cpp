@@ -113,10 +113,9 @@ TYPED_TEST(AnalysisKernels, ValueAndGradient) {
            out = lab.template put<double>(Numbers(static_cast<std::size_t>(3 * n), -7.0));
       const double transform = 60, weight_norm = 1.5, coil_norm = 1.2, unit = 1e-8;
       lab.table().analysis[static_cast<int>(m.stencil)].gradient(
-          lab.stream(),
-          {m.model(), lab.active(), at(in), denoise ? at(given) : nullptr, masked ? at(sampling) : nullptr,
-           at(gradient), at(out), at(out) + n, at(out) + 2 * n, unit, 0, at(sums), coils, n, transform,
-           weight_norm, coil_norm});
+          lab.stream(), {m.model(), lab.active(), at(in), denoise ? at(given) : nullptr,
+                         masked ? at(sampling) : nullptr, at(gradient), at(out), at(out) + n, at(out) + 2 * n,
+                         unit, 0, at(sums), coils, n, transform, weight_norm, coil_norm});
       const Numbers result = lab.get(gradient), scalars = lab.get(out);
       for (int i = 0; i < n; ++i) {
         const Numbers xi = part_of(x, n, i), d = part_of(data, n, i), got = part_of(result, n, i),
@@ -173,8 +172,8 @@ TYPED_TEST(AnalysisKernels, ValueAndGradient) {
         const double given_roundings = sizeof(T) == 4 ? 1 : 0;  // of data and xi that came in double
         const double reach = m.stencil == Stencil::identity ? 1 : m.stencil == Stencil::second ? 64 : 8;
         const double flux = (m.channels == 1 ? 17 : 21) + (m.stencil == Stencil::second ? 15 : 0);
-        const double of_regulariser = flux * m.alpha * std::sqrt(reach * psi2) +
-                                      m.alpha * m.steepest() * std::sqrt(reach * reading2);
+        const double of_regulariser =
+            flux * m.alpha * std::sqrt(reach * psi2) + m.alpha * m.steepest() * std::sqrt(reach * reading2);
         const double of_fit =
             denoise ? (3 + given_roundings) * std::sqrt(fit2) + (4 * m.xi + given_roundings) * norm_x
                     : (3 + given_roundings) * m.xi * norm_x +
@@ -208,8 +207,8 @@ TYPED_TEST(AnalysisKernels, LineariseAndHessianProduct) {
       const kernels::AnalysisKernels<T>& table = lab.table().analysis[static_cast<int>(m.stencil)];
       table.linearise(lab.stream(), {m.model(), lab.active(), n, at(in), exact ? nullptr : at(field),
                                      at(weights), at(inverse), 0.4, with_power ? at(coil_power) : nullptr});
-      table.hessian(lab.stream(), {m.model(), lab.active(), n, at(weights), at(factor), at(product),
-                                   at(results), beside});
+      table.hessian(lab.stream(),
+                    {m.model(), lab.active(), n, at(weights), at(factor), at(product), at(results), beside});
       const Numbers diagonals = lab.get(inverse), products = lab.get(product), inner = lab.get(results);
       for (int i = 0; i < n; ++i) {
         const Numbers xi = part_of(x, n, i), pi = part_of(p, n, i), d = part_of(data, n, i),
@@ -225,16 +224,14 @@ TYPED_TEST(AnalysisKernels, LineariseAndHessianProduct) {
           return m.curved(z, exact ? m.flux(z) : this->dual_of(m, zeta, n, i, q), v);
         };
         // what rounding does to z changes w by at most 2/nu relative to it
-        const auto bend = [&](int q) {
-          return m.quadratic() ? 0 : 4 * m.steepest() * m.reading(xi, q) / 48;
-        };
+        const auto bend = [&](int q) { return m.quadratic() ? 0 : 4 * m.steepest() * m.reading(xi, q) / 48; };
         Numbers want = d;
         Numbers size = m.spread([&](int q) {
           const Naive::Pixel z = m.difference(xi, q), v = m.difference(pi, q);
           double most = 0;
           for (std::size_t g = 0; g < m.groups(); ++g) most = std::max(most, m.w(m.length(z, g)));
-          return m.alpha * (2 * m.weighted(z, v) +
-                            most * (m.reading(pi, q) / 12 + bend(q) * Naive::length(v)));
+          return m.alpha *
+                 (2 * m.weighted(z, v) + most * (m.reading(pi, q) / 12 + bend(q) * Naive::length(v)));
         });
         for (std::size_t e = 0; e < want.size(); ++e) {
           const double start = (beside ? d[e] : pi[e]);
@@ -295,18 +292,18 @@ TYPED_TEST(AnalysisKernels, OverridesAgreeWithTheirGenericTwins) {
         KernelLab<TypeParam> lab(n);
         auto in = lab.put(x), factor = lab.put(p), gradient = lab.put(data), product = lab.put(data),
              inverse = lab.put(Numbers(x.size())),
-             weights = lab.put(Numbers(
-                 static_cast<std::size_t>(kernels::weight_arrays(m.stencil, m.channels)) * x.size())),
+             weights = lab.put(
+                 Numbers(static_cast<std::size_t>(kernels::weight_arrays(m.stencil, m.channels)) * x.size())),
              given = lab.put(data);
         auto field = lab.template put<float>(zeta);
         auto of_data = lab.template put<double>(Numbers(3 * n, 0.5)),
              out = lab.template put<double>(Numbers(4 * n));
         const kernels::AnalysisKernels<TypeParam>& table = lab.table().analysis[static_cast<int>(m.stencil)];
-        table.gradient(lab.stream(), {m.model(), lab.active(), at(in), denoise ? at(given) : nullptr, nullptr,
-                                      at(gradient), at(out), at(out) + n, at(out) + 2 * n, 1e-8, 0,
-                                      at(of_data), 1, n, 60, 1, 1});
-        table.linearise(lab.stream(), {m.model(), lab.active(), n, at(in), at(field), at(weights), at(inverse),
-                                       0.4, nullptr});
+        table.gradient(lab.stream(),
+                       {m.model(), lab.active(), at(in), denoise ? at(given) : nullptr, nullptr, at(gradient),
+                        at(out), at(out) + n, at(out) + 2 * n, 1e-8, 0, at(of_data), 1, n, 60, 1, 1});
+        table.linearise(lab.stream(), {m.model(), lab.active(), n, at(in), at(field), at(weights),
+                                       at(inverse), 0.4, nullptr});
         table.hessian(lab.stream(), {m.model(), lab.active(), n, at(weights), at(factor), at(product),
                                      at(out) + 3 * n, !denoise});
         gradients.push_back(lab.get(gradient));
@@ -360,7 +357,8 @@ TYPED_TEST(AnalysisKernels, DualField) {
           for (std::size_t g = 0; g < m.groups(); ++g) {
             const double r = m.length(z, g), w = m.w(r), bend = m.w1(r) / w * m.inner(z, e, g);
             const auto size = static_cast<std::size_t>(m.group_size());
-            for (std::size_t k = g * size; k < (g + 1) * size; ++k) want[k] = w * (z[k] + e[k]) - bend * old[k];
+            for (std::size_t k = g * size; k < (g + 1) * size; ++k)
+              want[k] = w * (z[k] + e[k]) - bend * old[k];
             const double length = m.length(want, g);
             for (std::size_t k = g * size; k < (g + 1) * size; ++k) want[k] /= std::max(1.0, length);
             const double read = m.reading(xi, p) + (start ? 0 : m.reading(di, p)),
@@ -389,8 +387,8 @@ TYPED_TEST(AnalysisKernels, MixedProducts) {
     auto sums = lab.template put<double>(Numbers(static_cast<std::size_t>(4 * n), -7.0));
     const bool beside = m.channels == 2;
     const kernels::AnalysisKernels<T>& table = lab.table().analysis[static_cast<int>(m.stencil)];
-    table.mixed_adjoint(lab.stream(), {m.model(), lab.active(), at(in), at(by), at(sums), at(sums) + n,
-                                       at(sums) + 2 * n});
+    table.mixed_adjoint(lab.stream(),
+                        {m.model(), lab.active(), at(in), at(by), at(sums), at(sums) + n, at(sums) + 2 * n});
     table.mixed_forward(lab.stream(), {m.model(), lab.active(), at(in), weight, smoothing, ridge, at(out),
                                        at(sums) + 3 * n, beside});
     const Numbers outs = lab.get(out), scalars = lab.get(sums);

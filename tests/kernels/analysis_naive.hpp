@@ -163,9 +163,7 @@ struct Naive {
     if (!huber()) return -nu * nu * std::pow(std::hypot(r, nu), -3);
     return r <= nu ? 2 * (r / nu - 1) / nu : 0;
   }
-  double w_nu_terms(double r) const {
-    return huber() ? (r <= nu * (1 + 1e-5) ? 2 / nu : 0) : -w_nu(r);
-  }
+  double w_nu_terms(double r) const { return huber() ? (r <= nu * (1 + 1e-5) ? 2 / nu : 0) : -w_nu(r); }
   /// Largest change of psi, and of w r, with r.
   double steepest() const { return quadratic() ? 1 : (huber() ? 2 : 1) / nu; }
   /// sum of w over the groups of a pixel times a function of their moduli.
@@ -187,8 +185,8 @@ struct Naive {
     for (std::size_t c = 0; c < z.size(); ++c) {
       const std::size_t g = group_of(c);
       const double r = length(z, g), kappa = w1(r) / w(r);
-      out[c] = alpha * (w(r) * v[c] -
-                        0.5 * (kappa * z[c] * inner(zeta, v, g) + zeta[c] * kappa * inner(z, v, g)));
+      out[c] =
+          alpha * (w(r) * v[c] - 0.5 * (kappa * z[c] * inner(zeta, v, g) + zeta[c] * kappa * inner(z, v, g)));
     }
     return out;
   }

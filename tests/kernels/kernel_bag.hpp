@@ -125,8 +125,8 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (int e = 0; e < expert_filters * (2 * expert_taps + 4); ++e)
     experts.push_back(static_cast<T>(random.uniform(0.05, 0.3)));
   bag.buffers.push_back({"experts", true, 1, experts.size() * sizeof(T), bytes_of(experts)});
-  // Complex images, spectra of two coils, linearised regularisers of two channels, sums per frequency, what coils
-  // and frequencies share.
+  // Complex images, spectra of two coils, linearised regularisers of two channels, sums per frequency, what
+  // coils and frequencies share.
   const auto normals = [&](const std::string& name, int rows, std::size_t of_image) {
     std::vector<T> values;
     for (std::size_t e = 0; e < static_cast<std::size_t>(rows) * of_image * all; ++e)

@@ -22,9 +22,8 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, const kernels::Analys
   using B = DeviceBag<T>;
   const ChannelArrays<T> of{m.channels};
   const auto add = [&](const std::string& name, auto launch) {
-    cases.push_back({name + of_model, false, [=](B& b) {
-                       launch(b, b.table().analysis[static_cast<int>(m.stencil)]);
-                     }});
+    cases.push_back(
+        {name + of_model, false, [=](B& b) { launch(b, b.table().analysis[static_cast<int>(m.stencil)]); }});
   };
   using Kernels = kernels::AnalysisKernels<T>;
   for (const int data : {0, 1, 2}) {
@@ -63,13 +62,12 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, const kernels::Analys
                            b.scalar(15), b.scalar(15), 0.01, 1.7, 8, b.scalar(0), b.n});
     });
     add("pdhg_dual", [=](B& b, const Kernels& k) {
-      k.pdhg_dual(b.stream(),
-                  {m, b.active, b.n, of.image(b, "x"), both ? 0.7 : 0.0, of.weights(b)});
+      k.pdhg_dual(b.stream(), {m, b.active, b.n, of.image(b, "x"), both ? 0.7 : 0.0, of.weights(b)});
     });
   }
   add("analysis_mixed_adjoint", [=](B& b, const Kernels& k) {
-    k.mixed_adjoint(b.stream(), {m, b.active, of.image(b, "x"), of.image(b, "q"), b.scalar(0), b.scalar(1),
-                                 b.scalar(2)});
+    k.mixed_adjoint(b.stream(),
+                    {m, b.active, of.image(b, "x"), of.image(b, "q"), b.scalar(0), b.scalar(1), b.scalar(2)});
   });
 }
 
@@ -91,10 +89,10 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, int height, int width
                {Stencil::identity, Potential::quadratic, " identity"}};
   for (const auto& kind : kinds)
     for (const int channels : {1, 2})
-      add_analysis_cases(cases,
-                         kernels::AnalysisModel{height, width, kind.potential, kind.stencil, 0.3, 0.05, 0.01,
-                                                channels},
-                         kind.name + std::string(channels == 2 ? " complex" : " real"));
+      add_analysis_cases(
+          cases,
+          kernels::AnalysisModel{height, width, kind.potential, kind.stencil, 0.3, 0.05, 0.01, channels},
+          kind.name + std::string(channels == 2 ? " complex" : " real"));
 }
 
 template <class T>

@@ -100,8 +100,7 @@ TYPED_TEST(PdhgKernels, DualStepIsTheProximalMapOfTheConjugate) {
             z[c] += old;
             term += 2 * std::abs(old);
             for (const Naive::Term& t : m.row(static_cast<int>(c) / m.channels, p))
-              term += std::abs(t.factor) *
-                      absolute[m.index(static_cast<int>(c) % m.channels, t.pixel)];
+              term += std::abs(t.factor) * absolute[m.index(static_cast<int>(c) % m.channels, t.pixel)];
           }
           for (std::size_t c = 0; c < z.size(); ++c) {
             const double have = got[this->place(m, i, c, p)];

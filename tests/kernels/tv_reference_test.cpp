@@ -5,8 +5,8 @@
 #include "tests/model/tv_lab.hpp"
 #include "tests/support/reference_case.hpp"
 
-// Value, gradient, Hessian product and mixed products of all cases of differences of the reference folder, relative to
-// the largest entry.
+// Value, gradient, Hessian product and mixed products of all cases of differences of the reference folder,
+// relative to the largest entry.
 
 namespace bilevel {
 namespace {

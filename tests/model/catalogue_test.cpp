@@ -62,15 +62,16 @@ TEST(Catalogue, EverySolverFindsTheMinimiser) {
   Context context(Device::open(test_device("cpu:2")));
   Tensor<double> y(context, shape, data);
   for (const CatalogueEntry& e : regulariser_catalogue()) {
-    const auto energy = make_energy<double>(context, std::as_const(y).view(), tv_parameters(e.options),
-                                            e.options, {}, true);
+    const auto energy =
+        make_energy<double>(context, std::as_const(y).view(), tv_parameters(e.options), e.options, {}, true);
     std::vector<double> first;
     for (const char* solver : {"newton", "mixed:newton", "lbfgs", "fista-restart", "pdhg"}) {
       SCOPED_TRACE(std::string(e.name) + ", " + solver);
       Tensor<double> x(context, shape, data);
       SolveRequest<double> request;
       request.tolerance = 1e-7;
-      const SolveReport report = make_minimiser<double>(solver)->minimise(context, *energy, request, x.view());
+      const SolveReport report =
+          make_minimiser<double>(solver)->minimise(context, *energy, request, x.view());
       EXPECT_EQ(report.status, SolveStatus::converged) << report.message;
       const std::vector<double> got = download(context, x);
       if (first.empty()) first = got;

@@ -98,8 +98,8 @@ TEST(PotentialConstants, AreThoseOfThePotentials) {
 struct TvSums {
   double ag2, g, khg2, ahg, ah2, khg2_w, ag2_w, psi2, psi2_w, x2, kg, kh, kg_w, kh_w, a_w;
   explicit TvSums(Random& random) {
-    for (double* s : {&ag2, &g, &khg2, &ahg, &ah2, &khg2_w, &ag2_w, &psi2, &psi2_w, &x2, &kg, &kh, &kg_w, &kh_w,
-                      &a_w})
+    for (double* s :
+         {&ag2, &g, &khg2, &ahg, &ah2, &khg2_w, &ag2_w, &psi2, &psi2_w, &x2, &kg, &kh, &kg_w, &kh_w, &a_w})
       *s = random.log_uniform(1e-4, 1e4);
     for (double* s : {&ag2, &khg2, &ah2, &khg2_w, &ag2_w}) *s *= *s;
   }
@@ -128,10 +128,9 @@ struct TvForms {
     hessian_q = quadratic ? 0 : smallest("hessian_q", {plain_q, std::sqrt(2.0) * m_q * eps});
     energy_q = quadratic ? 0 : smallest("energy_q", {plain_q, 2 * m_q * eps});
     hessian_qe = quadratic ? 0 : smallest("hessian_qe", {plain_q * eps, m_q * eps * eps / 2});
-    hessian_v =
-        quadratic
-            ? 0
-            : smallest("Delta_A v", {stiff * k2 * eps * s.kh, alpha * k * std::sqrt(s.ah2), l_h * eps * v});
+    hessian_v = quadratic ? 0
+                          : smallest("Delta_A v",
+                                     {stiff * k2 * eps * s.kh, alpha * k * std::sqrt(s.ah2), l_h * eps * v});
     energy_v = stiff * s.kh_w * eps;
     hessian_vq = smallest("hessian_vq", {stiff * k * eps * std::sqrt(s.khg2), alpha * s.ahg,
                                          stiff * eps * std::sqrt(s.khg2_w)});
@@ -148,8 +147,7 @@ struct TvForms {
     energy_mixed[2] = infinity;
     const double psi = std::sqrt(s.psi2), x = std::sqrt(s.x2);
     rounding[0] = unit * (16 * (quadratic ? psi * ag : s.g) + reading * (q * psi + x * ag));
-    rounding[1] = unit * alpha / nu *
-                  (16 * s.g + reading * (q * psi + x * (huber ? 2 / nu * k * q : ag)));
+    rounding[1] = unit * alpha / nu * (16 * s.g + reading * (q * psi + x * (huber ? 2 / nu * k * q : ag)));
     rounding[2] = 0;
   }
 };
@@ -192,7 +190,8 @@ TYPED_TEST(DirectionalForms, OfTotalVariation) {
   Smallest smallest;
   for (const bool huber : {false, true})
     for (const bool inside : {false, true})
-      for (const int kind : {0, 1, 2, 3, 4, 5, 6}) {  // isotropic, anisotropic, signal; second, of a signal; h1; tikhonov
+      for (const int kind :
+           {0, 1, 2, 3, 4, 5, 6}) {  // isotropic, anisotropic, signal; second, of a signal; h1; tikhonov
         const bool second = kind == 3 || kind == 4, quadratic = kind >= 5;
         if (quadratic && huber) continue;
         const Shape shape{2, 1, kind == 2 || kind == 4 ? 1 : 3, 4};
@@ -204,13 +203,14 @@ TYPED_TEST(DirectionalForms, OfTotalVariation) {
                                       {"alpha", Transform::log10, alpha, 1e-3, 20, true}};
         if (quadratic) segments.erase(segments.begin() + 1);
         const Parameters p(segments);
-        const TvEnergy<T> energy(
-            context, y.view(), p,
-            {quadratic ? TvPotential::quadratic : huber ? TvPotential::huber_c2 : TvPotential::charbonnier,
-             kind != 1, inside,
-             second      ? TvDifferences::second
-             : kind == 6 ? TvDifferences::none
-                         : TvDifferences::first});
+        const TvEnergy<T> energy(context, y.view(), p,
+                                 {quadratic ? TvPotential::quadratic
+                                  : huber   ? TvPotential::huber_c2
+                                            : TvPotential::charbonnier,
+                                  kind != 1, inside,
+                                  second      ? TvDifferences::second
+                                  : kind == 6 ? TvDifferences::none
+                                              : TvDifferences::first});
         const double k2s[] = {8, 8, 4, 64, 16, 8, 1}, rows2[] = {3, 2, 2, 9 + std::sqrt(37.0), 6, 3, 1};
         const double k2 = k2s[kind], row = std::sqrt(rows2[kind]), unit_nu = quadratic ? 1 : nu;
         const double slope[3] = {std::log(10.0) * alpha, nu, 1};  // of alpha, nu, xi
@@ -277,7 +277,8 @@ TYPED_TEST(DirectionalForms, OfMagneticResonance) {
           if (e >= kspace.size() / 2) data2 += std::norm(std::complex<double>(kspace[e]));
         }
         const MriEnergy<T> energy(context, images, kspace, pattern, p,
-                                  TvOptions{huber ? TvPotential::huber_c2 : TvPotential::charbonnier}, {coils, maps});
+                                  TvOptions{huber ? TvPotential::huber_c2 : TvPotential::charbonnier},
+                                  {coils, maps});
         const double s = values.s, w = map == SamplingMap::direct ? s * s : s / (1 - s),
                      steep = map == SamplingMap::direct ? 2 * s : 1 / square(1 - s);
         const double mu = values.xi + w * least, power = std::sqrt(most);

@@ -32,8 +32,8 @@ void refuse_all(Context& context, const Energy<T>& energy) {
   const View<T> weights = frame.view<T>({shape.n * energy.weight_arrays(), shape.c, shape.h, shape.w});
   const View<float> dual = frame.view<float>({shape.n * energy.dual_arrays(), shape.c, shape.h, shape.w}),
                     short_dual = frame.view<float>({1, 1, 1, 1});
-  const View<double> sums = frame.view<double>(
-      {std::max(energy.mixed_sums(), energy.bound_sums()), shape.n, 1, 1});
+  const View<double> sums =
+      frame.view<double>({std::max(energy.mixed_sums(), energy.bound_sums()), shape.n, 1, 1});
   const Scalars each = frame.view<double>({shape.n, 1, 1, 1}), nothing{};
   const GradientSums good{each, each, each};
   const std::vector<double> theta(energy.parameters(), 1), longer(energy.parameters() + 1, 1);

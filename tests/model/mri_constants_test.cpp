@@ -63,13 +63,13 @@ TEST(MriCurvature, ConstantsHoldInRandomSearch) {
         EXPECT_EQ(c.hessian_lipschitz, 0);
       else
         hessian.add(c.hessian_lipschitz / climb(whole, 0.3 * size, 15, random, [&](const Image& p) {
-                    Image x, moved, w = v;
-                    double length = 0;
-                    halves(p, x, moved, length);
-                    return power_iteration(difference_of(oracle::hessian(m, moved), oracle::hessian(m, x)), w,
-                                           6) /
-                           length;
-                  }));
+                      Image x, moved, w = v;
+                      double length = 0;
+                      halves(p, x, moved, length);
+                      return power_iteration(difference_of(oracle::hessian(m, moved), oracle::hessian(m, x)),
+                                             w, 6) /
+                             length;
+                    }));
       std::size_t first = 0;
       for (std::size_t b = 0; b < lab.energy().blocks().size(); first = lab.energy().blocks()[b++])
         (b == 0 ? sampling : scalars)

@@ -38,8 +38,7 @@ class MriLab {
         diagonal_(frame_.view<T>(shape_)),
         weights_(frame_.view<T>(times(energy_.weight_arrays()))),
         dual_(frame_.view<float>(times(energy_.dual_arrays()))),
-        sums_(frame_.view<double>(
-            {std::max({energy_.mixed_sums(), energy_.bound_sums(), 3}), n_, 1, 1})),
+        sums_(frame_.view<double>({std::max({energy_.mixed_sums(), energy_.bound_sums(), 3}), n_, 1, 1})),
         epsilon_(frame_.view<double>({n_, 1, 1, 1})),
         gradient_(frame_.view<double>({n_, 1, 1, 1})) {}
 

@@ -148,13 +148,11 @@ TYPED_TEST(RoundingFormula, OfMagneticResonance) {
         reading2 += squared(norm(readings(m, {x.begin() + static_cast<std::ptrdiff_t>(first),
                                               x.begin() + static_cast<std::ptrdiff_t>(first + pixels)})));
       const double reach = second ? 64 : plane.norm_k_squared == 1 ? 1 : 8;
-      const double of_regulariser =
-          ((m.complex_image ? 21 : 17) + (second ? 15 : 0)) * m.alpha * std::sqrt(reach) *
-              norm(oracle::dual_field(m, x)) +
-          m.alpha * plane.ell_1 * std::sqrt(reach * reading2);
+      const double of_regulariser = ((m.complex_image ? 21 : 17) + (second ? 15 : 0)) * m.alpha *
+                                        std::sqrt(reach) * norm(oracle::dual_field(m, x)) +
+                                    m.alpha * plane.ell_1 * std::sqrt(reach * reading2);
       const double want =
-          this->unit * ((3 + this->given) * m.xi * norm_x +
-                        of_regulariser +
+          this->unit * ((3 + this->given) * m.xi * norm_x + of_regulariser +
                         transform * (heaviest * power * norm_x + std::sqrt(power * weighted)) +
                         (4 + 2 * m.channels()) * std::sqrt(power * parts));
       EXPECT_NEAR(lab.gradient(x).rounding[0] / want, 1, this->close * 10);

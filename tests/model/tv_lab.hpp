@@ -155,6 +155,7 @@ class TvLab {
     }
     return bounds;
   }
+
  private:
   Active active() const { return active_.active(); }
   View<double> rows(int count) { return {sums_.device_data(), {count, n_, 1, 1}}; }
@@ -201,7 +202,8 @@ inline std::vector<oracle::TvModel> second_kinds(int height, int width, Random& 
   return models;
 }
 
-/// Every kind of total variation at this size: potential, isotropy, place of xi, mask (16 kinds; 8 for signals).
+/// Every kind of total variation at this size: potential, isotropy, place of xi, mask (16 kinds; 8 for
+/// signals).
 inline std::vector<oracle::TvModel> model_kinds(int height, int width, Random& random, double nu_low = 1e-4,
                                                 double nu_high = 1) {
   std::vector<oracle::TvModel> models;

@@ -14,10 +14,10 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Phi_i(x) = 1/2 sum_c sum_j w_j |(F sigma_c x - y_ic)_j|^2 + alpha R_nu(x) + xi/2 |x|^2 with the weights w
-/// of a sampling pattern and the regulariser R of TvOptions, whose moduli go over real and imaginary part of a
-/// complex image. x is [N,1,H,W] (real) or [N,2,H,W] (complex). Parameters named s, alpha, nu and xi are
-/// required, see mri_parameters(); any of them may be fixed, but xi must be positive; nu has no effect, and is
-/// to be fixed, where the potential is quadratic.
+/// of a sampling pattern and the regulariser R of TvOptions, whose moduli go over real and imaginary part of
+/// a complex image. x is [N,1,H,W] (real) or [N,2,H,W] (complex). Parameters named s, alpha, nu and xi are
+/// required, see mri_parameters(); any of them may be fixed, but xi must be positive; nu has no effect, and
+/// is to be fixed, where the potential is quadratic.
 template <class T>
 class BILEVEL_API MriEnergy final : public Energy<T> {
  public:
@@ -25,8 +25,8 @@ class BILEVEL_API MriEnergy final : public Energy<T> {
   /// Throws ShapeError when the sizes of images, k-space, pattern and maps do not agree, ConfigError for
   /// values that are not finite and for options that do not go together (xi inside alpha among them).
   MriEnergy(Context& context, const Shape& images, std::span<const std::complex<T>> kspace,
-            const SamplingPattern& pattern, const Parameters& parameters,
-            const TvOptions& regulariser = {}, const CoilMaps& maps = {});
+            const SamplingPattern& pattern, const Parameters& parameters, const TvOptions& regulariser = {},
+            const CoilMaps& maps = {});
   ~MriEnergy() override;
 
   /// Makes single_precision() (allocates).

@@ -14,13 +14,13 @@ inline namespace v0 {
 /// rho_nu(r): sqrt(r^2 + nu^2); r^2/nu - r^3/(3 nu^2) for r <= nu and r - nu/3 beyond; r^2/2, without nu.
 enum class TvPotential { charbonnier, huber_c2, quadratic };
 
-/// K x, with differences that would reach over the border zero (Neumann): (Dx, Dy), forward differences to the
-/// right and down; (Dxx, Dyy, sqrt 2 Dxy), Dxx = -Dx^T Dx; x itself.
+/// K x, with differences that would reach over the border zero (Neumann): (Dx, Dy), forward differences to
+/// the right and down; (Dxx, Dyy, sqrt 2 Dxy), Dxx = -Dx^T Dx; x itself.
 enum class TvDifferences { first, second, none };
 
-/// The regulariser R(x) = sum over pixels of rho_nu(|K x|): potential, under one modulus for all components of
-/// a pixel (isotropic) or one for each; where the ridge xi/2 |x|^2 stands: beside alpha R(x), or inside alpha
-/// (R(x) + xi/2 |x|^2). Differences none are for the quadratic potential, which is isotropic.
+/// The regulariser R(x) = sum over pixels of rho_nu(|K x|): potential, under one modulus for all components
+/// of a pixel (isotropic) or one for each; where the ridge xi/2 |x|^2 stands: beside alpha R(x), or inside
+/// alpha (R(x) + xi/2 |x|^2). Differences none are for the quadratic potential, which is isotropic.
 struct TvOptions {
   TvPotential potential = TvPotential::charbonnier;
   bool isotropic = true;
@@ -35,9 +35,9 @@ struct TvOptions {
 BILEVEL_API Parameters tv_parameters(const TvOptions& options = {});
 
 /// Phi_i(x) = 1/2 |S (x - y_i)|^2 + alpha R_nu(x) + xi/2 |x|^2 with R of TvOptions (smoothed total variation,
-/// also of second order, H1, Tikhonov) and a 0/1 sampling image S [H,W] shared by the batch (empty: denoising,
-/// S = I). Parameters named alpha, nu (not of the quadratic potential) and xi are required; any of them may be
-/// fixed. xi may be a fixed 0 when S = I.
+/// also of second order, H1, Tikhonov) and a 0/1 sampling image S [H,W] shared by the batch (empty:
+/// denoising, S = I). Parameters named alpha, nu (not of the quadratic potential) and xi are required; any of
+/// them may be fixed. xi may be a fixed 0 when S = I.
 template <class T>
 class BILEVEL_API TvEnergy final : public Energy<T> {
  public:
