@@ -19,7 +19,7 @@ struct AnalysisLinearise {
   // of every entry of the matrices, or of the diagonal ones of one channel
   static constexpr int tiles = K::packed ? K::planes : S::directions;
   using G = Geometry<T, S, K::channels + tiles>;
-  static constexpr int scratch = G::scratch, resident = 3;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 3;
   AnalysisLineariseArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
