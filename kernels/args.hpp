@@ -18,23 +18,21 @@ struct WidenArgs;
 struct DistanceArgs;
 
 template <class T>
+struct AnalysisGradientArgs;
+template <class T>
+struct AnalysisLineariseArgs;
+template <class T>
+struct AnalysisHessianArgs;
+template <class T>
+struct AnalysisDualArgs;
+template <class T>
+struct AnalysisMixedAdjointArgs;
+template <class T>
+struct AnalysisMixedForwardArgs;
+template <class T>
+struct AnalysisBoundArgs;
+template <class T>
 struct SpectrumArgs;
-template <class T>
-struct TvEnergyArgs;
-template <class T>
-struct TvLineariseArgs;
-template <class T>
-struct TvHessianArgs;
-template <class T>
-struct TvDualArgs;
-template <class T>
-struct TvMixedAdjointArgs;
-template <class T>
-struct TvMixedForwardArgs;
-template <class T>
-struct TvBoundArgs;
-template <class T>
-struct TvLocalArgs;
 template <class T>
 struct ExpertsEnergyArgs;
 template <class T>
@@ -51,22 +49,6 @@ template <class T>
 struct ExpertsPatchesArgs;
 template <class T>
 struct ExpertsBoundArgs;
-template <class T>
-struct JointTvGradientArgs;
-template <class T>
-struct JointTvLineariseArgs;
-template <class T>
-struct JointTvHessianArgs;
-template <class T>
-struct JointTvDualArgs;
-template <class T>
-struct JointTvMixedAdjointArgs;
-template <class T>
-struct JointTvMixedForwardArgs;
-template <class T>
-struct JointTvBoundArgs;
-template <class T>
-struct JointTvLocalArgs;
 template <class T>
 struct SpectrumMixedArgs;
 template <class T>

@@ -24,6 +24,7 @@ class CudaBlock {
   static constexpr int patch_rows = 32, patch_columns = 32;  ///< tile of a body with a wide halo
   static constexpr int chunk = 4096;                         ///< elements of a vector that one block takes
   static constexpr int most_sums = 24;                       ///< of one reduction
+  static constexpr int most_scratch = 44 * 1024;             ///< of what a launch can have, 48 KiB
 
   /// What the collectives themselves keep in shared memory.
   struct Shared {
@@ -206,16 +207,15 @@ class CudaBlock {
   int used_ = 0;
 };
 
-/// Copies the tile with a halo of one pixel into `buffer` (pitch `pitch`, origin at buffer[pitch + 1]).
-/// Pixels outside the image repeat its edge, which makes every difference across the border zero (Neumann).
-template <class T>
+/// Copies the tile with a halo of `reach` pixels to where its pixel (0,0) is `tile`. Pixels outside the image
+/// repeat its edge, which makes every first difference across the border zero (Neumann).
+template <int reach, class T>
 __device__ inline void load_halo(CudaBlock& block, const T* image, int height, int width, const Tile& t,
-                                 T* buffer, int pitch) {
-  T* origin = buffer + pitch + 1;
-  block.for_each(-1, t.rows + 1, -1, t.columns + 1, [=](int r, int c) {
+                                 T* tile, int pitch) {
+  block.for_each(-reach, t.rows + reach, -reach, t.columns + reach, [=](int r, int c) {
     const int row = minimum(maximum(t.row + r, 0), height - 1);
     const int column = minimum(maximum(t.column + c, 0), width - 1);
-    origin[r * pitch + c] = image[static_cast<long long>(row) * width + column];
+    tile[r * pitch + c] = image[static_cast<long long>(row) * width + column];
   });
 }
 

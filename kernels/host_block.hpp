@@ -12,7 +12,7 @@ class HostBlock {
   static constexpr int patch_rows = 32, patch_columns = 128;  ///< tile of a body with a wide halo
   static constexpr int chunk = 4096;                          ///< elements of a vector that one block takes
   static constexpr int lanes = tile_columns + 16;
-  static constexpr int scratch_bytes = 160 * 1024;
+  static constexpr int scratch_bytes = 160 * 1024, most_scratch = scratch_bytes;
 
   explicit HostBlock(unsigned char* scratch) : scratch_(scratch) {}
 
@@ -164,19 +164,20 @@ class HostBlock {
   int used_ = 0;
 };
 
-/// Copies the tile with a halo of one pixel into `buffer` (pitch `pitch`, origin at buffer[pitch + 1]).
-/// Pixels outside the image repeat its edge, which makes every difference across the border zero (Neumann).
-template <class T>
-inline void load_halo(HostBlock& block, const T* image, int height, int width, const Tile& t, T* buffer,
+/// Copies the tile with a halo of `reach` pixels to where its pixel (0,0) is `tile`. Pixels outside the image
+/// repeat its edge, which makes every first difference across the border zero (Neumann).
+template <int reach, class T>
+inline void load_halo(HostBlock& block, const T* image, int height, int width, const Tile& t, T* tile,
                       int pitch) {
-  for (int r = -1; r <= t.rows; ++r) {
-    int row = t.row + r;
-    row = row < 0 ? 0 : (row >= height ? height - 1 : row);
+  for (int r = -reach; r < t.rows + reach; ++r) {
+    const int row = minimum(maximum(t.row + r, 0), height - 1);
     const T* source = image + static_cast<long long>(row) * width + t.column;
-    T* target = buffer + (r + 1) * pitch + 1;
+    T* target = tile + r * pitch;
     block.for_each(0, 1, 0, t.columns, [=](int, int c) { target[c] = source[c]; });
-    target[-1] = t.column > 0 ? source[-1] : source[0];
-    target[t.columns] = t.column + t.columns < width ? source[t.columns] : source[t.columns - 1];
+    for (int c = 1; c <= reach; ++c) {
+      target[-c] = source[-minimum(c, t.column)];
+      target[t.columns - 1 + c] = source[minimum(t.columns - 1 + c, width - 1 - t.column)];
+    }
   }
 }
 

@@ -7,6 +7,10 @@
 // The profile K and the local curvature a bound the Hessian's change and size over |t' - t| <= delta nu.
 
 #include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "kernels/potential.hpp"
 
 // Marks what runs where the kernels of this back end run.
 #ifdef __CUDACC__
@@ -18,10 +22,29 @@
 #ifdef __CUDACC__
 #define BILEVEL_UNROLL _Pragma("unroll")
 #else
-#define BILEVEL_UNROLL _Pragma("GCC unroll 4")
+#define BILEVEL_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+// Before a function or behind the parameters of a lambda that loops over pixels must have inline, to be
+// vectors on a CPU.
+#ifdef __CUDACC__
+#define BILEVEL_PIXEL __device__ __forceinline__
+#define BILEVEL_PIXEL_LAMBDA
+#else
+#define BILEVEL_PIXEL [[gnu::always_inline]] inline
+#define BILEVEL_PIXEL_LAMBDA __attribute__((always_inline))
 #endif
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
+
+/// f(0), ..., f(N - 1) as constants.
+template <int N, class F>
+BILEVEL_PIXEL void unrolled(F f) {
+  [&f]<int... I>(std::integer_sequence<int, I...>) BILEVEL_PIXEL_LAMBDA {
+    (f(std::integral_constant<int, I>{}), ...);
+  }
+  (std::make_integer_sequence<int, N>{});
+}
 
 /// 1 - 8u: covers the rounding of t before a difference is taken of it.
 template <class T>
@@ -120,5 +143,34 @@ struct HuberC2 {
     a = inv * (tau <= T(1) ? maximum(T(2) - tau, T(0)) : outside);
   }
 };
+
+/// rho = r^2/2, without nu.
+template <class T>
+struct Quadratic {
+  BILEVEL_HD explicit Quadratic(double) {}
+
+  BILEVEL_HD void value_weight(T r2, T& value, T& w) const {
+    value = T(0.5) * r2;
+    w = T(1);
+  }
+  BILEVEL_HD void hessian(T, T& w, T& kappa) const {
+    w = T(1);
+    kappa = T(0);
+  }
+  BILEVEL_HD void weight_nu(T, T& w, T& w_nu) const {
+    w = T(1);
+    w_nu = T(0);
+  }
+  BILEVEL_HD T softest(T) const { return T(1); }
+  BILEVEL_HD void profile(T, T, bool, T& k, T& a) const {
+    k = T(0);
+    a = T(1);
+  }
+};
+
+/// l_1, the Lipschitz constant of psi.
+BILEVEL_HD inline double steepest(Potential potential, double nu) {
+  return potential == Potential::quadratic ? 1 : (potential == Potential::huber_c2 ? 2 : 1) / nu;
+}
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND

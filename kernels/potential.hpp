@@ -2,6 +2,6 @@
 
 namespace bilevel::kernels {
 
-enum class Potential : int { charbonnier = 0, huber_c2 = 1 };
+enum class Potential : int { charbonnier = 0, huber_c2 = 1, quadratic = 2 };
 
 }  // namespace bilevel::kernels

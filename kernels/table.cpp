@@ -10,21 +10,21 @@ void fill_experts(Table<T>& table);
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
 template <class T>
-void fill_tv(Table<T>& table);
+void fill_analysis_gradient(Table<T>& table);
+template <class T>
+void fill_analysis_second(Table<T>& table);
+template <class T>
+void fill_analysis_identity(Table<T>& table);
 template <class T>
 void fill_experts(Table<T>& table);
 template <class T>
 void fill_experts_bound(Table<T>& table);
-template <class T>
-void fill_joint_tv(Table<T>& table);
 template <class T>
 void fill_spectrum(Table<T>& table);
 template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
-template <class T>
-void fill_pdhg(Table<T>& table);
 template <class T>
 void fill_probe(Table<T>& table);
 template <class T>
@@ -50,14 +50,14 @@ void fill_generic_experts(Table<T>& table) {
 template <class T>
 Table<T> filled(bool overrides) {
   Table<T> table{};
-  fill_tv(table);
+  fill_analysis_gradient(table);
+  fill_analysis_second(table);
+  fill_analysis_identity(table);
   fill_generic_experts(table);
   fill_experts_bound(table);
-  fill_joint_tv(table);
   fill_spectrum(table);
   fill_krylov(table);
   fill_lbfgs(table);
-  fill_pdhg(table);
   fill_probe(table);
   if (overrides) override_kernels(table);
   return table;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/analysis_model.hpp"
 #include "kernels/args.hpp"
 #include "kernels/stream.hpp"
 
@@ -40,17 +41,25 @@ struct HostPasses {
   void (*spectrum_finish)(const SpectrumArgs<T>&, int image, int coil, const double* total);
 };
 
+/// Analysis regularisers with one stencil of D directions. Words per channel; P planes of weights per channel
+/// (of total variation 3, anisotropic 2). Flops per pixel of isotropic (anisotropic) total variation.
+template <class T>
+struct AnalysisKernels {
+  void (*gradient)(const Stream&,
+                   const AnalysisGradientArgs<T>&);  // 2r 1w (3r masked); 30, 1 sqrt, 1 div (2, 2)
+  void (*linearise)(const Stream&, const AnalysisLineariseArgs<T>&);         // 1r (P+1)w; + D floats r
+  void (*hessian)(const Stream&, const AnalysisHessianArgs<T>&);             // (P+1)r 1w; 17 (13)
+  void (*dual)(const Stream&, const AnalysisDualArgs<T>&);                   // 2r, D floats r and w
+  void (*mixed_adjoint)(const Stream&, const AnalysisMixedAdjointArgs<T>&);  // 2r
+  void (*mixed_forward)(const Stream&, const AnalysisMixedForwardArgs<T>&);  // 1r 1w
+  void (*bound)(const Stream&, const AnalysisBoundArgs<T>&);                 // 3r
+  void (*pdhg_dual)(const Stream&, const PdhgDualArgs<T>&);                  // (D+1)r Dw
+  void (*pdhg_primal)(const Stream&, const PdhgPrimalArgs<T>&);              // (D+2)r 2w (1r more masked)
+};
+
 template <class T>
 struct Table {
-  // Smoothed total variation. Flops per pixel: isotropic (anisotropic).
-  void (*tv_energy)(const Stream&, const TvEnergyArgs<T>&);  // 2r 1w (3r masked); 30, 1 sqrt, 1 div (2, 2)
-  void (*tv_linearise)(const Stream&, const TvLineariseArgs<T>&);         // 1r 4w (1r 3w; + 1r float pair)
-  void (*tv_hessian)(const Stream&, const TvHessianArgs<T>&);             // 4r 1w (3r 1w); 17 (13)
-  void (*tv_dual)(const Stream&, const TvDualArgs<T>&);                   // 2r, float pair r and w
-  void (*tv_mixed_adjoint)(const Stream&, const TvMixedAdjointArgs<T>&);  // 2r
-  void (*tv_mixed_forward)(const Stream&, const TvMixedForwardArgs<T>&);  // 1r 1w
-  void (*tv_bound)(const Stream&, const TvBoundArgs<T>&);                 // 3r
-  void (*tv_local)(const Stream&, const TvLocalArgs<T>&);                 // 1r
+  AnalysisKernels<T> analysis[stencils];  // by Stencil
 
   // Fields of experts: K filters of m taps. One pass of correlations or their adjoints is 2 K m flops per
   // pixel.
@@ -62,16 +71,6 @@ struct Table {
   void (*experts_mixed_forward)(const Stream&, const ExpertsMixedForwardArgs<T>&);  // 1r 1w; 4 passes
   void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
   void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
-
-  // Total variation joint over C components, beside a data term. Words per pixel and component; C = 1.
-  void (*joint_tv_gradient)(const Stream&, const JointTvGradientArgs<T>&);           // 2r 1w
-  void (*joint_tv_linearise)(const Stream&, const JointTvLineariseArgs<T>&);         // 1r 6w, float pair r
-  void (*joint_tv_hessian)(const Stream&, const JointTvHessianArgs<T>&);             // 7r 1w
-  void (*joint_tv_dual)(const Stream&, const JointTvDualArgs<T>&);                   // 2r, float pair r and w
-  void (*joint_tv_mixed_adjoint)(const Stream&, const JointTvMixedAdjointArgs<T>&);  // 2r
-  void (*joint_tv_mixed_forward)(const Stream&, const JointTvMixedForwardArgs<T>&);  // 2r 1w
-  void (*joint_tv_bound)(const Stream&, const JointTvBoundArgs<T>&);                 // 3r
-  void (*joint_tv_local)(const Stream&, const JointTvLocalArgs<T>&);                 // 1r
 
   // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
   void (*spectrum)(const Stream&, const SpectrumArgs<T>&);  // gradient, weigh 2r 1w; normal 1r 1w; dual 3r 2w
@@ -99,10 +98,6 @@ struct Table {
   void (*lbfgs_update)(const Stream&, const LbfgsUpdateArgs<T>&);        // 4r 4w, then 2r per pair
   void (*lbfgs_direction)(const Stream&, const LbfgsDirectionArgs<T>&);  // 1r 1w, then 2r per pair
   void (*fill)(const Stream&, T* target, std::size_t size, T value);     // 1w
-
-  // Primal-dual hybrid gradient on smoothed total variation, per component of an image.
-  void (*pdhg_dual)(const Stream&, const PdhgDualArgs<T>&);      // 3r 2w
-  void (*pdhg_primal)(const Stream&, const PdhgPrimalArgs<T>&);  // 4r 2w (5r masked)
 
   // Measurement of arithmetic: 2 fma_chains rounds flops per pixel.
   void (*fma_loop)(const Stream&, const FmaLoopArgs<T>&);  // 1r 1w

@@ -7,7 +7,7 @@
 
 #include "apps/bench/timing.hpp"
 #include "bilevel/core/error.hpp"
-#include "kernels/tv_args.hpp"
+#include "kernels/analysis_args.hpp"
 
 namespace bilevel_app::bench {
 
@@ -45,8 +45,8 @@ Arrays<T>::Arrays(Context& context, int images, int size)
       active_(context, frame_, images) {}
 
 template <class T>
-kernels::TvModel Arrays<T>::model(bool isotropic) const {
-  return {size_, size_, kernels::Potential::charbonnier, isotropic, 0.05, 0.01, 0.01};
+kernels::AnalysisModel Arrays<T>::model() const {
+  return {size_, size_, kernels::Potential::charbonnier, kernels::Stencil::gradient, 0.05, 0.01, 0.01};
 }
 
 template <class T>
@@ -102,9 +102,8 @@ void Arrays<T>::reset() {
   }
   fill<float>(context_, View<float>(dual(0), flat(stride_)), 0.1F);
   fill<float>(context_, View<float>(dual(1), flat(stride_)), 0.1F);
-  table().tv_linearise(stream(),
-                       {model(true), active(), slot(slot_x), nullptr, nullptr, nullptr, slot(slot_weights),
-                        slot(slot_weights + 1), slot(slot_weights + 2), slot(slot_weights + 3)});
+  table().analysis[0].linearise(
+      stream(), {model(), active(), n_, slot(slot_x), nullptr, slot(slot_weights), slot(slot_weights + 3)});
 }
 
 template <class T>

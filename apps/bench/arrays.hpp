@@ -7,9 +7,9 @@
 #include "apps/bench/mri.hpp"
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/analysis_model.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/lbfgs_args.hpp"
-#include "kernels/tv_model.hpp"
 
 namespace bilevel_app::bench {
 
@@ -48,8 +48,8 @@ class Arrays {
   int size() const { return size_; }            ///< height and width
   std::size_t image() const { return image_; }  ///< pixels of one image
   std::size_t pixels() const { return image_ * static_cast<std::size_t>(n_); }
-  /// Weight 0.05, smoothing 0.01, ridge 0.01, charbonnier.
-  bilevel::kernels::TvModel model(bool isotropic) const;
+  /// Isotropic total variation: weight 0.05, smoothing 0.01, ridge 0.01, charbonnier.
+  bilevel::kernels::AnalysisModel model() const;
 
   /// Made when first asked for.
   const Experts<T>& experts();

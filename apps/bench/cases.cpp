@@ -1,8 +1,7 @@
 #include "apps/bench/cases.hpp"
 
-#include "kernels/pdhg_args.hpp"
+#include "kernels/analysis_args.hpp"
 #include "kernels/probe_args.hpp"
-#include "kernels/tv_args.hpp"
 
 namespace bilevel_app::bench {
 namespace {
@@ -10,16 +9,8 @@ namespace {
 namespace kernels = bilevel::kernels;
 
 template <class T>
-kernels::TvHessianArgs<T> hessian_args(Arrays<T>& a, bool isotropic) {
-  return {a.model(isotropic),
-          a.active(),
-          a.slot(slot_weights),
-          a.slot(slot_weights + 1),
-          isotropic ? a.slot(slot_weights + 2) : nullptr,
-          nullptr,
-          a.slot(slot_p),
-          a.slot(slot_out),
-          a.row(0)};
+kernels::AnalysisHessianArgs<T> hessian_args(Arrays<T>& a) {
+  return {a.model(), a.active(), a.n(), a.slot(slot_weights), a.slot(slot_p), a.slot(slot_out), a.row(0)};
 }
 
 template <class T>
@@ -39,51 +30,75 @@ kernels::MomentumArgs<T> momentum_args(Arrays<T>& a) {
   return {a.active(), a.image(), a.slot(slot_x), a.slot(slot_previous), a.slot(slot_q), 1e-9, 0.5};
 }
 
-/// Those of which the model decides the cost.
+/// Analysis regularisers with one stencil, denoising for one channel, beside another data term for two. Two
+/// slots in a row hold a batch of two channels.
 template <class T>
-void add_model_cases(std::vector<Case<T>>& cases, bool isotropic) {
-  const std::string variant = isotropic ? "isotropic" : "anisotropic";
-  cases.push_back({"tv_energy", variant, 3, 0, 30, [=](Arrays<T>& a) {
-                     a.table().tv_energy(
-                         a.stream(), {a.model(isotropic), a.active(), a.slot(slot_x), a.slot(slot_y), nullptr,
-                                      a.slot(slot_out), a.row(0), a.row(1), a.row(2), 1e-8});
-                   }});
-  cases.push_back({"tv_linearise", variant, isotropic ? 5.0 : 4.0, 0, 0, [=](Arrays<T>& a) {
-                     a.table().tv_linearise(
-                         a.stream(),
-                         {a.model(isotropic), a.active(), a.slot(slot_x), nullptr, nullptr, nullptr,
-                          a.slot(slot_weights), a.slot(slot_weights + 1),
-                          isotropic ? a.slot(slot_weights + 2) : nullptr, a.slot(slot_weights + 3)});
-                   }});
-  cases.push_back({"tv_hessian", variant, isotropic ? 5.0 : 4.0, 0, isotropic ? 17.0 : 13.0,
-                   [=](Arrays<T>& a) { a.table().tv_hessian(a.stream(), hessian_args(a, isotropic)); }});
+void add_analysis_cases(std::vector<Case<T>>& cases, const char* variant, kernels::Stencil stencil,
+                        kernels::Potential potential, int channels) {
+  const auto add = [&](const char* name, double words, double float_words, double flops, auto launch) {
+    cases.push_back({name, variant, words, float_words, flops, [=](Arrays<T>& a) {
+                       kernels::AnalysisModel m = a.model();
+                       m.stencil = stencil;
+                       m.potential = potential;
+                       m.channels = channels;
+                       launch(a, a.table().analysis[static_cast<int>(stencil)], m);
+                     }});
+  };
+  using Model = kernels::AnalysisModel;
+  using Kernels = kernels::AnalysisKernels<T>;
+  const double c = channels, planes = kernels::weight_planes(stencil, channels),
+               d = kernels::directions(stencil);
+  const bool tv = stencil == kernels::Stencil::gradient && channels == 1;
+  add("analysis_gradient", 3 * c, 0, tv ? 30 : 0, [=](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.gradient(a.stream(),
+               {m, a.active(), a.slot(slot_x), channels == 1 ? a.slot(slot_y) : nullptr, nullptr,
+                a.slot(slot_out), a.row(0), a.row(1), a.row(2), 1e-8, 0, a.row(3), 1, a.n(), 160});
+  });
+  add("analysis_linearise", 2 * c + planes, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.linearise(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), nullptr, a.slot(slot_pairs_s),
+                             a.slot(slot_out), 0.5, nullptr});
+  });
+  add("analysis_hessian", 2 * c + planes + (channels == 1 ? 0 : c), 0, tv ? 17 : 0,
+      [=](Arrays<T>& a, const Kernels& k, const Model& m) {
+        k.hessian(a.stream(), {m, a.active(), a.n(), a.slot(slot_pairs_s), a.slot(slot_p), a.slot(slot_out),
+                               a.row(0), channels > 1});
+      });
+  add("analysis_dual", 2 * c, 2 * d * c, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.dual(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), a.slot(slot_p), a.row(constant_one),
+                        reinterpret_cast<float*>(a.slot(slot_pairs_y))});
+  });
+  add("analysis_mixed_adjoint", 2 * c, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.mixed_adjoint(a.stream(),
+                    {m, a.active(), a.slot(slot_x), a.slot(slot_p), a.row(0), a.row(1), a.row(2)});
+  });
+  add("analysis_mixed_forward", (channels == 1 ? 2 : 3) * c, 0, 0,
+      [=](Arrays<T>& a, const Kernels& k, const Model& m) {
+        k.mixed_forward(a.stream(), {m, a.active(), a.slot(slot_x), 0.3, -0.7, 0.2, a.slot(slot_out),
+                                     a.row(0), channels > 1});
+      });
+  add("analysis_bound", 3 * c, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.bound(a.stream(),
+            {m, a.active(), a.slot(slot_x), a.slot(slot_p), a.slot(slot_v), a.row(constant_small),
+             a.row(constant_small), 1.01, 1.5, 8, reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n()});
+  });
+  add("pdhg_dual", (1 + 2 * d) * c, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.pdhg_dual(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), 0.5, a.slot(slot_pairs_s)});
+  });
+  add("pdhg_primal", (d + 4) * c, 0, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.pdhg_primal(a.stream(), {m, a.active(), a.n(), a.slot(slot_pairs_s), a.slot(slot_v), nullptr, 1, 1, 0.3,
+                               0.9, a.slot(slot_x), a.slot(slot_out)});
+  });
 }
 
 template <class T>
-void add_tv_cases(std::vector<Case<T>>& cases) {
-  add_model_cases(cases, true);
-  add_model_cases(cases, false);
-  cases.push_back({"tv_dual", "", 2, 4, 0, [](Arrays<T>& a) {
-                     a.table().tv_dual(a.stream(), {a.model(true), a.active(), a.slot(slot_x), a.slot(slot_p),
-                                                    a.row(constant_one), a.dual(0), a.dual(1)});
-                   }});
-  cases.push_back({"tv_mixed_adjoint", "", 2, 0, 0, [](Arrays<T>& a) {
-                     a.table().tv_mixed_adjoint(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
-                                                             a.slot(slot_q), a.row(0), a.row(1), a.row(2)});
-                   }});
-  cases.push_back({"tv_mixed_forward", "", 2, 0, 0, [](Arrays<T>& a) {
-                     a.table().tv_mixed_forward(a.stream(), {a.model(true), a.active(), a.slot(slot_x), 0.3,
-                                                             -0.7, 0.2, a.slot(slot_out), a.row(0)});
-                   }});
-  cases.push_back({"tv_bound", "", 3, 0, 0, [](Arrays<T>& a) {
-                     a.table().tv_bound(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
-                                                     a.slot(slot_q), a.slot(slot_v), a.row(constant_small),
-                                                     a.row(constant_small), 1.01, 1.5, 8, a.row(0), a.n()});
-                   }});
-  cases.push_back({"tv_local", "", 1, 0, 0, [](Arrays<T>& a) {
-                     a.table().tv_local(a.stream(), {a.model(true), a.active(), a.slot(slot_x),
-                                                     a.row(constant_small), 1.5, a.row(0), a.row(1)});
-                   }});
+void add_analysis_cases(std::vector<Case<T>>& cases) {
+  using kernels::Potential;
+  using kernels::Stencil;
+  add_analysis_cases(cases, "isotropic", Stencil::gradient, Potential::charbonnier, 1);
+  add_analysis_cases(cases, "anisotropic", Stencil::gradient_separate, Potential::charbonnier, 1);
+  add_analysis_cases(cases, "complex", Stencil::gradient, Potential::charbonnier, 2);
+  add_analysis_cases(cases, "second", Stencil::second, Potential::charbonnier, 1);
+  add_analysis_cases(cases, "identity", Stencil::identity, Potential::quadratic, 1);
 }
 
 template <class T>
@@ -155,36 +170,22 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
                    }});
 }
 
-template <class T>
-void add_pdhg_cases(std::vector<Case<T>>& cases) {
-  cases.push_back({"pdhg_dual", "", 5, 0, 0, [](Arrays<T>& a) {
-                     a.table().pdhg_dual(a.stream(), {a.model(true), a.active(), 1, a.slot(slot_x), 0.5,
-                                                      a.slot(slot_weights), a.slot(slot_weights + 1)});
-                   }});
-  cases.push_back({"pdhg_primal", "", 6, 0, 0, [](Arrays<T>& a) {
-                     a.table().pdhg_primal(a.stream(), {a.model(true), a.active(), 1, a.slot(slot_weights),
-                                                        a.slot(slot_weights + 1), a.slot(slot_y), nullptr, 1,
-                                                        1, 0.3, 0.9, a.slot(slot_x), a.slot(slot_out)});
-                   }});
-}
-
 }  // namespace
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 50, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 41, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(
       {"fma_loop", "", 2, 0, 2.0 * kernels::fma_chains * rounds, [](Arrays<T>& a) {
          a.table().fma_loop(a.stream(), {a.active(), a.image(), rounds, 0.75, 0.25, a.slot(slot_x)});
        }});
-  add_tv_cases(cases);
+  add_analysis_cases(cases);
   add_experts_cases(cases);
   add_mri_cases(cases);
   add_krylov_cases(cases);
   add_lbfgs_cases(cases);
-  add_pdhg_cases(cases);
   cases.push_back({"fill", "", 1, 0, 0,
                    [](Arrays<T>& a) { a.table().fill(a.stream(), a.slot(slot_out), a.pixels(), T(0.75)); }});
   return cases;
@@ -195,7 +196,7 @@ std::vector<Case<T>> kernel_cases() {
 template <class T>
 Case<T> cg_iteration_case() {
   return {"cg_iteration", "isotropic", 5 + 7 + 4, 0, 0, [](Arrays<T>& a) {
-            a.table().tv_hessian(a.stream(), hessian_args(a, true));
+            a.table().analysis[0].hessian(a.stream(), hessian_args(a));
             a.table().cg_update(a.stream(), update_args(a));
             a.table().cg_direction(a.stream(), direction_args(a));
           }};

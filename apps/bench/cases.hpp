@@ -32,10 +32,13 @@ void add_experts_cases(std::vector<Case<T>>& cases);
 template <class T>
 void add_mri_cases(std::vector<Case<T>>& cases);
 
-/// Kernels of Table<T>. The passes of a CPU inside its Fourier transforms are no launches.
+/// Kernels of Table<T>, those of the stencils once. The passes of a CPU inside its Fourier transforms are no
+/// launches.
 template <class T>
 inline constexpr std::size_t kernel_count = (sizeof(bilevel::kernels::Table<T>) -
-                                             sizeof(bilevel::kernels::HostPasses<T>)) /
+                                             sizeof(bilevel::kernels::HostPasses<T>) -
+                                             (bilevel::kernels::stencils - 1) *
+                                                 sizeof(bilevel::kernels::AnalysisKernels<T>)) /
                                             sizeof(void (*)());
 
 /// Hessian product, cg_update and cg_direction, preconditioned.

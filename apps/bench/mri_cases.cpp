@@ -1,5 +1,4 @@
 #include "apps/bench/cases.hpp"
-#include "kernels/joint_tv_args.hpp"
 #include "kernels/spectrum_args.hpp"
 
 namespace bilevel_app::bench {
@@ -10,48 +9,6 @@ using kernels::SpectrumPass;
 
 /// Two slots in a row hold a batch of complex images.
 constexpr int complex_image = 2;
-
-template <class T>
-void add_joint_tv_cases(std::vector<Case<T>>& cases) {
-  const auto add = [&](const char* name, double words, double float_words, auto launch) {
-    cases.push_back(
-        {name, "complex", words, float_words, 0, [launch](Arrays<T>& a) { launch(a, a.model(true)); }});
-  };
-  add("joint_tv_gradient", 6, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_gradient(
-        a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.slot(slot_out), a.row(0), a.row(1),
-                     a.row(2), 1e-8, a.row(3), 1, a.n(), 160, 1, 1});
-  });
-  add("joint_tv_linearise", 13, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_linearise(a.stream(), {m, complex_image, a.active(), a.n(), a.slot(slot_x), nullptr,
-                                              a.slot(slot_pairs_s), a.slot(slot_out), 0.5, nullptr});
-  });
-  add("joint_tv_hessian", 15, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_hessian(a.stream(), {m, complex_image, a.active(), a.n(), a.slot(slot_pairs_s),
-                                            a.slot(slot_p), a.slot(slot_out), a.row(0)});
-  });
-  add("joint_tv_dual", 4, 8, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_dual(a.stream(), {m, complex_image, a.active(), a.n(), a.slot(slot_x), a.slot(slot_p),
-                                         a.row(constant_one), a.mri().dual()});
-  });
-  add("joint_tv_mixed_adjoint", 4, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_mixed_adjoint(a.stream(), {m, complex_image, a.active(), a.slot(slot_x),
-                                                  a.slot(slot_p), a.row(0), a.row(1), a.row(2)});
-  });
-  add("joint_tv_mixed_forward", 6, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_mixed_forward(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), 0.3, -0.7,
-                                                  0.2, a.slot(slot_out), a.row(0)});
-  });
-  add("joint_tv_bound", 6, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_bound(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.slot(slot_p),
-                                          a.slot(slot_v), a.row(constant_small), a.row(constant_small), 1.01,
-                                          1.5, 8, reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n()});
-  });
-  add("joint_tv_local", 2, 0, [](Arrays<T>& a, const kernels::TvModel& m) {
-    a.table().joint_tv_local(a.stream(), {m, complex_image, a.active(), a.slot(slot_x), a.row(constant_small),
-                                          1.5, a.row(0), a.row(1)});
-  });
-}
 
 /// One coil. Half spectra [H][W/2+1] of real images, row by row as on a GPU, have about half a coefficient
 /// per pixel.
@@ -111,7 +68,6 @@ void add_spectrum_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 void add_mri_cases(std::vector<Case<T>>& cases) {
-  add_joint_tv_cases(cases);
   add_spectrum_cases(cases);
 }
 

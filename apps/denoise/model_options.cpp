@@ -7,6 +7,7 @@
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/catalogue.hpp"
 
 namespace bilevel_app::denoise {
 
@@ -85,12 +86,16 @@ FilterStart filter_start(const std::string& name) {
 
 std::vector<std::string> ModelOptions::learned_names() const {
   if (!learn.empty()) return learn;
-  return experts() ? Names{"weight", "smoothing", "filters"} : Names{"alpha", "nu"};
+  if (experts()) return {"weight", "smoothing", "filters"};
+  Names names;
+  const Parameters usual = tv_parameters(regulariser_options(type));
+  for (const Segment& s : usual.segments())
+    if (s.learned) names.push_back(s.name);
+  return names;
 }
 
 RegulariserOptions ModelOptions::regulariser() const {
-  if (type != "tv" && type != "tv-aniso" && type != "foe")
-    throw ConfigError("model '" + type + "' is unknown; known are tv, tv-aniso and foe.");
+  const TvPotential rho = potential_from(potential.value_or("charbonnier"));
   const auto refuse = [this](bool given, const char* option, const char* owner) {
     if (given)
       throw ConfigError(std::string(option) + " is an option of the model " + owner + ", not of " + type +
@@ -102,10 +107,15 @@ RegulariserOptions ModelOptions::regulariser() const {
     refuse(padding.has_value(), "--padding", "foe");
     refuse(filter_init.has_value(), "--filter-init", "foe");
     refuse(free_mean, "--free-mean", "foe");
-    return TvOptions{potential_from(potential), type == "tv", xi_inside_alpha};
+    TvOptions options = regulariser_options(type, rho);
+    if (potential && options.potential == TvPotential::quadratic)
+      throw ConfigError("--potential is no option of the model " + type +
+                        ", which is quadratic; leave it out.");
+    options.xi_inside_alpha = xi_inside_alpha;
+    return options;
   }
   refuse(xi_inside_alpha, "--xi-inside-alpha", "tv");
-  return ExpertsOptions{padding_from(padding.value_or("symmetric")), potential_from(potential), !free_mean};
+  return ExpertsOptions{padding_from(padding.value_or("symmetric")), rho, !free_mean};
 }
 
 Parameters ModelOptions::parameters(std::uint64_t seed) const {
@@ -114,8 +124,9 @@ Parameters ModelOptions::parameters(std::uint64_t seed) const {
 }
 
 Parameters ModelOptions::tv_start() const {
-  std::vector<Segment> segments = tv_parameters().segments();
-  const Names known{"alpha", "nu", "xi"};
+  std::vector<Segment> segments = tv_parameters(regulariser_options(type)).segments();
+  Names known;
+  for (const Segment& s : segments) known.push_back(s.name);
   mark_learned(segments, learned_names(), known);
   for (const NamedValue& v : first_values(init, known)) {
     Segment& s = find(segments, v.name);
@@ -151,7 +162,9 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
   const std::vector<Segment> segments = parameters(seed).segments();
   std::string names;
   for (const std::string& name : learned_names()) names += (names.empty() ? "" : ",") + name;
-  std::vector<NamedOption> list{{"model", type}, {"potential", potential}};
+  std::vector<NamedOption> list{{"model", type}};
+  if (experts() || regulariser_options(type).potential != TvPotential::quadratic)
+    list.emplace_back("potential", potential.value_or("charbonnier"));
   if (!experts()) {
     list.insert(list.end(), {{"xi-inside-alpha", xi_inside_alpha}, {"learn", names}});
     for (const Segment& s : segments) list.emplace_back("init " + s.name, s.initial);
@@ -177,12 +190,13 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   const auto add = [&](const char* name, auto& value, const char* text, const char* type) {
     return add_value(app, name, value, text, type)->group(group);
   };
-  add(type_option, o.type,
-      "tv (isotropic) or tv-aniso (anisotropic smoothed total variation), or foe (field of experts) [tv]",
-      "NAME");
-  add("--potential", o.potential, "charbonnier or huber_c2 [charbonnier]", "NAME");
+  std::string models;
+  for (const CatalogueEntry& e : regulariser_catalogue())
+    models += std::string(e.name) + " (" + e.text + "), ";
+  add(type_option, o.type, (models + "foe (field of experts) [tv]").c_str(), "NAME");
+  add("--potential", o.potential, "charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME");
   app.add_flag("--xi-inside-alpha", o.xi_inside_alpha,
-               "tv: alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2")
+               "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2; not of foe")
       ->group(group);
   add("--filters", o.filters, "foe: number of filters, 1 to 64 [30]", "N");
   add("--filter-size", o.filter_size, "foe: size of the filters, 3, 5, 7, 9 or 11 [7]", "N");
@@ -196,12 +210,14 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
       "NAME");
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
   add("--learn", o.learn,
-      "parameters to learn, the others stay fixed: of alpha, nu, xi [alpha,nu]; foe: of weight, smoothing, "
-      "filters [all]",
+      "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
+      "foe: of "
+      "weight, smoothing, filters [all]",
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
-      "first value of a parameter, repeatable [alpha=0.05 nu=0.01 xi=0.001]; foe: alpha of the weights, nu "
+      "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
+      "foe: alpha of the weights, nu "
       "of "
       "the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]",
       "NAME=VALUE")

@@ -15,8 +15,8 @@ namespace bilevel_app::denoise {
 
 /// The model before learning. Options of the other kind of model must be left out.
 struct ModelOptions {
-  std::string type = "tv";  ///< tv, tv-aniso or foe
-  std::string potential = "charbonnier";
+  std::string type = "tv";                          ///< a name of bilevel/model/catalogue.hpp, or foe
+  std::optional<std::string> potential;             ///< empty: charbonnier; none of h1 and tikhonov
   bool xi_inside_alpha = false;                     ///< tv
   std::optional<int> filters, filter_size;          ///< foe; empty: 30, 7
   std::optional<std::string> padding, filter_init;  ///< foe; empty: symmetric, tv

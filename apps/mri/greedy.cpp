@@ -27,8 +27,8 @@ class CandidateReconstruction {
       : data_(run.data()),
         context_(run.device()),
         groups_(model.pattern().groups()),
-        energy_(make_energy<double>(context_, data_, model.pattern(), learned_pattern(model), model.potential,
-                                    run.solver().precision == "mixed")),
+        energy_(make_energy<double>(context_, data_, model.pattern(), learned_pattern(model),
+                                    model.regulariser, run.solver().precision == "mixed")),
         minimiser_(make_minimiser<double>(minimiser_name(run.solver()))),
         current_(context_, data_.shape()),
         trial_(context_, data_.shape()) {

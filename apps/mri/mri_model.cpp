@@ -10,6 +10,7 @@
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
+#include "bilevel/model/catalogue.hpp"
 
 namespace bilevel_app::mri {
 
@@ -72,7 +73,9 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
     throw IoError(path.string(), "the model is '" + json.value("model", "") + "', not one of bilevel-mri.");
   MriModel m;
   m.library_version = json.at("library_version").get<std::string>();
-  m.potential = potential_from(json.at("potential").get<std::string>());
+  const auto potential = json.at("potential").get<std::string>();  // older files have no regulariser
+  m.regulariser = regulariser_options(json.value("regulariser", "tv"));
+  if (m.regulariser.potential != TvPotential::quadratic) m.regulariser.potential = potential_from(potential);
   m.complex = json.at("image").get<std::string>() == "complex";
   const Json& pattern = json.at("pattern");
   m.kind = pattern_from(pattern.at("kind").get<std::string>());
@@ -103,12 +106,19 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
 
 }  // namespace
 
+TvOptions ModelOptions::regulariser_options() const {
+  const auto known = regulariser_catalogue();
+  std::string names;
+  for (const CatalogueEntry& e : known) names += (names.empty() ? "" : ", ") + std::string(e.name);
+  if (std::none_of(known.begin(), known.end(), [&](const auto& e) { return e.name == regulariser; }))
+    throw ConfigError("--regulariser " + regulariser + " is unknown; known are " + names + ".");
+  return bilevel::regulariser_options(regulariser, potential_from(potential));
+}
+
 void validate(const ModelOptions& o) {
-  for (const char* known : {"tv-aniso", "dtv", "h1", "wavelet", "foe", "tgv"})
-    if (o.regulariser == known)
-      throw ConfigError("--regulariser " + o.regulariser + " is not available for MRI; use tv.");
-  require_one_of(o.regulariser, "--regulariser", {"tv"});
-  static_cast<void>(potential_from(o.potential));
+  if (o.regulariser == "foe")
+    throw ConfigError("--regulariser foe is for denoising; MRI has those of differences, tv among them.");
+  static_cast<void>(o.regulariser_options());
   require_positive(o.weight, "--weight");
   require_positive(o.nu, "--nu");
   require_positive(o.xi, "--xi");
@@ -147,7 +157,8 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
             {"library_version", BILEVEL_VERSION},
             {"model", kModel},
             {"energy", kEnergy},
-            {"potential", potential_name(m.potential)},
+            {"regulariser", regulariser_name(m.regulariser)},
+            {"potential", potential_name(m.regulariser.potential)},
             {"image", m.complex ? "complex" : "real"}};
   json["pattern"] = {
       {"kind", pattern_name(m.kind)}, {"height", m.height},        {"width", m.width},

@@ -14,6 +14,10 @@ namespace bilevel_app::mri {
 struct ModelOptions {
   std::string regulariser = "tv", potential = "charbonnier";
   double weight = 0.01, nu = 0.01, xi = 0.01;
+
+  bool quadratic() const { return regulariser_options().potential == bilevel::TvPotential::quadratic; }
+  /// Throws ConfigError for unknown names.
+  bilevel::TvOptions regulariser_options() const;
 };
 
 /// Throws ConfigError for unknown names (naming those that this version does not have) and values that are
@@ -26,7 +30,7 @@ struct MriModel {
   bilevel::PatternKind kind = bilevel::PatternKind::free;
   int height = 0, width = 0, spokes = 64;
   bool complex = true;
-  bilevel::TvPotential potential = bilevel::TvPotential::charbonnier;
+  bilevel::TvOptions regulariser;
   std::vector<double> s;        ///< 0 or 1 per group of the pattern
   std::vector<double> relaxed;  ///< theta of the pattern before it was made binary; empty: none
   double alpha = 0, nu = 0, xi = 0;

@@ -7,6 +7,7 @@
 #include "apps/common/option_support.hpp"
 #include "apps/mri/mask_file.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/catalogue.hpp"
 
 namespace bilevel_app::mri {
 
@@ -60,12 +61,17 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
 
 void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   const char* group = "Model";
-  add_value(app, "--regulariser", o.regulariser, "tv: isotropic total variation [tv]", "NAME")->group(group);
-  add_value(app, "--potential", o.potential, "smoothing: charbonnier or huber_c2 [charbonnier]", "NAME")
+  std::string names;
+  for (const bilevel::CatalogueEntry& e : bilevel::regulariser_catalogue())
+    names += (names.empty() ? "" : ", ") + std::string(e.name) + " (" + e.text + ")";
+  add_value(app, "--regulariser", o.regulariser, names + " [tv]", "NAME")->group(group);
+  add_value(app, "--potential", o.potential,
+            "smoothing: charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME")
       ->group(group);
   add_value(app, "--weight", o.weight, std::string(weight) + " [" + option_text(o.weight) + "]")
       ->group(group);
-  add_value(app, "--nu", o.nu, "smoothing of the total variation [" + option_text(o.nu) + "]")->group(group);
+  add_value(app, "--nu", o.nu, "smoothing, where there is a potential [" + option_text(o.nu) + "]")
+      ->group(group);
   add_value(app, "--xi", o.xi, "weight of |x|^2/2 [" + option_text(o.xi) + "]")->group(group);
 }
 
@@ -361,13 +367,19 @@ void require_unused(const CLI::App& app, bool useful, std::initializer_list<cons
       throw ConfigError(std::string(name) + " is for " + purpose + "; leave it out.");
 }
 
+void require_no_idle_options(const CLI::App& app, const ModelOptions& o) {
+  require_unused(app, !o.quadratic(), {"--potential", "--nu"}, "regularisers with a smoothing (tv, tv2)");
+}
+
 void require_no_idle_options(const CLI::App& app, const LearnOptions& o) {
+  require_no_idle_options(app, o.model);
   require_unused(app, o.pattern == "radial", {"--spokes"}, "--pattern radial");
   require_unused(app, o.rate.has_value(), {"--rate-runs"}, "--rate");
   require_unused(app, o.exchange, {"--starts"}, "exchanges of samples");
 }
 
 void require_no_idle_options(const CLI::App& app, const BaselineOptions& o) {
+  require_no_idle_options(app, o.model);
   const bool greedy = o.pattern == "greedy";
   require_unused(app, greedy, {"--groups"}, "--pattern greedy");
   require_unused(app, greedy && o.groups == "radial", {"--spokes"}, "--pattern greedy --groups radial");
@@ -435,6 +447,7 @@ Options parse(int argc, const char* const* argv) {
   if (&command == evaluate) return complete(evaluate_options);
   const Options options = complete(reconstruct_options);
   require_no_model_options(command, reconstruct_options);
+  require_no_idle_options(command, reconstruct_options.model);
   return options;
 }
 

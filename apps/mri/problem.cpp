@@ -20,18 +20,18 @@ using namespace bilevel;
 template <class T>
 std::unique_ptr<MriEnergy<T>> make_energy(Context& context, const MriData& data,
                                           const SamplingPattern& pattern, const Parameters& parameters,
-                                          TvPotential potential, bool mixed) {
+                                          const TvOptions& regulariser, bool mixed) {
   const std::vector<std::complex<T>> kspace(data.kspace.begin(), data.kspace.end());
-  auto energy = std::make_unique<MriEnergy<T>>(context, data.shape(), kspace, pattern, parameters, potential,
-                                               data.coil_maps());
+  auto energy = std::make_unique<MriEnergy<T>>(context, data.shape(), kspace, pattern, parameters,
+                                               regulariser, data.coil_maps());
   if constexpr (std::is_same_v<T, double>)
     if (mixed) energy->keep_single_precision(context);
   return energy;
 }
 template std::unique_ptr<MriEnergy<float>> make_energy(Context&, const MriData&, const SamplingPattern&,
-                                                       const Parameters&, TvPotential, bool);
+                                                       const Parameters&, const TvOptions&, bool);
 template std::unique_ptr<MriEnergy<double>> make_energy(Context&, const MriData&, const SamplingPattern&,
-                                                        const Parameters&, TvPotential, bool);
+                                                        const Parameters&, const TvOptions&, bool);
 
 template <class T>
 void zero_filled(Context& context, const MriEnergy<T>& energy, View<T> x) {
@@ -46,11 +46,11 @@ namespace {
 
 template <class T>
 Reconstruction solve(const Device& device, const MriData& data, const SamplingPattern& pattern,
-                     const Parameters& parameters, std::span<const double> theta, TvPotential potential,
-                     const Solver& solver) {
+                     const Parameters& parameters, std::span<const double> theta,
+                     const TvOptions& regulariser, const Solver& solver) {
   Context context(device);
   const auto energy =
-      make_energy<T>(context, data, pattern, parameters, potential, solver.precision == "mixed");
+      make_energy<T>(context, data, pattern, parameters, regulariser, solver.precision == "mixed");
   energy->bind(theta);
   Tensor<T> x(context, data.shape());
   zero_filled<T>(context, *energy, x.view());
@@ -83,11 +83,11 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
 }  // namespace
 
 Reconstruction reconstruct(const Device& device, const MriData& data, const SamplingPattern& pattern,
-                           const Parameters& parameters, std::span<const double> theta, TvPotential potential,
-                           const Solver& solver) {
+                           const Parameters& parameters, std::span<const double> theta,
+                           const TvOptions& regulariser, const Solver& solver) {
   if (solver.precision == "float")
-    return solve<float>(device, data, pattern, parameters, theta, potential, solver);
-  return solve<double>(device, data, pattern, parameters, theta, potential, solver);
+    return solve<float>(device, data, pattern, parameters, theta, regulariser, solver);
+  return solve<double>(device, data, pattern, parameters, theta, regulariser, solver);
 }
 
 Reconstruction reconstruct(const Device& device, const MriData& data, const MriModel& model,
@@ -96,7 +96,7 @@ Reconstruction reconstruct(const Device& device, const MriData& data, const MriM
     throw ShapeError("the mask has " + std::to_string(model.width) + " x " + std::to_string(model.height) +
                      " frequencies, but the data have " + std::to_string(data.width) + " x " +
                      std::to_string(data.height) + ".");
-  return reconstruct(device, data, model.pattern(), model.parameters(), {}, model.potential, solver);
+  return reconstruct(device, data, model.pattern(), model.parameters(), {}, model.regulariser, solver);
 }
 
 Quality quality_of(const MriData& data, int image, std::span<const double> x) {

@@ -202,12 +202,13 @@ StageResult result_of(const Stage& stage, const UpperReport& report) {
 }
 
 template <class T>
-UpperReport optimise_in(const Stage& stage, const Device& device, const MriData& data, TvPotential potential,
-                        const std::string& precision, Observer& observer, const UpperState* state) {
+UpperReport optimise_in(const Stage& stage, const Device& device, const MriData& data,
+                        const TvOptions& regulariser, const std::string& precision, Observer& observer,
+                        const UpperState* state) {
   Context context(device);
   const Tensor<T> truth(context, data.shape(), std::vector<T>(data.truth.begin(), data.truth.end()));
   auto energy =
-      make_energy<T>(context, data, stage.pattern, stage.parameters, potential, precision == "mixed");
+      make_energy<T>(context, data, stage.pattern, stage.parameters, regulariser, precision == "mixed");
   energy->bind(stage.theta0);
   Tensor<T> first(context, data.shape());
   zero_filled<T>(context, *energy, first.view());
@@ -232,13 +233,13 @@ bool is_stage_name(const std::string& name) {
 
 StagedRun::StagedRun(RunFolder& folder, const CommonOptions& common, bool resume,
                      std::vector<NamedOption> identity, const Device& device, const MriData& data,
-                     TvPotential potential, std::ostream& err)
+                     const TvOptions& regulariser, std::ostream& err)
     : folder_(folder),
       common_(common),
       identity_(std::move(identity)),
       device_(device),
       data_(data),
-      potential_(potential),
+      regulariser_(regulariser),
       err_(err),
       resume_(resume) {
   if (resume_) require_same_stages(folder_.path(), identity_json(identity_));
@@ -323,8 +324,8 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
   ObserverList observers({&watch, &continued, &checkpoint, &keeper, &progress, &interrupt});
   const UpperReport report =
       common_.precision == "float"
-          ? optimise_in<float>(stage, device_, data_, potential_, common_.precision, observers, from)
-          : optimise_in<double>(stage, device_, data_, potential_, common_.precision, observers, from);
+          ? optimise_in<float>(stage, device_, data_, regulariser_, common_.precision, observers, from)
+          : optimise_in<double>(stage, device_, data_, regulariser_, common_.precision, observers, from);
   saved_ = saved_ || from || checkpoint.last() >= 0;
   return result_of(stage, report);
 }

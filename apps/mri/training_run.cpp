@@ -78,7 +78,7 @@ SetReport report_on(const Device& device, const MriData& data, const MriModel& m
   SetReport report;
   if (relaxed) {
     const Reconstruction r = reconstruct(device, data, relaxed->pattern, relaxed->parameters, relaxed->theta,
-                                         model.potential, solver);
+                                         model.regulariser, solver);
     require_converged(r);
     report.before = mean_quality(data, r.x);
   }
@@ -134,9 +134,9 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       folder_(options.run.out, options.run.resume, "bilevel-mri " + command),
       data_(load_data(options.data)),
       test_(load_test(options)),
-      potential_(potential_from(options.model.potential)),
+      regulariser_(options.model.regulariser_options()),
       identity_(identity_of(options, command, std::move(deciding), data_)),
-      stages_(folder_, options.common, options.run.resume, identity_, device_, data_, potential_, err) {
+      stages_(folder_, options.common, options.run.resume, identity_, device_, data_, regulariser_, err) {
   for (const std::string& text : data_.notes) note(text);
   if (test_)
     for (const std::string& text : test_->notes)
@@ -162,7 +162,7 @@ MriModel TrainingRun::model(PatternKind kind, int spokes, std::vector<double> s,
   m.width = data_.width;
   m.spokes = spokes;
   m.complex = data_.complex;
-  m.potential = potential_;
+  m.regulariser = regulariser_;
   m.s = std::move(s);
   m.alpha = alpha;
   m.nu = options_.model.nu;

@@ -31,7 +31,7 @@ class TrainingRun {
   const bilevel::Device& device() const { return device_; }
   const RunFolder& folder() const { return folder_; }
   const std::vector<bilevel::NamedOption>& identity() const { return identity_; }
-  bilevel::TvPotential potential() const { return potential_; }
+  const bilevel::TvOptions& regulariser() const { return regulariser_; }
   Solver solver() const;
   StagedRun& stages() { return stages_; }
   void note(const std::string& text) const;
@@ -61,7 +61,7 @@ class TrainingRun {
   RunFolder folder_;
   MriData data_;
   std::optional<MriData> test_;
-  bilevel::TvPotential potential_;
+  bilevel::TvOptions regulariser_;
   std::vector<bilevel::NamedOption> identity_;
   StagedRun stages_;
 };

@@ -170,14 +170,14 @@ class ExchangeRun {
     Candidates out;
     out.change.resize(p.groups());
     for (std::size_t g = 0; g < p.groups(); ++g) {
-      double laplacian = 0, power = 0;
+      double symbol = 0, power = 0;
       for (int f : p.group(g)) {
         const double k = f / p.width(), l = f % p.width();
-        laplacian += 4 - 2 * std::cos(2 * std::numbers::pi * k / p.height()) -
-                     2 * std::cos(2 * std::numbers::pi * l / p.width());
+        symbol += energy_.symbol(4 - 2 * std::cos(2 * std::numbers::pi * k / p.height()) -
+                                 2 * std::cos(2 * std::numbers::pi * l / p.width()));
         power += powers_[static_cast<std::size_t>(f)];
       }
-      const double kappa = xi + stiffness_ * laplacian / static_cast<double>(p.group(g).size());
+      const double kappa = xi + stiffness_ * symbol / static_cast<double>(p.group(g).size());
       const double z = current_.gradient.z[first_ + g], h = 1 / kappa;
       const bool sampled = current_.point.theta[first_ + g] == 1;
       out.change[g] = sampled ? -z * (1 + kappa) / kappa + 0.5 * power / (kappa * kappa * images)

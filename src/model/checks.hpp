@@ -95,11 +95,6 @@ struct EnergyViews {
     scalars(ball.gradient);
     rows(energy.bound_sums(), sums);
   }
-  void local(View<const T> x, Scalars epsilon, View<double> sums) const {
-    require_view(energy.shape(), x, "local constants (point)");
-    scalars(epsilon);
-    rows(energy.local_sums(), sums);
-  }
 
  private:
   std::size_t arrays(int count) const { return static_cast<std::size_t>(count) * energy.shape().count(); }

@@ -492,39 +492,6 @@ DirectionalBound FieldOfExperts<T>::directional(std::span<const double> sums, in
   return out;
 }
 
-template <class T>
-int FieldOfExperts<T>::local_sums() const {
-  return bound_sums();
-}
-
-template <class T>
-void FieldOfExperts<T>::enqueue_local(Context& context, const Active& active, View<const T> x,
-                                      Scalars epsilon, View<double> sums) const {
-  EnergyViews<T>{*this}.local(x, epsilon, sums);
-  Frame frame(context);
-  const View<double> gradient = frame.view<double>({impl_->shape.n, 1, 1, 1});
-  fill<double>(context, gradient, 1e30);  // only the radius is known
-  directional_sums(context, active, x, x, {}, {epsilon, gradient}, sums);
-}
-
-template <class T>
-LocalCurvature FieldOfExperts<T>::local(std::span<const double> sums, int image) const {
-  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
-  const Impl& m = *impl_;
-  const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
-  const std::vector<ExpertsSums> s = m.sums_of(sums, image);
-  const FilterNorms norms(m.value.filters, m.value.size, m.options.padding);
-  std::vector<double> stiffest(m.count());
-  double change = 0;
-  for (std::size_t k = 0; k < m.count(); ++k) {
-    const double nu = m.value.smoothing[k], op = m.constants.operators[k];
-    stiffest[k] = m.value.weight[k] * s[k].a;
-    change += m.value.weight[k] * s[k].k / (nu * nu) * op * op * m.constants.rows[k];
-  }
-  return {std::min(m.constants.lipschitz, m.constants.mu + norms.joint(stiffest) * slack),
-          std::min(m.constants.hessian_lipschitz, change * slack)};
-}
-
 template class BILEVEL_API FieldOfExperts<float>;
 template class BILEVEL_API FieldOfExperts<double>;
 

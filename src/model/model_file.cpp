@@ -9,6 +9,7 @@
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
+#include "bilevel/model/catalogue.hpp"
 #include "core/file_bytes.hpp"
 
 namespace bilevel {
@@ -114,8 +115,10 @@ constexpr int most_filters = 64, largest_filter = 11;
 
 /// The parameters of a kind of model, in the order in which messages name them.
 std::vector<std::string> parameter_names(const RegulariserOptions& options) {
-  if (std::holds_alternative<TvOptions>(options)) return {"alpha", "nu", "xi"};
-  return {"weight", "smoothing", "filters", "mu"};
+  const auto* tv = std::get_if<TvOptions>(&options);
+  if (tv == nullptr) return {"weight", "smoothing", "filters", "mu"};
+  if (tv->potential == TvPotential::quadratic) return {"alpha", "xi"};
+  return {"alpha", "nu", "xi"};
 }
 
 /// Weight and smoothing [K], filters [K,size,size], mu a number.
@@ -221,19 +224,27 @@ std::vector<Segment> read_segments(const Reader& reader, const RegulariserOption
 /// Options of the regulariser, with keys of their own for each kind.
 RegulariserOptions read_regulariser(const Reader& reader) {
   const std::string type = reader.text("model");
-  if (type != "tv" && type != "tv-aniso" && type != "foe")
-    reader.fail("model", "is '" + type + "'; known are tv, tv-aniso and foe");
+  const auto known = regulariser_catalogue();
+  const auto entry = std::find_if(known.begin(), known.end(), [&](const auto& e) { return e.name == type; });
+  if (type != "foe" && entry == known.end())
+    reader.fail("model", "is '" + type + "'; known are " + regulariser_names());
   const std::string potential = reader.text("potential");
-  if (potential != "charbonnier" && potential != "huber_c2")
+  if (type != "foe" && entry->options.potential == TvPotential::quadratic) {
+    if (potential != "quadratic") reader.fail("potential", "contradicts key 'model', which is quadratic");
+  } else if (potential != "charbonnier" && potential != "huber_c2") {
     reader.fail("potential", "is '" + potential + "'; known are charbonnier and huber_c2");
+  }
   if (type == "foe") {
     const std::string padding = reader.text("padding");
     if (padding != "symmetric" && padding != "valid")
       reader.fail("padding", "is '" + padding + "'; known are symmetric and valid");
     return ExpertsOptions{padding_from(padding), potential_from(potential), reader.flag("zero_mean")};
   }
-  if (reader.flag("isotropic") != (type == "tv")) reader.fail("isotropic", "contradicts key 'model'");
-  return TvOptions{potential_from(potential), type == "tv", reader.flag("xi_inside_alpha")};
+  TvOptions options = entry->options;
+  if (options.potential != TvPotential::quadratic) options.potential = potential_from(potential);
+  if (reader.flag("isotropic") != options.isotropic) reader.fail("isotropic", "contradicts key 'model'");
+  options.xi_inside_alpha = reader.flag("xi_inside_alpha");
+  return options;
 }
 
 std::vector<NamedOption> read_options(const Reader& reader) {
@@ -306,8 +317,14 @@ std::string describe(const TvOptions& o, Json& json) {
   json.update({{"potential", potential_name(o.potential)},
                {"isotropic", o.isotropic},
                {"xi_inside_alpha", o.xi_inside_alpha}});
-  return o.xi_inside_alpha ? "1/2 |x - y|^2 + alpha (R_nu(x) + xi/2 |x|^2)"
-                           : "1/2 |x - y|^2 + alpha R_nu(x) + xi/2 |x|^2";
+  const std::string r = o.potential == TvPotential::quadratic ? "R(x)" : "R_nu(x)";
+  const std::string differences = o.differences == TvDifferences::first    ? "(Dx x, Dy x)"
+                                  : o.differences == TvDifferences::second ? "(Dxx x, Dyy x, sqrt 2 Dxy x)"
+                                                                           : "x";
+  return "1/2 |x - y|^2 + alpha " + (o.xi_inside_alpha ? "(" + r + " + xi/2 |x|^2)" : r + " + xi/2 |x|^2") +
+         (o.differences == TvDifferences::first && o.potential != TvPotential::quadratic
+              ? ""
+              : ", R = sum_p rho(|z_p|), z = " + differences);
 }
 std::string describe(const ExpertsOptions& o, Json& json) {
   json.update({{"potential", potential_name(o.potential)},
@@ -363,10 +380,11 @@ double DenoiseModel::value(const std::string& name) const {
 const char* model_type(const RegulariserOptions& options) {
   const auto* tv = std::get_if<TvOptions>(&options);
   if (tv == nullptr) return "foe";
-  return tv->isotropic ? "tv" : "tv-aniso";
+  return regulariser_name(*tv);
 }
 
 const char* potential_name(TvPotential potential) {
+  if (potential == TvPotential::quadratic) return "quadratic";
   return potential == TvPotential::charbonnier ? "charbonnier" : "huber_c2";
 }
 

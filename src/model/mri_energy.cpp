@@ -8,9 +8,8 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
-#include "kernels/joint_tv_args.hpp"
+#include "kernels/analysis_args.hpp"
 #include "kernels/krylov_args.hpp"
-#include "kernels/pdhg_args.hpp"
 #include "model/checks.hpp"
 #include "model/tv_constants.hpp"
 #include "model/underflow.hpp"
@@ -22,7 +21,7 @@ namespace {
 
 /// The numbers beside the sampling: their order in arrays, and in theta when learned.
 constexpr std::array<const char*, 3> names = {"alpha", "nu", "xi"};
-constexpr int tv_sums = kernels::joint_tv_bound_sums;
+constexpr int tv_sums = kernels::analysis_bound_sums;
 
 template <class T>
 const T* data(View<const T> v) {
@@ -36,7 +35,7 @@ struct MriEnergy<T>::Impl {
   Context* context;
   SamplingPattern pattern;
   Parameters parameters;
-  TvPotential potential;
+  TvOptions regulariser;
   SampledFourier<T> fourier;
   Tensor<T> y = {};
   std::vector<double> data_norm = {};  // of each image's k-space
@@ -53,9 +52,14 @@ struct MriEnergy<T>::Impl {
 
   const Shape& shape() const { return fourier.images(); }
   std::size_t groups() const { return sampling_entry < 0 ? 0 : pattern.groups(); }
-  kernels::TvModel model() const {
-    return {shape().h, shape().w, static_cast<kernels::Potential>(potential), true, value.alpha,
-            value.nu,  value.xi};
+  kernels::AnalysisModel model() const {
+    return {shape().h, shape().w,   static_cast<kernels::Potential>(regulariser.potential),
+            stencil(), value.alpha, value.nu,
+            value.xi,  shape().c};
+  }
+  kernels::Stencil stencil() const { return stencil_of(regulariser, shape()); }
+  const kernels::AnalysisKernels<T>& table(Context& on) const {
+    return kernel_table<T>(on).analysis[static_cast<int>(stencil())];
   }
   /// A real image mixes the weights of conjugate frequencies.
   double least_pair(std::span<const double> w) const { return extreme_pair(w, false); }
@@ -73,14 +77,13 @@ struct MriEnergy<T>::Impl {
     return out;
   }
   TvConstants constants() const {
-    TvConstants c = tv_constants({potential, true, false}, shape(), true, value);
-    if (shape().h == 1 && shape().c == 2) c.row_norm = std::sqrt(2.0);
+    TvConstants c = tv_constants(regulariser, shape(), true, value);
     c.mu = value.xi + least_weight * fourier.least_coil_power();
     c.lipschitz = value.xi + most_weight * fourier.most_coil_power() + value.alpha * c.curvature * c.norm2;
     return c;
   }
   /// Data and regulariser, in k-space and on differences, as dual blocks F1(E x) + F2(D x), the ridge as
-  /// primal one; |K|^2 <= |E|^2 + |D|^2. w holds E* u, the two arrays of D and u.
+  /// primal one; |K|^2 <= |E|^2 + |D|^2. w holds E* u, the arrays of D and u.
   class Split final : public ProximalForm<T> {
    public:
     explicit Split(const Impl& m) : m_(m) {}
@@ -92,23 +95,24 @@ struct MriEnergy<T>::Impl {
     Shape dual_shape() const override {
       const Shape& s = m_.shape();
       const int columns = static_cast<int>(m_.fourier.rows()) / s.h;
-      return {s.n, 1, s.h, 3 * s.c * s.w + 2 * m_.fourier.coils() * columns};
+      return {s.n, 1, s.h, (1 + directions()) * s.c * s.w + 2 * m_.fourier.coils() * columns};
     }
     void dual_step(Context& context, const Active& active, View<const T> x, double inverse_step,
                    View<T> w) const override {
-      m_.fourier.dual_step(context, active, x, m_.y, inverse_step, block(w, 3), {block(w, 0), m_.shape()});
-      kernel_table<T>(context).pdhg_dual(
-          stream_of(context),
-          {m_.model(), active, m_.shape().c, x.device_data(), inverse_step, block(w, 1), block(w, 2)});
+      m_.fourier.dual_step(context, active, x, m_.y, inverse_step,
+                           block(w, static_cast<std::size_t>(1 + directions())), {block(w, 0), m_.shape()});
+      m_.table(context).pdhg_dual(
+          stream_of(context), {m_.model(), active, m_.shape().n, x.device_data(), inverse_step, block(w, 1)});
     }
     void primal_step(Context& context, const Active& active, View<const T> w, double tau, double theta,
                      View<T> x, View<T> extrapolated) const override {
-      kernel_table<T>(context).pdhg_primal(
-          stream_of(context), {m_.model(), active, m_.shape().c, block(w, 1), block(w, 2), block(w, 0),
-                               nullptr, -1, 0, tau, theta, x.device_data(), extrapolated.device_data()});
+      m_.table(context).pdhg_primal(
+          stream_of(context), {m_.model(), active, m_.shape().n, block(w, 1), block(w, 0), nullptr, -1, 0,
+                               tau, theta, x.device_data(), extrapolated.device_data()});
     }
 
    private:
+    int directions() const { return kernels::directions(m_.stencil()); }
     template <class U>
     auto* block(View<U> w, std::size_t k) const {
       return w.device_data() + k * m_.shape().count();
@@ -126,12 +130,14 @@ struct MriEnergy<T>::Impl {
   /// of weights and maps.
   double underflow() const {
     if (!(unit > 0)) return 0;
+    const bool second = stencil() == kernels::Stencil::second;
+    const double bent = second ? value.alpha * (1 + constants().curvature) : value.alpha;
     const double pixels = static_cast<double>(fourier.frequencies()), power = 1 + fourier.most_coil_power();
     const double reach = fourier.coils() * pixels * transform() * power * (1 + most_weight_alone());
     const double bound =
-        underflow_bound<T>(shape().image(), unit, 8 * (1 + value.alpha) + 8 * reach,
-                           120 * value.alpha + (transform() + 4 + 2 * fourier.coils()) * power *
-                                                   (1 + most_weight_alone()) * fourier.coils());
+        underflow_bound<T>(shape().image(), unit, (second ? 32 : 8) * (1 + bent) + 8 * reach,
+                           (second ? 500 : 120) * bent + (transform() + 4 + 2 * fourier.coils()) * power *
+                                                             (1 + most_weight_alone()) * fourier.coils());
     return bound +
            unit * (transform() + 1) * hidden_weight() * *std::max_element(data_norm.begin(), data_norm.end());
   }
@@ -143,9 +149,12 @@ struct MriEnergy<T>::Impl {
 
 template <class T>
 MriEnergy<T>::MriEnergy(Context& context, const Shape& images, std::span<const std::complex<T>> kspace,
-                        const SamplingPattern& pattern, const Parameters& parameters, TvPotential potential,
-                        const CoilMaps& maps)
-    : impl_(new Impl{&context, pattern, parameters, potential, SampledFourier<T>(context, images, maps)}) {
+                        const SamplingPattern& pattern, const Parameters& parameters,
+                        const TvOptions& regulariser, const CoilMaps& maps)
+    : impl_(new Impl{&context, pattern, parameters, regulariser, SampledFourier<T>(context, images, maps)}) {
+  require_options(regulariser);
+  if (regulariser.xi_inside_alpha)
+    throw ConfigError("xi inside alpha is for denoising; leave it out for magnetic resonance.");
   Impl& m = *impl_;
   const std::size_t each = m.fourier.frequencies() * static_cast<std::size_t>(maps.coils);
   if (pattern.height() != images.h || pattern.width() != images.w)
@@ -181,7 +190,7 @@ void MriEnergy<T>::keep_single_precision(Context& context) requires std::same_as
   std::vector<std::complex<float>> none(static_cast<std::size_t>(s.n) * m.fourier.frequencies() *
                                         static_cast<std::size_t>(m.maps.coils));
   m.single =
-      std::make_unique<MriEnergy<float>>(context, s, none, m.pattern, m.parameters, m.potential, m.maps);
+      std::make_unique<MriEnergy<float>>(context, s, none, m.pattern, m.parameters, m.regulariser, m.maps);
   const std::vector<double> y = download(context, m.y);
   m.single->impl_->y.upload(context, std::vector<float>(y.begin(), y.end()));
   m.single->impl_->data_norm = m.data_norm;
@@ -246,9 +255,16 @@ void MriEnergy<T>::bind(std::span<const double> theta) {
                      std::to_string(p.size()) + ".");
   std::array<double, 3> value{}, slope{};
   std::array<int, 3> entry{};
+  const bool quadratic = m.regulariser.potential == TvPotential::quadratic;
   for (std::size_t k = 0; k < 3; ++k) {
     value[k] = p.value(names[k], theta);
     entry[k] = p.entry(names[k]);
+    if (k == 1 && quadratic) {
+      if (entry[k] >= 0)
+        throw ConfigError("parameter 'nu' has no effect with a quadratic potential; fix it.");
+      value[k] = 1;
+      continue;
+    }
     const auto j = static_cast<std::size_t>(entry[k]);
     slope[k] = entry[k] < 0 ? 0 : transform_slope(p.learned(j).transform, theta[j]);
     if (!std::isfinite(value[k]) || value[k] < 0 || (value[k] == 0 && k != 0))
@@ -303,21 +319,21 @@ void MriEnergy<T>::value_and_gradient(Context& context, const Active& active, Vi
   const View<double> data_sums = frame.view<double>({m.fourier.coils(), 3, m.shape().n, 1});
   m.fourier.gradient(context, active, x, m.y, gradient, data_sums);
   const double power = m.fourier.most_coil_power();
-  kernel_table<T>(context).joint_tv_gradient(
+  m.table(context).gradient(
       stream_of(context),
-      {m.model(), m.shape().c, active, data(x), gradient.device_data(), sums.value.device_data(),
-       sums.norm2.device_data(), sums.rounding.device_data(), m.unit, data_sums.device_data(),
+      {m.model(), active, data(x), nullptr, nullptr, gradient.device_data(), sums.value.device_data(),
+       sums.norm2.device_data(), sums.rounding.device_data(), m.unit, m.underflow(), data_sums.device_data(),
        m.fourier.coils(), m.shape().n, m.transform(), m.most_weight_alone() * power + m.hidden_weight(),
-       std::sqrt(power), m.underflow()});
+       std::sqrt(power)});
 }
 
 template <class T>
 int MriEnergy<T>::weight_arrays() const {
-  return kernels::joint_tv_weight_arrays;
+  return kernels::weight_arrays(impl_->stencil(), impl_->shape().c);
 }
 template <class T>
 int MriEnergy<T>::dual_arrays() const {
-  return 2;
+  return kernels::directions(impl_->stencil());
 }
 
 template <class T>
@@ -325,10 +341,9 @@ void MriEnergy<T>::linearise(Context& context, const Active& active, View<const 
                              View<T> weights, View<T> inverse_diagonal) const {
   EnergyViews<T>{*this}.linearisation(x, dual, weights, inverse_diagonal);
   const Impl& m = *impl_;
-  kernel_table<T>(context).joint_tv_linearise(
-      stream_of(context),
-      {m.model(), m.shape().c, active, m.shape().n, data(x), dual.device_data(), weights.device_data(),
-       inverse_diagonal.device_data(), m.fourier.mean_weight(), data(m.fourier.coil_power())});
+  m.table(context).linearise(stream_of(context), {m.model(), active, m.shape().n, data(x), dual.device_data(),
+                                                  weights.device_data(), inverse_diagonal.device_data(),
+                                                  m.fourier.mean_weight(), data(m.fourier.coil_power())});
 }
 
 template <class T>
@@ -337,9 +352,8 @@ void MriEnergy<T>::hessian_product(Context& context, const Active& active, View<
   EnergyViews<T>{*this}.product(weights, p, product, inner);
   const Impl& m = *impl_;
   m.fourier.normal(context, active, p, product);
-  kernel_table<T>(context).joint_tv_hessian(
-      stream_of(context), {m.model(), m.shape().c, active, m.shape().n, data(weights), data(p),
-                           product.device_data(), inner.device_data()});
+  m.table(context).hessian(stream_of(context), {m.model(), active, m.shape().n, data(weights), data(p),
+                                                product.device_data(), inner.device_data(), true});
 }
 
 template <class T>
@@ -348,8 +362,8 @@ void MriEnergy<T>::start_dual(Context& context, const Active& active, View<const
   require_view(shape(), x, "dual field (point)");
   EnergyViews<T>{*this}.dual_field(dual);
   const Impl& m = *impl_;
-  kernel_table<T>(context).joint_tv_dual(stream_of(context), {m.model(), m.shape().c, active, m.shape().n,
-                                                              data(x), nullptr, nullptr, dual.device_data()});
+  m.table(context).dual(stream_of(context),
+                        {m.model(), active, m.shape().n, data(x), nullptr, nullptr, dual.device_data()});
 }
 
 template <class T>
@@ -357,9 +371,8 @@ void MriEnergy<T>::update_dual(Context& context, const Active& active, View<cons
                                Scalars step, View<float> dual) const {
   EnergyViews<T>{*this}.dual_step(x, d, step, dual);
   const Impl& m = *impl_;
-  kernel_table<T>(context).joint_tv_dual(
-      stream_of(context), {m.model(), m.shape().c, active, m.shape().n, data(x), data(d), step.device_data(),
-                           dual.device_data()});
+  m.table(context).dual(stream_of(context), {m.model(), active, m.shape().n, data(x), data(d),
+                                             step.device_data(), dual.device_data()});
 }
 
 template <class T>
@@ -374,8 +387,8 @@ void MriEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<co
   const Impl& m = *impl_;
   double* out = sums.device_data();
   const int n = m.shape().n;
-  kernel_table<T>(context).joint_tv_mixed_adjoint(
-      stream_of(context), {m.model(), m.shape().c, active, data(x), data(q), out, out + n, out + 2 * n});
+  m.table(context).mixed_adjoint(stream_of(context),
+                                 {m.model(), active, data(x), data(q), out, out + n, out + 2 * n});
   if (m.sampling_entry >= 0)
     m.fourier.mixed(context, active, x, q, m.y, false,
                     {out + 3 * n, {static_cast<int>(m.fourier.rows()), n, 1, 1}});
@@ -418,9 +431,9 @@ void MriEnergy<T>::mixed_forward(Context& context, const Active& active, View<co
   } else {
     fill<T>(context, out, T(0));
   }
-  kernel_table<T>(context).joint_tv_mixed_forward(
-      stream_of(context), {m.model(), m.shape().c, active, data(x), d[0], m.value.alpha / m.value.nu * d[1],
-                           d[2], out.device_data(), norm2.device_data()});
+  m.table(context).mixed_forward(stream_of(context),
+                                 {m.model(), active, data(x), d[0], m.value.alpha / m.value.nu * d[1], d[2],
+                                  out.device_data(), norm2.device_data(), true});
 }
 
 template <class T>
@@ -436,10 +449,9 @@ void MriEnergy<T>::directional_sums(Context& context, const Active& active, View
   const TvConstants c = m.constants();
   const int n = m.shape().n;
   double* out = sums.device_data();
-  kernel_table<T>(context).joint_tv_bound(
-      stream_of(context),
-      {m.model(), m.shape().c, active, data(x), data(q), v ? data(v) : nullptr, ball.epsilon.device_data(),
-       ball.gradient.device_data(), c.mu, c.row_norm, c.norm2, out, n});
+  m.table(context).bound(stream_of(context), {m.model(), active, data(x), data(q), v ? data(v) : nullptr,
+                                              ball.epsilon.device_data(), ball.gradient.device_data(), c.mu,
+                                              c.row_norm, c.norm2, out, n});
   if (m.sampling_entry < 0) return;
   copy<double>(context, ball.gradient, {out + tv_sums * n, {n, 1, 1, 1}});
   m.fourier.mixed(context, active, x, q, m.y, true,
@@ -461,15 +473,10 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
   const auto n = static_cast<std::size_t>(m.shape().n), i = static_cast<std::size_t>(image);
   std::array<double, tv_sums> s{};
   for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + i];
-  constexpr std::size_t first = kernels::tv_bound_sums - kernels::tv_bound_maxima;
-  std::array<double, kernels::tv_bound_sums> tv{};
-  std::copy_n(s.begin(), first, tv.begin());
-  std::copy(s.begin() + first + 3, s.end(), tv.begin() + first);
   const double additions = 64 + static_cast<double>(m.shape().image()) / 1024;
   const double unit = std::numeric_limits<T>::epsilon() / 2 + additions * 0x1p-53 / 16;
   const TvConstants c = m.constants();
-  const TvDirectional d =
-      tv_directional(c, {m.potential, true, false}, m.value, tv, epsilon, norm_q, norm_v, unit);
+  const TvDirectional d = tv_directional(c, m.regulariser, m.value, s, epsilon, norm_q, norm_v, unit);
   const double slack = 1 + 64 * unit, power = std::sqrt(m.fourier.most_coil_power());
   DirectionalBound out;
   out.hessian_q = d.hessian_q;
@@ -487,11 +494,12 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
   };
   // |<psi, K f>| <= |K| |psi| |f|, and <= |psi/sqrt W| times the energy norm, at most sqrt 2 times |f|'s
   // bound
-  const double psi = std::min(std::sqrt(c.norm2 * s[first]), std::sqrt(2 * s[first + 1]));
-  const double bound_nu = m.potential == TvPotential::huber_c2 ? 0.5 : 2 / (3 * std::sqrt(3.0));
-  const double pixels = static_cast<double>(m.fourier.frequencies());
+  const double psi = std::min(std::sqrt(c.norm2 * s[7]), std::sqrt(2 * s[8]));
+  const double bound_nu = m.regulariser.potential == TvPotential::huber_c2 ? 0.5 : 2 / (3 * std::sqrt(3.0));
+  const double pixels = static_cast<double>(m.fourier.frequencies()) *
+                        (m.stencil() == kernels::Stencil::gradient_separate ? 2 : 1);
   const std::array<double, 3> norms = {
-      psi, m.value.alpha / m.value.nu * bound_nu * std::sqrt(c.norm2 * pixels), std::sqrt(s[first + 2])};
+      psi, m.value.alpha / m.value.nu * bound_nu * std::sqrt(c.norm2 * pixels), std::sqrt(s[9])};
   for (std::size_t j = 0; j < parameters();) {
     if (static_cast<int>(j) == m.sampling_entry) {
       const double gradient = sums[static_cast<std::size_t>(tv_sums) * n + i];
@@ -523,35 +531,6 @@ DirectionalBound MriEnergy<T>::directional(std::span<const double> sums, int ima
     j += 1;
   }
   return out;
-}
-
-template <class T>
-int MriEnergy<T>::local_sums() const {
-  return 2;
-}
-
-template <class T>
-void MriEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
-                                 View<double> sums) const {
-  EnergyViews<T>{*this}.local(x, epsilon, sums);
-  const Impl& m = *impl_;
-  double* out = sums.device_data();
-  kernel_table<T>(context).joint_tv_local(stream_of(context),
-                                          {m.model(), m.shape().c, active, data(x), epsilon.device_data(),
-                                           m.constants().row_norm, out, out + m.shape().n});
-}
-
-template <class T>
-LocalCurvature MriEnergy<T>::local(std::span<const double> sums, int image) const {
-  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
-  const Impl& m = *impl_;
-  const auto n = static_cast<std::size_t>(m.shape().n), i = static_cast<std::size_t>(image);
-  const TvConstants c = m.constants();
-  const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
-  const double rest = m.value.xi + m.most_weight * m.fourier.most_coil_power();
-  return {std::min(c.lipschitz, rest + m.value.alpha * sums[i] * slack),
-          std::min(c.hessian_lipschitz,
-                   m.value.alpha / (m.value.nu * m.value.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
 }
 
 template <class T>
@@ -613,7 +592,17 @@ double MriEnergy<T>::mean_stiffness(Context& context, View<const T> x) const {
     for (T e : download(context, m.fourier.coil_power())) power += e / static_cast<double>(s.h) / s.w;
   }
   const double data = m.fourier.mean_weight() * power + m.value.xi;
-  return std::max(0.0, sum / static_cast<double>(s.count()) - data) / 4;
+  const kernels::Stencil k = m.stencil();
+  const double diagonal = k == kernels::Stencil::identity ? 1 : k == kernels::Stencil::second ? 20 : 4;
+  return std::max(0.0, sum / static_cast<double>(s.count()) - data) / diagonal;
+}
+
+template <class T>
+double MriEnergy<T>::symbol(double laplacian) const {
+  const kernels::Stencil k = impl_->stencil();
+  return k == kernels::Stencil::identity ? 1
+         : k == kernels::Stencil::second ? laplacian * laplacian
+                                         : laplacian;
 }
 
 template class BILEVEL_API MriEnergy<float>;

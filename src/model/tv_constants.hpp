@@ -4,6 +4,7 @@
 #include <span>
 
 #include "bilevel/model/tv_energy.hpp"
+#include "kernels/analysis_model.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -13,13 +14,19 @@ struct TvValues {
   double ridge(const TvOptions& options) const { return options.xi_inside_alpha ? alpha * xi : xi; }
 };
 
-/// Constants of smoothed total variation; mixed_lipschitz with respect to the values alpha, nu, xi.
+/// K of the options on images of this shape. Isotropic where a pixel has one component.
+kernels::Stencil stencil_of(const TvOptions& options, const Shape& shape);
+/// Throws ConfigError for options that do not go together.
+void require_options(const TvOptions& options);
+
+/// Constants of alpha R; mixed_lipschitz with respect to the values alpha, nu, xi.
 struct TvConstants {
   double mu, lipschitz, hessian_lipschitz;
   std::array<double, 3> mixed_lipschitz;
   double norm2;      ///< |K|^2
   double row_norm;   ///< r_K
   double curvature;  ///< l_1
+  double reading;    ///< rounding of K x is at most unit (|K x| + reading |x|)
 };
 TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool masked, const TvValues& value);
 
@@ -28,7 +35,7 @@ struct TvDirectional {
   std::array<double, 3> mixed_q, energy_mixed, rounding;  ///< with respect to the values
 };
 
-/// Changes of the Hessian and of B between x~ and xhat = x~ + e from the sums of the tv_bound kernel: the
+/// Changes of the Hessian and of B between x~ and xhat = x~ + e from the sums of the bound kernel: the
 /// forms of learn/error_bound.hpp, and sharper ones from the energy of e and of f = q^ - q. Derivation,
 /// with Abar the mean Hessian of the segment (Abar e = -grad Phi(x~)) and m_p, K_p, a_p valid on it:
 ///   mu |e|^2 + alpha sum m_p |(Ke)_p|^2 <= <e, Abar e> <= |grad| |e|,

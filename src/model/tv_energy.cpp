@@ -9,9 +9,8 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
-#include "kernels/pdhg_args.hpp"
+#include "kernels/analysis_args.hpp"
 #include "kernels/precision_args.hpp"
-#include "kernels/tv_args.hpp"
 #include "model/checks.hpp"
 #include "model/tv_constants.hpp"
 #include "model/underflow.hpp"
@@ -19,10 +18,16 @@
 namespace bilevel {
 inline namespace v0 {
 
-Parameters tv_parameters() {
-  return Parameters({{"alpha", Transform::exp, 0.05, 1e-8, 1e3, true},
-                     {"nu", Transform::exp, 0.01, 1e-6, 1e2, true},
-                     {"xi", Transform::exp, 1e-3, 1e-10, 1e2, false}});
+Parameters tv_parameters(const TvOptions& options) {
+  const bool quadratic = options.potential == TvPotential::quadratic;
+  const double alpha = options.differences == TvDifferences::none     ? 0.1
+                       : options.differences == TvDifferences::second ? 0.02
+                       : quadratic                                    ? 1
+                                                                      : 0.05;
+  std::vector<Segment> segments{{"alpha", Transform::exp, alpha, 1e-8, 1e3, true}};
+  if (!quadratic) segments.push_back({"nu", Transform::exp, 0.01, 1e-6, 1e2, true});
+  segments.push_back({"xi", Transform::exp, 1e-3, 1e-10, 1e2, false});
+  return Parameters(segments);
 }
 
 template <class T>
@@ -40,14 +45,17 @@ struct TvEnergy<T>::Impl {
   Tensor<float> y_single = {};                                               // data of the next
   std::unique_ptr<TvEnergy<float>> single = {};
 
-  kernels::TvModel model() const {
+  kernels::AnalysisModel model() const {
     return {shape.h,
             shape.w,
             static_cast<kernels::Potential>(options.potential),
-            options.isotropic || shape.h == 1,
+            stencil_of(options, shape),
             value.alpha,
             value.nu,
             value.ridge(options)};
+  }
+  const kernels::AnalysisKernels<T>& table(Context& context) const {
+    return kernel_table<T>(context).analysis[static_cast<int>(stencil_of(options, shape))];
   }
   /// Differences and potential as dual, data and ridge, which are diagonal, as primal block.
   class Split final : public ProximalForm<T> {
@@ -57,19 +65,19 @@ struct TvEnergy<T>::Impl {
       const TvConstants c = m_.constants();
       return {c.mu, 1 / std::max(m_.value.alpha * c.curvature, 1e-12), std::sqrt(c.norm2)};
     }
-    Shape dual_shape() const override { return {2 * m_.shape.n, 1, m_.shape.h, m_.shape.w}; }
+    Shape dual_shape() const override {
+      return {kernels::directions(m_.model().stencil) * m_.shape.n, 1, m_.shape.h, m_.shape.w};
+    }
     void dual_step(Context& context, const Active& active, View<const T> x, double inverse_step,
                    View<T> w) const override {
-      kernel_table<T>(context).pdhg_dual(
-          stream_of(context), {m_.model(), active, 1, x.device_data(), inverse_step, w.device_data(),
-                               w.device_data() + m_.shape.count()});
+      m_.table(context).pdhg_dual(stream_of(context), {m_.model(), active, m_.shape.n, x.device_data(),
+                                                       inverse_step, w.device_data()});
     }
     void primal_step(Context& context, const Active& active, View<const T> w, double tau, double theta,
                      View<T> x, View<T> extrapolated) const override {
-      kernel_table<T>(context).pdhg_primal(
-          stream_of(context),
-          {m_.model(), active, 1, w.device_data(), w.device_data() + m_.shape.count(), m_.y.device_data(),
-           m_.sampling_data(), 1, 1, tau, theta, x.device_data(), extrapolated.device_data()});
+      m_.table(context).pdhg_primal(stream_of(context), {m_.model(), active, m_.shape.n, w.device_data(),
+                                                         m_.y.device_data(), m_.sampling_data(), 1, 1, tau,
+                                                         theta, x.device_data(), extrapolated.device_data()});
     }
 
    private:
@@ -78,9 +86,14 @@ struct TvEnergy<T>::Impl {
   const Split split{*this};
 
   TvConstants constants() const { return tv_constants(options, shape, masked, value); }
-  /// Products: the datum, xi x, and of four fluxes w z and alpha psi; |psi| enters 17 |K| alpha times.
+  /// Products: the datum, xi x, and of the fluxes w z and alpha psi; |psi| enters flux_roundings |K| alpha
+  /// times, what rounding does to second differences |K| alpha l_1 times.
   double underflow() const {
-    return unit > 0 ? underflow_bound<T>(shape.image(), unit, 8 * (1 + value.alpha), 70 * value.alpha) : 0;
+    if (!(unit > 0)) return 0;
+    const bool second = options.differences == TvDifferences::second;
+    const double bent = second ? value.alpha * (1 + constants().curvature) : value.alpha;
+    return underflow_bound<T>(shape.image(), unit, (second ? 32 : 8) * (1 + bent),
+                              (second ? 400 : 70) * bent);
   }
   const T* sampling_data() const { return masked ? sampling.view().device_data() : nullptr; }
 };
@@ -100,6 +113,7 @@ template <class T>
 TvEnergy<T>::TvEnergy(Context& context, View<const T> y, const Parameters& parameters,
                       const TvOptions& options, std::span<const double> sampling)
     : impl_(new Impl{parameters, options, y.shape(), y, {}, false, {}, {}, {}}) {
+  require_options(options);
   const Shape& s = impl_->shape;
   if (s.c != 1 || s.n < 1 || s.h < 1 || s.w < 1)
     throw ShapeError("smoothed total variation works on images [N,1,H,W], not on " + s.str() + ".");
@@ -146,7 +160,13 @@ void TvEnergy<T>::bind(std::span<const double> theta) {
                      std::to_string(p.size()) + ".");
   std::array<double, 3> value{}, slope{};
   std::array<int, 3> entry{};
+  const bool quadratic = impl_->options.potential == TvPotential::quadratic;
   for (std::size_t k = 0; k < 3; ++k) {
+    if (k == 1 && quadratic) {
+      value[k] = 1;
+      entry[k] = -1;
+      continue;
+    }
     value[k] = p.value(names[k], theta);
     entry[k] = p.entry(names[k]);
     const auto j = static_cast<std::size_t>(entry[k]);
@@ -211,51 +231,37 @@ template <class T>
 void TvEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
                                      View<T> gradient, const GradientSums& sums) const {
   EnergyViews<T>{*this}.gradient(x, gradient, sums);
-  kernel_table<T>(context).tv_energy(
-      stream_of(context), {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(),
-                           gradient.device_data(), sums.value.device_data(), sums.norm2.device_data(),
-                           sums.rounding.device_data(), impl_->unit, impl_->underflow()});
+  impl_->table(context).gradient(stream_of(context),
+                                 {impl_->model(), active, data(x), data(impl_->y), impl_->sampling_data(),
+                                  gradient.device_data(), sums.value.device_data(), sums.norm2.device_data(),
+                                  sums.rounding.device_data(), impl_->unit, impl_->underflow()});
 }
 
 template <class T>
 int TvEnergy<T>::weight_arrays() const {
-  return impl_->model().isotropic ? 3 : 2;
+  return kernels::weight_arrays(impl_->model().stencil, 1);
 }
 template <class T>
 int TvEnergy<T>::dual_arrays() const {
-  return 2;
+  return kernels::directions(impl_->model().stencil);
 }
-
-namespace {
-/// The k-th batch of an array that holds several.
-template <class T>
-T* part(View<T> v, const Shape& shape, int k) {
-  return v ? v.device_data() + static_cast<std::size_t>(k) * shape.count() : nullptr;
-}
-}  // namespace
 
 template <class T>
 void TvEnergy<T>::linearise(Context& context, const Active& active, View<const T> x, View<const float> dual,
                             View<T> weights, View<T> inverse_diagonal) const {
   EnergyViews<T>{*this}.linearisation(x, dual, weights, inverse_diagonal);
-  const Shape& s = impl_->shape;
-  const kernels::TvModel m = impl_->model();
-  kernel_table<T>(context).tv_linearise(
-      stream_of(context),
-      {m, active, data(x), impl_->sampling_data(), part(dual, s, 0), part(dual, s, 1), part(weights, s, 0),
-       part(weights, s, 1), m.isotropic ? part(weights, s, 2) : nullptr, inverse_diagonal.device_data()});
+  impl_->table(context).linearise(
+      stream_of(context), {impl_->model(), active, impl_->shape.n, data(x), dual.device_data(),
+                           weights.device_data(), inverse_diagonal.device_data(), 1, impl_->sampling_data()});
 }
 
 template <class T>
 void TvEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights,
                                   View<const T> p, View<T> product, Scalars inner) const {
   EnergyViews<T>{*this}.product(weights, p, product, inner);
-  const Shape& s = impl_->shape;
-  const kernels::TvModel m = impl_->model();
-  kernel_table<T>(context).tv_hessian(
-      stream_of(context),
-      {m, active, part(weights, s, 0), part(weights, s, 1), m.isotropic ? part(weights, s, 2) : nullptr,
-       impl_->sampling_data(), data(p), product.device_data(), inner.device_data()});
+  impl_->table(context).hessian(stream_of(context),
+                                {impl_->model(), active, impl_->shape.n, data(weights), data(p),
+                                 product.device_data(), inner.device_data(), false, impl_->sampling_data()});
 }
 
 template <class T>
@@ -263,18 +269,16 @@ void TvEnergy<T>::start_dual(Context& context, const Active& active, View<const 
                              View<float> dual) const {
   require_view(shape(), x, "dual field (point)");
   EnergyViews<T>{*this}.dual_field(dual);
-  kernel_table<T>(context).tv_dual(
-      stream_of(context), {impl_->model(), active, data(x), nullptr, nullptr, part(dual, impl_->shape, 0),
-                           part(dual, impl_->shape, 1)});
+  impl_->table(context).dual(stream_of(context), {impl_->model(), active, impl_->shape.n, data(x), nullptr,
+                                                  nullptr, dual.device_data()});
 }
 
 template <class T>
 void TvEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d,
                               Scalars step, View<float> dual) const {
   EnergyViews<T>{*this}.dual_step(x, d, step, dual);
-  kernel_table<T>(context).tv_dual(stream_of(context),
-                                   {impl_->model(), active, data(x), data(d), step.device_data(),
-                                    part(dual, impl_->shape, 0), part(dual, impl_->shape, 1)});
+  impl_->table(context).dual(stream_of(context), {impl_->model(), active, impl_->shape.n, data(x), data(d),
+                                                  step.device_data(), dual.device_data()});
 }
 
 template <class T>
@@ -288,8 +292,8 @@ void TvEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<con
   EnergyViews<T>{*this}.mixed_adjoint(x, q, sums);
   double* out = sums.device_data();
   const int n = impl_->shape.n;
-  kernel_table<T>(context).tv_mixed_adjoint(
-      stream_of(context), {impl_->model(), active, data(x), data(q), out, out + n, out + 2 * n});
+  impl_->table(context).mixed_adjoint(stream_of(context),
+                                      {impl_->model(), active, data(x), data(q), out, out + n, out + 2 * n});
 }
 
 /// B_alpha^T q = S_w (+ xi <x,q> inside alpha), B_nu^T q = alpha/nu S_nu, B_xi^T q = <x,q> (alpha <x,q>
@@ -322,7 +326,7 @@ void TvEnergy<T>::mixed_forward(Context& context, const Active& active, View<con
     if (impl_->entry[k] >= 0) d[k] = impl_->slope[k] * direction[static_cast<std::size_t>(impl_->entry[k])];
   const TvValues& v = impl_->value;
   const bool inside = impl_->options.xi_inside_alpha;
-  kernel_table<T>(context).tv_mixed_forward(
+  impl_->table(context).mixed_forward(
       stream_of(context),
       {impl_->model(), active, data(x), d[0], v.alpha / v.nu * d[1],
        inside ? v.xi * d[0] + v.alpha * d[2] : d[2], out.device_data(), norm2.device_data()});
@@ -330,7 +334,7 @@ void TvEnergy<T>::mixed_forward(Context& context, const Active& active, View<con
 
 template <class T>
 int TvEnergy<T>::bound_sums() const {
-  return kernels::tv_bound_sums;
+  return kernels::analysis_bound_sums;
 }
 
 template <class T>
@@ -338,7 +342,7 @@ void TvEnergy<T>::directional_sums(Context& context, const Active& active, View<
                                    View<const T> v, const BallInputs& ball, View<double> sums) const {
   EnergyViews<T>{*this}.directional(x, q, v, ball, sums);
   const TvConstants c = impl_->constants();
-  kernel_table<T>(context).tv_bound(
+  impl_->table(context).bound(
       stream_of(context),
       {impl_->model(), active, data(x), data(q), v ? data(v) : nullptr, ball.epsilon.device_data(),
        ball.gradient.device_data(), c.mu, c.row_norm, c.norm2, sums.device_data(), impl_->shape.n});
@@ -349,7 +353,7 @@ DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int imag
                                           double norm_q, double norm_v) const {
   require_sums(bound_sums(), shape().n, sums, image, "sums of the directional bounds");
   const auto n = static_cast<std::size_t>(impl_->shape.n);
-  std::array<double, kernels::tv_bound_sums> s{};
+  std::array<double, kernels::analysis_bound_sums> s{};
   for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k * n + static_cast<std::size_t>(image)];
   // Rounding of the terms, and of adding them up: at most 64 + pixels/1024 additions one after the other.
   const double additions = 64 + static_cast<double>(impl_->shape.image()) / 1024;
@@ -374,34 +378,6 @@ DirectionalBound TvEnergy<T>::directional(std::span<const double> sums, int imag
     out.rounding[j] = d.rounding[k] * impl_->slope[k];
   }
   return out;
-}
-
-template <class T>
-int TvEnergy<T>::local_sums() const {
-  return 2;
-}
-
-template <class T>
-void TvEnergy<T>::enqueue_local(Context& context, const Active& active, View<const T> x, Scalars epsilon,
-                                View<double> sums) const {
-  EnergyViews<T>{*this}.local(x, epsilon, sums);
-  double* out = sums.device_data();
-  kernel_table<T>(context).tv_local(stream_of(context),
-                                    {impl_->model(), active, data(x), epsilon.device_data(),
-                                     impl_->constants().row_norm, out, out + impl_->shape.n});
-}
-
-template <class T>
-LocalCurvature TvEnergy<T>::local(std::span<const double> sums, int image) const {
-  require_sums(local_sums(), shape().n, sums, image, "sums of the local constants");
-  const auto n = static_cast<std::size_t>(impl_->shape.n);
-  const auto i = static_cast<std::size_t>(image);
-  const TvConstants c = impl_->constants();
-  const double slack = 1 + 16 * static_cast<double>(std::numeric_limits<T>::epsilon());
-  const TvValues& v = impl_->value;
-  return {
-      std::min(c.lipschitz, 1 + v.ridge(impl_->options) + v.alpha * sums[i] * slack),
-      std::min(c.hessian_lipschitz, v.alpha / (v.nu * v.nu) * c.norm2 * c.row_norm * sums[n + i] * slack)};
 }
 
 template <class T>

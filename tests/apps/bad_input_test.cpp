@@ -82,7 +82,10 @@ TEST_F(BadInput, OptionValues) {
   refused({"train", "--data", data_, "--out", file("run"), "--images", "0"}, 2, {"--images 0"});
   refused({"train", "--data", data_, "--out", file("run"), "--max-iterations", "0"}, 2,
           {"--max-iterations 0"});
-  refused(train({"--model", "fields"}), 2, {"fields", "tv", "tv-aniso", "foe"});
+  refused(train({"--model", "fields"}), 2, {"fields", "tv", "tv-aniso", "tv2", "h1", "tikhonov", "foe"});
+  refused(train({"--model", "h1", "--potential", "huber_c2"}), 2, {"--potential", "h1", "quadratic"});
+  refused(train({"--model", "tikhonov", "--learn", "alpha,nu"}), 2, {"--learn nu", "alpha and xi"});
+  refused(train({"--model", "h1", "--init", "nu=0.1"}), 2, {"--init nu", "alpha and xi"});
   refused(train({"--potential", "huber"}), 2, {"huber", "charbonnier"});
   refused(train({"--learn", "beta"}), 2, {"--learn beta", "alpha"});
   refused(train({"--init", "alpha"}), 2, {"--init alpha", "NAME=VALUE"});

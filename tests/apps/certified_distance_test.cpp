@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <complex>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include "apps/denoise/reconstruct.hpp"
 #include "apps/mri/problem.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/catalogue.hpp"
 #include "tests/oracle/dense_minimiser.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
@@ -179,6 +181,42 @@ Denoising total_variation(Random& random) {
   return d;
 }
 
+/// Second differences, and the quadratic models.
+Denoising other_differences(Random& random) {
+  Denoising d;
+  d.height = side(random);
+  d.width = side(random);
+  d.data = picture(d.height, d.width, random);
+  if (random.integer(0, 3) == 0) d.mask = random_mask(d.height, d.width, 0.7, random);
+  bool masked = false;
+  for (double m : d.mask) masked = masked || m == 0;
+  if (!masked) d.mask.clear();
+  const char* name =
+      std::array{"tv2", "tv2", "h1", "tikhonov"}[static_cast<std::size_t>(random.integer(0, 3))];
+  const bool huber = random.integer(0, 1) == 1, inside = random.integer(0, 3) == 0;
+  TvOptions options = regulariser_options(name, huber ? TvPotential::huber_c2 : TvPotential::charbonnier);
+  options.xi_inside_alpha = inside;
+  std::vector<Segment> segments = tv_parameters(options).segments();
+  for (Segment& s : segments) s.initial = parameter(s.lower, s.upper, random);
+  d.model.parameters = segments;
+  d.model.options = options;
+  const long double alpha = d.model.value("alpha"), xi = d.model.value("xi");
+  add_data(d, inside ? alpha * xi : xi);
+  if (options.differences == TvDifferences::second) {
+    d.exact.terms = {{alpha, d.model.value("nu"), huber, oracle::second_differences(d.height, d.width)}};
+  } else if (options.differences == TvDifferences::none) {
+    d.exact.mu += alpha;
+    for (int p = 0; p < d.exact.unknowns; ++p) d.exact.squares.push_back({alpha, {{p, 1}}, 0});
+  } else {
+    for (const auto& forms : oracle::differences(d.height, d.width, 0))
+      for (const auto& form : forms) d.exact.squares.push_back({alpha, form, 0});
+  }
+  d.text = std::string(name) + " " + std::to_string(d.height) + "x" + std::to_string(d.width) +
+           (huber ? " huber" : "") + (inside ? " inside" : "") + (masked ? " masked" : "");
+  for (const Segment& s : segments) d.text += " " + s.name + " " + std::to_string(std::log10(s.initial));
+  return d;
+}
+
 /// The forms of filter k at every response, filters with their mean removed in
 /// extended precision.
 std::vector<std::vector<PotentialTerm::Form>> responses(const std::vector<double>& taps, int size, bool valid,
@@ -259,6 +297,11 @@ void denoise_all(const std::string& precision, const char* name, int count, Rand
 TEST_P(CertifiedDistance, OfTotalVariation) {
   Random random(seed(2601));
   denoise_all(GetParam(), "total variation", trials(200), random, total_variation);
+}
+
+TEST_P(CertifiedDistance, OfSecondDifferencesAndSquares) {
+  Random random(seed(2604));
+  denoise_all(GetParam(), "second differences and squares", trials(150), random, other_differences);
 }
 
 TEST_P(CertifiedDistance, OfExperts) {
@@ -416,7 +459,7 @@ TEST_P(CertifiedDistance, OfMagneticResonance) {
     solver.tolerance = tolerance(sizes, random);
     try {
       const auto got =
-          bilevel_app::mri::reconstruct(device, m.data, *m.pattern, *m.parameters, {}, m.potential, solver);
+          bilevel_app::mri::reconstruct(device, m.data, *m.pattern, *m.parameters, {}, {m.potential}, solver);
       ledger.check(m.exact, got.x, got.distance.at(0), static_cast<double>(m.data.pixels()), got.status,
                    m.text + ", " + solver.minimiser + " to " + std::to_string(std::log10(solver.tolerance)));
     } catch (const ConfigError& refused) {  // data whose squares are no numbers of the precision

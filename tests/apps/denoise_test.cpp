@@ -311,16 +311,20 @@ TEST_F(Trained, LimitsEndARunWell) {
 
 TEST_F(Trained, EveryAlgorithmOptionRuns) {
   int k = 0;
-  for (const std::vector<std::string>& more :
-       std::vector<std::vector<std::string>>{{"--scaling", "none"},
-                                             {"--precision", "mixed"},
-                                             {"--solver", "fista"},
-                                             {"--solver", "pdhg"},
-                                             {"--solver", "lbfgs", "--linear-solver", "cg"},
-                                             {"--learn", "alpha,nu,xi", "--potential", "huber_c2",
-                                              "--xi-inside-alpha", "--condition-penalty", "1e-8"},
-                                             {"--init", "alpha=0.1", "--init", "nu=0.05", "--epsilon0", "0.5",
-                                              "--delta0", "0.5", "--rho", "0.4"}}) {
+  for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{
+           {"--scaling", "none"},
+           {"--precision", "mixed"},
+           {"--model", "tv2"},
+           {"--model", "tv2", "--precision", "mixed", "--potential", "huber_c2"},
+           {"--model", "h1", "--solver", "pdhg"},
+           {"--model", "tikhonov", "--precision", "mixed"},
+           {"--solver", "fista"},
+           {"--solver", "pdhg"},
+           {"--solver", "lbfgs", "--linear-solver", "cg"},
+           {"--learn", "alpha,nu,xi", "--potential", "huber_c2", "--xi-inside-alpha", "--condition-penalty",
+            "1e-8"},
+           {"--init", "alpha=0.1", "--init", "nu=0.05", "--epsilon0", "0.5", "--delta0", "0.5", "--rho",
+            "0.4"}}) {
     std::vector<std::string> arguments = training(data_, file("algorithm" + std::to_string(k++)), more);
     if (bilevel::testing_support::on_cuda())
       *std::next(std::find(arguments.begin(), arguments.end(), "--max-iterations")) = "1";

@@ -83,9 +83,10 @@ TEST_F(MriBadInput, Options) {
   refused(rate({"--map", "cubic"}), 2, {"--map cubic", "direct"});
   refused(rate({"--map", "rational", "--pattern", "radial"}), 2, {"overlap"});
   refused(rate({"--spokes", "0"}), 2, {"--spokes 0"});
-  for (const char* name : {"h1", "wavelet", "dtv", "foe"})
-    refused(rate({"--regulariser", name}), 2, {std::string("--regulariser ") + name, "not available"});
-  refused(rate({"--regulariser", "lasso"}), 2, {"--regulariser lasso: unknown"});
+  refused(rate({"--regulariser", "foe"}), 2, {"--regulariser foe", "denoising", "tv"});
+  refused(rate({"--regulariser", "lasso"}), 2, {"--regulariser lasso", "tv, tv-aniso, tv2, h1, tikhonov"});
+  refused(rate({"--regulariser", "h1", "--nu", "0.1"}), 2, {"--nu", "smoothing"});
+  refused(rate({"--regulariser", "tikhonov", "--potential", "huber_c2"}), 2, {"--potential", "smoothing"});
   refused(rate({"--potential", "l1"}), 2, {"l1"});
   for (const char* option : {"--weight", "--nu", "--xi", "--tolerance", "--accuracy"})
     refused(rate({option, "0"}), 2, {option});

@@ -607,7 +607,7 @@ TEST_F(MriNumbers, CertifiedDistancesAreTrue) {
     data.maps = bilevel::testing_support::complex_of<double>(p.maps, pixel);
     mri::MriModel model;
     model.height = p.h, model.width = p.w, model.complex = p.complex_image, model.s = p.sampling;
-    model.potential = bilevel::testing_support::potential_of(p);
+    model.regulariser = bilevel::testing_support::options_of(p);
     model.alpha = p.alpha, model.nu = p.nu, model.xi = p.xi;
     std::vector<Image> exact;
     for (int k = 0; k < p.n; ++k) exact.push_back(bilevel::oracle::minimise(p, p.data(k)).x);

@@ -94,7 +94,8 @@ TEST_F(DeviceNames, OverridesAreOnOrOff) {
   setenv(name, "off", 1);
   const Device generic = Device::open("cpu:1");
   EXPECT_NE(tuned.impl().table_double, generic.impl().table_double);
-  EXPECT_NE(tuned.impl().table_double->tv_energy, generic.impl().table_double->tv_energy);
+  EXPECT_NE(tuned.impl().table_double->analysis[0].gradient,
+            generic.impl().table_double->analysis[0].gradient);
   EXPECT_EQ(tuned.impl().table_double->dot, generic.impl().table_double->dot);
   for (const char* value : {"yes", "ON", "0"}) {
     setenv(name, value, 1);

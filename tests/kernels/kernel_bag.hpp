@@ -11,7 +11,7 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
-#include "kernels/joint_tv_args.hpp"
+#include "kernels/analysis_args.hpp"
 #include "kernels/lbfgs_args.hpp"
 #include "tests/support/random.hpp"
 
@@ -106,8 +106,8 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (std::size_t e = 0; e < 4 * all; ++e) weights.push_back(static_cast<T>(random.uniform(0.1, 1)));
   add("weights", 4, size * sizeof(T), bytes_of(weights));
   std::vector<float> dual;
-  for (std::size_t e = 0; e < 2 * all; ++e) dual.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
-  add("dual", 2, size * sizeof(float), bytes_of(dual));
+  for (std::size_t e = 0; e < 3 * all; ++e) dual.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
+  add("dual", 3, size * sizeof(float), bytes_of(dual));
   add("wide", 1, size * sizeof(double), bytes_of(random.normal_vector(all)));
   // Fields of experts: maps and sums of all filters, and what a model shares.
   std::vector<T> maps;
@@ -125,8 +125,8 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (int e = 0; e < expert_filters * (2 * expert_taps + 4); ++e)
     experts.push_back(static_cast<T>(random.uniform(0.05, 0.3)));
   bag.buffers.push_back({"experts", true, 1, experts.size() * sizeof(T), bytes_of(experts)});
-  // Complex images, spectra of two coils, linearised joint total variation, sums per frequency, what coils
-  // and frequencies share.
+  // Complex images, spectra of two coils, linearised regularisers of two channels, sums per frequency, what
+  // coils and frequencies share.
   const auto normals = [&](const std::string& name, int rows, std::size_t of_image) {
     std::vector<T> values;
     for (std::size_t e = 0; e < static_cast<std::size_t>(rows) * of_image * all; ++e)
@@ -135,11 +135,11 @@ Bag make_bag(int n, int height, int width, Random& random) {
   };
   for (const char* name : {"complex_x", "complex_q", "complex_v", "complex_out"}) normals(name, 1, 2);
   for (const char* name : {"coils_x", "coils_q", "coils_data", "coils_out"}) normals(name, 1, 4);
-  normals("joint_weights", kernels::joint_tv_weight_arrays, 2);
+  normals("joint_weights", 7, 2);
   std::vector<float> joint_dual;
-  for (std::size_t e = 0; e < 4 * all; ++e)
+  for (std::size_t e = 0; e < 6 * all; ++e)
     joint_dual.push_back(static_cast<float>(random.uniform(-0.5, 0.5)));
-  add("joint_dual", 2, 2 * size * sizeof(float), bytes_of(joint_dual));
+  add("joint_dual", 3, 2 * size * sizeof(float), bytes_of(joint_dual));
   add("frequency_sums", static_cast<int>(4 * size), sizeof(double), bytes_of(random.normal_vector(4 * all)));
   std::vector<T> sensitivities;
   for (std::size_t e = 0; e < 4 * size; ++e) sensitivities.push_back(static_cast<T>(random.uniform(0.1, 1)));

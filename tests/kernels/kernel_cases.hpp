@@ -5,68 +5,94 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/analysis_args.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
-#include "kernels/pdhg_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
-#include "kernels/tv_args.hpp"
 #include "tests/kernels/experts_cases.hpp"
 #include "tests/kernels/mri_cases.hpp"
 
 namespace bilevel::testing_support {
 
+/// Every kernel of a stencil, denoising (with a mask or without) or beside another data term.
 template <class T>
-void add_tv_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
+void add_analysis_cases(std::vector<KernelCase<T>>& cases, const kernels::AnalysisModel& m,
+                        const std::string& of_model) {
   using B = DeviceBag<T>;
-  for (int kind = 0; kind < 4; ++kind) {
-    const bool isotropic = height == 1 || kind % 2 == 0, huber = kind >= 2;
-    const kernels::TvModel m{height, width, static_cast<kernels::Potential>(huber), isotropic, 0.3,
-                             0.05,   0.01};
-    const std::string of =
-        std::string(huber ? " huber_c2" : " charbonnier") + (isotropic ? " iso" : " aniso");
-    for (const bool masked : {false, true}) {
-      const auto s = [masked](B& b) { return masked ? b.image("sampling") : nullptr; };
-      cases.push_back({"tv_energy" + of, false, [=](B& b) {
-                         b.table().tv_energy(b.stream(),
-                                             {m, b.active, b.image("x"), b.image("y"), s(b), b.image("out"),
-                                              b.scalar(0), b.scalar(1), b.scalar(2), 1e-8});
-                       }});
-      cases.push_back({"tv_linearise" + of, false, [=](B& b) {
-                         b.table().tv_linearise(
-                             b.stream(), {m, b.active, b.image("x"), s(b), masked ? b.dual(0) : nullptr,
-                                          masked ? b.dual(1) : nullptr, b.weight(0), b.weight(1),
-                                          isotropic ? b.weight(2) : nullptr, b.weight(3)});
-                       }});
-      cases.push_back({"tv_hessian" + of, false, [=](B& b) {
-                         b.table().tv_hessian(b.stream(), {m, b.active, b.weight(0), b.weight(1),
-                                                           isotropic ? b.weight(2) : nullptr, s(b),
-                                                           b.image("p"), b.image("out"), b.scalar(0)});
-                       }});
-      cases.push_back({"tv_dual" + of, false, [=](B& b) {
-                         b.table().tv_dual(b.stream(),
-                                           {m, b.active, b.image("x"), masked ? b.image("p") : nullptr,
-                                            masked ? b.scalar(3) : nullptr, b.dual(0), b.dual(1)});
-                       }});
-      cases.push_back({"tv_bound" + of, false, [=](B& b) {
-                         b.table().tv_bound(b.stream(), {m, b.active, b.image("x"), b.image("q"),
-                                                         masked ? b.image("v") : nullptr, b.scalar(14),
-                                                         b.scalar(15), 0.01, 1.7, 8, b.scalar(0), b.n});
-                       }});
-    }
-    cases.push_back({"tv_mixed_adjoint" + of, false, [=](B& b) {
-                       b.table().tv_mixed_adjoint(b.stream(), {m, b.active, b.image("x"), b.image("q"),
-                                                               b.scalar(0), b.scalar(1), b.scalar(2)});
-                     }});
-    cases.push_back({"tv_mixed_forward" + of, false, [=](B& b) {
-                       b.table().tv_mixed_forward(b.stream(), {m, b.active, b.image("x"), 0.3, -0.7, 0.2,
-                                                               b.image("out"), b.scalar(0)});
-                     }});
-    cases.push_back({"tv_local" + of, false, [=](B& b) {
-                       b.table().tv_local(b.stream(), {m, b.active, b.image("x"), b.scalar(3), 1.7,
-                                                       b.scalar(0), b.scalar(1)});
-                     }});
+  const ChannelArrays<T> of{m.channels};
+  const auto add = [&](const std::string& name, auto launch) {
+    cases.push_back(
+        {name + of_model, false, [=](B& b) { launch(b, b.table().analysis[static_cast<int>(m.stencil)]); }});
+  };
+  using Kernels = kernels::AnalysisKernels<T>;
+  for (const int data : {0, 1, 2}) {
+    if (m.channels == 2 && data == 0) continue;  // two channels with a mask, or beside another data term
+    const auto s = [data](B& b) { return data == 1 ? b.image("sampling") : nullptr; };
+    const bool beside = data == 2;
+    add("analysis_gradient", [=](B& b, const Kernels& k) {
+      k.gradient(b.stream(), {m, b.active, of.image(b, "x"), beside ? nullptr : of.image(b, "q"), s(b),
+                              of.image(b, "out"), b.scalar(0), b.scalar(1), b.scalar(2), 1e-8, 0, b.scalar(3),
+                              m.channels, b.n, 60, 1.5, 1.2});
+    });
+    add("analysis_linearise", [=](B& b, const Kernels& k) {
+      k.linearise(b.stream(), {m, b.active, b.n, of.image(b, "x"), data == 1 ? of.dual(b) : nullptr,
+                               of.weights(b), of.image(b, "out"), 0.7, s(b)});
+    });
+    add("analysis_hessian", [=](B& b, const Kernels& k) {
+      k.hessian(b.stream(), {m, b.active, b.n, of.weights(b), of.image(b, "x"), of.image(b, "out"),
+                             b.scalar(0), beside, s(b)});
+    });
+    add("analysis_mixed_forward", [=](B& b, const Kernels& k) {
+      k.mixed_forward(b.stream(), {m, b.active, of.image(b, "x"), 0.3, -0.7, 0.2, of.image(b, "out"),
+                                   b.scalar(0), beside});
+    });
+    add("pdhg_primal", [=](B& b, const Kernels& k) {
+      k.pdhg_primal(b.stream(), {m, b.active, b.n, of.weights(b), of.image(b, "v"), s(b), 1, 1, 0.3, 0.9,
+                                 of.image(b, "x"), of.image(b, "out")});
+    });
   }
+  for (const bool both : {false, true}) {
+    add("analysis_dual", [=](B& b, const Kernels& k) {
+      k.dual(b.stream(), {m, b.active, b.n, of.image(b, "x"), both ? of.image(b, "q") : nullptr,
+                          both ? b.scalar(3) : nullptr, of.dual(b)});
+    });
+    add("analysis_bound", [=](B& b, const Kernels& k) {
+      k.bound(b.stream(), {m, b.active, of.image(b, "x"), of.image(b, "q"), both ? of.image(b, "v") : nullptr,
+                           b.scalar(15), b.scalar(15), 0.01, 1.7, 8, b.scalar(0), b.n});
+    });
+    add("pdhg_dual", [=](B& b, const Kernels& k) {
+      k.pdhg_dual(b.stream(), {m, b.active, b.n, of.image(b, "x"), both ? 0.7 : 0.0, of.weights(b)});
+    });
+  }
+  add("analysis_mixed_adjoint", [=](B& b, const Kernels& k) {
+    k.mixed_adjoint(b.stream(),
+                    {m, b.active, of.image(b, "x"), of.image(b, "q"), b.scalar(0), b.scalar(1), b.scalar(2)});
+  });
+}
+
+template <class T>
+void add_analysis_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
+  using kernels::Potential;
+  using kernels::Stencil;
+  const struct {
+    Stencil stencil;
+    Potential potential;
+    const char* name;
+  } kinds[] = {{Stencil::gradient, Potential::charbonnier, " charbonnier"},
+               {Stencil::gradient, Potential::huber_c2, " huber_c2"},
+               {Stencil::gradient, Potential::quadratic, " quadratic"},
+               {Stencil::gradient_separate, Potential::charbonnier, " separate charbonnier"},
+               {Stencil::gradient_separate, Potential::huber_c2, " separate huber_c2"},
+               {Stencil::second, Potential::charbonnier, " second charbonnier"},
+               {Stencil::second, Potential::huber_c2, " second huber_c2"},
+               {Stencil::identity, Potential::quadratic, " identity"}};
+  for (const auto& kind : kinds)
+    for (const int channels : {1, 2})
+      add_analysis_cases(
+          cases,
+          kernels::AnalysisModel{height, width, kind.potential, kind.stencil, 0.3, 0.05, 0.01, channels},
+          kind.name + std::string(channels == 2 ? " complex" : " real"));
 }
 
 template <class T>
@@ -160,39 +186,6 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
 }
 
 template <class T>
-void add_pdhg_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
-  using B = DeviceBag<T>;
-  for (const int components : {1, 2}) {
-    const auto array = [components](B& b, int k) { return components == 1 ? b.weight(k) : b.planes(k); };
-    for (int kind = 0; kind < 4; ++kind) {
-      const kernels::TvModel m{height, width, static_cast<kernels::Potential>(kind % 2), kind < 2, 0.3,
-                               0.05,   0.01};
-      for (const double inverse_step : {0.0, 0.7})
-        cases.push_back({"pdhg_dual", false, [=](B& b) {
-                           b.table().pdhg_dual(b.stream(), {m, b.active, components, array(b, 0),
-                                                            inverse_step, array(b, 1), array(b, 2)});
-                         }});
-    }
-    for (const bool masked : {false, true})
-      cases.push_back({"pdhg_primal", false, [=](B& b) {
-                         b.table().pdhg_primal(b.stream(), {{height, width, {}, true, 0.3, 0.05, 0.01},
-                                                            b.active,
-                                                            components,
-                                                            array(b, 0),
-                                                            array(b, 1),
-                                                            components == 1 ? b.image("y") : b.maps(),
-                                                            masked ? b.image("sampling") : nullptr,
-                                                            1,
-                                                            1,
-                                                            0.3,
-                                                            0.9,
-                                                            array(b, 2),
-                                                            array(b, 3)});
-                       }});
-  }
-}
-
-template <class T>
 void add_decision_cases(std::vector<KernelCase<T>>& cases) {
   using B = DeviceBag<T>;
   for (const bool joint : {false, true}) {
@@ -261,15 +254,13 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 /// case. The passes of a CPU inside its Fourier transforms are no launches: tests/core/fft_test.cpp has them.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 50 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 68 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
-  add_tv_cases(cases, height, width);
+  add_analysis_cases(cases, height, width);
   add_experts_cases(cases, height, width);
-  add_joint_tv_cases(cases, height, width);
   add_spectrum_cases(cases, height, width);
   add_vector_cases(cases);
-  add_pdhg_cases(cases, height, width);
   add_decision_cases(cases);
   add_precision_cases(cases);
   return cases;

@@ -8,7 +8,7 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
-#include "kernels/joint_tv_args.hpp"
+#include "kernels/analysis_args.hpp"
 #include "kernels/spectrum_args.hpp"
 #include "tests/kernels/tv_scales.hpp"
 

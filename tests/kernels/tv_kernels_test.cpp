@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/tv_args.hpp"
 #include "tests/kernels/tv_scales.hpp"
 #include "tests/model/scoped_environment.hpp"
 #include "tests/model/tv_lab.hpp"

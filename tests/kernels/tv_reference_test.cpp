@@ -5,8 +5,8 @@
 #include "tests/model/tv_lab.hpp"
 #include "tests/support/reference_case.hpp"
 
-// Value, gradient, Hessian product and mixed products of all "tv" cases of the reference folder, relative to
-// the largest entry.
+// Value, gradient, Hessian product and mixed products of all cases of differences of the reference folder,
+// relative to the largest entry.
 
 namespace bilevel {
 namespace {
@@ -22,6 +22,7 @@ Parameters parameters_of_case(const ReferenceCase& data) {
     segments.push_back({p.name, p.transform == oracle::Transform::exp ? Transform::exp : Transform::identity,
                         data.parameter(p.name), 1e-12, 1e6, true});
   for (const char* name : {"alpha", "nu", "xi"}) {
+    if (data.model == "h1" && std::string(name) == "nu") continue;
     bool given = false;
     for (const Segment& s : segments) given = given || s.name == name;
     if (!given) segments.push_back({name, Transform::identity, data.parameter(name), 0, 1e6, false});
@@ -29,10 +30,17 @@ Parameters parameters_of_case(const ReferenceCase& data) {
   return Parameters(segments);
 }
 
+std::vector<std::string> cases() {
+  std::vector<std::string> names;
+  for (const char* model : {"tv_", "tv2_", "h1_"})
+    for (const std::string& name : reference_names(model)) names.push_back(name);
+  return names;
+}
+
 TEST(TvReferenceCases, ValueGradientHessianAndMixedProducts) {
   if (!shared_folder()) GTEST_SKIP() << "The shared folder is absent; set BILEVEL_SHARED to run this test.";
-  const std::vector<std::string> names = reference_names("tv_");
-  ASSERT_GE(names.size(), 9U);
+  const std::vector<std::string> names = cases();
+  ASSERT_GE(names.size(), 11U);
   for (const std::string& name : names) {
     SCOPED_TRACE(name);
     const ReferenceCase data = read_reference(name);
@@ -58,7 +66,7 @@ TEST(TvReferenceCases, ValueGradientHessianAndMixedProducts) {
 TEST(TvReferenceCases, GradientOverMuCoversTheKnownError) {
   if (!shared_folder()) GTEST_SKIP() << "The shared folder is absent; set BILEVEL_SHARED to run this test.";
   RatioRecorder ratios("certificate/error at x0 of the reference cases");
-  for (const std::string& name : reference_names("tv_")) {
+  for (const std::string& name : cases()) {
     SCOPED_TRACE(name);
     const ReferenceCase data = read_reference(name);
     TvLab<double> lab(oracle::tv_model(data), data.N, data.y, parameters_of_case(data));

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/tv_model.hpp"
 #include "tests/model/tv_lab.hpp"
 
 namespace bilevel::testing_support {

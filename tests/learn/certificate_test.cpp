@@ -17,8 +17,10 @@ HypergradientRequest asking(double delta, double column_tolerance = 0.05, bool c
   return request;
 }
 
-/// Every subset of {alpha, nu, xi}, by `number` 1 to 7, with random transforms.
-std::vector<oracle::Parameter> subset(int number, Random& random) {
+/// Every subset of {alpha, nu, xi}, by `number` 1 to 7, with random transforms; alpha at least, and no nu, of
+/// quadratic potentials.
+std::vector<oracle::Parameter> subset(int number, const oracle::TvModel& model, Random& random) {
+  if (model.potential == oracle::Potential::quadratic) number = (number | 1) & ~2;
   std::vector<oracle::Parameter> out;
   const char* names[] = {"alpha", "nu", "xi"};
   const oracle::Transform transforms[] = {oracle::Transform::identity, oracle::Transform::exp,
@@ -33,12 +35,14 @@ std::vector<oracle::Parameter> subset(int number, Random& random) {
 std::vector<TvInstance> instances(int side, Random& random) {
   std::vector<TvInstance> out;
   const int h = random.integer(3, side), w = random.integer(3, side);
-  for (oracle::NamedModel& named : oracle::model_collection(h, w, random)) {
+  std::vector<oracle::NamedModel> all = oracle::model_collection(h, w, random);
+  for (oracle::NamedModel& named : oracle::further_models(h, w, random)) all.push_back(std::move(named));
+  for (oracle::NamedModel& named : all) {
     named.model.alpha = random.log_uniform(1e-2, 0.5);
     named.model.nu = random.log_uniform(1e-3, 1e-1);
     TvInstance instance = random_instance(named.model, random.integer(1, 3), 0.1, random);
     instance.name = named.name;
-    instance.learned = subset(random.integer(1, 7), random);
+    instance.learned = subset(random.integer(1, 7), instance.model, random);
     out.push_back(instance);
   }
   return out;

@@ -37,7 +37,7 @@ struct MriSetup {
   BilevelProblem<T> bilevel() {
     auto energy = std::make_unique<MriEnergy<T>>(
         context, shape, complex_of<T>(problem.y, static_cast<std::size_t>(problem.pixels())),
-        pattern_of(problem), parameters, potential_of(problem), maps.maps());
+        pattern_of(problem), parameters, options_of(problem), maps.maps());
     energy->bind(problem.theta());
     return BilevelProblem<T>(std::move(energy), truth.view(), parameters,
                              sampling_penalty(parameters, problem.beta1, problem.beta2));

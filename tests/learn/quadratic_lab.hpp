@@ -106,11 +106,6 @@ class DenseQuadratic final : public Energy<double> {
     }
     return out;
   }
-  int local_sums() const override { return 1; }
-  void enqueue_local(Context&, const Active&, View<const double>, Scalars, View<double>) const override {}
-  LocalCurvature local(std::span<const double>, int) const override {
-    return {*std::max_element(a_.begin(), a_.end()), 0};
-  }
 
  private:
   static int row(std::size_t i) { return static_cast<int>(i); }

@@ -94,16 +94,18 @@ TEST(PotentialConstants, AreThoseOfThePotentials) {
     }
 }
 
-/// Sums of the kernel tv_bound by name, of sizes at which each form is the smallest sometimes.
+/// Sums of the kernel of bounds by name, of sizes at which each form is the smallest sometimes.
 struct TvSums {
-  double ag2, g, khg2, ahg, ah2, khg2_w, ag2_w, kg, kh, kg_w, kh_w, a_w;
+  double ag2, g, khg2, ahg, ah2, khg2_w, ag2_w, psi2, psi2_w, x2, kg, kh, kg_w, kh_w, a_w;
   explicit TvSums(Random& random) {
-    for (double* s : {&ag2, &g, &khg2, &ahg, &ah2, &khg2_w, &ag2_w, &kg, &kh, &kg_w, &kh_w, &a_w})
+    for (double* s :
+         {&ag2, &g, &khg2, &ahg, &ah2, &khg2_w, &ag2_w, &psi2, &psi2_w, &x2, &kg, &kh, &kg_w, &kh_w, &a_w})
       *s = random.log_uniform(1e-4, 1e4);
     for (double* s : {&ag2, &khg2, &ah2, &khg2_w, &ag2_w}) *s *= *s;
   }
-  std::vector<double> sums() const { return {ag2, g, khg2, ahg, ah2, khg2_w, ag2_w}; }
-  std::vector<double> maxima() const { return {kg, kh, kg_w, kh_w, a_w}; }
+  std::vector<double> rows() const {
+    return {ag2, g, khg2, ahg, ah2, khg2_w, ag2_w, psi2, psi2_w, x2, kg, kh, kg_w, kh_w, a_w};
+  }
 };
 
 /// The bounds DL and ADJ of learn/error_bound.hpp and of src/model/tv_constants.hpp, for the values
@@ -113,22 +115,29 @@ struct TvForms {
   double mixed_q[3], energy_mixed[3], rounding[3];
 
   TvForms(const TvSums& s, double alpha, double nu, double xi, bool huber, bool inside, double k2,
-          double row_bound, double eps, double q, double v, double unit, Smallest& smallest) {
-    const double l2 = huber ? 2 : steepest_change, b_nu = huber ? 0.5 : 0.3849001794597505;
+          double row_bound, double eps, double q, double v, double unit, Smallest& smallest,
+          bool quadratic = false, double reading = 0) {
+    const double l2 = quadratic ? 0 : huber ? 2 : steepest_change, b_nu = huber ? 0.5 : 0.3849001794597505;
     const double l_h = alpha * l2 / (nu * nu) * k2 * row_bound;
     const double stiff = alpha / (nu * nu), k = std::sqrt(k2);
     const double plain_q =
-        smallest("Delta_A q", {stiff * k2 * eps * s.kg, alpha * k * std::sqrt(s.ag2), l_h * eps * q});
+        quadratic
+            ? 0
+            : smallest("Delta_A q", {stiff * k2 * eps * s.kg, alpha * k * std::sqrt(s.ag2), l_h * eps * q});
     const double m_q = stiff * s.kg_w;  // max alpha/nu^2 K g / W
-    hessian_q = smallest("hessian_q", {plain_q, std::sqrt(2.0) * m_q * eps});
-    energy_q = smallest("energy_q", {plain_q, 2 * m_q * eps});
-    hessian_qe = smallest("hessian_qe", {plain_q * eps, m_q * eps * eps / 2});
-    hessian_v = smallest("Delta_A v", {stiff * k2 * eps * s.kh, alpha * k * std::sqrt(s.ah2), l_h * eps * v});
+    hessian_q = quadratic ? 0 : smallest("hessian_q", {plain_q, std::sqrt(2.0) * m_q * eps});
+    energy_q = quadratic ? 0 : smallest("energy_q", {plain_q, 2 * m_q * eps});
+    hessian_qe = quadratic ? 0 : smallest("hessian_qe", {plain_q * eps, m_q * eps * eps / 2});
+    hessian_v = quadratic ? 0
+                          : smallest("Delta_A v",
+                                     {stiff * k2 * eps * s.kh, alpha * k * std::sqrt(s.ah2), l_h * eps * v});
     energy_v = stiff * s.kh_w * eps;
     hessian_vq = smallest("hessian_vq", {stiff * k * eps * std::sqrt(s.khg2), alpha * s.ahg,
                                          stiff * eps * std::sqrt(s.khg2_w)});
     const double ag = std::sqrt(s.ag2), ag_w = std::sqrt(s.ag2_w), ridge = inside ? alpha : 1;
-    mixed_q[0] = smallest("mixed alpha", {k * eps * ag, eps * ag_w, 2 * s.g}) + (inside ? xi * eps * q : 0);
+    mixed_q[0] = (quadratic ? smallest("mixed alpha, quadratic", {k * eps * ag, eps * ag_w})
+                            : smallest("mixed alpha", {k * eps * ag, eps * ag_w, 2 * s.g})) +
+                 (inside ? xi * eps * q : 0);
     mixed_q[1] = alpha / nu *
                  (huber ? smallest("mixed nu, huber", {2 / nu * k2 * eps * q, 2 * b_nu * s.g})
                         : smallest("mixed nu", {k * eps * ag, eps * ag_w, 2 * b_nu * s.g}));
@@ -136,8 +145,9 @@ struct TvForms {
     energy_mixed[0] = inside ? infinity : eps * s.a_w;
     energy_mixed[1] = alpha / nu * eps * (huber ? 2 / nu * 2 * k2 : s.a_w);  // 1/W <= 2 |K|^2
     energy_mixed[2] = infinity;
-    rounding[0] = 16 * unit * s.g;
-    rounding[1] = 16 * unit * alpha / nu * s.g;
+    const double psi = std::sqrt(s.psi2), x = std::sqrt(s.x2);
+    rounding[0] = unit * (16 * (quadratic ? psi * ag : s.g) + reading * (q * psi + x * ag));
+    rounding[1] = unit * alpha / nu * (16 * s.g + reading * (q * psi + x * (huber ? 2 / nu * k * q : ag)));
     rounding[2] = 0;
   }
 };
@@ -180,32 +190,44 @@ TYPED_TEST(DirectionalForms, OfTotalVariation) {
   Smallest smallest;
   for (const bool huber : {false, true})
     for (const bool inside : {false, true})
-      for (const int kind : {0, 1, 2}) {  // isotropic, anisotropic, signal
-        const Shape shape{2, 1, kind == 2 ? 1 : 3, 4};
+      for (const int kind :
+           {0, 1, 2, 3, 4, 5, 6}) {  // isotropic, anisotropic, signal; second, of a signal; h1; tikhonov
+        const bool second = kind == 3 || kind == 4, quadratic = kind >= 5;
+        if (quadratic && huber) continue;
+        const Shape shape{2, 1, kind == 2 || kind == 4 ? 1 : 3, 4};
         Tensor<T> y(context, shape, std::vector<T>(shape.count(), T(0)));
         const double alpha = random.log_uniform(1e-2, 10), nu = random.log_uniform(1e-2, 1),
                      xi = random.log_uniform(1e-3, 1);
-        const Parameters p({{"xi", Transform::identity, xi, 0, 10, true},
-                            {"nu", Transform::exp, nu, 1e-3, 10, true},
-                            {"alpha", Transform::log10, alpha, 1e-3, 20, true}});
-        const TvEnergy<T> energy(
-            context, y.view(), p,
-            {huber ? TvPotential::huber_c2 : TvPotential::charbonnier, kind != 1, inside});
-        const double k2 = kind == 2 ? 4 : 8, row = std::sqrt(kind == 0 ? 3.0 : 2.0);
+        std::vector<Segment> segments{{"xi", Transform::identity, xi, 0, 10, true},
+                                      {"nu", Transform::exp, nu, 1e-3, 10, true},
+                                      {"alpha", Transform::log10, alpha, 1e-3, 20, true}};
+        if (quadratic) segments.erase(segments.begin() + 1);
+        const Parameters p(segments);
+        const TvEnergy<T> energy(context, y.view(), p,
+                                 {quadratic ? TvPotential::quadratic
+                                  : huber   ? TvPotential::huber_c2
+                                            : TvPotential::charbonnier,
+                                  kind != 1, inside,
+                                  second      ? TvDifferences::second
+                                  : kind == 6 ? TvDifferences::none
+                                              : TvDifferences::first});
+        const double k2s[] = {8, 8, 4, 64, 16, 8, 1}, rows2[] = {3, 2, 2, 9 + std::sqrt(37.0), 6, 3, 1};
+        const double k2 = k2s[kind], row = std::sqrt(rows2[kind]), unit_nu = quadratic ? 1 : nu;
         const double slope[3] = {std::log(10.0) * alpha, nu, 1};  // of alpha, nu, xi
-        const std::size_t place[3] = {2, 1, 0};
+        const std::size_t place[3] = {quadratic ? 1u : 2u, 1, 0};
         for (int trial = 0; trial < 400; ++trial) {
           const TvSums s(random);
           const double eps = random.log_uniform(1e-6, 1e2), q = random.log_uniform(1e-3, 1e3),
                        v = random.log_uniform(1e-3, 1e3);
-          std::vector<double> rows = s.sums();
-          for (double m : s.maxima()) rows.push_back(m);
+          const std::vector<double> rows = s.rows();
           const double unit = bound_unit<T>(shape.image());
           const DirectionalBound got = energy.directional(second_of_two(rows), 1, eps, q, v);
-          const TvForms want(s, alpha, nu, xi, huber, inside, k2, row, eps, q, v, unit, smallest);
+          const TvForms want(s, alpha, unit_nu, xi, huber, inside, k2, row, eps, q, v, unit, smallest,
+                             quadratic, second ? 8 : 0);
           const std::string what = std::string(huber ? "huber" : "charbonnier") + (inside ? " inside" : "");
           expect_hessian_forms(got, want, unit, what);
           for (std::size_t k = 0; k < 3; ++k) {
+            if (k == 1 && quadratic) continue;
             const std::string entry = what + " parameter " + std::to_string(k);
             expect_form(got.mixed_q[place[k]], slope[k] * want.mixed_q[k], unit, entry + " mixed_q");
             expect_form(got.energy_mixed[place[k]], slope[k] * want.energy_mixed[k], unit,
@@ -255,7 +277,8 @@ TYPED_TEST(DirectionalForms, OfMagneticResonance) {
           if (e >= kspace.size() / 2) data2 += std::norm(std::complex<double>(kspace[e]));
         }
         const MriEnergy<T> energy(context, images, kspace, pattern, p,
-                                  huber ? TvPotential::huber_c2 : TvPotential::charbonnier, {coils, maps});
+                                  TvOptions{huber ? TvPotential::huber_c2 : TvPotential::charbonnier},
+                                  {coils, maps});
         const double s = values.s, w = map == SamplingMap::direct ? s * s : s / (1 - s),
                      steep = map == SamplingMap::direct ? 2 * s : 1 / square(1 - s);
         const double mu = values.xi + w * least, power = std::sqrt(most);
@@ -270,11 +293,8 @@ TYPED_TEST(DirectionalForms, OfMagneticResonance) {
           const TvSums sums(random);
           const double eps = random.log_uniform(1e-6, 1e2), q = random.log_uniform(1e-3, 1e3),
                        v = random.log_uniform(1e-3, 1e3), gradient = random.log_uniform(1e-6, 1e2);
-          const double psi2 = random.log_uniform(1e-4, 1e4), psi2_w = random.log_uniform(1e-4, 1e4),
-                       x2 = random.log_uniform(1e-4, 1e4);
-          std::vector<double> rows = sums.sums();
-          rows.insert(rows.end(), {psi2, psi2_w, x2});
-          for (double m : sums.maxima()) rows.push_back(m);
+          const double psi2 = sums.psi2, psi2_w = sums.psi2_w, x2 = sums.x2;
+          std::vector<double> rows = sums.rows();
           rows.push_back(gradient);
           double r2 = 0, q2 = 0, r2_sum = 0;
           for (int half = 0; half < 2; ++half)

@@ -90,47 +90,6 @@ class ExpertsBall : public ::testing::Test {};
 using Precisions = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(ExpertsBall, Precisions);
 
-TYPED_TEST(ExpertsBall, LocalConstantsHoldInside) {
-  Random random(seed(1302));
-  RatioRecorder lipschitz("local L/measured"), hessian("local L_H/measured"), gain("global L/local L");
-  for (const FoeProblem& shape : small_shapes())
-    for (const NamedFoe& named : oracle::foe_collection(shape, random)) {
-      SCOPED_TRACE(describe(named));
-      ExpertsLab<TypeParam> lab(named.problem);
-      const FoeProblem& m = lab.problem();
-      const Curvature c = lab.energy().curvature();
-      const Image x = representable<TypeParam>(m.y);
-      const double unit = norm(image_with_responses(m, 1, random));
-      for (const double radius : {1e-3, 0.1, 1.0, 30.0}) {
-        const double epsilon = radius * unit;
-        const LocalCurvature local = lab.local(x, {epsilon})[0];
-        gain.add(c.lipschitz / local.lipschitz);
-        EXPECT_LE(local.lipschitz, c.lipschitz);
-        EXPECT_LE(local.hessian_lipschitz, c.hessian_lipschitz);
-        // towards small responses, where the curvature is largest
-        Image flatter(x.size(), 0), v = random.normal_vector(x.size());
-        for (int k = 0; k < m.filters; ++k)
-          flatter = add_scaled(flatter, -1, oracle::correlate_adjoint(m, k, oracle::correlate(m, k, x)));
-        if (norm(flatter) < 1e-12) flatter = v;
-        for (const NamedImage& e : perturbations(m.h, m.w, epsilon, random, flatter)) {
-          if (random.integer(0, 2) > 0 && e.name.find("given") == std::string::npos) continue;
-          const Image inside = add_scaled(x, 1 - 1e-15, e.pixels);
-          const Matrix a = oracle::hessian(m, inside);
-          lipschitz.add(local.lipschitz / power_iteration(a, v, 10));
-          for (const double t : {0.0, 0.9}) {
-            const Image other = add_scaled(x, t, e.pixels);
-            const double change = power_iteration(difference_of(a, oracle::hessian(m, other)), v, 10);
-            const double noise = 1e-15 * c.lipschitz;
-            if (change > 1e3 * noise)
-              hessian.add(local.hessian_lipschitz / ((change - noise) / distance(inside, other)));
-          }
-        }
-      }
-    }
-  EXPECT_GE(lipschitz.minimum(), 1);
-  EXPECT_GE(hessian.minimum(), 1);
-}
-
 /// Everything at one pair x~, xhat = x~ + e that the directional bounds speak about.
 struct Change {
   Image x;

@@ -132,16 +132,6 @@ class ExpertsLab {
     }
     return bounds;
   }
-  std::vector<LocalCurvature> local(const std::vector<double>& x, const std::vector<double>& epsilon) {
-    put(x, x_);
-    upload<double>(context_, epsilon, epsilon_);
-    const View<double> sums = rows(energy_.local_sums());
-    energy_.enqueue_local(context_, active(), x_, epsilon_, sums);
-    const std::vector<double> values = get(sums);
-    std::vector<LocalCurvature> bounds;
-    for (int i = 0; i < n_; ++i) bounds.push_back(energy_.local(values, i));
-    return bounds;
-  }
   Active active() const { return active_.active(); }
 
  private:

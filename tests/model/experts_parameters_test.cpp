@@ -277,7 +277,6 @@ TEST_F(ExpertsMisuse, CallsNeitherAllocateNorWait) {
     energy.mixed_adjoint(context, lab.active(), x, out, sums);
     energy.mixed_forward(context, lab.active(), x, d, out, row(0));
     energy.directional_sums(context, lab.active(), x, out, {}, {two, two}, sums);
-    energy.enqueue_local(context, lab.active(), x, two, sums);
   };
   all();
   const Counters before = context.counters();

@@ -32,8 +32,8 @@ void refuse_all(Context& context, const Energy<T>& energy) {
   const View<T> weights = frame.view<T>({shape.n * energy.weight_arrays(), shape.c, shape.h, shape.w});
   const View<float> dual = frame.view<float>({shape.n * energy.dual_arrays(), shape.c, shape.h, shape.w}),
                     short_dual = frame.view<float>({1, 1, 1, 1});
-  const View<double> sums = frame.view<double>(
-      {std::max({energy.mixed_sums(), energy.bound_sums(), energy.local_sums()}), shape.n, 1, 1});
+  const View<double> sums =
+      frame.view<double>({std::max(energy.mixed_sums(), energy.bound_sums()), shape.n, 1, 1});
   const Scalars each = frame.view<double>({shape.n, 1, 1, 1}), nothing{};
   const GradientSums good{each, each, each};
   const std::vector<double> theta(energy.parameters(), 1), longer(energy.parameters() + 1, 1);
@@ -86,9 +86,6 @@ void refuse_all(Context& context, const Energy<T>& energy) {
   for (const int image_number : {-1, shape.n})
     refused([&] { (void)energy.directional(rows, image_number, 1, 1, 1); },
             "image " + std::to_string(image_number) + " of " + std::to_string(shape.n));
-  refused([&] { energy.enqueue_local(context, active, wrong, each, sums); }, differ);
-  refused([&] { energy.enqueue_local(context, active, image, nothing, sums); }, "are needed");
-  refused([&] { (void)energy.local(std::vector<double>(1), 0); }, "1 are given");
 }
 
 /// theta of another length, and with entries that are no numbers.

@@ -192,6 +192,7 @@ TYPED_TEST(MriOracle, InverseDiagonal) {
 TYPED_TEST(MriOracle, PrimalDualFields) {
   for_all_points<TypeParam>(2204, [](auto& lab, const Image& x, Random& random) {
     const MriProblem& m = lab.problem();
+    if (m.potential == oracle::Potential::quadratic) return;  // the field, of no effect, is in the unit ball
     const double single = 1e-6;
     const std::size_t size = lab.unknowns() * static_cast<std::size_t>(m.directions());
     const Image d = representable<TypeParam>(x), psi = lab.start_dual(x),

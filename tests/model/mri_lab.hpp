@@ -31,15 +31,14 @@ class MriLab {
         frame_(context_),
         active_(context_, frame_, n_),
         energy_(context_, shape_, complex_of<T>(problem_.y, static_cast<std::size_t>(problem_.pixels())),
-                pattern_of(problem_), parameters, potential_of(problem_), maps_.maps()),
+                pattern_of(problem_), parameters, options_of(problem_), maps_.maps()),
         x_(frame_.view<T>(shape_)),
         p_(frame_.view<T>(shape_)),
         out_(frame_.view<T>(shape_)),
         diagonal_(frame_.view<T>(shape_)),
         weights_(frame_.view<T>(times(energy_.weight_arrays()))),
         dual_(frame_.view<float>(times(energy_.dual_arrays()))),
-        sums_(frame_.view<double>(
-            {std::max({energy_.mixed_sums(), energy_.bound_sums(), energy_.local_sums(), 3}), n_, 1, 1})),
+        sums_(frame_.view<double>({std::max({energy_.mixed_sums(), energy_.bound_sums(), 3}), n_, 1, 1})),
         epsilon_(frame_.view<double>({n_, 1, 1, 1})),
         gradient_(frame_.view<double>({n_, 1, 1, 1})) {}
 
@@ -127,16 +126,6 @@ class MriLab {
       const double norm_v = v.empty() ? 0 : norm(image_of(v, unknowns(), i));
       bounds.push_back(energy_.directional(values, i, epsilon[static_cast<std::size_t>(i)], norm_q, norm_v));
     }
-    return bounds;
-  }
-  std::vector<LocalCurvature> local(const std::vector<double>& x, const std::vector<double>& epsilon) {
-    put(x, x_);
-    upload<double>(context_, epsilon, epsilon_);
-    const View<double> sums = rows(energy_.local_sums());
-    energy_.enqueue_local(context_, active(), x_, epsilon_, sums);
-    const std::vector<double> values = get(sums);
-    std::vector<LocalCurvature> bounds;
-    for (int i = 0; i < n_; ++i) bounds.push_back(energy_.local(values, i));
     return bounds;
   }
   std::vector<double> zero_filled() {

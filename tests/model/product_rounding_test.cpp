@@ -97,7 +97,7 @@ TEST(ProductRounding, OfTotalVariation) {
   Random random(seed(2721));
   Ratios ratios;
   for (const auto& [h, w] : {std::pair{5, 6}, {1, 9}, {9, 33}})
-    for (oracle::TvModel m : model_kinds(h, w, random, 1e-4, 1))
+    for (oracle::TvModel m : all_kinds(h, w, random, 1e-4, 1))
       for (const double jump : {0.01, 1.0, 100.0}) {  // differences in units of nu
         m.alpha = random.log_uniform(1e-4, 1e3);
         const Image x = representable<float>(noise(h, w, jump * m.nu, random)),
@@ -117,7 +117,7 @@ TEST(ProductRounding, HoldsAgainstAnAdversary) {
   Random random(seed(2724));
   RatioRecorder ratios("|A q error| / (56 unit L |q|), adversary");
   for (const auto& [h, w] : {std::pair{3, 4}, {1, 9}})
-    for (oracle::TvModel m : model_kinds(h, w, random, 1e-4, 1))
+    for (oracle::TvModel m : all_kinds(h, w, random, 1e-4, 1))
       for (const double jump : {0.3, 1.0, 3.0}) {
         m.alpha = random.log_uniform(1, 1e3);
         Image x = representable<float>(noise(h, w, jump * m.nu, random));

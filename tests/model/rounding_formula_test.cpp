@@ -93,6 +93,22 @@ TYPED_TEST(RoundingFormula, OfExperts) {
       }
 }
 
+/// |a| + |b| for the components a - b of second differences, of one plane.
+Image readings(const MriProblem& m, const Image& x) {
+  Image out;
+  const auto at = [&](int p) { return x[static_cast<std::size_t>(p)]; };
+  for (int p = 0; p < m.pixels(); ++p) {
+    const bool left = p % m.w > 0, right = p % m.w + 1 < m.w, above = p >= m.w, below = p + m.w < m.pixels();
+    const double to_right = right ? std::abs(at(p + 1) - at(p)) : 0,
+                 to_left = left ? std::abs(at(p) - at(p - 1)) : 0,
+                 down = below ? std::abs(at(p + m.w) - at(p)) : 0,
+                 up = above ? std::abs(at(p) - at(p - m.w)) : 0,
+                 mixed = right && below ? to_right + std::abs(at(p + m.w + 1) - at(p + m.w)) : 0;
+    out.insert(out.end(), {to_right + to_left, down + up, std::sqrt(2.0) * mixed});
+  }
+  return out;
+}
+
 TYPED_TEST(RoundingFormula, OfMagneticResonance) {
   using T = TypeParam;
   Random random(seed(2713));
@@ -125,9 +141,18 @@ TYPED_TEST(RoundingFormula, OfMagneticResonance) {
         }
       }
       const double transform = 10 * std::log2(static_cast<double>(pixels)), norm_x = norm(x);
+      const oracle::CurvatureConstants plane = oracle::curvature(m.plane());
+      const bool second = m.differences == oracle::Differences::second;
+      double reading2 = 0;
+      for (std::size_t first = 0; second && first < x.size(); first += pixels)
+        reading2 += squared(norm(readings(m, {x.begin() + static_cast<std::ptrdiff_t>(first),
+                                              x.begin() + static_cast<std::ptrdiff_t>(first + pixels)})));
+      const double reach = second ? 64 : plane.norm_k_squared == 1 ? 1 : 8;
+      const double of_regulariser = ((m.complex_image ? 21 : 17) + (second ? 15 : 0)) * m.alpha *
+                                        std::sqrt(reach) * norm(oracle::dual_field(m, x)) +
+                                    m.alpha * plane.ell_1 * std::sqrt(reach * reading2);
       const double want =
-          this->unit * ((3 + this->given) * m.xi * norm_x +
-                        21 * m.alpha * std::sqrt(8.0) * norm(oracle::dual_field(m, x)) +
+          this->unit * ((3 + this->given) * m.xi * norm_x + of_regulariser +
                         transform * (heaviest * power * norm_x + std::sqrt(power * weighted)) +
                         (4 + 2 * m.channels()) * std::sqrt(power * parts));
       EXPECT_NEAR(lab.gradient(x).rounding[0] / want, 1, this->close * 10);

@@ -41,7 +41,7 @@ TYPED_TEST(Rounding, BoundCoversTheGradientAndItsNorm) {
   const std::vector<double> amplitudes = {1, 1e-4, 1e5, 1e-9};
   int kind = 0, trials = 0;
   for (const auto& [h, w] : {std::pair{5, 6}, {1, 40}, {17, 129}, {16, 16}, {2, 1}, {1, 1}})
-    for (oracle::TvModel m : model_kinds(h, w, random, 1e-4, 1)) {
+    for (oracle::TvModel m : all_kinds(h, w, random, 1e-4, 1)) {
       m.alpha = random.log_uniform(1e-4, 1e3);
       SCOPED_TRACE(describe(m));
       for (int trial = 0; trial < repetitions(8); ++trial, ++trials) {
@@ -66,7 +66,7 @@ TYPED_TEST(Rounding, BoundHoldsAgainstAnAdversary) {
   Random random(seed(602));
   RatioRecorder ratios("error/rounding bound, adversary");
   for (const auto& [h, w] : {std::pair{3, 4}, {1, 9}})
-    for (oracle::TvModel m : model_kinds(h, w, random, 1e-3, 1)) {
+    for (oracle::TvModel m : all_kinds(h, w, random, 1e-3, 1)) {
       m.alpha = random.log_uniform(1, 100);  // the potential dominates
       m.mask.clear();
       for (const double scale : {0.1, 1.0, 10.0}) {
@@ -95,7 +95,7 @@ TYPED_TEST(Rounding, CertificateCoversTheDistanceToTheMinimiser) {
   Random random(seed(603));
   RatioRecorder ratios("certificate/distance to the minimiser");
   for (const auto& [h, w] : {std::pair{5, 6}, {1, 16}})
-    for (const oracle::TvModel& kind : model_kinds(h, w, random, 3e-3, 1)) {
+    for (const oracle::TvModel& kind : all_kinds(h, w, random, 3e-3, 1)) {
       const Image y = representable<TypeParam>(piecewise_constant(h, w, 0.1, random));
       TvLab<TypeParam> lab(kind, 1, y);
       SCOPED_TRACE(describe(lab.model()));

@@ -20,8 +20,8 @@
 namespace bilevel::testing_support {
 
 inline TvOptions options_of(const oracle::TvModel& m) {
-  const bool huber = m.potential == oracle::Potential::huber_c2;
-  return {huber ? TvPotential::huber_c2 : TvPotential::charbonnier, m.isotropic, m.xi_inside_alpha};
+  return {static_cast<TvPotential>(m.potential), m.isotropic, m.xi_inside_alpha,
+          static_cast<TvDifferences>(m.differences)};
 }
 
 /// alpha, nu and xi of the model with one transform each, learned or fixed.
@@ -33,6 +33,7 @@ inline Parameters parameters_of(const oracle::TvModel& m,
   const std::array<double, 3> values = {m.alpha, m.nu, m.xi};
   std::vector<Segment> segments;
   for (std::size_t k = 0; k < 3; ++k) {
+    if (k == 1 && m.potential == oracle::Potential::quadratic) continue;
     const double lower = learned[k] && transforms[k] != Transform::identity ? 1e-14 : 0;
     segments.push_back({names[k], transforms[k], values[k], lower, 1e9, learned[k]});
   }
@@ -154,16 +155,6 @@ class TvLab {
     }
     return bounds;
   }
-  std::vector<LocalCurvature> local(const std::vector<double>& x, const std::vector<double>& epsilon) {
-    put(x, x_);
-    upload<double>(context_, epsilon, epsilon_);
-    const View<double> sums = rows(energy_.local_sums());
-    energy_.enqueue_local(context_, active(), x_, epsilon_, sums);
-    const std::vector<double> values = get(sums);
-    std::vector<LocalCurvature> bounds;
-    for (int i = 0; i < n_; ++i) bounds.push_back(energy_.local(values, i));
-    return bounds;
-  }
 
  private:
   Active active() const { return active_.active(); }
@@ -191,7 +182,28 @@ class TvLab {
   View<double> sums_, epsilon_, gradient_;
 };
 
-/// Every kind of energy at this size: potential, isotropy, place of xi, mask (16 kinds; 8 for signals).
+/// Second differences at this size: potential, place of xi, mask (4 kinds of 8).
+inline std::vector<oracle::TvModel> second_kinds(int height, int width, Random& random, double nu_low = 1e-4,
+                                                 double nu_high = 1) {
+  std::vector<oracle::TvModel> models;
+  for (int kind = 0; kind < 4; ++kind) {
+    oracle::TvModel m;
+    m.height = height;
+    m.width = width;
+    m.differences = oracle::Differences::second;
+    m.potential = kind % 2 == 0 ? oracle::Potential::charbonnier : oracle::Potential::huber_c2;
+    m.xi_inside_alpha = kind == 1 || kind == 2;
+    if (kind >= 2) m.mask = random_mask(height, width, 0.6, random);
+    m.alpha = random.log_uniform(1e-3, 2);
+    m.nu = random.log_uniform(nu_low, nu_high);
+    m.xi = random.log_uniform(1e-5, 1e-1);
+    models.push_back(m);
+  }
+  return models;
+}
+
+/// Every kind of total variation at this size: potential, isotropy, place of xi, mask (16 kinds; 8 for
+/// signals).
 inline std::vector<oracle::TvModel> model_kinds(int height, int width, Random& random, double nu_low = 1e-4,
                                                 double nu_high = 1) {
   std::vector<oracle::TvModel> models;
@@ -215,9 +227,20 @@ inline std::vector<oracle::TvModel> model_kinds(int height, int width, Random& r
   return models;
 }
 
+/// Those and second_kinds().
+inline std::vector<oracle::TvModel> all_kinds(int height, int width, Random& random, double nu_low = 1e-4,
+                                              double nu_high = 1) {
+  std::vector<oracle::TvModel> models = model_kinds(height, width, random, nu_low, nu_high);
+  for (oracle::TvModel& m : second_kinds(height, width, random, nu_low, nu_high))
+    models.push_back(std::move(m));
+  return models;
+}
+
 inline std::string describe(const oracle::TvModel& m) {
+  const char* potentials[] = {" charbonnier", " huber_c2", " quadratic"};
+  const char* differences[] = {"", " second", " none"};
   return std::to_string(m.height) + "x" + std::to_string(m.width) +
-         (m.potential == oracle::Potential::huber_c2 ? " huber_c2" : " charbonnier") +
+         potentials[static_cast<int>(m.potential)] + differences[static_cast<int>(m.differences)] +
          (m.isotropic ? " isotropic" : " anisotropic") + (m.xi_inside_alpha ? ", xi inside alpha" : "") +
          (m.mask.empty() ? "" : ", masked") + ", alpha " + std::to_string(m.alpha) + ", nu " +
          std::to_string(m.nu) + ", xi " + std::to_string(m.xi);

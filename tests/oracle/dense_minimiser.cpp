@@ -248,4 +248,25 @@ std::vector<std::vector<Form>> differences(int height, int width, int first) {
   return out;
 }
 
+std::vector<std::vector<Form>> second_differences(int height, int width) {
+  const Real root = std::sqrt(Real(2));
+  std::vector<std::vector<Form>> out;
+  for (int r = 0; r < height; ++r)
+    for (int c = 0; c < width; ++c) {
+      const int p = r * width + c;
+      std::vector<Form> forms(3);
+      const auto along = [&](Form& form, bool before, bool after, int step) {
+        if (before) form.push_back({p - step, 1});
+        if (before || after) form.push_back({p, -Real(before) - Real(after)});
+        if (after) form.push_back({p + step, 1});
+      };
+      along(forms[0], c > 0, c + 1 < width, 1);
+      along(forms[1], r > 0, r + 1 < height, width);
+      if (c + 1 < width && r + 1 < height)
+        forms[2] = {{p, root}, {p + 1, -root}, {p + width, -root}, {p + width + 1, root}};
+      out.push_back(forms);
+    }
+  return out;
+}
+
 }  // namespace bilevel::oracle

@@ -47,4 +47,7 @@ DenseGradient gradient(const DenseProblem& problem, const std::vector<long doubl
 /// `first`: the horizontal and vertical form of every pixel (no vertical ones for height 1).
 std::vector<std::vector<PotentialTerm::Form>> differences(int height, int width, int first);
 
+/// Dxx, Dyy and sqrt 2 Dxy of every pixel, differences across the border zero (Dxx = -Dx^T Dx).
+std::vector<std::vector<PotentialTerm::Form>> second_differences(int height, int width);
+
 }  // namespace bilevel::oracle

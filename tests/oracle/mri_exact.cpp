@@ -33,20 +33,22 @@ Columns data_columns(const MriProblem& problem) {
   return columns_of(problem, [&](const Vector& unit) { return extended::data_product(problem, unit); });
 }
 
-// The regulariser couples pixels whose rows and columns differ by at most one: columns of pixels three apart
-// do not overlap, and their sum shows them all.
+// The regulariser couples pixels whose rows and columns differ by at most `reach`: columns of pixels further
+// apart than twice that do not overlap, and their sum shows them all.
 Columns regulariser_columns(const MriProblem& problem, const Vector& x, const Vector& zeta) {
   const int n = problem.pixels(), w = problem.w;
+  const int reach = problem.differences == Differences::second ? 2 : 1, period = 2 * reach + 1;
   Columns columns(problem.unknowns(), Vector(problem.unknowns(), 0));
   for (int plane = 0; plane < problem.planes(); ++plane) {
-    for (int colour = 0; colour < 9; ++colour) {
+    for (int colour = 0; colour < period * period; ++colour) {
       Vector units(problem.unknowns(), 0);
-      for (int p = 0; p < n; ++p) units[plane * n + p] = p / w % 3 == colour / 3 && p % w % 3 == colour % 3;
+      for (int p = 0; p < n; ++p)
+        units[plane * n + p] = p / w % period == colour / period && p % w % period == colour % period;
       const Vector sum = extended::regulariser_product(problem, x, zeta, units);
       for (int i = 0; i < problem.unknowns(); ++i) {
         const int p = i % n;
-        for (int r = std::max(p / w - 1, 0); r <= std::min(p / w + 1, problem.h - 1); ++r) {
-          for (int c = std::max(p % w - 1, 0); c <= std::min(p % w + 1, w - 1); ++c) {
+        for (int r = std::max(p / w - reach, 0); r <= std::min(p / w + reach, problem.h - 1); ++r) {
+          for (int c = std::max(p % w - reach, 0); c <= std::min(p % w + reach, w - 1); ++c) {
             const int j = plane * n + r * w + c;
             if (units[j] == 1) columns[j][i] = sum[i];
           }
@@ -233,17 +235,16 @@ MriConstants curvature(const MriProblem& problem) {
     for (int k = 0; k < slopes.cols; ++k) square += slopes(j, k) * slopes(j, k);
     steepest = std::max(steepest, square);
   }
-  const bool charbonnier = problem.potential == Potential::charbonnier;
-  const double norm_squared = problem.h == 1 ? 4 : 8, row = std::sqrt(problem.h == 1 ? 2.0 : 3.0);
-  const double ell_1 = (charbonnier ? 1 : 2) / problem.nu;
-  const double ell_2 = (charbonnier ? 48 / (25 * std::sqrt(5.0)) : 2) / (problem.nu * problem.nu);
+  const CurvatureConstants plane = curvature(problem.plane());
+  const double norm_squared = plane.norm_k_squared, row = plane.row_bound, ell_1 = plane.ell_1,
+               ell_2 = plane.ell_2;
   const double curved = problem.alpha * ell_1 * norm_squared;
   return {problem.xi + coil_least * least,
           problem.xi + coil_greatest * greatest + curved,
           problem.alpha * ell_2 * norm_squared * row,
           coil_greatest * std::sqrt(steepest),
           curved,
-          curved,
+          problem.potential == Potential::quadratic ? 0 : curved,
           problem.xi};
 }
 

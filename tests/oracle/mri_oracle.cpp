@@ -159,41 +159,30 @@ void for_each_slope(const MriProblem& problem, const Entry& entry) {
 
 // Differences, [planes][directions][h][w].
 Vector apply_grad(const MriProblem& problem, const Vector& x) {
-  const int n = problem.pixels();
   Vector z;
   for (int plane = 0; plane < problem.planes(); ++plane) {
-    for (int direction = 0; direction < problem.directions(); ++direction) {
-      for (int p = 0; p < n; ++p) {
-        const bool last = direction == 0 ? p % problem.w == problem.w - 1 : p / problem.w == problem.h - 1;
-        const int next = direction == 0 ? p + 1 : p + problem.w;
-        z.push_back(last ? 0 : x.at(plane * n + next) - x.at(plane * n + p));
-      }
-    }
+    const auto first = x.begin() + static_cast<std::ptrdiff_t>(plane) * problem.pixels();
+    const Vector own = extended::difference(problem.plane(), Vector(first, first + problem.pixels()));
+    z.insert(z.end(), own.begin(), own.end());
   }
   return z;
 }
 
 Vector apply_grad_adjoint(const MriProblem& problem, const Vector& z) {
-  const int n = problem.pixels();
-  Vector x(problem.unknowns(), 0);
+  const auto size = static_cast<std::ptrdiff_t>(problem.directions()) * problem.pixels();
+  Vector x;
   for (int plane = 0; plane < problem.planes(); ++plane) {
-    for (int direction = 0; direction < problem.directions(); ++direction) {
-      for (int p = 0; p < n; ++p) {
-        const bool last = direction == 0 ? p % problem.w == problem.w - 1 : p / problem.w == problem.h - 1;
-        if (last) continue;
-        const Real value = z.at((plane * problem.directions() + direction) * n + p);
-        x[plane * n + p] -= value;
-        x[plane * n + (direction == 0 ? p + 1 : p + problem.w)] += value;
-      }
-    }
+    const auto first = z.begin() + plane * size;
+    const Vector own = extended::difference_adjoint(problem.plane(), Vector(first, first + size));
+    x.insert(x.end(), own.begin(), own.end());
   }
   return x;
 }
 
-// <a, b> over all components at pixel p.
+// <a, b> over all components of term p.
 Real inner_at(const MriProblem& problem, int p, const Vector& a, const Vector& b) {
   Real sum = 0;
-  for (std::size_t k = p; k < a.size(); k += problem.pixels()) sum += a[k] * b[k];
+  for (std::size_t k = p; k < a.size(); k += problem.terms()) sum += a[k] * b[k];
   return sum;
 }
 
@@ -206,14 +195,14 @@ template <class Factor>
 Vector weighted_divergence(const MriProblem& problem, const Vector& x, const Factor& factor) {
   Vector z = apply_grad(problem, x);
   Vector scale;
-  for (int p = 0; p < problem.pixels(); ++p) scale.push_back(factor(point_values(problem, z, p)));
+  for (int p = 0; p < problem.terms(); ++p) scale.push_back(factor(point_values(problem, z, p)));
   for (std::size_t k = 0; k < z.size(); ++k) z[k] *= scale[k % scale.size()];
   return apply_grad_adjoint(problem, z);
 }
 
 Vector psi_of(const MriProblem& problem, const Vector& x) {
   Vector z = apply_grad(problem, x), w;
-  for (int p = 0; p < problem.pixels(); ++p) w.push_back(point_values(problem, z, p).w);
+  for (int p = 0; p < problem.terms(); ++p) w.push_back(point_values(problem, z, p).w);
   for (std::size_t k = 0; k < z.size(); ++k) z[k] *= w[k % w.size()];
   return z;
 }
@@ -280,7 +269,7 @@ long double energy(const MriProblem& problem, const ExtendedImage& y, const Exte
   Real sum = 0;
   for (std::size_t j = 0; j < r.size(); ++j) sum += weights[j % weights.size()] * r[j] * r[j] / 2;
   for (const Real entry : x) sum += problem.xi * entry * entry / 2;
-  for (int p = 0; p < problem.pixels(); ++p) sum += problem.alpha * point_values(problem, z, p).value;
+  for (int p = 0; p < problem.terms(); ++p) sum += problem.alpha * point_values(problem, z, p).value;
   return sum;
 }
 
@@ -299,11 +288,11 @@ ExtendedImage regulariser_product(const MriProblem& problem, const ExtendedImage
                                   const ExtendedImage& zeta, const ExtendedImage& direction) {
   const Vector z = apply_grad(problem, x), along = apply_grad(problem, direction);
   Vector field(z.size());
-  for (int p = 0; p < problem.pixels(); ++p) {
+  for (int p = 0; p < problem.terms(); ++p) {
     const PotentialValues point = point_values(problem, z, p);
     const Real factor = point.w1 / (2 * point.w);
     const Real z_d = inner_at(problem, p, z, along), zeta_d = inner_at(problem, p, zeta, along);
-    for (std::size_t k = p; k < z.size(); k += problem.pixels())
+    for (std::size_t k = p; k < z.size(); k += problem.terms())
       field[k] = problem.alpha * (point.w * along[k] - factor * (z[k] * zeta_d + zeta.at(k) * z_d));
   }
   Vector product = apply_grad_adjoint(problem, field);
@@ -324,13 +313,13 @@ ExtendedImage dual_update(const MriProblem& problem, const ExtendedImage& x, con
                           const ExtendedImage& d) {
   const Vector z = apply_grad(problem, x), along = apply_grad(problem, d);
   Vector updated(z.size());
-  for (int p = 0; p < problem.pixels(); ++p) {
+  for (int p = 0; p < problem.terms(); ++p) {
     const PotentialValues point = point_values(problem, z, p);
     const Real factor = point.w1 / point.w * inner_at(problem, p, z, along);
-    for (std::size_t k = p; k < z.size(); k += problem.pixels())
+    for (std::size_t k = p; k < z.size(); k += problem.terms())
       updated[k] = point.w * (z[k] + along[k]) - factor * zeta.at(k);
     const Real length = std::max(std::sqrt(inner_at(problem, p, updated, updated)), 1.0L);
-    for (std::size_t k = p; k < z.size(); k += problem.pixels()) updated[k] /= length;
+    for (std::size_t k = p; k < z.size(); k += problem.terms()) updated[k] /= length;
   }
   return updated;
 }
@@ -344,7 +333,7 @@ ExtendedImage mixed_adjoint(const MriProblem& problem, const ExtendedImage& y, c
   for_each_slope(problem, [&](int j, int k, Real slope) { result[k] += slope * products[j]; });
   const Vector z = apply_grad(problem, x), grad_q = apply_grad(problem, q);
   Real alpha = 0, nu = 0, xi = 0;
-  for (std::size_t p = 0; p < n; ++p) {
+  for (std::size_t p = 0; p < static_cast<std::size_t>(problem.terms()); ++p) {
     const PotentialValues point = point_values(problem, z, static_cast<int>(p));
     const Real z_q = inner_at(problem, static_cast<int>(p), z, grad_q);
     alpha += problem.alpha * point.w * z_q;

@@ -16,7 +16,7 @@ enum class PatternKind { free, symmetric, rows, columns, groups };
 enum class SamplingMap { direct, rational };
 
 /// Phi_i(x) = 1/2 sum_c sum_j w_j |(F sigma_c x - y_{i,c})_j|^2 + alpha sum_p rho_nu(|(grad x)_p|)
-///            + xi/2 ||x||^2
+///            + xi/2 ||x||^2, or with the other differences of tv_oracle.hpp,
 /// with F the unitary discrete Fourier transform (exponent -2 pi i, DC first), sigma_c the coil maps, grad
 /// the forward differences with zero last difference (without vertical component for height 1), |.| over all
 /// components at a pixel, of both planes for complex images, and w_j = 1 - prod_{k contains j} (1 - u_k) over
@@ -26,6 +26,8 @@ struct MriProblem {
   bool complex_image = false;
   int coils = 0;  ///< 0: one channel without a map
   Potential potential = Potential::charbonnier;
+  Differences differences = Differences::first;
+  bool isotropic = true;  ///< one modulus a pixel, or one for each component of the differences
   double alpha = 0.02, nu = 0.05, xi = 1e-3;
   PatternKind pattern = PatternKind::free;
   SamplingMap map = SamplingMap::direct;
@@ -40,7 +42,25 @@ struct MriProblem {
   int planes() const { return complex_image ? 2 : 1; }
   int unknowns() const { return planes() * pixels(); }
   int channels() const { return coils > 0 ? coils : 1; }
-  int directions() const { return h == 1 ? 1 : 2; }
+  int directions() const {
+    if (h == 1 || differences == Differences::none) return 1;
+    return differences == Differences::second ? 3 : 2;
+  }
+  /// Moduli: entry g, g + terms(), ... of a field are under one.
+  int terms() const { return isotropic ? pixels() : directions() * pixels(); }
+  /// The regulariser, as one of a plane.
+  TvModel plane() const {
+    TvModel m;
+    m.height = h;
+    m.width = w;
+    m.isotropic = isotropic;
+    m.potential = potential;
+    m.differences = differences;
+    m.alpha = alpha;
+    m.nu = nu;
+    m.xi = xi;
+    return m;
+  }
   int samplings() const { return static_cast<int>(sampling.size()); }
   int parameters() const { return samplings() + learn_alpha + learn_nu + learn_xi; }
   Image data(int i) const;   ///< y of image i

@@ -132,6 +132,35 @@ std::vector<NamedMri> mri_collection(const MriProblem& shape, Random& random) {
       problems.push_back({name, random_mri(problem, 0.05, random)});
     }
   }
+  struct Kind {
+    std::string name;
+    Differences differences;
+    Potential potential;
+    bool isotropic, complex_image;
+    int coils;
+  };
+  const std::vector<Kind> kinds = {
+      {"anisotropic, complex", Differences::first, Potential::charbonnier, false, true, 0},
+      {"second, complex, coils", Differences::second, Potential::charbonnier, true, true, 2},
+      {"second, real, huber_c2", Differences::second, Potential::huber_c2, true, false, 0},
+      {"h1, complex", Differences::first, Potential::quadratic, true, true, 0},
+      {"tikhonov, real, coils", Differences::none, Potential::quadratic, true, false, 2}};
+  for (const Kind& kind : kinds) {
+    MriProblem problem = shape;
+    problem.differences = kind.differences;
+    problem.potential = kind.potential;
+    problem.isotropic = kind.isotropic;
+    problem.complex_image = kind.complex_image;
+    problem.coils = kind.coils;
+    problem.pattern = PatternKind::rows;
+    problem.learn_alpha = problem.learn_xi = true;
+    problem.learn_nu = kind.potential != Potential::quadratic;
+    problem.beta1 = problem.beta2 = random.log_uniform(1e-3, 1e-2);
+    problem.alpha = random.log_uniform(0.005, 0.05);
+    problem.nu = random.log_uniform(0.02, 0.2);
+    problem.xi = random.log_uniform(1e-3, 1e-2);
+    problems.push_back({kind.name, random_mri(problem, 0.05, random)});
+  }
   return problems;
 }
 

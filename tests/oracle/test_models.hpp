@@ -44,4 +44,38 @@ inline std::vector<NamedModel> model_collection(int height, int width, testing_s
   return models;
 }
 
+/// Second differences (and on a line), H1 and Tikhonov.
+inline std::vector<NamedModel> further_models(int height, int width, testing_support::Random& random) {
+  TvModel base;
+  base.height = height;
+  base.width = width;
+  base.alpha = random.log_uniform(0.02, 0.2);
+  base.nu = random.log_uniform(0.03, 0.3);
+  base.xi = random.log_uniform(1e-3, 1e-1);
+  std::vector<NamedModel> models;
+  for (const Potential potential : {Potential::charbonnier, Potential::huber_c2}) {
+    TvModel model = base;
+    model.differences = Differences::second;
+    model.potential = potential;
+    models.push_back({potential == Potential::huber_c2 ? "second, huber_c2" : "second, charbonnier", model});
+    model.xi_inside_alpha = true;
+    model.mask = testing_support::random_mask(height, width, 0.6, random);
+    models.push_back({"second, xi inside alpha, masked", model});
+    model.height = 1;
+    model.mask.clear();
+    models.push_back({"second, 1-D", model});
+  }
+  TvModel quadratic = base;
+  quadratic.potential = Potential::quadratic;
+  models.push_back({"h1", quadratic});
+  quadratic.mask = testing_support::random_mask(height, width, 0.6, random);
+  models.push_back({"h1, masked", quadratic});
+  quadratic.differences = Differences::none;
+  models.push_back({"tikhonov, masked", quadratic});
+  quadratic.mask.clear();
+  quadratic.xi_inside_alpha = true;
+  models.push_back({"tikhonov, xi inside alpha", quadratic});
+  return models;
+}
+
 }  // namespace bilevel::oracle

@@ -10,10 +10,10 @@ namespace {
 using Real = long double;
 using Vector = ExtendedImage;
 
-/// At most two elements.
+/// At most four elements.
 template <class Element>
 struct Few {
-  Element elements[2];
+  Element elements[4];
   int size;
   const Element* begin() const { return elements; }
   const Element* end() const { return elements + size; }
@@ -26,13 +26,24 @@ struct Entry {
 
 // Row `index` of K: component index / pixels at pixel index % pixels.
 Few<Entry> row_of_k(const TvModel& model, int index) {
-  const int p = index % model.pixels(), r = p / model.width, c = p % model.width;
-  if (index < model.pixels()) {
-    if (c == model.width - 1) return {};
-    return {{{p, -1}, {p + 1, 1}}, 2};
+  const int p = index % model.pixels(), component = index / model.pixels(), w = model.width;
+  const bool left = p % w > 0, right = p % w + 1 < w, above = p >= w, below = p + w < model.pixels();
+  if (model.differences == Differences::none) return {{{p, 1}}, 1};
+  if (component == 2) {
+    const Real root = std::sqrt(2.0L);
+    if (!right || !below) return {};
+    return {{{p, root}, {p + 1, -root}, {p + w, -root}, {p + w + 1, root}}, 4};
   }
-  if (r == model.height - 1) return {};
-  return {{{p, -1}, {p + model.width, 1}}, 2};
+  const bool before = component == 0 ? left : above, after = component == 0 ? right : below;
+  const int step = component == 0 ? 1 : w;
+  if (model.differences == Differences::first) {
+    if (!after) return {};
+    return {{{p, -1}, {p + step, 1}}, 2};
+  }
+  if (before && after) return {{{p - step, 1}, {p, -2}, {p + step, 1}}, 3};
+  if (after) return {{{p, -1}, {p + step, 1}}, 2};
+  if (before) return {{{p - step, 1}, {p, -1}}, 2};
+  return {};
 }
 
 Vector apply_k(const TvModel& model, const Vector& x) {
@@ -59,7 +70,7 @@ std::vector<Term> terms_of(const TvModel& model) {
   if (model.scalar_terms()) {
     for (int index = 0; index < model.components() * n; ++index) terms.push_back({{index}, 1});
   } else {
-    for (int p = 0; p < n; ++p) terms.push_back({{p, n + p}, 2});
+    for (int p = 0; p < n; ++p) terms.push_back({{p, n + p, 2 * n + p}, model.components()});
   }
   return terms;
 }
@@ -166,6 +177,12 @@ Vector matrix_free_product(const TvModel& model, const Vector& x, const Vector& 
 
 namespace extended {
 
+ExtendedImage difference(const TvModel& model, const ExtendedImage& x) { return apply_k(model, x); }
+
+ExtendedImage difference_adjoint(const TvModel& model, const ExtendedImage& field) {
+  return apply_k_adjoint(model, field);
+}
+
 ExtendedImage widen(const Image& x) { return {x.begin(), x.end()}; }
 
 Image rounded(const ExtendedImage& x) {
@@ -175,6 +192,7 @@ Image rounded(const ExtendedImage& x) {
 }
 
 PotentialValues potential_values(Potential potential, long double nu, long double r) {
+  if (potential == Potential::quadratic) return {r * r / 2, 1, 0, 0};
   if (potential == Potential::charbonnier) {
     const Real s = std::sqrt(r * r + nu * nu);
     return {s, 1 / s, 1 / (s * s * s), -nu / (s * s * s)};
@@ -234,7 +252,9 @@ ExtendedImage hessian_product(const TvModel& model, const ExtendedImage& x, cons
 }
 
 SymmetricBand primal_dual_band(const TvModel& model, const ExtendedImage& x, const ExtendedImage& zeta) {
-  const int half_width = model.pixels() == 1 ? 0 : model.height == 1 ? 1 : model.width;
+  const int reach = model.differences == Differences::second ? 2 : 1;
+  const int mixed = reach == 2 && model.height > 1 ? 1 : 0;  // of Dyy with Dxy
+  const int half_width = std::min(model.pixels() - 1, reach * (model.height == 1 ? 1 : model.width) + mixed);
   SymmetricBand band(model.pixels(), half_width);
   assemble(model, x, zeta, [&](int i, int j, Real value) { band.add(i, j, static_cast<double>(value)); });
   return band;
@@ -375,14 +395,25 @@ TvModel with_coordinates(TvModel model, const std::vector<Parameter>& parameters
 
 CurvatureConstants curvature(const TvModel& model) {
   CurvatureConstants constants;
-  const bool charbonnier = model.potential == Potential::charbonnier;
+  const bool charbonnier = model.potential == Potential::charbonnier,
+             quadratic = model.potential == Potential::quadratic, line = model.height == 1;
   const double nu = model.nu, c3 = 48.0 / (25.0 * std::sqrt(5.0));
-  constants.norm_k_squared = model.components() == 1 ? 4.0 : 8.0;
-  constants.row_bound = model.scalar_terms() ? std::sqrt(2.0) : std::sqrt(3.0);
-  constants.ell_1 = charbonnier ? 1.0 / nu : 2.0 / nu;
-  constants.ell_2 = (charbonnier ? c3 : 2.0) / (nu * nu);
-  constants.b_nu = charbonnier ? 2.0 / (3.0 * std::sqrt(3.0)) : 0.5;
-  constants.lip_nu = charbonnier ? 1.0 / nu : 2.0 / nu;
+  switch (model.differences) {
+    case Differences::first:
+      constants.norm_k_squared = line ? 4.0 : 8.0;
+      constants.row_bound = std::sqrt(model.scalar_terms() ? 2.0 : 3.0);
+      break;
+    case Differences::second:
+      constants.norm_k_squared = line ? 16.0 : 64.0;
+      constants.row_bound = std::sqrt(line ? 6.0 : 9.0 + std::sqrt(37.0));
+      break;
+    case Differences::none:
+      constants.norm_k_squared = constants.row_bound = 1.0;
+  }
+  constants.ell_1 = quadratic ? 1.0 : (charbonnier ? 1.0 : 2.0) / nu;
+  constants.ell_2 = quadratic ? 0.0 : (charbonnier ? c3 : 2.0) / (nu * nu);
+  constants.b_nu = quadratic ? 0.0 : charbonnier ? 2.0 / (3.0 * std::sqrt(3.0)) : 0.5;
+  constants.lip_nu = quadratic ? 0.0 : (charbonnier ? 1.0 : 2.0) / nu;
   const bool sampled_everywhere =
       std::all_of(model.mask.begin(), model.mask.end(), [](double m) { return m == 1; });
   const double ridge_weight = static_cast<double>(ridge(model));

@@ -10,11 +10,13 @@ namespace bilevel::oracle {
 using Image = std::vector<double>;               ///< row-major, height*width
 using ExtendedImage = std::vector<long double>;  ///< the same in extended precision
 
-enum class Potential { charbonnier, huber_c2 };
+enum class Potential { charbonnier, huber_c2, quadratic };  ///< r^2/2 without nu
+enum class Differences { first, second, none };
 
 /// Phi(x) = 1/2 ||mask (x - y)||^2 + alpha sum_p rho_nu((K x)_p) + xi/2 ||x||^2, or with xi_inside_alpha
 /// the last term is alpha xi/2 ||x||^2. K: forward differences, zero last difference, all pixels counted;
-/// without vertical component for height 1. isotropic: rho of the length of the vector at a pixel, else the
+/// without vertical component for height 1; or (Dxx, Dyy, sqrt 2 Dxy), Dxx = -Dx^T Dx, of height 1 Dxx alone;
+/// or the identity. isotropic: rho of the length of the vector at a pixel, else the
 /// sum over the components.
 struct TvModel {
   int height = 1, width = 1;
@@ -23,14 +25,18 @@ struct TvModel {
   double alpha = 0.1, nu = 0.01, xi = 1e-3;
   bool xi_inside_alpha = false;
   std::vector<double> mask;  ///< 0/1 per pixel; empty: ones
+  Differences differences = Differences::first;
 
   int pixels() const { return height * width; }
-  int components() const { return height == 1 ? 1 : 2; }
+  int components() const {
+    if (height == 1 || differences == Differences::none) return 1;
+    return differences == Differences::second ? 3 : 2;
+  }
   /// Whether every potential acts on one number (1-D or anisotropic).
   bool scalar_terms() const { return components() == 1 || !isotropic; }
 };
 
-/// Difference field: horizontal component (pixels() entries), then the vertical one if there is one.
+/// Difference field: the first component (pixels() entries), then the others.
 using Field = std::vector<double>;
 
 /// The operator K and its adjoint.
@@ -97,6 +103,8 @@ CurvatureConstants curvature(const TvModel& model);
 
 /// Everything above in extended precision, for the exact solver.
 namespace extended {
+ExtendedImage difference(const TvModel& model, const ExtendedImage& x);
+ExtendedImage difference_adjoint(const TvModel& model, const ExtendedImage& field);
 ExtendedImage widen(const Image& x);
 Image rounded(const ExtendedImage& x);
 long double norm(const ExtendedImage& x);

@@ -5,14 +5,18 @@
 namespace bilevel::oracle {
 
 TvModel tv_model(const testing_support::ReferenceCase& data) {
-  if (data.model != "tv") throw std::invalid_argument(data.name + " is not a TV case");
+  if (data.model != "tv" && data.model != "tv2" && data.model != "h1")
+    throw std::invalid_argument(data.name + " is no case of differences");
   TvModel model;
   model.height = data.H;
   model.width = data.W;
-  model.isotropic = data.isotropy == "isotropic";
-  model.potential = data.potential == "huber_c2" ? Potential::huber_c2 : Potential::charbonnier;
+  model.isotropic = data.model != "tv" || data.isotropy == "isotropic";
+  model.potential = data.potential == "huber_c2"    ? Potential::huber_c2
+                    : data.potential == "quadratic" ? Potential::quadratic
+                                                    : Potential::charbonnier;
+  if (data.model == "tv2") model.differences = Differences::second;
   model.alpha = data.parameter("alpha");
-  model.nu = data.parameter("nu");
+  if (model.potential != Potential::quadratic) model.nu = data.parameter("nu");
   model.xi = data.parameter("xi");
   model.mask = data.mask;
   return model;

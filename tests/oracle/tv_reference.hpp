@@ -7,7 +7,7 @@
 
 namespace bilevel::oracle {
 
-/// Model and learned parameters, in the order of theta, of a reference case with model "tv".
+/// Model and learned parameters, in the order of theta, of a reference case with model "tv", "tv2" or "h1".
 TvModel tv_model(const testing_support::ReferenceCase& data);
 std::vector<Parameter> tv_parameters(const testing_support::ReferenceCase& data);
 

@@ -66,7 +66,7 @@ MriEnergy<T> energy_of(Context& context, const Acquisition<T>& a) {
   values.nu = 0.05;
   values.xi = 0.05;
   values.pattern = a.s;
-  return MriEnergy<T>(context, a.images, a.kspace, pattern, mri_parameters(pattern, values), a.potential,
+  return MriEnergy<T>(context, a.images, a.kspace, pattern, mri_parameters(pattern, values), {a.potential},
                       {a.coils, a.maps});
 }
 

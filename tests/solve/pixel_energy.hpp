@@ -92,9 +92,6 @@ class PixelEnergy final : public Energy<T> {
   DirectionalBound directional(std::span<const double>, int, double, double, double) const override {
     return {};
   }
-  int local_sums() const override { return 0; }
-  void enqueue_local(Context&, const Active&, View<const T>, Scalars, View<double>) const override {}
-  LocalCurvature local(std::span<const double>, int) const override { return {}; }
 
  private:
   std::pair<double, T> potential(std::size_t p, T t) const {

@@ -84,14 +84,6 @@ class CountingEnergy : public Energy<T> {
                                double norm_v) const override {
     return inner_.directional(sums, image, epsilon, norm_q, norm_v);
   }
-  int local_sums() const override { return inner_.local_sums(); }
-  void enqueue_local(Context& c, const Active& a, View<const T> x, Scalars epsilon,
-                     View<double> sums) const override {
-    inner_.enqueue_local(c, a, x, epsilon, sums);
-  }
-  LocalCurvature local(std::span<const double> sums, int image) const override {
-    return inner_.local(sums, image);
-  }
 
  private:
   std::vector<int> active(Context& c, const Active& a) const {

@@ -63,8 +63,9 @@ std::vector<std::complex<T>> complex_of(const std::vector<double>& planes, std::
   return out;
 }
 
-inline TvPotential potential_of(const MriProblem& m) {
-  return m.potential == oracle::Potential::huber_c2 ? TvPotential::huber_c2 : TvPotential::charbonnier;
+inline TvOptions options_of(const MriProblem& m) {
+  return {static_cast<TvPotential>(m.potential), m.isotropic, false,
+          static_cast<TvDifferences>(m.differences)};
 }
 inline Shape shape_of(const MriProblem& m) { return {m.n, m.planes(), m.h, m.w}; }
 

@@ -78,6 +78,7 @@ inline Parameters parameters_of(const TvInstance& instance, double lower = 1e-12
   };
   for (const oracle::Parameter& p : instance.learned) add(p.name, transform(p.transform), true);
   for (const char* name : {"alpha", "nu", "xi"}) {
+    if (std::string(name) == "nu" && instance.model.potential == oracle::Potential::quadratic) continue;
     bool learned = false;
     for (const oracle::Parameter& p : instance.learned) learned = learned || p.name == name;
     if (!learned) add(name, Transform::identity, false);
@@ -86,8 +87,8 @@ inline Parameters parameters_of(const TvInstance& instance, double lower = 1e-12
 }
 
 inline TvOptions options_of(const oracle::TvModel& model) {
-  return {model.potential == oracle::Potential::huber_c2 ? TvPotential::huber_c2 : TvPotential::charbonnier,
-          model.isotropic, model.xi_inside_alpha};
+  return {static_cast<TvPotential>(model.potential), model.isotropic, model.xi_inside_alpha,
+          static_cast<TvDifferences>(model.differences)};
 }
 
 template <class T>
@@ -164,10 +165,11 @@ inline std::vector<oracle::ExtendedImage> exact_minimisers(const TvInstance& ins
   return out;
 }
 
-/// Instances of the reference cases with the model "tv"; empty without the shared folder.
+/// Instances of the reference cases with the models tv, tv2 and h1; empty without the shared folder.
 inline std::vector<TvInstance> reference_instances() {
   std::vector<TvInstance> out;
-  for (const std::string& name : reference_names("tv_")) out.push_back(instance_of(read_reference(name)));
+  for (const char* model : {"tv_", "tv2_", "h1_"})
+    for (const std::string& name : reference_names(model)) out.push_back(instance_of(read_reference(name)));
   return out;
 }
 

@@ -19,12 +19,6 @@ struct Curvature {
   std::vector<double> mixed_lipschitz;  ///< one per block of theta; infinite where there is none for all x
 };
 
-/// Bounds valid on the ball of radius epsilon around x, per image.
-struct LocalCurvature {
-  double lipschitz = 0;
-  double hessian_lipschitz = 0;
-};
-
 /// Per-image results of value_and_gradient.
 struct GradientSums {
   Scalars value;  ///< Phi_i
@@ -140,12 +134,6 @@ class BILEVEL_API Energy {
   /// The bounds of one image; norms are those of q and v.
   virtual DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                        double norm_v) const = 0;
-
-  /// Rows of N doubles for local(): local_sums().
-  virtual int local_sums() const = 0;
-  virtual void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon,
-                             View<double> sums) const = 0;
-  virtual LocalCurvature local(std::span<const double> sums, int image) const = 0;
 };
 
 }  // namespace v0

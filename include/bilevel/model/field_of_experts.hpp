@@ -78,10 +78,6 @@ class BILEVEL_API FieldOfExperts final : public Energy<T> {
                         const BallInputs& ball, View<double> sums) const override;
   DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                double norm_v) const override;
-  int local_sums() const override;
-  void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon,
-                     View<double> sums) const override;
-  LocalCurvature local(std::span<const double> sums, int image) const override;
 
   int filters() const;
   int filter_size() const;

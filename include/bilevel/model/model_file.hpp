@@ -41,7 +41,7 @@ struct DataFingerprint {
   bool operator==(const DataFingerprint&) const = default;
 };
 
-/// The kind of regulariser: smoothed total variation or a field of experts.
+/// The kind of regulariser: of differences (see catalogue.hpp) or a field of experts.
 using RegulariserOptions = std::variant<TvOptions, ExpertsOptions>;
 
 /// A learned denoiser: what `apply` and `evaluate` need. `initial` (of an array `values`) of a segment holds
@@ -72,7 +72,7 @@ BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const 
                                                    const DenoiseModel& model,
                                                    std::span<const double> sampling = {}, bool mixed = false);
 
-/// "tv" for isotropic, "tv-aniso" for anisotropic smoothed total variation, "foe" for fields of experts.
+/// The name in catalogue.hpp, or "foe" for fields of experts.
 BILEVEL_API const char* model_type(const RegulariserOptions& options);
 BILEVEL_API const char* potential_name(TvPotential potential);
 BILEVEL_API const char* padding_name(FilterPadding padding);

@@ -14,18 +14,19 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Phi_i(x) = 1/2 sum_c sum_j w_j |(F sigma_c x - y_ic)_j|^2 + alpha R_nu(x) + xi/2 |x|^2 with the weights w
-/// of a sampling pattern and smoothed isotropic total variation R, joint over the components of a complex
-/// image. x is [N,1,H,W] (real) or [N,2,H,W] (complex). Parameters named s,
-/// alpha, nu and xi are required, see mri_parameters(); any of them may be fixed, but xi must be positive.
+/// of a sampling pattern and the regulariser R of TvOptions, whose moduli go over real and imaginary part of
+/// a complex image. x is [N,1,H,W] (real) or [N,2,H,W] (complex). Parameters named s, alpha, nu and xi are
+/// required, see mri_parameters(); any of them may be fixed, but xi must be positive; nu has no effect, and
+/// is to be fixed, where the potential is quadratic.
 template <class T>
 class BILEVEL_API MriEnergy final : public Energy<T> {
  public:
   /// `kspace` [N][coils][H][W] on the host, fully sampled, zero frequency at [0,0]; copied to the device.
   /// Throws ShapeError when the sizes of images, k-space, pattern and maps do not agree, ConfigError for
-  /// values that are not finite.
+  /// values that are not finite and for options that do not go together (xi inside alpha among them).
   MriEnergy(Context& context, const Shape& images, std::span<const std::complex<T>> kspace,
-            const SamplingPattern& pattern, const Parameters& parameters,
-            TvPotential potential = TvPotential::charbonnier, const CoilMaps& maps = {});
+            const SamplingPattern& pattern, const Parameters& parameters, const TvOptions& regulariser = {},
+            const CoilMaps& maps = {});
   ~MriEnergy() override;
 
   /// Makes single_precision() (allocates).
@@ -63,10 +64,6 @@ class BILEVEL_API MriEnergy final : public Energy<T> {
                         const BallInputs& ball, View<double> sums) const override;
   DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                double norm_v) const override;
-  int local_sums() const override;
-  void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon,
-                     View<double> sums) const override;
-  LocalCurvature local(std::span<const double> sums, int image) const override;
 
   const SamplingPattern& pattern() const;
   /// w at the bound theta, one per frequency.
@@ -76,9 +73,11 @@ class BILEVEL_API MriEnergy final : public Energy<T> {
   double xi() const;
   /// sum over images and coils of |E x - y|_j^2, one per frequency (one host synchronisation).
   std::vector<double> residual_powers(Context&, View<const T> x) const;
-  /// Mean over pixels of the diagonal of the regulariser's Hessian at x, per unit of the Laplacian's, which
-  /// is 4 (one host synchronisation).
+  /// Mean over pixels of the diagonal of the regulariser's Hessian at x, per unit of that of K^T K (one host
+  /// synchronisation).
   double mean_stiffness(Context&, View<const T> x) const;
+  /// Eigenvalue of K^T K at a frequency where that of the Laplacian Dx^T Dx + Dy^T Dy is `laplacian`.
+  double symbol(double laplacian) const;
   /// The zero-filled reconstruction sigma^* F^* W y at the bound theta, a start for minimisers.
   void zero_filled(Context&, const Active&, View<T> x) const;
 

@@ -11,29 +11,39 @@
 namespace bilevel {
 inline namespace v0 {
 
-enum class TvPotential { charbonnier, huber_c2 };
+/// rho_nu(r): sqrt(r^2 + nu^2); r^2/nu - r^3/(3 nu^2) for r <= nu and r - nu/3 beyond; r^2/2, without nu.
+enum class TvPotential { charbonnier, huber_c2, quadratic };
 
-/// The regulariser: potential of the differences, joint over both components (isotropic) or separate; where
-/// the ridge xi/2 |x|^2 stands: beside alpha R(x), or inside alpha (R(x) + xi/2 |x|^2).
+/// K x, with differences that would reach over the border zero (Neumann): (Dx, Dy), forward differences to
+/// the right and down; (Dxx, Dyy, sqrt 2 Dxy), Dxx = -Dx^T Dx; x itself.
+enum class TvDifferences { first, second, none };
+
+/// The regulariser R(x) = sum over pixels of rho_nu(|K x|): potential, under one modulus for all components
+/// of a pixel (isotropic) or one for each; where the ridge xi/2 |x|^2 stands: beside alpha R(x), or inside
+/// alpha (R(x) + xi/2 |x|^2). Differences none are for the quadratic potential, which is isotropic.
 struct TvOptions {
   TvPotential potential = TvPotential::charbonnier;
   bool isotropic = true;
   bool xi_inside_alpha = false;
+  TvDifferences differences = TvDifferences::first;
+
+  bool operator==(const TvOptions&) const = default;
 };
 
-/// Parameters alpha, nu, xi with the defaults of the apps: alpha 0.05, nu 0.01 learned on a log scale, xi
-/// 0.001 fixed.
-BILEVEL_API Parameters tv_parameters();
+/// Parameters alpha, nu (without one for the quadratic potential) and xi with the defaults of the apps: alpha
+/// and nu learned on a log scale, first 0.05 and 0.01 for first differences, xi 0.001 fixed.
+BILEVEL_API Parameters tv_parameters(const TvOptions& options = {});
 
-/// Phi_i(x) = 1/2 |S (x - y_i)|^2 + alpha R_nu(x) + xi/2 |x|^2 with smoothed total variation R
-/// and a 0/1 sampling image S [H,W] shared by the batch (empty: denoising, S
-/// = I). Parameters named alpha, nu and xi are required; any of them may be fixed. xi may be a fixed 0 when S
-/// = I.
+/// Phi_i(x) = 1/2 |S (x - y_i)|^2 + alpha R_nu(x) + xi/2 |x|^2 with R of TvOptions (smoothed total variation,
+/// also of second order, H1, Tikhonov) and a 0/1 sampling image S [H,W] shared by the batch (empty:
+/// denoising, S = I). Parameters named alpha, nu (not of the quadratic potential) and xi are required; any of
+/// them may be fixed. xi may be a fixed 0 when S = I.
 template <class T>
 class BILEVEL_API TvEnergy final : public Energy<T> {
  public:
   /// `y` is [N,1,H,W]; the energy keeps the view, not the data. Throws ShapeError for other shapes,
-  /// ConfigError for a sampling image that is not 0/1 or a model that is not strongly convex.
+  /// ConfigError for a sampling image that is not 0/1, options that do not go together or a model that is not
+  /// strongly convex.
   TvEnergy(Context& context, View<const T> y, const Parameters& parameters, const TvOptions& options = {},
            std::span<const double> sampling = {});
   ~TvEnergy() override;
@@ -42,7 +52,7 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
   /// with a sampling image).
   void keep_single_precision(Context& context) requires std::same_as<T, double>;
   const Energy<float>* single_precision() const override;
-  /// G = 1/2 |S (x - y)|^2 + xi/2 |x|^2, F = alpha R_nu of the differences.
+  /// G = 1/2 |S (x - y)|^2 + xi/2 |x|^2, F = alpha R_nu of K x.
   const ProximalForm<T>* proximal() const override;
 
   Shape shape() const override;
@@ -72,14 +82,10 @@ class BILEVEL_API TvEnergy final : public Energy<T> {
                         const BallInputs& ball, View<double> sums) const override;
   DirectionalBound directional(std::span<const double> sums, int image, double epsilon, double norm_q,
                                double norm_v) const override;
-  int local_sums() const override;
-  void enqueue_local(Context&, const Active&, View<const T> x, Scalars epsilon,
-                     View<double> sums) const override;
-  LocalCurvature local(std::span<const double> sums, int image) const override;
 
   /// Values at the bound theta.
   double alpha() const;
-  double nu() const;
+  double nu() const;  ///< 1 for the quadratic potential
   double xi() const;
 
  private:

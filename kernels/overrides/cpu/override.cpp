@@ -3,17 +3,14 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
 template <class T>
-void override_tv(Table<T>& table);
-template <class T>
-void override_joint_tv(Table<T>& table);
+void override_analysis(Table<T>& table);
 template <class T>
 void override_experts(Table<T>& table);
 
 /// The hand-tuned versions of this folder.
 template <class T>
 void override_kernels(Table<T>& table) {
-  override_tv(table);
-  override_joint_tv(table);
+  override_analysis(table);
 #ifdef BILEVEL_FUSED_EXPERTS
   override_experts(table);
 #endif

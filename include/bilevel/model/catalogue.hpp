@@ -1,0 +1,30 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "bilevel/model/tv_energy.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// A regulariser of differences by its name in options and model files.
+struct CatalogueEntry {
+  const char* name;
+  const char* text;   ///< what it is, for people
+  TvOptions options;  ///< potential charbonnier stands for any that is not quadratic
+};
+/// tv, tv-aniso, tv2, h1, tikhonov.
+BILEVEL_API std::span<const CatalogueEntry> regulariser_catalogue();
+/// Their names, a comma between them, then "and" with fields of experts: "tv, ..., tikhonov and foe".
+BILEVEL_API std::string regulariser_names();
+
+/// The options of a name, with this potential unless the regulariser is quadratic. Throws ConfigError for an
+/// unknown name.
+BILEVEL_API TvOptions regulariser_options(const std::string& name,
+                                          TvPotential potential = TvPotential::charbonnier);
+/// The name of options, whatever their potential and place of xi.
+BILEVEL_API const char* regulariser_name(const TvOptions& options);
+
+}  // namespace v0
+}  // namespace bilevel

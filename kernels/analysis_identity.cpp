@@ -1,0 +1,14 @@
+// The image itself: Tikhonov.
+
+#include "kernels/analysis_fill.hpp"
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+
+template <class T>
+void fill_analysis_identity(Table<T>& table) {
+  fill_analysis<T, Identity, false, Quadratic>(table.analysis[static_cast<int>(Stencil::identity)]);
+}
+template void fill_analysis_identity(Table<float>&);
+template void fill_analysis_identity(Table<double>&);
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND

@@ -1,0 +1,47 @@
+#pragma once
+
+// What the kernels of analysis regularisers have in common.
+
+#include "kernels/potential.hpp"
+
+namespace bilevel::kernels {
+
+/// K, and what is under one modulus. Differences that would reach over the border are zero (Neumann).
+enum class Stencil : int {
+  gradient = 0,           ///< x_{r,c+1} - x_{r,c} and x_{r+1,c} - x_{r,c} of all channels together
+  gradient_separate = 1,  ///< those to the right of all channels together, those down together
+  second = 2,             ///< Dxx, Dyy and sqrt 2 Dxy of all channels together
+  identity = 3            ///< the channels of a pixel together
+};
+inline constexpr int stencils = 4;
+
+/// alpha R_nu(x) + xi/2 |x|^2.
+struct AnalysisModel {
+  int height = 0, width = 0;
+  Potential potential = Potential::charbonnier;
+  Stencil stencil = Stencil::gradient;
+  double alpha = 0, nu = 1, xi = 0;
+  int channels = 1;
+};
+
+/// Components of K per channel; also the arrays [N,C,H,W] of a dual field.
+inline constexpr int directions(Stencil s) {
+  return s == Stencil::second ? 3 : s == Stencil::identity ? 1 : 2;
+}
+/// Components under one modulus.
+inline constexpr int group_size(Stencil s, int channels) {
+  return channels * (s == Stencil::gradient_separate ? 1 : directions(s));
+}
+/// Planes [H,W] that hold the Hessian of a pixel: of up to three components the symmetric matrix of every
+/// group, diagonal first; of more w, kappa z and zeta, so that M u = w u - (kappa z <zeta,u> + zeta <kappa
+/// z,u>)/2.
+inline constexpr int weight_planes(Stencil s, int channels) {
+  const int size = group_size(s, channels), groups = channels * directions(s) / size;
+  return groups * (size <= 3 ? size * (size + 1) / 2 : 1 + 2 * size);
+}
+/// Arrays [N,C,H,W] for them: plane k is channel k % C of array k / C.
+inline constexpr int weight_arrays(Stencil s, int channels) {
+  return (weight_planes(s, channels) + channels - 1) / channels;
+}
+
+}  // namespace bilevel::kernels

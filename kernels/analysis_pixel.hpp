@@ -1,0 +1,204 @@
+#pragma once
+
+// What the tiled bodies of analysis regularisers and the row-streaming ones share: the flux of one pixel, the
+// planes of the Hessian, and what the sums of an image become.
+
+#include <type_traits>
+
+#include "kernels/error_ball.hpp"
+#include "kernels/stencils.hpp"
+
+namespace bilevel::kernels::BILEVEL_BACKEND {
+
+/// <a, b> of group g.
+template <class K, int g, class T>
+BILEVEL_PIXEL T inner(const T (&a)[K::components], const T (&b)[K::components]) {
+  T sum = a[g * K::size] * b[g * K::size];
+  unrolled<K::size - 1>([&](auto i)
+                            BILEVEL_PIXEL_LAMBDA { sum += a[g * K::size + 1 + i] * b[g * K::size + 1 + i]; });
+  return sum;
+}
+/// |z|^2 of group g.
+template <class K, int g, class T>
+BILEVEL_PIXEL T modulus2(const T (&z)[K::components]) {
+  return inner<K, g>(z, z);
+}
+
+/// rho and |psi|^2 of one pixel; flux = alpha psi.
+template <class T, class Rho, class K>
+struct EnergyPixel {
+  Rho rho;
+  T alpha;
+
+  BILEVEL_PIXEL Sums<2> operator()(const T (&z)[K::components], T (&flux)[K::components]) const {
+    T value = T(0), square = T(0);
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+      T own, w;
+      rho.value_weight(modulus2<K, g>(z), own, w);
+      value = g == 0 ? own : value + own;
+      unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        constexpr int c = g * K::size + i;
+        const T psi = w * z[c];
+        flux[c] = alpha * psi;
+        square = c == 0 ? psi * psi : square + psi * psi;
+      });
+    });
+    return {{static_cast<double>(value), static_cast<double>(square)}};
+  }
+};
+
+/// Roundings of a flux alpha psi and of K^T of it, relative to |psi|. First differences 13 for charbonnier
+/// with exact alpha and nu; 17 also covers huber_c2 and the conversion of alpha and nu, 21 moduli of up to
+/// four components; second differences add up to eight more terms in K^T, moduli of up to six components.
+template <class K>
+inline constexpr double flux_roundings = (K::channels == 1 ? 17 : 21) + (K::Differences::reads ? 15 : 0);
+
+/// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2, reading. Gives Phi, |grad|^2, and the rounding
+/// error of the gradient: u (flux_roundings alpha |K| |psi| + alpha l_1 |K| reading), l_1 the Lipschitz
+/// constant of psi; u (3 |S(x-y)| + 4 xi|x|) for data and ridge (4 that xi may be a product), or those of the
+/// transforms, which cover the conversion of maps, weights and data. In single precision data and xi that
+/// came in double were rounded, too: u|Sy| <= u (|S(x-y)| + |x|) more.
+template <class K, class T>
+BILEVEL_HD inline void finish_gradient(const AnalysisGradientArgs<T>& a, int image, const double* total) {
+  using S = typename K::Differences;
+  const AnalysisModel& m = a.model;
+  constexpr double given = conversions<T>;
+  double residual = total[2], rounding;
+  const double norm = std::sqrt(total[3]);
+  if (a.y) {
+    rounding = (3 + given) * std::sqrt(residual) + (4 * m.xi + given) * norm;
+  } else {
+    double weighted = 0, parts = 0;
+    for (int coil = 0; coil < a.coils; ++coil) {
+      const double* d = a.data + 3 * coil * a.n + image;
+      residual += d[0];
+      weighted += d[a.n];
+      parts += d[2 * a.n];
+    }
+    rounding = (3 + given) * m.xi * norm +
+               a.transform * (a.weight_norm * norm + a.coil_norm * std::sqrt(weighted)) +
+               (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts);
+  }
+  rounding += flux_roundings<K> * m.alpha * S::norm * std::sqrt(total[1]);
+  if constexpr (S::reads) rounding += m.alpha * steepest(m.potential, m.nu) * S::norm * std::sqrt(total[5]);
+  a.value[image] = 0.5 * residual + m.alpha * total[0] + 0.5 * m.xi * total[3];
+  a.norm2[image] = total[4];
+  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow);
+}
+
+/// The Hessian of a pixel, as a point and a dual field give it: M = alpha (w I - kappa/2 (z zeta^T + zeta
+/// z^T)), zeta = psi for the exact one. Rows of K that vanish have no weight.
+template <class T, class K>
+struct CurvedPixel {
+  T z[K::components], zeta[K::components], w[K::groups], kappa[K::groups], weight[K::components];
+
+  /// Entry (i,j) of group g.
+  template <int g, int i, int j>
+  BILEVEL_PIXEL T entry() const {
+    constexpr int a = g * K::size + i, b = g * K::size + j;
+    if constexpr (i == j)
+      return weight[a] * (w[g] * (T(1) + lift<T>)-kappa[g] * z[a] * zeta[a]);
+    else
+      return weight[a] * (T(-0.5) * kappa[g] * (z[a] * zeta[b] + z[b] * zeta[a]));  // 0 where b has no row
+  }
+};
+
+/// The planes of the Hessian at a place of an image (weight_planes).
+template <class T, class K>
+struct WeightPlanes {
+  using V = std::remove_const_t<T>;
+  T* p[K::planes];
+
+  /// `weights`: the first array at this place in the image's first channel.
+  BILEVEL_HD WeightPlanes(T* weights, const AnalysisModel& m, int n) {
+    const long long size = static_cast<long long>(m.height) * m.width;
+    BILEVEL_UNROLL
+    for (int k = 0; k < K::planes; ++k)
+      p[k] = weights + (k / K::channels) * size * K::channels * n + (k % K::channels) * size;
+  }
+  /// Of matrices that are not packed.
+  template <class Index>
+  BILEVEL_PIXEL void store(Index o, const CurvedPixel<V, K>& m, V alpha) const {
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+      p[g * K::entries][o] = alpha * m.w[g] * (V(1) + lift<V>);
+      unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        p[g * K::entries + 1 + i][o] = alpha * m.kappa[g] * m.z[g * K::size + i];
+        p[g * K::entries + 1 + K::size + i][o] = m.zeta[g * K::size + i];
+      });
+    });
+  }
+  /// M z.
+  template <class Index>
+  BILEVEL_PIXEL void flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+      if constexpr (K::packed)
+        packed_flux<g>(o, z, f);
+      else
+        rank_two_flux<g>(o, z, f);
+    });
+  }
+
+ private:
+  template <int g, class Index>
+  BILEVEL_PIXEL void packed_flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      V sum = p[g * K::entries + K::entry(i, 0)][o] * z[g * K::size];
+      unrolled<K::size - 1>([&](auto j) BILEVEL_PIXEL_LAMBDA {
+        sum += p[g * K::entries + K::entry(i, j + 1)][o] * z[g * K::size + j + 1];
+      });
+      f[g * K::size + i] = sum;
+    });
+  }
+  template <int g, class Index>
+  BILEVEL_PIXEL void rank_two_flux(Index o, const V (&z)[K::components], V (&f)[K::components]) const {
+    V along = V(0), across = V(0);
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      along += p[g * K::entries + 1 + i][o] * z[g * K::size + i];
+      across += p[g * K::entries + 1 + K::size + i][o] * z[g * K::size + i];
+    });
+    along *= V(0.5);
+    across *= V(0.5);
+    const V w = p[g * K::entries][o];
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      f[g * K::size + i] = w * z[g * K::size + i] - (p[g * K::entries + 1 + i][o] * across +
+                                                     p[g * K::entries + 1 + K::size + i][o] * along);
+    });
+  }
+};
+
+/// What one group of a pixel contributes to the directional bounds (AnalysisBoundArgs).
+template <class T, class Rho>
+struct BoundBall {
+  Rho rho;
+  T nu, radius, alpha, energy, floor, stiffness;
+  bool one_component;
+
+  BILEVEL_HD static BoundBall around(const AnalysisBoundArgs<T>& args, int image, bool one_component) {
+    const double eps = args.epsilon[image];
+    const ErrorBall error(eps, args.gradient[image], args.mu);
+    const double outward = 1 + 2e-6, inward = 1 - 2e-6;
+    return {Rho(args.model.nu),
+            T(args.model.nu),
+            T(args.row_bound * eps * outward),
+            T(args.model.alpha),
+            T(maximum(error.energy * outward, 1e-36)),
+            T(0.5 / args.norm2 * inward),
+            T(0.5 * args.model.alpha * error.softness * inward),
+            one_component};
+  }
+
+  /// z2, g2, h2: the squares of |z|, |Kq|, |Kv|; |x|^2 is not added.
+  BILEVEL_PIXEL Sums<analysis_bound_sums> operator()(T z2, T g2, T h2) const {
+    const T r = std::sqrt(z2), g = std::sqrt(g2), h = std::sqrt(h2);
+    const T d = pixel_radius(rho, r, radius, energy, alpha);
+    T k, l, value, slope;
+    rho.profile(z2, d / nu, one_component, k, l);
+    rho.value_weight(z2, value, slope);
+    const double w = 1 / double(floor + stiffness * rho.softest(r + d)), psi2 = double(slope) * slope * z2;
+    const double kg = double(k) * g, kh = double(k) * h, ag = double(l) * g, ah = double(l) * h, khg = kh * g;
+    return {{ag * ag, double(g), khg * khg, ag * h, ah * ah, khg * khg * w, ag * ag * w, psi2, psi2 * w, 0,
+             kg, kh, kg * w, kh * w, double(l) * w}};
+  }
+};
+
+}  // namespace bilevel::kernels::BILEVEL_BACKEND

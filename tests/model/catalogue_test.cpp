@@ -1,0 +1,84 @@
+#include "bilevel/model/catalogue.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <set>
+
+#include "bilevel/core/error.hpp"
+#include "bilevel/model/model_file.hpp"
+#include "bilevel/solve/minimiser.hpp"
+#include "tests/support/batches.hpp"
+#include "tests/support/numeric.hpp"
+#include "tests/support/random.hpp"
+#include "tests/support/test_device.hpp"
+#include "tests/support/thrown.hpp"
+
+namespace bilevel {
+namespace {
+
+using namespace testing_support;
+using ::testing::HasSubstr;
+
+TEST(Catalogue, NamesAndOptionsBelongTogether) {
+  std::set<std::string> names;
+  for (const CatalogueEntry& e : regulariser_catalogue()) {
+    SCOPED_TRACE(e.name);
+    EXPECT_TRUE(names.insert(e.name).second);
+    for (const TvPotential rho : {TvPotential::charbonnier, TvPotential::huber_c2}) {
+      TvOptions options = regulariser_options(e.name, rho);
+      const bool quadratic = e.options.potential == TvPotential::quadratic;
+      EXPECT_EQ(options.potential, quadratic ? TvPotential::quadratic : rho);
+      options.xi_inside_alpha = true;
+      EXPECT_STREQ(regulariser_name(options), e.name);
+      EXPECT_EQ(model_type(options), std::string(e.name));
+      EXPECT_EQ(tv_parameters(options).size(), quadratic ? 1u : 2u);
+    }
+    EXPECT_THAT(regulariser_names(), HasSubstr(e.name));
+  }
+  EXPECT_THAT(message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
+              HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov and foe"));
+}
+
+TEST(Catalogue, OptionsThatDoNotGoTogetherAreRefused) {
+  Context context(Device::open(test_device("cpu:1")));
+  Tensor<double> y(context, {1, 1, 3, 3}, std::vector<double>(9, 0.5));
+  const auto make = [&](const TvOptions& o) {
+    return message_of<ConfigError>(
+        [&] { TvEnergy<double>(context, std::as_const(y).view(), tv_parameters(o), o); });
+  };
+  using enum TvPotential;
+  EXPECT_THAT(make({charbonnier, true, false, TvDifferences::none}), HasSubstr("quadratic potential alone"));
+  EXPECT_THAT(make({quadratic, true, false, TvDifferences::second}), HasSubstr("charbonnier or huber_c2"));
+  EXPECT_THAT(make({huber_c2, false, false, TvDifferences::second}), HasSubstr("isotropic"));
+}
+
+/// Every solver comes to the same minimiser, within its certificate, in every precision.
+TEST(Catalogue, EverySolverFindsTheMinimiser) {
+  Random random(seed(2810));
+  const Shape shape{2, 1, 13, 11};
+  std::vector<double> data;
+  for (int i = 0; i < shape.n; ++i) append(data, piecewise_constant(shape.h, shape.w, 0.1, random));
+  Context context(Device::open(test_device("cpu:2")));
+  Tensor<double> y(context, shape, data);
+  for (const CatalogueEntry& e : regulariser_catalogue()) {
+    const auto energy =
+        make_energy<double>(context, std::as_const(y).view(), tv_parameters(e.options), e.options, {}, true);
+    std::vector<double> first;
+    for (const char* solver : {"newton", "mixed:newton", "lbfgs", "fista-restart", "pdhg"}) {
+      SCOPED_TRACE(std::string(e.name) + ", " + solver);
+      Tensor<double> x(context, shape, data);
+      SolveRequest<double> request;
+      request.tolerance = 1e-7;
+      const SolveReport report =
+          make_minimiser<double>(solver)->minimise(context, *energy, request, x.view());
+      EXPECT_EQ(report.status, SolveStatus::converged) << report.message;
+      const std::vector<double> got = download(context, x);
+      if (first.empty()) first = got;
+      EXPECT_LE(distance(got, first), 4e-7);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bilevel
