@@ -10,23 +10,16 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
-template <template <class> class Rho>
-inline constexpr Potential potential_of = Potential::charbonnier;
-template <>
-inline constexpr Potential potential_of<HuberC2> = Potential::huber_c2;
-template <>
-inline constexpr Potential potential_of<Quadratic> = Potential::quadratic;
-
 template <class Body, class Args>
 void launch_analysis(const Stream& stream, const Args& a, int planes = 1) {
-  launch_grid(stream, a.active, a.model.height, a.model.width, Block::tile_rows, Body::G::columns, Body{a},
+  launch_grid(stream, a.active, a.model.height, a.model.width, Body::G::rows, Body::G::columns, Body{a},
               planes);
 }
 
 template <template <class, class, class> class Body, class T, class S, bool separate,
           template <class> class Rho, class Args>
 bool launch_if(const Stream& stream, const Args& a) {
-  if (a.model.potential != potential_of<Rho>) return false;
+  if (a.model.potential != Rho<T>::kind) return false;
   if (a.model.channels == 2)
     launch_analysis<Body<T, Rho<T>, Operator<S, separate, 2>>>(stream, a);
   else
@@ -41,12 +34,13 @@ void run_analysis(const Stream& stream, const Args& a) {
   static_cast<void>((launch_if<Body, T, S, separate, Rho>(stream, a) || ...));
 }
 
-template <class T, class S, bool separate>
+/// The same without a potential.
+template <template <class, class> class Body, class T, class S, bool separate>
 void run_hessian(const Stream& stream, const AnalysisHessianArgs<T>& a) {
   if (a.model.channels == 2)
-    launch_analysis<AnalysisHessian<T, Operator<S, separate, 2>>>(stream, a);
+    launch_analysis<Body<T, Operator<S, separate, 2>>>(stream, a);
   else
-    launch_analysis<AnalysisHessian<T, Operator<S, separate, 1>>>(stream, a);
+    launch_analysis<Body<T, Operator<S, separate, 1>>>(stream, a);
 }
 
 template <class T, class S>
@@ -58,7 +52,7 @@ template <class T, class S, bool separate, template <class> class... Rho>
 void fill_analysis(AnalysisKernels<T>& k) {
   k.gradient = run_analysis<AnalysisGradient, AnalysisGradientArgs<T>, T, S, separate, Rho...>;
   k.linearise = run_analysis<AnalysisLinearise, AnalysisLineariseArgs<T>, T, S, separate, Rho...>;
-  k.hessian = run_hessian<T, S, separate>;
+  k.hessian = run_hessian<AnalysisHessian, T, S, separate>;
   k.dual = run_analysis<AnalysisDual, AnalysisDualArgs<T>, T, S, separate, Rho...>;
   k.mixed_adjoint = run_analysis<AnalysisMixedAdjoint, AnalysisMixedAdjointArgs<T>, T, S, separate, Rho...>;
   k.mixed_forward = run_analysis<AnalysisMixedForward, AnalysisMixedForwardArgs<T>, T, S, separate, Rho...>;

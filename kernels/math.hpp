@@ -77,6 +77,7 @@ BILEVEL_HD inline T minimum(T a, T b) {
 /// rho = sqrt(r^2 + nu^2).
 template <class T>
 struct Charbonnier {
+  static constexpr Potential kind = Potential::charbonnier;
   T nu, nu2;
   BILEVEL_HD explicit Charbonnier(double smoothing) : nu(T(smoothing)), nu2(T(smoothing) * T(smoothing)) {}
 
@@ -113,6 +114,7 @@ struct Charbonnier {
 /// rho = r^2/nu - r^3/(3 nu^2) for r <= nu, r - nu/3 beyond.
 template <class T>
 struct HuberC2 {
+  static constexpr Potential kind = Potential::huber_c2;
   T nu, inv;
   BILEVEL_HD explicit HuberC2(double smoothing) : nu(T(smoothing)), inv(T(1) / T(smoothing)) {}
 
@@ -147,6 +149,7 @@ struct HuberC2 {
 /// rho = r^2/2, without nu.
 template <class T>
 struct Quadratic {
+  static constexpr Potential kind = Potential::quadratic;
   BILEVEL_HD explicit Quadratic(double) {}
 
   BILEVEL_HD void value_weight(T r2, T& value, T& w) const {
@@ -167,10 +170,5 @@ struct Quadratic {
     a = T(1);
   }
 };
-
-/// l_1, the Lipschitz constant of psi.
-BILEVEL_HD inline double steepest(Potential potential, double nu) {
-  return potential == Potential::quadratic ? 1 : (potential == Potential::huber_c2 ? 2 : 1) / nu;
-}
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND

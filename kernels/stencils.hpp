@@ -184,8 +184,8 @@ struct Geometry {
   }
   static constexpr int columns =
       bytes(Block::tile_columns) <= Block::most_scratch ? Block::tile_columns : Block::tile_columns / 2;
-  static constexpr int pitch = columns + 2 * S::reach;
-  static constexpr int size = (Block::tile_rows + 2 * S::reach) * pitch;
+  static constexpr int rows = Block::tile_rows, pitch = columns + 2 * S::reach;
+  static constexpr int size = (rows + 2 * S::reach) * pitch;
   static constexpr int origin = S::reach * (pitch + 1);
   static constexpr int scratch = bytes(columns);
   static_assert(scratch <= Block::most_scratch);

@@ -203,7 +203,7 @@ std::vector<Direction> directions(const Parameters& parameters, const CounterRan
 /// The scale of x on which the gradient bends: the smallest smoothing, over the norm of the filters.
 double bend(const Parameters& parameters, const Vector& theta, const RegulariserOptions& options) {
   if (const auto* tv = std::get_if<TvOptions>(&options))
-    return tv->potential == TvPotential::quadratic ? 1 : parameters.value("nu", theta);
+    return tv->smoothed() ? parameters.value("nu", theta) : 1;
   const Vector nu = parameters.values("smoothing", theta), taps = parameters.values("filters", theta);
   const std::size_t area = taps.size() / nu.size();
   double least = std::numeric_limits<double>::infinity();

@@ -108,7 +108,7 @@ RegulariserOptions ModelOptions::regulariser() const {
     refuse(filter_init.has_value(), "--filter-init", "foe");
     refuse(free_mean, "--free-mean", "foe");
     TvOptions options = regulariser_options(type, rho);
-    if (potential && options.potential == TvPotential::quadratic)
+    if (potential && !options.smoothed())
       throw ConfigError("--potential is no option of the model " + type +
                         ", which is quadratic; leave it out.");
     options.xi_inside_alpha = xi_inside_alpha;
@@ -163,7 +163,7 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
   std::string names;
   for (const std::string& name : learned_names()) names += (names.empty() ? "" : ",") + name;
   std::vector<NamedOption> list{{"model", type}};
-  if (experts() || regulariser_options(type).potential != TvPotential::quadratic)
+  if (experts() || regulariser_options(type).smoothed())
     list.emplace_back("potential", potential.value_or("charbonnier"));
   if (!experts()) {
     list.insert(list.end(), {{"xi-inside-alpha", xi_inside_alpha}, {"learn", names}});
@@ -190,10 +190,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   const auto add = [&](const char* name, auto& value, const char* text, const char* type) {
     return add_value(app, name, value, text, type)->group(group);
   };
-  std::string models;
-  for (const CatalogueEntry& e : regulariser_catalogue())
-    models += std::string(e.name) + " (" + e.text + "), ";
-  add(type_option, o.type, (models + "foe (field of experts) [tv]").c_str(), "NAME");
+  add(type_option, o.type, (regulariser_choice() + ", foe (field of experts) [tv]").c_str(), "NAME");
   add("--potential", o.potential, "charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME");
   app.add_flag("--xi-inside-alpha", o.xi_inside_alpha,
                "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2; not of foe")
@@ -211,15 +208,14 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
   add("--learn", o.learn,
       "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
-      "foe: of "
-      "weight, smoothing, filters [all]",
+      "foe: of weight, "
+      "smoothing, filters [all]",
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
       "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
-      "foe: alpha of the weights, nu "
-      "of "
-      "the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]",
+      "foe: alpha of the "
+      "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]",
       "NAME=VALUE")
       ->expected(1)
       ->take_all();

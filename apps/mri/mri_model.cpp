@@ -75,7 +75,7 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   m.library_version = json.at("library_version").get<std::string>();
   const auto potential = json.at("potential").get<std::string>();  // older files have no regulariser
   m.regulariser = regulariser_options(json.value("regulariser", "tv"));
-  if (m.regulariser.potential != TvPotential::quadratic) m.regulariser.potential = potential_from(potential);
+  if (m.regulariser.smoothed()) m.regulariser.potential = potential_from(potential);
   m.complex = json.at("image").get<std::string>() == "complex";
   const Json& pattern = json.at("pattern");
   m.kind = pattern_from(pattern.at("kind").get<std::string>());
@@ -108,10 +108,8 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
 
 TvOptions ModelOptions::regulariser_options() const {
   const auto known = regulariser_catalogue();
-  std::string names;
-  for (const CatalogueEntry& e : known) names += (names.empty() ? "" : ", ") + std::string(e.name);
   if (std::none_of(known.begin(), known.end(), [&](const auto& e) { return e.name == regulariser; }))
-    throw ConfigError("--regulariser " + regulariser + " is unknown; known are " + names + ".");
+    throw ConfigError("--regulariser " + regulariser + " is unknown; known are " + regulariser_names() + ".");
   return bilevel::regulariser_options(regulariser, potential_from(potential));
 }
 

@@ -15,7 +15,7 @@ struct ModelOptions {
   std::string regulariser = "tv", potential = "charbonnier";
   double weight = 0.01, nu = 0.01, xi = 0.01;
 
-  bool quadratic() const { return regulariser_options().potential == bilevel::TvPotential::quadratic; }
+  bool quadratic() const { return !regulariser_options().smoothed(); }
   /// Throws ConfigError for unknown names.
   bilevel::TvOptions regulariser_options() const;
 };

@@ -61,10 +61,8 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
 
 void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   const char* group = "Model";
-  std::string names;
-  for (const bilevel::CatalogueEntry& e : bilevel::regulariser_catalogue())
-    names += (names.empty() ? "" : ", ") + std::string(e.name) + " (" + e.text + ")";
-  add_value(app, "--regulariser", o.regulariser, names + " [tv]", "NAME")->group(group);
+  add_value(app, "--regulariser", o.regulariser, bilevel::regulariser_choice() + " [tv]", "NAME")
+      ->group(group);
   add_value(app, "--potential", o.potential,
             "smoothing: charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME")
       ->group(group);

@@ -13,8 +13,7 @@ Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& opti
                              bool masked, double beta) {
   if (!(beta >= 0)) throw ConfigError("the condition penalty must not be negative.");
   return [=](std::span<const double> theta, std::span<double> gradient) {
-    const TvValues v{parameters.value("alpha", theta),
-                     options.potential == TvPotential::quadratic ? 1 : parameters.value("nu", theta),
+    const TvValues v{parameters.value("alpha", theta), options.smoothed() ? parameters.value("nu", theta) : 1,
                      parameters.value("xi", theta)};
     const TvConstants c = tv_constants(options, shape, masked, v);
     const double kappa = c.lipschitz / c.mu, smooth = c.curvature * c.norm2;
@@ -24,7 +23,7 @@ Penalty tv_condition_penalty(const Parameters& parameters, const TvOptions& opti
     const double steep[3] = {smooth, -v.alpha * smooth / v.nu, 0};
     const char* names[3] = {"alpha", "nu", "xi"};
     for (int k = 0; k < 3; ++k) {
-      if (k == 1 && options.potential == TvPotential::quadratic) continue;
+      if (k == 1 && !options.smoothed()) continue;
       const int entry = parameters.entry(names[k]);
       if (entry < 0) continue;
       const auto j = static_cast<std::size_t>(entry);

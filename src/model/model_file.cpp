@@ -117,7 +117,7 @@ constexpr int most_filters = 64, largest_filter = 11;
 std::vector<std::string> parameter_names(const RegulariserOptions& options) {
   const auto* tv = std::get_if<TvOptions>(&options);
   if (tv == nullptr) return {"weight", "smoothing", "filters", "mu"};
-  if (tv->potential == TvPotential::quadratic) return {"alpha", "xi"};
+  if (!tv->smoothed()) return {"alpha", "xi"};
   return {"alpha", "nu", "xi"};
 }
 
@@ -227,9 +227,9 @@ RegulariserOptions read_regulariser(const Reader& reader) {
   const auto known = regulariser_catalogue();
   const auto entry = std::find_if(known.begin(), known.end(), [&](const auto& e) { return e.name == type; });
   if (type != "foe" && entry == known.end())
-    reader.fail("model", "is '" + type + "'; known are " + regulariser_names());
+    reader.fail("model", "is '" + type + "'; known are " + regulariser_names() + " and foe");
   const std::string potential = reader.text("potential");
-  if (type != "foe" && entry->options.potential == TvPotential::quadratic) {
+  if (type != "foe" && !entry->options.smoothed()) {
     if (potential != "quadratic") reader.fail("potential", "contradicts key 'model', which is quadratic");
   } else if (potential != "charbonnier" && potential != "huber_c2") {
     reader.fail("potential", "is '" + potential + "'; known are charbonnier and huber_c2");
@@ -241,7 +241,7 @@ RegulariserOptions read_regulariser(const Reader& reader) {
     return ExpertsOptions{padding_from(padding), potential_from(potential), reader.flag("zero_mean")};
   }
   TvOptions options = entry->options;
-  if (options.potential != TvPotential::quadratic) options.potential = potential_from(potential);
+  if (options.smoothed()) options.potential = potential_from(potential);
   if (reader.flag("isotropic") != options.isotropic) reader.fail("isotropic", "contradicts key 'model'");
   options.xi_inside_alpha = reader.flag("xi_inside_alpha");
   return options;
@@ -317,12 +317,12 @@ std::string describe(const TvOptions& o, Json& json) {
   json.update({{"potential", potential_name(o.potential)},
                {"isotropic", o.isotropic},
                {"xi_inside_alpha", o.xi_inside_alpha}});
-  const std::string r = o.potential == TvPotential::quadratic ? "R(x)" : "R_nu(x)";
+  const std::string r = o.smoothed() ? "R_nu(x)" : "R(x)";
   const std::string differences = o.differences == TvDifferences::first    ? "(Dx x, Dy x)"
                                   : o.differences == TvDifferences::second ? "(Dxx x, Dyy x, sqrt 2 Dxy x)"
                                                                            : "x";
   return "1/2 |x - y|^2 + alpha " + (o.xi_inside_alpha ? "(" + r + " + xi/2 |x|^2)" : r + " + xi/2 |x|^2") +
-         (o.differences == TvDifferences::first && o.potential != TvPotential::quadratic
+         (o.differences == TvDifferences::first && o.smoothed()
               ? ""
               : ", R = sum_p rho(|z_p|), z = " + differences);
 }

@@ -255,11 +255,10 @@ void MriEnergy<T>::bind(std::span<const double> theta) {
                      std::to_string(p.size()) + ".");
   std::array<double, 3> value{}, slope{};
   std::array<int, 3> entry{};
-  const bool quadratic = m.regulariser.potential == TvPotential::quadratic;
   for (std::size_t k = 0; k < 3; ++k) {
     value[k] = p.value(names[k], theta);
     entry[k] = p.entry(names[k]);
-    if (k == 1 && quadratic) {
+    if (k == 1 && !m.regulariser.smoothed()) {
       if (entry[k] >= 0)
         throw ConfigError("parameter 'nu' has no effect with a quadratic potential; fix it.");
       value[k] = 1;

@@ -12,15 +12,14 @@ inline namespace v0 {
 kernels::Stencil stencil_of(const TvOptions& options, const Shape& shape) {
   if (options.differences == TvDifferences::none) return kernels::Stencil::identity;
   if (options.differences == TvDifferences::second) return kernels::Stencil::second;
-  const bool joint = options.isotropic || options.potential == TvPotential::quadratic || shape.h == 1;
+  const bool joint = options.isotropic || !options.smoothed() || shape.h == 1;
   return joint ? kernels::Stencil::gradient : kernels::Stencil::gradient_separate;
 }
 
 void require_options(const TvOptions& o) {
-  const bool quadratic = o.potential == TvPotential::quadratic;
-  if (o.differences == TvDifferences::none && !quadratic)
+  if (o.differences == TvDifferences::none && o.smoothed())
     throw ConfigError("a regulariser without differences is for the quadratic potential alone.");
-  if (o.differences == TvDifferences::second && (quadratic || !o.isotropic))
+  if (o.differences == TvDifferences::second && (!o.smoothed() || !o.isotropic))
     throw ConfigError("second differences are isotropic, with the potential charbonnier or huber_c2.");
 }
 
@@ -48,14 +47,13 @@ Norms norms_of(kernels::Stencil stencil, bool line) {
 }  // namespace
 
 TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool masked, const TvValues& v) {
-  const bool huber = options.potential == TvPotential::huber_c2,
-             quadratic = options.potential == TvPotential::quadratic;
+  const bool huber = options.potential == TvPotential::huber_c2, quadratic = !options.smoothed();
   const kernels::Stencil stencil = stencil_of(options, shape);
   const Norms norms = norms_of(stencil, shape.h == 1);
   TvConstants c{};
   c.norm2 = norms.norm2;
   c.row_norm = std::sqrt(norms.row2);
-  c.curvature = quadratic ? 1 : (huber ? 2 : 1) / v.nu;                                                // l_1
+  c.curvature = kernels::steepest(static_cast<kernels::Potential>(options.potential), v.nu);
   const double change = quadratic ? 0 : (huber ? 2.0 : 48.0 / (25 * std::sqrt(5.0))) / (v.nu * v.nu);  // l_2
   const double ridge = v.ridge(options);
   c.mu = ridge + (masked ? 0 : 1);  // of Tikhonov, too: the bounds count alpha |Ke|^2 beside mu |e|^2
@@ -73,8 +71,7 @@ TvConstants tv_constants(const TvOptions& options, const Shape& shape, bool mask
 TvDirectional tv_directional(const TvConstants& c, const TvOptions& options, const TvValues& v,
                              std::span<const double> s, double epsilon, double norm_q, double norm_v,
                              double unit) {
-  const bool huber = options.potential == TvPotential::huber_c2,
-             quadratic = options.potential == TvPotential::quadratic;
+  const bool huber = options.potential == TvPotential::huber_c2, quadratic = !options.smoothed();
   const bool inside = options.xi_inside_alpha;
   const double norm_k = std::sqrt(c.norm2), slack = 1 + 64 * unit;
   const double ag = std::sqrt(s[0]), g = s[1], khg = std::sqrt(s[2]), ahg = s[3], ah = std::sqrt(s[4]),

@@ -19,13 +19,12 @@ namespace bilevel {
 inline namespace v0 {
 
 Parameters tv_parameters(const TvOptions& options) {
-  const bool quadratic = options.potential == TvPotential::quadratic;
   const double alpha = options.differences == TvDifferences::none     ? 0.1
                        : options.differences == TvDifferences::second ? 0.02
-                       : quadratic                                    ? 1
-                                                                      : 0.05;
+                       : options.smoothed()                           ? 0.05
+                                                                      : 1;
   std::vector<Segment> segments{{"alpha", Transform::exp, alpha, 1e-8, 1e3, true}};
-  if (!quadratic) segments.push_back({"nu", Transform::exp, 0.01, 1e-6, 1e2, true});
+  if (options.smoothed()) segments.push_back({"nu", Transform::exp, 0.01, 1e-6, 1e2, true});
   segments.push_back({"xi", Transform::exp, 1e-3, 1e-10, 1e2, false});
   return Parameters(segments);
 }
@@ -160,9 +159,8 @@ void TvEnergy<T>::bind(std::span<const double> theta) {
                      std::to_string(p.size()) + ".");
   std::array<double, 3> value{}, slope{};
   std::array<int, 3> entry{};
-  const bool quadratic = impl_->options.potential == TvPotential::quadratic;
   for (std::size_t k = 0; k < 3; ++k) {
-    if (k == 1 && quadratic) {
+    if (k == 1 && !impl_->options.smoothed()) {
       value[k] = 1;
       entry[k] = -1;
       continue;

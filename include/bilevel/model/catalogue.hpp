@@ -16,8 +16,9 @@ struct CatalogueEntry {
 };
 /// tv, tv-aniso, tv2, h1, tikhonov.
 BILEVEL_API std::span<const CatalogueEntry> regulariser_catalogue();
-/// Their names, a comma between them, then "and" with fields of experts: "tv, ..., tikhonov and foe".
+/// Their names for messages, "tv, ..., tikhonov", and with their texts for help, "tv (...), ...".
 BILEVEL_API std::string regulariser_names();
+BILEVEL_API std::string regulariser_choice();
 
 /// The options of a name, with this potential unless the regulariser is quadratic. Throws ConfigError for an
 /// unknown name.

@@ -27,6 +27,7 @@ struct TvOptions {
   bool xi_inside_alpha = false;
   TvDifferences differences = TvDifferences::first;
 
+  bool smoothed() const { return potential != TvPotential::quadratic; }  ///< whether R depends on a nu
   bool operator==(const TvOptions&) const = default;
 };
 

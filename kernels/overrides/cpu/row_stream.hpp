@@ -69,7 +69,8 @@ struct FluxRows {
 
 /// Visits the rows of a tile of at most strip_columns / C columns: flux(r, c, zx, zy, fx, fy) gives the
 /// fluxes of pixel (r, c) of the image from the differences of the components `v`, and S sums (none: it
-/// returns nothing); out(r, c, d) gets K^T flux of each component there and gives O sums.
+/// returns nothing); out(visit) calls visit(pixel) once, and pixel(r, c, d) gets K^T flux of each
+/// component there and gives O sums.
 template <int S, int O, int C, class T, class Flux, class Out>
 void stream_rows(HostBlock& block, const Tile& t, int height, int width, const T* const (&v)[C], Flux flux,
                  Out out, double* sums) {
@@ -137,10 +138,12 @@ void stream_rows(HostBlock& block, const Tile& t, int height, int width, const T
       fy[k] = rows.y[k] - begin;
       up[k] = rows.above[k] - begin;
     }
-    of_out.add(begin, end, [=](int c) {
-      T d[C];
-      for (int k = 0; k < C; ++k) d[k] = (fx[k][c - 1] - fx[k][c]) + (up[k][c] - fy[k][c]);
-      return out(r, c, d);
+    out([&](auto pixel) {
+      of_out.add(begin, end, [=](int c) {
+        T d[C];
+        for (int k = 0; k < C; ++k) d[k] = (fx[k][c - 1] - fx[k][c]) + (up[k][c] - fy[k][c]);
+        return pixel(r, c, d);
+      });
     });
     rows.next();
   }
