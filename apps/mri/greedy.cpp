@@ -69,7 +69,7 @@ class CandidateReconstruction {
   const MriData& data_;
   Context context_;
   std::size_t groups_;
-  std::unique_ptr<MriEnergy<double>> energy_;
+  std::unique_ptr<ComposedEnergy<double>> energy_;
   std::unique_ptr<Minimiser<double>> minimiser_;
   Tensor<double> current_, trial_;
   SolveRequest<double> request_;

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "bilevel/model/sampling_pattern.hpp"
-#include "bilevel/model/tv_energy.hpp"
 
 namespace bilevel_app::mri {
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/support/batches.hpp"
@@ -45,7 +46,7 @@ TEST(Catalogue, OptionsThatDoNotGoTogetherAreRefused) {
   Tensor<double> y(context, {1, 1, 3, 3}, std::vector<double>(9, 0.5));
   const auto make = [&](const TvOptions& o) {
     return message_of<ConfigError>(
-        [&] { TvEnergy<double>(context, std::as_const(y).view(), tv_parameters(o), o); });
+        [&] { ComposedEnergy<double>(context, std::as_const(y).view(), tv_parameters(o), o); });
   };
   using enum TvPotential;
   EXPECT_THAT(make({charbonnier, true, false, TvDifferences::none}), HasSubstr("quadratic potential alone"));

@@ -3,7 +3,7 @@
 #include <span>
 #include <string>
 
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {

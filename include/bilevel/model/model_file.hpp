@@ -10,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "bilevel/model/field_of_experts.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/energy.hpp"
+#include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -41,9 +41,6 @@ struct DataFingerprint {
   bool operator==(const DataFingerprint&) const = default;
 };
 
-/// The kind of regulariser: of differences (see catalogue.hpp) or a field of experts.
-using RegulariserOptions = std::variant<TvOptions, ExpertsOptions>;
-
 /// A learned denoiser: what `apply` and `evaluate` need. `initial` (of an array `values`) of a segment holds
 /// what was learned.
 struct BILEVEL_API DenoiseModel {
@@ -59,8 +56,7 @@ struct BILEVEL_API DenoiseModel {
 
 /// The energy of a regulariser of either kind for noisy images [N,1,H,W]; theta is laid out by `parameters`.
 /// `sampling`: 0/1 [H,W], or empty. `mixed`: with T = double, the energy keeps itself in single precision,
-/// for solvers named "mixed:". Throws what TvEnergy and FieldOfExperts throw; ConfigError for a field of
-/// experts with sampling.
+/// for solvers named "mixed:". Throws what ComposedEnergy throws.
 template <class T>
 BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
                                                    const Parameters& parameters,
