@@ -67,7 +67,7 @@ template <class T>
 void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
   if (sum.parts.empty()) throw ConfigError("an energy needs a regulariser.");
   for (std::size_t k = 0; k < sum.parts.size(); ++k) {
-    const std::string prefix = k == 0 ? "" : std::to_string(k + 1) + ".";
+    const std::string prefix = part_prefix(k);
     if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k])) {
       if (tv->xi_inside_alpha && !data->pointwise())
         throw ConfigError("xi inside alpha is for denoising; leave it out for magnetic resonance.");

@@ -8,9 +8,9 @@ inline namespace v0 {
 
 template <class T>
 std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, const Parameters& parameters,
-                                       const RegulariserOptions& options, std::span<const double> sampling,
+                                       const RegulariserSum& regularisers, std::span<const double> sampling,
                                        bool mixed) {
-  auto energy = std::make_unique<ComposedEnergy<T>>(context, noisy, parameters, options, sampling);
+  auto energy = std::make_unique<ComposedEnergy<T>>(context, noisy, parameters, regularisers, sampling);
   if constexpr (std::same_as<T, double>)
     if (mixed) energy->keep_single_precision(context);
   return energy;
@@ -24,10 +24,10 @@ std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, co
   return make_energy<T>(context, noisy, Parameters(fixed), model.options, sampling, mixed);
 }
 
-#define BILEVEL_INSTANTIATE(T)                                                                               \
-  template BILEVEL_API std::unique_ptr<Energy<T>> make_energy(                                               \
-      Context&, View<const T>, const Parameters&, const RegulariserOptions&, std::span<const double>, bool); \
-  template BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context&, View<const T>, const DenoiseModel&,  \
+#define BILEVEL_INSTANTIATE(T)                                                                              \
+  template BILEVEL_API std::unique_ptr<Energy<T>> make_energy(                                              \
+      Context&, View<const T>, const Parameters&, const RegulariserSum&, std::span<const double>, bool);    \
+  template BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context&, View<const T>, const DenoiseModel&, \
                                                               std::span<const double>, bool);
 BILEVEL_INSTANTIATE(float)
 BILEVEL_INSTANTIATE(double)

@@ -54,13 +54,13 @@ struct BILEVEL_API DenoiseModel {
   double value(const std::string& name) const;
 };
 
-/// The energy of a regulariser of either kind for noisy images [N,1,H,W]; theta is laid out by `parameters`.
+/// The energy of regularisers for noisy images [N,1,H,W]; theta is laid out by `parameters`.
 /// `sampling`: 0/1 [H,W], or empty. `mixed`: with T = double, the energy keeps itself in single precision,
 /// for solvers named "mixed:". Throws what ComposedEnergy throws.
 template <class T>
 BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
                                                    const Parameters& parameters,
-                                                   const RegulariserOptions& options,
+                                                   const RegulariserSum& regularisers,
                                                    std::span<const double> sampling = {}, bool mixed = false);
 /// The energy of a learned model, bound to what was learned (theta has no entries).
 template <class T>

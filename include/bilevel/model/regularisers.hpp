@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -68,6 +71,12 @@ struct BILEVEL_API RegulariserSum {
   RegulariserSum(ExpertsOptions one) : parts{one} {}
   explicit RegulariserSum(std::vector<RegulariserOptions> parts) : parts(std::move(parts)) {}
 };
+
+/// The parameters of a sum from those of its parts: names of the second begin with "2.", those of the third
+/// with "3.", ..., and the ridge, xi or mu, is that of the first alone. Throws ConfigError without parts.
+BILEVEL_API Parameters joined_parameters(const std::vector<Parameters>& parts);
+/// What the names of part k of a sum, counted from 0, begin with.
+BILEVEL_API std::string part_prefix(std::size_t k);
 
 }  // namespace v0
 }  // namespace bilevel
