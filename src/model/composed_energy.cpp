@@ -144,7 +144,8 @@ template <class T>
 ComposedEnergy<T>::ComposedEnergy(Context& context, View<const T> y, const Parameters& parameters,
                                   const RegulariserSum& regularisers, std::span<const double> sampling)
     : impl_(new Impl{context, parameters, nullptr}) {
-  const bool experts = std::holds_alternative<ExpertsOptions>(regularisers.parts.at(0));
+  const bool experts =
+      !regularisers.parts.empty() && std::holds_alternative<ExpertsOptions>(regularisers.parts[0]);
   const char* what = experts ? "a field of experts" : "smoothed total variation";
   require_images(y.shape(), 1, what);
   require_view(y.shape(), y, experts ? "field of experts (data)" : "smoothed total variation (data)");
