@@ -81,6 +81,14 @@ struct Table {
   void (*coil_combine)(const Stream&, const CoilArgs<T>&);             // 2r per coil, 1w
   void (*scale_spectra)(const Stream&, const ScaleSpectraArgs<T>&);    // 1r 1w
 
+  // One level of a wavelet transform, per pixel of the finer image; 4 taps flops.
+  void (*wavelet_analyse)(const Stream&, const WaveletAnalyseArgs<T>&);        // 1r 1w
+  void (*wavelet_synthesise)(const Stream&, const WaveletSynthesiseArgs<T>&);  // 1r 1w
+
+  // Images on the torus of twice the size.
+  void (*torus_extend)(const Stream&, const TorusExtendArgs<T>&);  // 1r 4w
+  void (*torus_fold)(const Stream&, const TorusFoldArgs<T>&);      // 4r 1w (not even: 1r 1w)
+
   // Vectors and Krylov steps.
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w
   void (*fista_step)(const Stream&, const MomentumArgs<T>&);             // 3r 2w: x is the extrapolated point
