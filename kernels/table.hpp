@@ -72,7 +72,8 @@ struct Table {
   void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
   void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
 
-  // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
+  // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted, nor is
+  // what the batch shares (`multiply` is like `normal`).
   void (*spectrum)(const Stream&, const SpectrumArgs<T>&);  // gradient, weigh 2r 1w; normal 1r 1w; dual 3r 2w
   void (*spectrum_mixed)(const Stream&, const SpectrumMixedArgs<T>&);  // 3r, a double w (powers: two)
   void (*pack)(const Stream&, const PlanesArgs<T>&);                   // 1r 1w
