@@ -5,42 +5,51 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-/// A pixel and its mirror images on the torus.
+/// Rows of the torus that hold a pixel's row and its mirror image, and where the latter of its column is.
+template <class T>
 struct Mirrors {
-  BILEVEL_HD Mirrors(int height, int width, int r, int c)
-      : own(static_cast<long long>(r) * 2 * width + c),
-        across(2 * width - 1 - 2 * c),
-        down((2LL * height - 1 - 2LL * r) * 2 * width) {}
-  long long own, across, down;
+  BILEVEL_HD Mirrors(T* torus, int height, int width, int row)
+      : own(torus + static_cast<long long>(row) * 2 * width),
+        below(torus + (2LL * height - 1 - row) * 2 * width),
+        last(2 * width - 1) {}
+  T *own, *below;
+  int last;
 };
 
-template <class T>
+template <class T, bool even>
 struct Extend {
+  static constexpr int sums = 0, scratch = 0, resident = 4, work = 4;
   TorusExtendArgs<T> a;
 
-  BILEVEL_HD void operator()(std::size_t e) const {
-    const unsigned p = static_cast<unsigned>(e), width = static_cast<unsigned>(a.width), row = p / width,
-                   height = static_cast<unsigned>(a.height), plane = row / height;
-    const Mirrors m(a.height, a.width, static_cast<int>(row % height), static_cast<int>(p % width));
-    const T v = a.mask[plane / static_cast<unsigned>(a.channels)] ? a.in[e] : T(0);
-    const T mirrored = a.even ? v : T(0);
-    T* out = a.out + static_cast<long long>(plane) * 4 * a.height * a.width + m.own;
-    out[0] = v;
-    out[m.across] = mirrored;
-    out[m.down] = mirrored;
-    out[m.down + m.across] = mirrored;
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+    const int height = a.height, width = a.width;
+    const long long size = static_cast<long long>(height) * width;
+    const T* in = a.in + t.plane * size;
+    T* out = a.out + t.plane * 4 * size;
+    const bool open = a.mask[t.plane / a.channels] != 0;
+    block.for_each(
+        t.row, t.row + t.rows, t.column, t.column + t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+          const Mirrors<T> m(out, height, width, r);
+          const T v = open ? in[static_cast<long long>(r) * width + c] : T(0), mirrored = even ? v : T(0);
+          m.own[c] = v;
+          m.own[m.last - c] = mirrored;
+          m.below[c] = mirrored;
+          m.below[m.last - c] = mirrored;
+        });
   }
 };
 
 template <class T>
 void torus_extend(const Stream& stream, const TorusExtendArgs<T>& a) {
-  const std::size_t rows = static_cast<std::size_t>(a.n) * a.channels * a.height;
-  launch_range(stream, rows * a.width, Extend<T>{a});
+  if (a.even)
+    launch_tiles(stream, a.one, a.height, a.width, Extend<T, true>{a}, a.n * a.channels);
+  else
+    launch_tiles(stream, a.one, a.height, a.width, Extend<T, false>{a}, a.n * a.channels);
 }
 
 template <class T, bool even>
 struct Fold {
-  static constexpr int sums = 0, scratch = 0, resident = 4;
+  static constexpr int sums = 0, scratch = 0, resident = 4, work = 4;
   TorusFoldArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
@@ -49,14 +58,13 @@ struct Fold {
                     plane = static_cast<long long>(t.image) * a.channels + t.plane;
     const T* in = a.in + plane * 4 * size;
     T* out = a.out + plane * size;
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
-      const int row = t.row + r, column = t.column + c;
-      const Mirrors m(height, width, row, column);
-      const T* v = in + m.own;
-      T sum = v[0];
-      if constexpr (even) sum = (v[0] + v[m.across]) + (v[m.down] + v[m.down + m.across]);
-      out[static_cast<long long>(row) * width + column] = sum;
-    });
+    block.for_each(t.row, t.row + t.rows, t.column, t.column + t.columns,
+                   [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+                     const Mirrors<const T> m(in, height, width, r);
+                     T sum = m.own[c];
+                     if constexpr (even) sum = (sum + m.own[m.last - c]) + (m.below[c] + m.below[m.last - c]);
+                     out[static_cast<long long>(r) * width + c] = sum;
+                   });
   }
 };
 

@@ -24,16 +24,10 @@ inline constexpr double daubechies<8>[8] = {
     0.2303778133088965008633,  0.7148465705529156470899, 0.6308807679298589078817, -0.0279837694168598542114,
     -0.1870348117190930840796, 0.0308413818355607636272, 0.0328830116668851997354, -0.0105974017850690321049};
 
-template <class T, int L>
-struct Taps {
-  T low[L] = {}, high[L] = {};
-  constexpr Taps() {
-    for (int i = 0; i < L; ++i) {
-      low[i] = T(daubechies<L>[i]);
-      high[i] = T(i % 2 == 0 ? daubechies<L>[L - 1 - i] : -daubechies<L>[L - 1 - i]);
-    }
-  }
-};
+template <class T, int L, int i>
+inline constexpr T low_tap = T(daubechies<L>[i]);
+template <class T, int L, int i>
+inline constexpr T high_tap = T((i % 2 == 0 ? 1 : -1) * daubechies<L>[L - 1 - i]);
 
 /// Tiles of finer samples, taken as pairs, with `reach` pairs around them. `flat`: single rows, which are not
 /// transformed along the columns.
@@ -61,9 +55,10 @@ BILEVEL_HD void load_pairs(Block& block, int first, int count, int height, const
   int* source = block.scratch<int>(G::rows + 4 * G::reach);
   block.for_elements(0, count, [=](int r) { source[r] = wrapped(first + r, height); });
   const int left = t.column / 2, inner = t.columns / 2;
-  block.for_each(0, count, 0, inner, [=](int r, int c) { read(r, source[r], c, left + c); });
+  block.for_each(0, count, 0, inner,
+                 [=](int r, int c) BILEVEL_PIXEL_LAMBDA { read(r, source[r], c, left + c); });
   if constexpr (G::reach > 0)
-    block.for_each(0, count, 0, 2 * G::reach, [=](int r, int e) {
+    block.for_each(0, count, 0, 2 * G::reach, [=](int r, int e) BILEVEL_PIXEL_LAMBDA {
       const int c = e < G::reach ? e - G::reach : inner + e - G::reach;
       read(r, source[r], c, wrapped(left + c, width));
     });
@@ -98,23 +93,22 @@ struct Analyse {
     T* odd = block.scratch<T>(rows * G::pitch) + G::reach;
     const T* fine = plane_of(a.fine, level, t, static_cast<std::size_t>(level.height) * width);
     load_pairs<G>(block, t.row - 2 * G::above, count, level.height, t, width / 2,
-                  [=](int r, int row, int c, int column) {
+                  [=](int r, int row, int c, int column) BILEVEL_PIXEL_LAMBDA {
                     const T* pair = fine + static_cast<long long>(row) * width + 2 * column;
                     even[r * G::pitch + c] = pair[0];
                     odd[r * G::pitch + c] = pair[1];
                   });
     T* low = block.scratch<T>(rows * G::pairs);
     T* high = block.scratch<T>(rows * G::pairs);
-    block.for_each(0, count, 0, inner, [=](int r, int c) {
-      constexpr Taps<T, L> taps;
+    block.for_each(0, count, 0, inner, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+      const T *e = even + r * G::pitch + c, *o = odd + r * G::pitch + c;
       T l = T(0), h = T(0);
-      BILEVEL_UNROLL
-      for (int i = 0; i < L; ++i) {
-        const int m = i - G::shift + L;
-        const T v = (m % 2 == 0 ? even : odd)[r * G::pitch + c + m / 2 - L / 2];
-        l += taps.low[i] * v;
-        h += taps.high[i] * v;
-      }
+      unrolled<L>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        constexpr int m = i - G::shift + L;  // finer sample 2c + m - L
+        const T v = m % 2 == 0 ? e[m / 2 - L / 2] : o[m / 2 - L / 2];
+        l += low_tap<T, L, i> * v;
+        h += high_tap<T, L, i> * v;
+      });
       low[r * G::pairs + c] = l;
       high[r * G::pairs + c] = h;
     });
@@ -127,47 +121,48 @@ struct Analyse {
     const Bands bands(level);
     const int pitch = level.pitch, coarse_pitch = level.coarse_pitch, row = G::first_pair(t),
               left = t.column / 2;
-    const bool keep = level.keep_approximation;
     T* coarse =
         plane_of(a.coarse, level, t, level.coarse_plane) + static_cast<long long>(row) * coarse_pitch + left;
-    T* out = plane_of(a.coefficients, level, t, level.plane) + static_cast<long long>(row) * pitch + left;
-    block.for_each(0, G::row_pairs(t.rows), 0, t.columns / 2, [=](int r, int c) {
-      if constexpr (flat) {
-        coarse[c] = keep ? low[c] : T(0);
-        out[bands.right + c] = high[c];
-      } else {
-        constexpr Taps<T, L> taps;
+    T* right = plane_of(a.coefficients, level, t, level.plane) + static_cast<long long>(row) * pitch + left +
+               bands.right;
+    if constexpr (flat) {
+      block.for_each(0, 1, 0, t.columns / 2, [=](int, int c) BILEVEL_PIXEL_LAMBDA {
+        coarse[c] = low[c];
+        right[c] = high[c];
+      });
+    } else {
+      T *below = right - bands.right + bands.below, *both = right + bands.below;
+      block.for_each(0, t.rows / 2, 0, t.columns / 2, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
         const int first = (2 * (r + G::above) - G::shift) * G::pairs + c;
         T ll = T(0), lh = T(0), hl = T(0), hh = T(0);
-        BILEVEL_UNROLL
-        for (int i = 0; i < L; ++i) {
+        unrolled<L>([&](auto i) BILEVEL_PIXEL_LAMBDA {
           const T l = low[first + i * G::pairs], h = high[first + i * G::pairs];
-          ll += taps.low[i] * l;
-          hl += taps.high[i] * l;
-          lh += taps.low[i] * h;
-          hh += taps.high[i] * h;
-        }
-        const int e = r * pitch + c;
-        coarse[r * coarse_pitch + c] = keep ? ll : T(0);
-        out[bands.right + e] = lh;
-        out[bands.below + e] = hl;
-        out[bands.below + bands.right + e] = hh;
-      }
-    });
+          ll += low_tap<T, L, i> * l;
+          hl += high_tap<T, L, i> * l;
+          lh += low_tap<T, L, i> * h;
+          hh += high_tap<T, L, i> * h;
+        });
+        coarse[r * coarse_pitch + c] = ll;
+        right[r * pitch + c] = lh;
+        below[r * pitch + c] = hl;
+        both[r * pitch + c] = hh;
+      });
+    }
+    if (!level.keep_approximation)  // a choice in the loops above would keep them from being vectors
+      block.for_each(0, G::row_pairs(t.rows), 0, t.columns / 2,
+                     [=](int r, int c) BILEVEL_PIXEL_LAMBDA { coarse[r * coarse_pitch + c] = T(0); });
   }
 };
 
 /// x_{2q+p} of the pair around `place`: sum_j h_{t+2j} a_{q+b-j} + g_{t+2j} d_{q+b-j}, p + s = 2b + t.
 template <class T, int L, int p>
 BILEVEL_PIXEL T sample(const T* low, const T* high, int place, int step) {
-  constexpr Taps<T, L> taps;
   constexpr int t = (p + L / 2 - 1) % 2, b = (p + L / 2 - 1) / 2;
   T sum = T(0);
-  BILEVEL_UNROLL
-  for (int j = 0; j < L / 2; ++j) {
+  unrolled<L / 2>([&](auto j) BILEVEL_PIXEL_LAMBDA {
     const int e = place + (b - j) * step;
-    sum += taps.low[t + 2 * j] * low[e] + taps.high[t + 2 * j] * high[e];
-  }
+    sum += low_tap<T, L, t + 2 * j> * low[e] + high_tap<T, L, t + 2 * j> * high[e];
+  });
   return sum;
 }
 
@@ -184,24 +179,25 @@ struct Synthesise {
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
     const WaveletLevel& level = a.level;
     const Bands bands(level);
-    T* band[flat ? 2 : 4];
-    for (T*& b : band) b = block.scratch<T>(row_pairs * G::pitch) + G::reach;
-    T *ll = band[0], *lh = band[1];
+    T* ll = block.scratch<T>(row_pairs * G::pitch) + G::reach;
+    T* lh = block.scratch<T>(row_pairs * G::pitch) + G::reach;
     const T* coarse = plane_of(a.coarse, level, t, level.coarse_plane);
     const T* in = plane_of(a.coefficients, level, t, level.plane);
     const int pitch = level.pitch, coarse_pitch = level.coarse_pitch;
     const bool keep = level.keep_approximation;
     const int count = G::row_pairs(t.rows) + 2 * G::above, height = G::row_pairs(level.height);
     if constexpr (flat) {
-      load_pairs<G>(block, 0, 1, 1, t, level.width / 2, [=](int, int, int c, int column) {
-        ll[c] = keep ? coarse[column] : T(0);
-        lh[c] = in[bands.right + column];
-      });
+      load_pairs<G>(block, 0, 1, 1, t, level.width / 2,
+                    [=](int, int, int c, int column) BILEVEL_PIXEL_LAMBDA {
+                      ll[c] = keep ? coarse[column] : T(0);
+                      lh[c] = in[bands.right + column];
+                    });
       rows(block, t, ll, lh);
     } else {
-      T *hl = band[2], *hh = band[3];
+      T* hl = block.scratch<T>(row_pairs * G::pitch) + G::reach;
+      T* hh = block.scratch<T>(row_pairs * G::pitch) + G::reach;
       load_pairs<G>(block, G::first_pair(t) - G::above, count, height, t, level.width / 2,
-                    [=](int r, int row, int c, int column) {
+                    [=](int r, int row, int c, int column) BILEVEL_PIXEL_LAMBDA {
                       const int e = r * G::pitch + c;
                       const T* at = in + static_cast<long long>(row) * pitch + column;
                       ll[e] = keep ? coarse[static_cast<long long>(row) * coarse_pitch + column] : T(0);
@@ -211,13 +207,14 @@ struct Synthesise {
                     });
       T* low = block.scratch<T>(G::rows * G::pitch) + G::reach;
       T* high = block.scratch<T>(G::rows * G::pitch) + G::reach;
-      block.for_each(0, t.rows / 2, -G::reach, t.columns / 2 + G::reach, [=](int r, int c) {
-        const int place = (r + G::above) * G::pitch + c, e = 2 * r * G::pitch + c;
-        low[e] = sample<T, L, 0>(ll, hl, place, G::pitch);
-        low[e + G::pitch] = sample<T, L, 1>(ll, hl, place, G::pitch);
-        high[e] = sample<T, L, 0>(lh, hh, place, G::pitch);
-        high[e + G::pitch] = sample<T, L, 1>(lh, hh, place, G::pitch);
-      });
+      block.for_each(0, t.rows / 2, -G::reach, t.columns / 2 + G::reach,
+                     [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+                       const int place = (r + G::above) * G::pitch + c, e = 2 * r * G::pitch + c;
+                       low[e] = sample<T, L, 0>(ll, hl, place, G::pitch);
+                       low[e + G::pitch] = sample<T, L, 1>(ll, hl, place, G::pitch);
+                       high[e] = sample<T, L, 0>(lh, hh, place, G::pitch);
+                       high[e + G::pitch] = sample<T, L, 1>(lh, hh, place, G::pitch);
+                     });
       rows(block, t, low, high);
     }
   }
@@ -227,7 +224,7 @@ struct Synthesise {
     const int width = a.level.width;
     T* out = plane_of(a.fine, a.level, t, static_cast<std::size_t>(a.level.height) * width) +
              static_cast<long long>(t.row) * width + t.column;
-    block.for_each(0, t.rows, 0, t.columns / 2, [=](int r, int c) {
+    block.for_each(0, t.rows, 0, t.columns / 2, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       const int place = r * G::pitch + c;
       out[r * width + 2 * c] = sample<T, L, 0>(low, high, place, 1);
       out[r * width + 2 * c + 1] = sample<T, L, 1>(low, high, place, 1);

@@ -41,8 +41,15 @@ void add_operator_cases(std::vector<Case<T>>& cases) {
   add_wavelet_cases(cases, "db2", 4);
   add_wavelet_cases(cases, "db4", 8);
   cases.push_back({"torus_extend", "even", 5, 0, 0, [](Arrays<T>& a) {
-                     a.table().torus_extend(a.stream(), {a.active().mask, a.n(), 1, a.size(), a.size(), true,
-                                                         a.slot(slot_x), a.slot(slot_pairs_s)});
+                     a.table().torus_extend(a.stream(), {{a.active().mask, a.active().index, 1},
+                                                         a.active().mask,
+                                                         a.n(),
+                                                         1,
+                                                         a.size(),
+                                                         a.size(),
+                                                         true,
+                                                         a.slot(slot_x),
+                                                         a.slot(slot_pairs_s)});
                    }});
   cases.push_back({"torus_fold", "even", 5, 0, 3, [](Arrays<T>& a) {
                      a.table().torus_fold(a.stream(), {a.active(), 1, a.size(), a.size(), true,

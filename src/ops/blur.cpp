@@ -152,6 +152,8 @@ struct Blur<T>::Impl {
         values[2 * place + 1] = static_cast<T>(m.imag());
         largest = std::max(largest, std::abs(m));
       }
+    one = Tensor<std::uint8_t>(context, {1, 1, 1, 1}, std::vector<std::uint8_t>{1});
+    zero = Tensor<std::int32_t>(context, {1, 1, 1, 1}, std::vector<std::int32_t>{0});
     multiplier = Tensor<T>(context, {1, 1, 1, static_cast<int>(values.size())}, values);
     for (const double v : kernel.values) sum += std::abs(v);
     const double terms = static_cast<double>(kernel.values.size()) + 8;
@@ -174,8 +176,15 @@ struct Blur<T>::Impl {
     Frame frame(context);
     T* torus = frame.view<T>({images.n, images.c, 2 * images.h, 2 * images.w}).device_data();
     const kernels::Table<T>& k = kernel_table<T>(context);
-    k.torus_extend(stream_of(context),
-                   {active.mask, images.n, images.c, images.h, images.w, !adjoint, x.device_data(), torus});
+    k.torus_extend(stream_of(context), {{one.view().device_data(), zero.view().device_data(), 1},
+                                        active.mask,
+                                        images.n,
+                                        images.c,
+                                        images.h,
+                                        images.w,
+                                        !adjoint,
+                                        x.device_data(),
+                                        torus});
     kernels::SpectrumArgs<T> pass;
     pass.pass = kernels::SpectrumPass::multiply;
     pass.shape = shape;
@@ -191,6 +200,8 @@ struct Blur<T>::Impl {
   std::unique_ptr<Fft<T>> fft;  // of the torus, one array per channel
   kernels::SpectrumShape shape;
   Tensor<T> multiplier;
+  Tensor<std::uint8_t> one;  // mask and index of a batch of one image
+  Tensor<std::int32_t> zero;
   double norm2 = 0, rounding = 0;
 };
 

@@ -49,8 +49,15 @@ void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width
   add_wavelet_cases(cases, height, width);
   for (const bool even : {true, false}) {
     cases.push_back({"torus_extend", false, [=](B& b) {
-                       b.table().torus_extend(b.stream(), {b.active.mask, b.n, 1, height, width, even,
-                                                           b.image("x"), b.image("coils_out")});
+                       b.table().torus_extend(b.stream(), {{b.active.mask, b.active.index, 1},
+                                                           b.active.mask,
+                                                           b.n,
+                                                           1,
+                                                           height,
+                                                           width,
+                                                           even,
+                                                           b.image("x"),
+                                                           b.image("coils_out")});
                      }});
     cases.push_back({"torus_fold", false, [=](B& b) {
                        b.table().torus_fold(b.stream(), {b.active, 1, height, width, even, b.image("coils_x"),
