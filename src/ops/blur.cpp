@@ -135,7 +135,7 @@ BlurKernel gaussian_kernel(double sigma) {
 
 template <class T>
 struct Blur<T>::Impl {
-  Impl(Context& context, const Shape& s, const BlurKernel& kernel) : images(s) {
+  Impl(Context& context, const Shape& s, const BlurKernel& kernel) : owner(&context.impl()), images(s) {
     const int height = 2 * s.h, width = 2 * s.w;
     fft = make_fft<T>(context, {s.n * s.c, height, width}, FftKind::real_to_complex);
     const SpectrumOrder order = fft->order();
@@ -169,6 +169,9 @@ struct Blur<T>::Impl {
 
   /// z = fold of C (or C^T) of the extension.
   void convolve(Context& context, const Active& active, View<const T> x, View<T> z, bool adjoint) const {
+    if (&context.impl() != owner)
+      throw ConfigError("a blur of " + images.str() +
+                        " was given another context than it was planned with; make one for this context.");
     require_active(active, images.n, of_blur);
     require_operand(context, images, x, of_blur);
     require_operand(context, images, z, of_blur);
@@ -196,6 +199,7 @@ struct Blur<T>::Impl {
     k.torus_fold(stream_of(context), {active, images.c, images.h, images.w, adjoint, torus, z.device_data()});
   }
 
+  const Context::Impl* owner;
   Shape images;
   std::unique_ptr<Fft<T>> fft;  // of the torus, one array per channel
   kernels::SpectrumShape shape;

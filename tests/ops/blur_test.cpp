@@ -231,7 +231,9 @@ TEST(BlurErrors, AreNamed) {
   EXPECT_THROW(op.apply(context, active.active(), x, wrong), ShapeError);
   EXPECT_THROW(op.adjoint(context, active.active(), wrong, x), ShapeError);
   EXPECT_THROW(op.apply(context, active.active(), x, fz), ConfigError);
-  EXPECT_THROW(op.apply(other, of_other.active(), fx, fz), ConfigError) << "planned for another context";
+  EXPECT_EQ(
+      message_of<ConfigError>([&] { op.apply(other, of_other.active(), fx, fz); }),
+      "a blur of [1,1,4,5] was given another context than it was planned with; make one for this context.");
 }
 
 }  // namespace
