@@ -58,6 +58,14 @@ struct CoilArgs;
 template <class T>
 struct ScaleSpectraArgs;
 template <class T>
+struct WaveletAnalyseArgs;
+template <class T>
+struct WaveletSynthesiseArgs;
+template <class T>
+struct TorusExtendArgs;
+template <class T>
+struct TorusFoldArgs;
+template <class T>
 struct MomentumArgs;
 template <class T>
 struct GuardedArgs;
