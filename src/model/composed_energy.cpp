@@ -7,10 +7,12 @@
 
 #include "bilevel/core/error.hpp"
 #include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
 #include "model/analysis_regulariser.hpp"
 #include "model/checks.hpp"
 #include "model/experts_regulariser.hpp"
 #include "model/fourier_term.hpp"
+#include "model/operator_data.hpp"
 #include "model/pointwise_data.hpp"
 #include "model/underflow.hpp"
 
@@ -70,7 +72,7 @@ void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
     const std::string prefix = part_prefix(k);
     if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k])) {
       if (tv->xi_inside_alpha && !data->pointwise())
-        throw ConfigError("xi inside alpha is for denoising; leave it out for magnetic resonance.");
+        throw ConfigError("xi inside alpha is for denoising; leave it out for other data.");
       regularisers.push_back(std::make_unique<AnalysisRegulariser<T>>(*tv, shape(), k == 0, prefix));
     } else {
       require_images(shape(), 1, "a field of experts");
@@ -170,6 +172,19 @@ ComposedEnergy<T>::ComposedEnergy(Context& context, const Shape& images,
 }
 
 template <class T>
+ComposedEnergy<T>::ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a,
+                                  View<const T> y, const Parameters& parameters,
+                                  const RegulariserSum& regularisers)
+    : impl_(new Impl{context, parameters, nullptr}) {
+  impl_->data = std::make_unique<OperatorData<T>>(std::move(a), y);
+  require_images(shape(), 2, "an energy with an operator");
+  impl_->add(regularisers);
+  impl_->finish();
+  bind(parameters.initial());
+  impl_->require_read();
+}
+
+template <class T>
 ComposedEnergy<T>::ComposedEnergy(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 template <class T>
 ComposedEnergy<T>::~ComposedEnergy() = default;
@@ -232,7 +247,11 @@ void ComposedEnergy<T>::bind(std::span<const double> theta) {
 template <class T>
 Curvature ComposedEnergy<T>::curvature() const {
   const Impl& m = *impl_;
-  Curvature out{m.mu(), m.data->lipschitz() + m.ridge(), 0, {}};
+  Curvature out{m.mu(),
+                m.data->lipschitz() + m.ridge(),
+                0,
+                {},
+                m.data->product_rounding() / kernels::product_roundings};
   std::vector<BlockConstant> blocks = m.data->blocks();
   for (const auto& r : m.regularisers) {
     const RegulariserConstants c = r->constants();

@@ -110,8 +110,10 @@ class DataTerm {
   virtual Shape shape() const = 0;  ///< of x
   /// Throws ConfigError or ShapeError for values outside the domain, before anything changes.
   virtual void bind(Context&, const Parameters&, std::span<const double>) {}
-  virtual double mu() const = 0;                                 ///< <= smallest eigenvalue of the Hessian
-  virtual double lipschitz() const = 0;                          ///< >= the largest
+  virtual double mu() const = 0;         ///< <= smallest eigenvalue of the Hessian
+  virtual double lipschitz() const = 0;  ///< >= the largest
+  /// What Hessian products add to Curvature::product_scale(), in units of rounding.
+  virtual double product_rounding() const { return 0; }
   virtual UnderflowParts underflow(double) const { return {}; }  ///< of the unit roundoff
   virtual bool pointwise() const { return false; }
 

@@ -26,10 +26,10 @@ struct SumLab {
         gradient(context, problem),
         x(context, from.shape, std::vector<double>(from.shape.count(), 0)) {
     theta = layout.initial();
-    certificate = solve(1e-11);
+    certificate = solve(finest());
     exact = download(context, x);
     HypergradientRequest request;
-    request.delta = 1e-11;
+    request.delta = finest();
     request.column_tolerance = 1e-8;
     reference = gradient.compute(context, theta, x.view(), certificate, request);
   }
@@ -41,11 +41,13 @@ struct SumLab {
     EXPECT_EQ(report.status, SolveStatus::converged);
     return report.certificate;
   }
+  /// An accuracy above rounding, which is bounded generously where an operator has transforms.
+  double finest() const { return data.kind == DataKind::blur ? 1e-10 : 1e-11; }
   void start(const std::vector<double>& values) { x.upload(context, values); }
   /// The loss at theta, 1/(2N) sum |xhat - truth|^2.
   double loss(const std::vector<double>& at) {
     problem.energy().bind(at);
-    solve(1e-11);
+    solve(finest());
     const std::vector<double> got = download(context, x), wanted = download(context, truth);
     return std::pow(distance(got, wanted), 2) / (2.0 * data.shape.n);
   }
@@ -89,12 +91,12 @@ void check(SumLab& lab, const std::vector<double>& epsilon, double delta, RatioR
 TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
   Random random(seed(2811));
   RatioRecorder distances("certificate/distance, sums"), omegas("omega/error, sums");
-  for (const DataKind kind :
-       {DataKind::denoising, DataKind::inpainting, DataKind::fourier, DataKind::complex_fourier}) {
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
+                              DataKind::complex_fourier, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 10, 11, random);
     for (const SumCase& c :
-         sum_cases(kind == DataKind::denoising || kind == DataKind::fourier, 0.1, random)) {
+         sum_cases(kind != DataKind::inpainting && kind != DataKind::complex_fourier, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       EXPECT_LT(lab.reference.omega, 1e-4 * norm(lab.reference.z));
@@ -111,7 +113,8 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
 TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
   Random random(seed(2812));
   RatioRecorder distances("given/distance, sums"), omegas("omega/error, perturbed sums");
-  for (const DataKind kind : {DataKind::denoising, DataKind::complex_fourier, DataKind::fourier}) {
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::complex_fourier, DataKind::fourier, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 9, 8, random);
     for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier, 0.1, random)) {
@@ -136,7 +139,8 @@ TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
 
 TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
   Random random(seed(2813));
-  for (const DataKind kind : {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier}) {
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 7, 8, random);
     for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier, 0.1, random)) {

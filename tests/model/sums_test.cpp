@@ -147,12 +147,12 @@ TYPED_TEST(Sums, AreThoseOfTheirParts) {
   using T = TypeParam;
   Random random(seed(2801));
   const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-12, ridge = 0.05;
-  for (const DataKind kind :
-       {DataKind::denoising, DataKind::inpainting, DataKind::fourier, DataKind::complex_fourier})
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
+                              DataKind::complex_fourier, DataKind::blur})
     for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 37, 70}}) {
       Context context(Device::open(test_device("cpu:2")));
       const SumData<T> data(kind, context, size.h, size.w, random);
-      const bool experts = kind == DataKind::denoising || kind == DataKind::fourier;
+      const bool experts = kind != DataKind::inpainting && kind != DataKind::complex_fourier;
       for (const SumCase& c : sum_cases(experts, ridge, random)) {
         SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name + ", " + size.str());
         expect_sum_of_parts<T>(c, data, ridge, tolerance, random);
@@ -160,11 +160,78 @@ TYPED_TEST(Sums, AreThoseOfTheirParts) {
     }
 }
 
+/// Data of an operator against the operator itself, and the identity against pointwise data.
+TEST(OperatorData, IsTheSquaredResidual) {
+  Random random(seed(2804));
+  Context context(Device::open(test_device("cpu:2")));
+  const SumData<double> data(DataKind::blur, context, 13, 10, random);
+  const double ridge = 0.3;
+  const Parameters none(
+      {{"alpha", Transform::identity, 0, 0, 1, false}, {"xi", Transform::identity, ridge, 0, 1, false}});
+  const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
+  const std::vector<double> x = random.normal_vector(data.shape.count());
+  const Evaluated got = evaluate<double>(context, *data.energy(none, tikhonov), x, x, {});
+  Frame frame(context);
+  const ActiveSet all(context, frame, 2);
+  const Tensor<double> at(context, data.shape, x);
+  Tensor<double> residual(context, data.shape), gradient(context, data.shape);
+  data.blur->apply(context, all.active(), at.view(), residual.view());
+  const std::vector<double> r = add_scaled(download(context, residual), -1, download(context, data.y));
+  residual.upload(context, r);
+  data.blur->adjoint(context, all.active(), std::as_const(residual).view(), gradient.view());
+  EXPECT_LT(max_relative_difference(got.gradient, add_scaled(download(context, gradient), ridge, x)), 1e-12);
+  EXPECT_LT(relative_difference(got.value[0] + got.value[1], 0.5 * dot(r, r) + 0.5 * ridge * dot(x, x)),
+            1e-12);
+  data.blur->normal(context, all.active(), at.view(), gradient.view());
+  EXPECT_LT(max_relative_difference(got.product, add_scaled(download(context, gradient), ridge, x)), 1e-12);
+}
+
+TEST(OperatorData, OfTheIdentityIsDenoising) {
+  Random random(seed(2805));
+  Context context(Device::open(test_device("cpu:1")));
+  SumData<double> denoising(DataKind::denoising, context, 9, 12, random);
+  const SumCase c = sum_case("tv", {TvOptions{}}, 0.1, random);
+  const std::vector<double> x = random.normal_vector(denoising.shape.count());
+  const auto energy = denoising.energy(c.joined(), c.sum());
+  const Evaluated wanted = evaluate<double>(context, *energy, x, x, {});
+  denoising.blur = std::make_shared<Blur<double>>(context, denoising.shape, BlurKernel{});
+  const auto same = denoising.energy(c.joined(), c.sum());
+  const Evaluated got = evaluate<double>(context, *same, x, x, {});
+  EXPECT_LT(max_relative_difference(got.gradient, wanted.gradient), 1e-12);
+  EXPECT_LT(max_relative_difference(got.value, wanted.value), 1e-12);
+  EXPECT_LT(max_relative_difference(got.product, wanted.product), 1e-12);
+  EXPECT_GE(same->curvature().lipschitz, energy->curvature().lipschitz * (1 - 1e-12));
+  EXPECT_GE(same->curvature().product_scale(), same->curvature().lipschitz);
+}
+
+TEST(OperatorData, MisuseIsRefused) {
+  Random random(seed(2806));
+  Context context(Device::open(test_device("cpu:1")));
+  const SumData<double> data(DataKind::blur, context, 8, 9, random);
+  using Energy = ComposedEnergy<double>;
+  EXPECT_THAT(message_of<ConfigError>([&] { Energy(context, nullptr, data.y.view(), tv_parameters()); }),
+              HasSubstr("none is given"));
+  Tensor<double> other(context, {2, 1, 9, 8}, std::vector<double>(144, 0));
+  EXPECT_THAT(message_of<ShapeError>(
+                  [&] { Energy(context, data.blur, std::as_const(other).view(), tv_parameters()); }),
+              HasSubstr("data of an operator"));
+  Energy energy(context, data.blur, data.y.view(), tv_parameters());
+  EXPECT_THAT(message_of<ConfigError>([&] { energy.keep_single_precision(context); }),
+              HasSubstr("in double"));
+  EXPECT_EQ(energy.proximal(), nullptr);
+  Parameters flat({{"alpha", Transform::exp, 0.1, 1e-8, 1, true},
+                   {"nu", Transform::exp, 0.1, 1e-8, 1, true},
+                   {"xi", Transform::identity, 0, 0, 1, false}});
+  EXPECT_THAT(message_of<ConfigError>([&] { Energy(context, data.blur, data.y.view(), flat); }),
+              HasSubstr("strongly convex"));
+}
+
 /// The bound on rounding, of single against double precision, at points of several scales.
 TEST(SumsRounding, CoversThatOfChainedPasses) {
   Random random(seed(2802));
   RatioRecorder ratios("error of the gradient/rounding bound, sums in single precision");
-  for (const DataKind kind : {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier})
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier, DataKind::blur})
     for (int round = 0; round < 3; ++round) {
       Context context(Device::open(test_device("cpu:1")));
       const std::uint64_t same = random.bits();

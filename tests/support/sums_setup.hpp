@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bilevel/model/composed_energy.hpp"
+#include "bilevel/ops/blur.hpp"
 #include "tests/support/batches.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
@@ -67,9 +68,9 @@ inline std::vector<SumCase> sum_cases(bool experts, double ridge, Random& random
   return out;
 }
 
-enum class DataKind { denoising, inpainting, fourier, complex_fourier };
+enum class DataKind { denoising, inpainting, fourier, complex_fourier, blur };
 inline const char* name_of(DataKind kind) {
-  constexpr const char* names[] = {"denoising", "inpainting", "real Fourier", "complex Fourier"};
+  constexpr const char* names[] = {"denoising", "inpainting", "real Fourier", "complex Fourier", "blur"};
   return names[static_cast<int>(kind)];
 }
 
@@ -84,15 +85,19 @@ struct SumData {
   std::vector<std::complex<T>> kspace{};
   std::unique_ptr<SamplingPattern> pattern{};
   std::vector<double> s{};
+  std::shared_ptr<const LinearOperator<T>> blur{};
 
   SumData(DataKind of, Context& on, int h, int w, Random& random)
       : kind(of), context(on), shape{2, of == DataKind::complex_fourier ? 2 : 1, h, w} {
     const auto number = [&random] { return static_cast<T>(static_cast<float>(random.normal() / 2)); };
-    if (kind == DataKind::denoising || kind == DataKind::inpainting) {
+    if (kind != DataKind::fourier && kind != DataKind::complex_fourier) {
       std::vector<T> values(shape.count());
       std::generate(values.begin(), values.end(), number);
       y = Tensor<T>(context, shape, values);
       if (kind == DataKind::inpainting) mask = random_mask(h, w, 0.6, random);
+      if (kind == DataKind::blur)
+        blur = std::make_shared<Blur<T>>(context, shape,
+                                         BlurKernel{3, 5, scaled_to(random.normal_vector(15), 0.5)});
       return;
     }
     pattern = std::make_unique<SamplingPattern>(PatternKind::rows, h, w);
@@ -117,6 +122,7 @@ struct SumData {
   std::unique_ptr<ComposedEnergy<T>> energy(const Parameters& regularisers, const RegulariserSum& sum) const {
     const Parameters all = parameters(regularisers);
     if (pattern) return std::make_unique<ComposedEnergy<T>>(context, shape, kspace, *pattern, all, sum);
+    if (blur) return std::make_unique<ComposedEnergy<T>>(context, blur, y.view(), all, sum);
     return std::make_unique<ComposedEnergy<T>>(context, y.view(), all, sum, mask);
   }
 };

@@ -11,6 +11,7 @@
 #include "bilevel/model/regularisers.hpp"
 #include "bilevel/model/sampling_pattern.hpp"
 #include "bilevel/ops/fourier_sampling.hpp"
+#include "bilevel/ops/linear_operator.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -59,6 +60,13 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
   ComposedEnergy(Context& context, const Shape& images, std::span<const std::complex<T>> kspace,
                  const SamplingPattern& pattern, const Parameters& parameters,
                  const RegulariserSum& regularisers = {}, const CoilMaps& maps = {});
+  /// Any linear operator (deblurring: ops/blur.hpp): D_i = 1/2 |A x - y_i|^2, x in the domain of A,
+  /// [N,1,H,W] or [N,2,H,W] (not of experts), y in its range. The energy keeps the operator, the context and
+  /// the view of y. Its certificates are as right as norm2(), least2() and rounding() of the operator. No
+  /// single precision twin, no proximal form. Throws what the first one throws, ConfigError without an
+  /// operator.
+  ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a, View<const T> y,
+                 const Parameters& parameters, const RegulariserSum& regularisers = {});
   ~ComposedEnergy() override;
 
   /// Makes single_precision(), from a copy of the data as they are now (allocates).
