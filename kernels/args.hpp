@@ -50,6 +50,8 @@ struct ExpertsPatchesArgs;
 template <class T>
 struct ExpertsBoundArgs;
 template <class T>
+struct JoinArgs;
+template <class T>
 struct SpectrumMixedArgs;
 template <class T>
 struct PlanesArgs;

@@ -26,6 +26,8 @@ void fill_wavelet(Table<T>& table);
 template <class T>
 void fill_blur(Table<T>& table);
 template <class T>
+void fill_join(Table<T>& table);
+template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
@@ -62,6 +64,7 @@ Table<T> filled(bool overrides) {
   fill_spectrum(table);
   fill_wavelet(table);
   fill_blur(table);
+  fill_join(table);
   fill_krylov(table);
   fill_lbfgs(table);
   fill_probe(table);

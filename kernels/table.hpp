@@ -86,6 +86,8 @@ struct Table {
   void (*wavelet_analyse)(const Stream&, const WaveletAnalyseArgs<T>&);        // 1r 1w
   void (*wavelet_synthesise)(const Stream&, const WaveletSynthesiseArgs<T>&);  // 1r 1w
 
+  void (*join)(const Stream&, const JoinArgs<T>&);  // 3r 1w: a term behind an operator
+
   // Images on the torus of twice the size.
   void (*torus_extend)(const Stream&, const TorusExtendArgs<T>&);  // 1r 4w
   void (*torus_fold)(const Stream&, const TorusFoldArgs<T>&);      // 4r 1w (not even: 1r 1w)

@@ -1,5 +1,6 @@
 #include "apps/bench/cases.hpp"
 #include "kernels/blur_args.hpp"
+#include "kernels/join_args.hpp"
 #include "kernels/wavelet_args.hpp"
 
 namespace bilevel_app::bench {
@@ -40,6 +41,12 @@ void add_operator_cases(std::vector<Case<T>>& cases) {
   add_wavelet_cases(cases, "haar", 2);
   add_wavelet_cases(cases, "db2", 4);
   add_wavelet_cases(cases, "db4", 8);
+  cases.push_back({"join", "", 4, 0, 1, [](Arrays<T>& a) {
+                     a.table().join(a.stream(),
+                                    {a.active(), a.image(), a.slot(slot_x), a.slot(slot_p), a.slot(slot_out),
+                                     a.row(0), a.row(1), a.row(2), a.row(constant_zero), a.row(constant_zero),
+                                     a.row(constant_zero), 1e-16, 1, 1, 1});
+                   }});
   cases.push_back({"torus_extend", "even", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().torus_extend(a.stream(), {{a.active().mask, a.active().index, 1},
                                                          a.active().mask,

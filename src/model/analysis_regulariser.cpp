@@ -77,6 +77,24 @@ AnalysisRegulariser<T>::AnalysisRegulariser(const TvOptions& options, const Shap
 }
 
 template <class T>
+AnalysisRegulariser<T>::AnalysisRegulariser(const TvOptions& options, const Shape& range, std::string prefix,
+                                            const Before& k)
+    : options_(options),
+      images_(range),
+      carries_ridge_(false),
+      prefix_(std::move(prefix)),
+      stencil_(stencil_of(options, range)),
+      before_(k) {}
+
+template <class T>
+std::unique_ptr<AnalysisRegulariser<T>> AnalysisRegulariser<T>::ridge_alone(const Shape& images) {
+  const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
+  auto ridge = std::make_unique<AnalysisRegulariser<T>>(tikhonov, images, true, "");
+  ridge->carries_weight_ = false;
+  return ridge;
+}
+
+template <class T>
 void AnalysisRegulariser<T>::bind(Context&, const Parameters& parameters, std::span<const double> theta) {
   std::array<Number, 3> numbers{};
   numbers[kNu].value = 1;
@@ -88,11 +106,11 @@ void AnalysisRegulariser<T>::bind(Context&, const Parameters& parameters, std::s
                         " is outside the model's domain: it must be positive and finite.");
   };
   const std::string nu = prefix_ + "nu";
-  read(kAlpha, prefix_ + "alpha");
+  if (carries_weight_) read(kAlpha, prefix_ + "alpha");
   if (options_.smoothed()) {
     read(kNu, nu);
     require_smoothing<T>(numbers[kNu].value, nu.c_str());
-  } else if (has_segment(parameters, nu) && parameters.entry(nu) >= 0) {
+  } else if (carries_weight_ && has_segment(parameters, nu) && parameters.entry(nu) >= 0) {
     throw ConfigError("parameter '" + nu + "' has no effect with a quadratic potential; fix it.");
   }
   if (carries_ridge_) read(kXi, "xi");
@@ -102,6 +120,7 @@ void AnalysisRegulariser<T>::bind(Context&, const Parameters& parameters, std::s
 
 template <class T>
 std::string AnalysisRegulariser<T>::values() const {
+  if (!carries_weight_) return "xi " + std::to_string(values_.xi);
   std::string text = prefix_ + "alpha " + std::to_string(values_.alpha);
   if (options_.smoothed()) text += ", " + prefix_ + "nu " + std::to_string(values_.nu);
   if (carries_ridge_) text += ", xi " + std::to_string(values_.xi);
@@ -121,7 +140,14 @@ double AnalysisRegulariser<T>::ridge() const {
 }
 template <class T>
 TvConstants AnalysisRegulariser<T>::tv_constants() const {
-  return bilevel::tv_constants(options_, images_, true, values_);
+  TvConstants c = bilevel::tv_constants(options_, images_, true, values_);
+  const double norm = std::sqrt(before_.norm2);
+  c.norm2 *= before_.norm2;
+  c.row_norm *= norm;
+  c.hessian_lipschitz *= before_.norm2 * norm;
+  for (const std::size_t k : {kAlpha, kNu}) c.mixed_lipschitz[k] *= before_.norm2;
+  c.reading += before_.rounding;
+  return c;
 }
 
 template <class T>
@@ -280,6 +306,7 @@ double AnalysisRegulariser<T>::symbol(double laplacian) const {
 
 template <class T>
 std::unique_ptr<Regulariser<float>> AnalysisRegulariser<T>::single(Context&) const {
+  if (!carries_weight_) return AnalysisRegulariser<float>::ridge_alone(images_);
   return std::make_unique<AnalysisRegulariser<float>>(options_, images_, carries_ridge_, prefix_);
 }
 

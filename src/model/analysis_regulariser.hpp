@@ -15,6 +15,13 @@ class AnalysisRegulariser final : public Regulariser<T> {
  public:
   /// Parameters are named `prefix` + alpha, nu, and xi of the ridge.
   AnalysisRegulariser(const TvOptions& options, const Shape& images, bool carries_ridge, std::string prefix);
+  /// Of an operator before it: of K x in its range, without a ridge.
+  struct Before {
+    double norm2, rounding;
+  };
+  AnalysisRegulariser(const TvOptions& options, const Shape& range, std::string prefix, const Before& k);
+  /// The ridge xi/2 |x|^2 alone.
+  static std::unique_ptr<AnalysisRegulariser<T>> ridge_alone(const Shape& images);
 
   void bind(Context&, const Parameters&, std::span<const double> theta) override;
   double ridge() const override;
@@ -48,6 +55,7 @@ class AnalysisRegulariser final : public Regulariser<T> {
 
   const Shape& images() const { return images_; }
   double alpha() const { return values_.alpha; }
+  double curvature() const { return tv_constants().curvature; }  ///< l_1
   double xi() const { return values_.ridge(options_); }
   TvConstants tv_constants() const;  ///< but mu and lipschitz, which are those without data
   int directions() const { return kernels::directions(stencil_); }
@@ -59,9 +67,10 @@ class AnalysisRegulariser final : public Regulariser<T> {
  private:
   TvOptions options_;
   Shape images_;
-  bool carries_ridge_;
+  bool carries_ridge_, carries_weight_ = true;
   std::string prefix_;
   kernels::Stencil stencil_;
+  Before before_{1, 0};
   TvValues values_;
   std::array<Number, 3> numbers_{};  // alpha, nu, xi
 };

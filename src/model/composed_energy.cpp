@@ -13,6 +13,7 @@
 #include "model/experts_regulariser.hpp"
 #include "model/fourier_term.hpp"
 #include "model/operator_data.hpp"
+#include "model/operator_regulariser.hpp"
 #include "model/pointwise_data.hpp"
 #include "model/underflow.hpp"
 
@@ -74,6 +75,9 @@ void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
       if (tv->xi_inside_alpha && !data->pointwise())
         throw ConfigError("xi inside alpha is for denoising; leave it out for other data.");
       regularisers.push_back(std::make_unique<AnalysisRegulariser<T>>(*tv, shape(), k == 0, prefix));
+    } else if (const auto* sparse = std::get_if<WaveletSparsity>(&sum.parts[k])) {
+      if (k == 0) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
+      regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(shape(), *sparse, prefix));
     } else {
       require_images(shape(), 1, "a field of experts");
       if (data->pointwise() && data->diagonal().map != nullptr)
@@ -257,6 +261,7 @@ Curvature ComposedEnergy<T>::curvature() const {
     const RegulariserConstants c = r->constants();
     out.lipschitz += c.lipschitz;
     out.hessian_lipschitz += c.hessian_lipschitz;
+    out.operator_rounding += r->product_rounding() / kernels::product_roundings;
     for (const BlockConstant& b : r->blocks()) blocks.push_back(b);
   }
   Impl::sort(blocks);

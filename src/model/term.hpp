@@ -152,7 +152,8 @@ class Regulariser {
   virtual double ridge() const = 0;  ///< xi that it carries, or 0
   virtual RegulariserConstants constants() const = 0;
   virtual UnderflowParts underflow() const = 0;
-  virtual std::string values() const = 0;  ///< "alpha 0.1, nu 0.01", for messages
+  virtual double product_rounding() const { return 0; }  ///< as of data
+  virtual std::string values() const = 0;                ///< "alpha 0.1, nu 0.01", for messages
 
   virtual void gradient(Context&, const Active&, View<const T> x, View<T> g, const GradientSums&,
                         const GradientStart<T>&, const Roundoff&) const = 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/blur_args.hpp"
+#include "kernels/join_args.hpp"
 #include "kernels/wavelet_args.hpp"
 #include "tests/kernels/kernel_bag.hpp"
 
@@ -47,6 +48,11 @@ template <class T>
 void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
   using B = DeviceBag<T>;
   add_wavelet_cases(cases, height, width);
+  cases.push_back({"join", false, [](B& b) {
+                     b.table().join(b.stream(), {b.active, b.size, b.image("x"), b.image("q"), b.image("out"),
+                                                 b.scalar(0), b.scalar(1), b.scalar(2), b.scalar(3),
+                                                 b.scalar(4), b.scalar(5), 1e-8, 0.3, 5, 1.5});
+                   }});
   for (const bool even : {true, false}) {
     cases.push_back({"torus_extend", false, [=](B& b) {
                        b.table().torus_extend(b.stream(), {{b.active.mask, b.active.index, 1},

@@ -149,11 +149,12 @@ TYPED_TEST(Sums, AreThoseOfTheirParts) {
   const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-12, ridge = 0.05;
   for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
                               DataKind::complex_fourier, DataKind::blur})
-    for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 37, 70}}) {
+    for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 38, 70}}) {
       Context context(Device::open(test_device("cpu:2")));
       const SumData<T> data(kind, context, size.h, size.w, random);
       const bool experts = kind != DataKind::inpainting && kind != DataKind::complex_fourier;
-      for (const SumCase& c : sum_cases(experts, ridge, random)) {
+      for (const SumCase& c :
+           sum_cases(experts, data.shape.h % 2 == 0 && data.shape.w % 2 == 0, ridge, random)) {
         SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name + ", " + size.str());
         expect_sum_of_parts<T>(c, data, ridge, tolerance, random);
       }
@@ -236,9 +237,10 @@ TEST(SumsRounding, CoversThatOfChainedPasses) {
       Context context(Device::open(test_device("cpu:1")));
       const std::uint64_t same = random.bits();
       Random first(same), second(same);
-      const SumData<float> single(kind, context, 12, 15, first);
-      const SumData<double> twice(kind, context, 12, 15, second);
-      for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier, 0.02, random)) {
+      const SumData<float> single(kind, context, 12, 14, first);
+      const SumData<double> twice(kind, context, 12, 14, second);
+      for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier,
+                                        single.shape.h % 2 == 0 && single.shape.w % 2 == 0, 0.02, random)) {
         SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
         const auto a = single.energy(c.joined(), c.sum());
         const auto b = twice.energy(c.joined(), c.sum());

@@ -33,8 +33,9 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
   for (const RegulariserOptions& part : out.parts) {
     const auto* tv = std::get_if<TvOptions>(&part);
     std::vector<Segment> segments =
-        tv ? tv_parameters(*tv).segments()
-           : experts_parameters(2, 3, FilterInit::random, 0.05, 0.1, random.bits() % 1000).segments();
+        std::holds_alternative<WaveletSparsity>(part) ? wavelet_parameters().segments()
+        : tv                                          ? tv_parameters(*tv).segments()
+             : experts_parameters(2, 3, FilterInit::random, 0.05, 0.1, random.bits() % 1000).segments();
     for (Segment& s : segments) {
       if (s.name == "alpha") s.initial = random.log_uniform(0.02, 0.3);
       if (s.name == "nu") s.initial = random.log_uniform(0.05, 0.3);
@@ -45,8 +46,8 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
   return out;
 }
 
-/// Sums of two and three, experts among them where `experts`.
-inline std::vector<SumCase> sum_cases(bool experts, double ridge, Random& random) {
+/// Sums of one to three, wavelets among them where the sides are even, experts where `experts`.
+inline std::vector<SumCase> sum_cases(bool experts, bool even, double ridge, Random& random) {
   using P = TvPotential;
   const TvOptions tv{}, separate{P::charbonnier, false, false, TvDifferences::first},
       huber{P::huber_c2, true, false, TvDifferences::first},
@@ -61,6 +62,13 @@ inline std::vector<SumCase> sum_cases(bool experts, double ridge, Random& random
   add("tv+h1", {tv, h1});
   add("tv2+tv-aniso", {second, separate});
   add("tikhonov+tv2+tv huber_c2", {tikhonov, second, huber});
+  if (even) {
+    const WaveletSparsity haar{{WaveletFilter::haar, 2, false}, P::charbonnier},
+        all{{WaveletFilter::db2, 1, true}, P::huber_c2};
+    add("wavelet haar", {haar});
+    add("tv+wavelet db2", {tv, all});
+    add("wavelet db2+h1", {all, h1});
+  }
   if (!experts) return out;
   add("foe+h1", {foe, h1});
   add("tv+foe", {tv, foe});

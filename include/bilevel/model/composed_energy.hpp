@@ -35,9 +35,9 @@ class BILEVEL_API FourierData {
 /// Phi_i(x; theta) = D_i(x; theta) + sum_k R_k(x; theta) + xi/2 |x|^2: a data term, regularisers (see
 /// regularisers.hpp), and a ridge. Each finds its numbers in `parameters` by name, any of them may be fixed:
 ///
-///   regulariser of differences   alpha, nu (not of the quadratic potential)
+///   of differences, wavelets     alpha, nu (not of the quadratic potential)
 ///   field of experts             weight [K], smoothing [K], filters [K,size,size]; filters must be there
-///   ridge                        xi of differences, mu of experts (fixed), of the regulariser that is first
+///   ridge                        xi, mu (fixed) where the first regulariser is a field of experts
 ///   sampled Fourier data         s, one per group of the pattern (mri_parameters())
 ///
 /// Of a sum, the names of the second regulariser begin with "2.", those of the third with "3.", ...

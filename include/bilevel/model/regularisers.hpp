@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bilevel/model/parameters.hpp"
+#include "bilevel/ops/wavelet.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -59,8 +60,17 @@ enum class FilterInit { dct, random, tv };
 BILEVEL_API Parameters experts_parameters(int filters, int size, FilterInit init, double alpha, double nu,
                                           std::uint64_t seed = 0);
 
-/// The kind of a regulariser: of differences (see catalogue.hpp) or a field of experts.
-using RegulariserOptions = std::variant<TvOptions, ExpertsOptions>;
+/// alpha sum_j rho_nu(|(W x)_j|), W an orthogonal wavelet transform (ops/wavelet.hpp), the modulus over the
+/// channels of a coefficient.
+struct WaveletSparsity {
+  WaveletOptions wavelet = {};
+  TvPotential potential = TvPotential::charbonnier;
+};
+/// Parameters alpha, nu and xi, first as for total variation.
+BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
+
+/// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets.
+using RegulariserOptions = std::variant<TvOptions, ExpertsOptions, WaveletSparsity>;
 
 /// A sum of regularisers; one converts to it.
 struct BILEVEL_API RegulariserSum {
@@ -69,7 +79,8 @@ struct BILEVEL_API RegulariserSum {
   RegulariserSum(RegulariserOptions one = TvOptions{}) : parts{one} {}
   RegulariserSum(TvOptions one) : parts{one} {}
   RegulariserSum(ExpertsOptions one) : parts{one} {}
-  explicit RegulariserSum(std::vector<RegulariserOptions> parts) : parts(std::move(parts)) {}
+  RegulariserSum(WaveletSparsity one) : parts{one} {}
+  explicit RegulariserSum(std::vector<RegulariserOptions> all) : parts(std::move(all)) {}
 };
 
 /// The parameters of a sum from those of its parts: names of the second begin with "2.", those of the third
