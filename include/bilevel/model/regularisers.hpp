@@ -69,7 +69,7 @@ struct BILEVEL_API RegulariserSum {
   RegulariserSum(RegulariserOptions one = TvOptions{}) : parts{one} {}
   RegulariserSum(TvOptions one) : parts{one} {}
   RegulariserSum(ExpertsOptions one) : parts{one} {}
-  explicit RegulariserSum(std::vector<RegulariserOptions> parts) : parts(std::move(parts)) {}
+  explicit RegulariserSum(std::vector<RegulariserOptions> list) : parts(std::move(list)) {}
 };
 
 /// The parameters of a sum from those of its parts: names of the second begin with "2.", those of the third
