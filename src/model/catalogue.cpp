@@ -40,11 +40,11 @@ std::string regulariser_choice() {
   return choice;
 }
 
-std::string regulariser_sums() {
-  return regulariser_names() + " and foe, and sums of them written with +, as tv+h1";
+std::string regulariser_sums(bool experts) {
+  return regulariser_names() + (experts ? " and foe" : "") + ", and sums of them written with +, as tv+h1";
 }
 
-std::vector<std::string> regulariser_parts(const std::string& name) {
+std::vector<std::string> regulariser_parts(const std::string& name, bool experts) {
   const std::string model = "model '" + name + "'";
   std::vector<std::string> parts;
   for (std::size_t at = 0, end; at <= name.size(); at = end + 1) {
@@ -53,15 +53,17 @@ std::vector<std::string> regulariser_parts(const std::string& name) {
   }
   for (std::size_t k = 0; k < parts.size(); ++k) {
     const std::string& part = parts[k];
-    if (part.empty()) throw ConfigError(model + " lacks a name; known are " + regulariser_sums() + ".");
+    if (part.empty())
+      throw ConfigError(model + " lacks a name; known are " + regulariser_sums(experts) + ".");
     const auto entry = entry_of(part);
-    if (part != "foe" && entry == catalogue.end())
+    const bool foe = experts && part == "foe";
+    if (!foe && entry == catalogue.end())
       throw ConfigError((parts.size() > 1 ? model + ": '" + part + "'" : model) + " is unknown; known are " +
-                        regulariser_sums() + ".");
-    const bool once = part == "foe" || !entry->options.smoothed();
+                        regulariser_sums(experts) + ".");
+    const bool once = foe || !entry->options.smoothed();
     if (once && std::count(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(k), part) > 0)
       throw ConfigError(model + " has " + part + " twice; name it once" +
-                        (part == "foe" ? " and give it more filters." : ", as its weights only add up."));
+                        (foe ? " and give it more filters." : ", as its weights only add up."));
   }
   if (parts.size() > most_parts) throw ConfigError(model + " has more than four parts; name fewer.");
   return parts;

@@ -21,12 +21,13 @@ BILEVEL_API std::span<const CatalogueEntry> regulariser_catalogue();
 BILEVEL_API std::string regulariser_names();
 BILEVEL_API std::string regulariser_choice();
 
-/// "NAMES and foe, and sums of them written with +, as tv+h1", for messages.
-BILEVEL_API std::string regulariser_sums();
+/// "NAMES and foe, and sums of them written with +, as tv+h1", for messages; without `experts` no foe.
+BILEVEL_API std::string regulariser_sums(bool experts = true);
 
-/// The names in that of a sum, "tv+foe" being tv and foe. Throws ConfigError for empty and unknown names,
-/// more than four, a second field of experts, and a second h1 or tikhonov (the sum of both is one).
-BILEVEL_API std::vector<std::string> regulariser_parts(const std::string& name);
+/// The names in that of a sum, "tv+foe" being tv and foe (unknown without `experts`). Throws ConfigError for
+/// empty and unknown names, more than four, a second field of experts, and a second h1 or tikhonov (the sum
+/// of both is one).
+BILEVEL_API std::vector<std::string> regulariser_parts(const std::string& name, bool experts = true);
 
 /// The options of a name, with this potential unless the regulariser is quadratic. Throws ConfigError for an
 /// unknown name.
