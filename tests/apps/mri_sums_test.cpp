@@ -92,7 +92,9 @@ TEST_F(MriSums, AResumedRunGivesTheSameBits) {
   const Outcome o = mri(arguments("cut", {"--resume"}));
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(get_file(file("cut/model.json")), get_file(file("run/model.json")));
-  refused(arguments("cut", {"--resume", "--regulariser", "tv2+tv"}), 2, {"--regulariser"});
+  auto other = arguments("cut", {"--resume"});
+  std::replace(other.begin(), other.end(), std::string("tv+tv2"), std::string("tv2+tv"));
+  refused(other, 2, {"regulariser", "tv+tv2"});
 }
 
 TEST_F(MriSums, ABaselineTunesBothWeights) {

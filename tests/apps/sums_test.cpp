@@ -94,8 +94,9 @@ TEST_F(Sums, EveryKindTrainsAppliesEvaluatesAndChecks) {
     const Outcome c = run(on_device({"check", "--model", model, "--data", data_, "--crop", "16"}));
     EXPECT_EQ(c.code, 0) << c.out << c.err;
     for (const auto& s : bilevel::read_model(model).parameters)
-      if (s.shape.empty() && s.name != "mu")
+      if (s.shape.empty() && s.name != "mu") {
         EXPECT_NE(c.out.find("hypergradient of " + s.name + " against"), std::string::npos) << c.out;
+      }
   }
 }
 
