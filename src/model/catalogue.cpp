@@ -19,6 +19,16 @@ constexpr std::array catalogue{
 
 constexpr std::size_t most_parts = 4;
 
+/// What stands between the +, empty where nothing does.
+std::vector<std::string> split(const std::string& name) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0, end; at <= name.size(); at = end + 1) {
+    end = std::min(name.find('+', at), name.size());
+    parts.push_back(name.substr(at, end - at));
+  }
+  return parts;
+}
+
 auto entry_of(const std::string& name) {
   return std::find_if(catalogue.begin(), catalogue.end(), [&](const auto& e) { return e.name == name; });
 }
@@ -46,23 +56,18 @@ std::string regulariser_sums(bool experts) {
 
 std::vector<std::string> regulariser_parts(const std::string& name, bool experts) {
   const std::string model = "model '" + name + "'";
-  std::vector<std::string> parts;
-  for (std::size_t at = 0, end; at <= name.size(); at = end + 1) {
-    end = std::min(name.find('+', at), name.size());
-    parts.push_back(name.substr(at, end - at));
-  }
-  for (std::size_t k = 0; k < parts.size(); ++k) {
-    const std::string& part = parts[k];
-    if (part.empty())
+  const std::vector<std::string> parts = split(name);
+  for (auto part = parts.begin(); part != parts.end(); ++part) {
+    const bool foe = experts && *part == "foe";
+    const auto entry = entry_of(*part);
+    if (part->empty())
       throw ConfigError(model + " lacks a name; known are " + regulariser_sums(experts) + ".");
-    const auto entry = entry_of(part);
-    const bool foe = experts && part == "foe";
     if (!foe && entry == catalogue.end())
-      throw ConfigError((parts.size() > 1 ? model + ": '" + part + "'" : model) + " is unknown; known are " +
+      throw ConfigError((parts.size() > 1 ? model + ": '" + *part + "'" : model) + " is unknown; known are " +
                         regulariser_sums(experts) + ".");
     const bool once = foe || !entry->options.smoothed();
-    if (once && std::count(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(k), part) > 0)
-      throw ConfigError(model + " has " + part + " twice; name it once" +
+    if (once && std::count(parts.begin(), part, *part) > 0)
+      throw ConfigError(model + " has " + *part + " twice; name it once" +
                         (foe ? " and give it more filters." : ", as its weights only add up."));
   }
   if (parts.size() > most_parts) throw ConfigError(model + " has more than four parts; name fewer.");
