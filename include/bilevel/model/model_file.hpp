@@ -44,7 +44,7 @@ struct DataFingerprint {
 /// A learned denoiser: what `apply` and `evaluate` need. `initial` (of an array `values`) of a segment holds
 /// what was learned.
 struct BILEVEL_API DenoiseModel {
-  RegulariserOptions options;
+  RegulariserSum options;
   std::vector<Segment> parameters;
   std::vector<NamedOption> training = {};  ///< the options of the training run
   DataFingerprint data = {};
@@ -68,8 +68,8 @@ BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const 
                                                    const DenoiseModel& model,
                                                    std::span<const double> sampling = {}, bool mixed = false);
 
-/// The name in catalogue.hpp, or "foe" for fields of experts.
-BILEVEL_API const char* model_type(const RegulariserOptions& options);
+/// The names in catalogue.hpp, "foe" for fields of experts, joined with +.
+BILEVEL_API std::string model_type(const RegulariserSum& options);
 BILEVEL_API const char* potential_name(TvPotential potential);
 BILEVEL_API const char* padding_name(FilterPadding padding);
 /// Throw ConfigError for a name other than charbonnier, huber_c2; symmetric, valid.
