@@ -216,8 +216,7 @@ void finish(TrainOptions& o) {
   validate(o.run, o.upper);
   if (!(o.condition_penalty >= 0) || !std::isfinite(o.condition_penalty))
     throw ConfigError("--condition-penalty " + option_text(o.condition_penalty) + ": use a number >= 0.");
-  if (const auto sum = o.model.regularisers();
-      o.condition_penalty > 0 && (sum.parts.size() > 1 || experts_part(sum)))
+  if (o.condition_penalty > 0 && !single_differences(o.model.regularisers()))
     throw ConfigError("--condition-penalty is an option of the model tv, not of " + o.model.type +
                       "; leave it out.");
   if (o.test_every < 1)

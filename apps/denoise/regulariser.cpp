@@ -14,6 +14,10 @@ std::optional<ExpertsPart> experts_part(const RegulariserSum& sum) {
   return {};
 }
 
+const TvOptions* single_differences(const RegulariserSum& sum) {
+  return sum.parts.size() == 1 ? std::get_if<TvOptions>(&sum.parts[0]) : nullptr;
+}
+
 void require_no_mask(const RegulariserSum& sum, const std::string& mask) {
   if (!mask.empty() && experts_part(sum))
     throw ConfigError(
@@ -41,8 +45,9 @@ void require_large_enough(const DenoiseModel& model, int height, int width, cons
 std::string lower_solver(const std::string& name, const RegulariserSum& sum) {
   if (name == "pdhg" && experts_part(sum))
     throw ConfigError("--solver pdhg is for the model tv, not for foe; use another solver.");
-  if (name == "pdhg" && sum.parts.size() > 1)
-    throw ConfigError("--solver pdhg is for models of one part, such as tv; use another solver.");
+  if (name == "pdhg" && !single_differences(sum))
+    throw ConfigError(
+        "--solver pdhg is for models of one part of differences, such as tv; use another solver.");
   if (name != "auto") return name;
   return experts_part(sum) ? "lbfgs" : "newton";
 }

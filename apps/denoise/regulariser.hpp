@@ -14,6 +14,9 @@ struct ExpertsPart {
 };
 std::optional<ExpertsPart> experts_part(const bilevel::RegulariserSum& sum);
 
+/// A regulariser of differences that is alone; null otherwise.
+const bilevel::TvOptions* single_differences(const bilevel::RegulariserSum& sum);
+
 /// Throws ConfigError when --mask is given for a field of experts.
 void require_no_mask(const bilevel::RegulariserSum& sum, const std::string& mask);
 

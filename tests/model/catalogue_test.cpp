@@ -38,7 +38,7 @@ TEST(Catalogue, NamesAndOptionsBelongTogether) {
     EXPECT_THAT(regulariser_names(), HasSubstr(e.name));
   }
   EXPECT_THAT(message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
-              HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov and foe"));
+              HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, wavelet and foe"));
 }
 
 TEST(Catalogue, NamesOfSums) {
@@ -46,6 +46,8 @@ TEST(Catalogue, NamesOfSums) {
   EXPECT_EQ(regulariser_parts("tv"), Names{"tv"});
   EXPECT_EQ(regulariser_parts("tv+foe+tv2+tv"), (Names{"tv", "foe", "tv2", "tv"}));
   EXPECT_EQ(model_type(RegulariserSum({TvOptions{}, ExpertsOptions{}})), "tv+foe");
+  EXPECT_EQ(model_type(RegulariserSum({WaveletSparsity{}, TvOptions{}})), "wavelet+tv");
+  EXPECT_EQ(regulariser_parts("wavelet+wavelet").size(), 2U);
   const auto refused = [](const std::string& name) {
     return message_of<ConfigError>([&] { (void)regulariser_parts(name); });
   };

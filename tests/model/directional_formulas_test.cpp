@@ -322,7 +322,7 @@ TYPED_TEST(DirectionalForms, OfMagneticResonance) {
             expect_form(got.mixed_lipschitz[1 + k], slope[k] * lipschitz[k], unit, entry + " Lipschitz");
           }
           // The sampling: diag(dw) applied to residuals, in the norm of f or of the data term
-          // (mri_energy.cpp).
+          // (fourier_term.cpp).
           const double share = values.xi / most, transform = 10 * std::log2(15.0) * unit;
           const double plain_r = steep * std::sqrt(r2), plain_q = steep * std::sqrt(q2),
                        weighted_r = steep * std::sqrt(r2 / (w + share)),
