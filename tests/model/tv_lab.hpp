@@ -65,7 +65,7 @@ class TvLab {
         epsilon_(frame_.view<double>({n, 1, 1, 1})),
         gradient_(frame_.view<double>({n, 1, 1, 1})) {
     model_.alpha = energy_.value("alpha");
-    model_.nu = energy_.value("nu");
+    if (m.potential != oracle::Potential::quadratic) model_.nu = energy_.value("nu");
     model_.xi = energy_.value("xi");
   }
   TvLab(const oracle::TvModel& m, int n, const std::vector<double>& y) : TvLab(m, n, y, parameters_of(m)) {}
