@@ -65,7 +65,7 @@ struct Energy {
 
  private:
   BILEVEL_HD void store(Block& block, const Tile& t, const T* x, const T* sum, double* partial) const {
-    const T* y = pixels_at(a.y, a.model, t);
+    const T* y = a.y ? pixels_at(a.y, a.model, t) : nullptr;
     T* gradient = pixels_at(a.gradient, a.model, t);
     const int width = a.model.width;
     const T mu = a.model.mu;
