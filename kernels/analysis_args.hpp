@@ -10,7 +10,8 @@
 namespace bilevel::kernels {
 
 /// The gradient of data term, regulariser and ridge. The data term is 1/2 |S(x - y)|^2, or one whose gradient
-/// is in `gradient` and whose sums are in `data`.
+/// is in `gradient` and whose sums are in `data`; without `data`, terms that are complete in `gradient`,
+/// `value`, `norm2` and `rounding`.
 template <class T>
 struct AnalysisGradientArgs {
   AnalysisModel model;
@@ -24,7 +25,7 @@ struct AnalysisGradientArgs {
   double* rounding;              // bound on the norm of the gradient's rounding error (analysis_pixel.hpp)
   double unit;                   // unit roundoff of T
   double underflow = 0;          // what underflow adds to the bound (src/model/underflow.hpp)
-  const double* data = nullptr;  // [coils][3][n]: what SpectrumPass::gradient wrote
+  const double* data = nullptr;  // [coils][3][n]: what SpectrumPass::gradient wrote; null: see above
   int coils = 1;
   int n = 1;
   double transform = 0;    // 10 log2(H W): rounding of a transform relative to its norm, in units
@@ -45,6 +46,7 @@ struct AnalysisLineariseArgs {
   T* inverse_diagonal;
   double data = 1;              // diagonal of the data term, times
   const T* data_map = nullptr;  // [H,W], or null: 1
+  const T* before = nullptr;    // inverse diagonals of the terms before instead of data; not inverse_diagonal
 };
 
 /// product = A p: with `add` beside that of a data term which is there already, else with S.

@@ -134,10 +134,16 @@ struct AnalysisLinearise {
       };
       inverse[r * width + c] = S::template diagonal<K::joint, T>(xi, entry, border.at(r, c));
     });
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
-      const int o = r * width + c;
-      inverse[o] = T(1) / (inverse[o] + data * (map ? map[o] : T(1)));
-    });
+    if (const T* before = plane_at<K::channels>(a.before, a.model, t, k))
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+        const int o = r * width + c;
+        inverse[o] = T(1) / (inverse[o] + T(1) / before[o]);
+      });
+    else
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+        const int o = r * width + c;
+        inverse[o] = T(1) / (inverse[o] + data * (map ? map[o] : T(1)));
+      });
   }
 };
 

@@ -56,18 +56,19 @@ inline constexpr double flux_roundings = (K::channels == 1 ? 17 : 21) + (K::Diff
 /// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2, reading. Gives Phi, |grad|^2, and the rounding
 /// error of the gradient: u (flux_roundings alpha |K| |psi| + alpha l_1 |K| reading), l_1 the Lipschitz
 /// constant of psi; u (3 |S(x-y)| + 4 xi|x|) for data and ridge (4 that xi may be a product), or those of the
-/// transforms, which cover the conversion of maps, weights and data. In single precision data and xi that
+/// transforms, which cover the conversion of maps, weights and data; beside terms before, whose bound is
+/// added, 2u of their gradient. In single precision data and xi that
 /// came in double were rounded, too: u|Sy| <= u (|S(x-y)| + |x|) more.
 template <class K, class T>
 BILEVEL_HD inline void finish_gradient(const AnalysisGradientArgs<T>& a, int image, const double* total) {
   using S = typename K::Differences;
   const AnalysisModel& m = a.model;
   constexpr double given = conversions<T>;
-  double residual = total[2], rounding;
+  double residual = total[2], rounding, before = 0;
   const double norm = std::sqrt(total[3]);
   if (a.y) {
     rounding = (3 + given) * std::sqrt(residual) + (4 * m.xi + given) * norm;
-  } else {
+  } else if (a.data) {
     double weighted = 0, parts = 0;
     for (int coil = 0; coil < a.coils; ++coil) {
       const double* d = a.data + 3 * coil * a.n + image;
@@ -78,12 +79,16 @@ BILEVEL_HD inline void finish_gradient(const AnalysisGradientArgs<T>& a, int ima
     rounding = (3 + given) * m.xi * norm +
                a.transform * (a.weight_norm * norm + a.coil_norm * std::sqrt(weighted)) +
                (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts);
+  } else {
+    residual = 2 * a.value[image];
+    rounding = (3 + given) * m.xi * norm + 2 * std::sqrt(a.norm2[image]);
+    before = a.rounding[image];
   }
   rounding += flux_roundings<K> * m.alpha * S::norm * std::sqrt(total[1]);
   if constexpr (S::reads) rounding += m.alpha * steepest(m.potential, m.nu) * S::norm * std::sqrt(total[5]);
   a.value[image] = 0.5 * residual + m.alpha * total[0] + 0.5 * m.xi * total[3];
   a.norm2[image] = total[4];
-  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow);
+  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow + before);
 }
 
 /// The Hessian of a pixel, as a point and a dual field give it: M = alpha (w I - kappa/2 (z zeta^T + zeta

@@ -50,6 +50,8 @@ struct ExpertsPatchesArgs;
 template <class T>
 struct ExpertsBoundArgs;
 template <class T>
+struct JoinArgs;
+template <class T>
 struct SpectrumMixedArgs;
 template <class T>
 struct PlanesArgs;
@@ -57,6 +59,14 @@ template <class T>
 struct CoilArgs;
 template <class T>
 struct ScaleSpectraArgs;
+template <class T>
+struct WaveletAnalyseArgs;
+template <class T>
+struct WaveletSynthesiseArgs;
+template <class T>
+struct TorusExtendArgs;
+template <class T>
+struct TorusFoldArgs;
 template <class T>
 struct MomentumArgs;
 template <class T>

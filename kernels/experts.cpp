@@ -65,19 +65,29 @@ struct Energy {
 
  private:
   BILEVEL_HD void store(Block& block, const Tile& t, const T* x, const T* sum, double* partial) const {
-    const T* y = pixels_at(a.y, a.model, t);
+    const T* y = a.y ? pixels_at(a.y, a.model, t) : nullptr;
     T* gradient = pixels_at(a.gradient, a.model, t);
     const int width = a.model.width;
     const T mu = a.model.mu;
-    block.template reduce<3>(
-        0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<3> {
-          const T v = x[r * Of::Image::pitch + c], d = v - y[r * width + c];
-          const T g = d + mu * v + sum[r * columns + c];
-          gradient[r * width + c] = g;
-          return {{double(d) * d, double(v) * v, double(g) * g}};
-        },
-        partial);
+    // d: x - y, or the gradient of the terms before
+    const auto out = [=](int r, int c, T v, T d, T fit) -> Sums<3> {
+      const T g = d + mu * v + sum[r * columns + c];
+      gradient[r * width + c] = g;
+      return {{double(fit) * fit, double(v) * v, double(g) * g}};
+    };
+    if (y != nullptr)
+      block.template reduce<3>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) {
+            const T v = x[r * Of::Image::pitch + c], d = v - y[r * width + c];
+            return out(r, c, v, d, d);
+          },
+          partial);
+    else
+      block.template reduce<3>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) { return out(r, c, x[r * Of::Image::pitch + c], gradient[r * width + c], T(0)); },
+          partial);
   }
 };
 
@@ -116,6 +126,7 @@ struct Linearise {
         });
       }
     }
+    if (a.inverse_diagonal == nullptr) return;
     T* inverse = pixels_at(a.inverse_diagonal, m, t);
     const int width = m.width;
     block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) { inverse[r * width + c] = T(1); });
@@ -151,16 +162,29 @@ struct Hessian {
     }
     T* product = pixels_at(a.product, m, t);
     const int width = m.width;
-    const T identity = T(1) + m.mu;
+    const T mu = m.mu, identity = T(1) + m.mu;
     const T *v = p.origin, *adjoint = sum.origin;
-    block.template reduce<1>(
-        0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<1> {
-          const T value = v[r * Of::Image::pitch + c], g = identity * value + adjoint[r * columns + c];
-          product[r * width + c] = g;
-          return {{double(value) * g}};
-        },
-        partial);
+    const auto out = [=](int r, int c, T value, T start) -> Sums<1> {
+      const T g = start + adjoint[r * columns + c];
+      product[r * width + c] = g;
+      return {{double(value) * g}};
+    };
+    if (a.add)
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) {
+            const T value = v[r * Of::Image::pitch + c];
+            return out(r, c, value, product[r * width + c] + mu * value);
+          },
+          partial);
+    else
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) {
+            const T value = v[r * Of::Image::pitch + c];
+            return out(r, c, value, identity * value);
+          },
+          partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
 };

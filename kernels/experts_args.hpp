@@ -32,7 +32,8 @@ struct ExpertsModel {
   const T* smoothing = nullptr;  // device, [K]: nu_k
 };
 
-/// gradient = x - y + mu x + sum_k b_k C_k^T psi(C_k x).
+/// gradient = x - y + mu x + sum_k b_k C_k^T psi(C_k x); without y, terms that are complete in `gradient`,
+/// `value`, `norm2` and `rounding` instead of x - y.
 template <class T>
 struct ExpertsEnergyArgs {
   ExpertsModel<T> model;
@@ -50,7 +51,7 @@ struct ExpertsEnergyArgs {
 };
 
 /// maps = b (w - kappa t zeta), zeta the dual field; b phi'' without: the Hessian is
-/// (1 + mu) I + sum_k C_k^T maps_k C_k. inverse_diagonal is set to 1: no preconditioner.
+/// (1 + mu) I + sum_k C_k^T maps_k C_k. inverse_diagonal is set to 1: no preconditioner; null: not.
 template <class T>
 struct ExpertsLineariseArgs {
   ExpertsModel<T> model;
@@ -68,7 +69,8 @@ struct ExpertsHessianArgs {
   const T* maps;
   const T* p;
   T* product;
-  double* inner;  // <p, A p> per image
+  double* inner;     // <p, A p> per image
+  bool add = false;  // to mu p and what is there, instead of (1 + mu) p
 };
 
 /// zeta <- projection of w (t + step C d) - kappa t (step C d) zeta to [-1,1]; without d: zeta <- psi(t).
@@ -107,6 +109,7 @@ struct ExpertsMixedForwardArgs {
   const T* smoothing;  // device, [K]
   T* out;
   double* norm2;
+  bool add = false;  // to what is there
 };
 
 /// patches_p = |patch_p(x)|^2 over the size x size neighbourhood of every response, or the sum of squared

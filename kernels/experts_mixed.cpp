@@ -100,14 +100,18 @@ struct MixedForward {
     T* out = pixels_at(a.out, m, t);
     const int width = m.width;
     const T* total = sum.origin;
-    block.template reduce<1>(
-        0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<1> {
-          const T v = total[r * columns + c];
-          out[r * width + c] = v;
-          return {{double(v) * v}};
-        },
-        partial);
+    const auto store = [=](int r, int c, T v) -> Sums<1> {
+      out[r * width + c] = v;
+      return {{double(v) * v}};
+    };
+    if (a.add)
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) { return store(r, c, out[r * width + c] + total[r * columns + c]); }, partial);
+    else
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns, [=](int r, int c) { return store(r, c, total[r * columns + c]); },
+          partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.norm2[image] = total[0]; }
 };

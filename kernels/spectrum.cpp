@@ -173,6 +173,28 @@ struct DualStep {
   }
 };
 
+template <class T>
+struct Multiply {
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
+  SpectrumArgs<T> a;
+
+  BILEVEL_HD void range(Block& block, int, int, int first, int count, T* x, double*) const {
+    const T* m = a.data + 2 * static_cast<long long>(first);
+    const T factor = T(a.scale * a.scale), sign = T(a.conjugate ? -1 : 1);
+    block.for_elements(0, count, [=](int e) {
+      const T re = factor * x[2 * e], im = factor * x[2 * e + 1];
+      const T m_re = m[2 * e], m_im = sign * m[2 * e + 1];
+      x[2 * e] = m_re * re - m_im * im;
+      x[2 * e + 1] = m_re * im + m_im * re;
+    });
+  }
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+    range(block, t.image, t.plane, t.column, t.columns,
+          spectrum_of(a.x, a.shape, t.image, t.plane, 1) + 2 * static_cast<long long>(t.column), partial);
+  }
+};
+
 /// Runs f with the body of the pass.
 template <class T, class F>
 void with_body(const SpectrumArgs<T>& a, F f) {
@@ -185,6 +207,9 @@ void with_body(const SpectrumArgs<T>& a, F f) {
       break;
     case SpectrumPass::dual:
       a.shape.pair ? f(DualStep<T, true>{a}) : f(DualStep<T, false>{a});
+      break;
+    case SpectrumPass::multiply:
+      f(Multiply<T>{a});
       break;
     case SpectrumPass::normal:
       f(Normal<T>{a});

@@ -30,8 +30,9 @@ struct SpectrumShape {
 ///   normal    scale w X
 ///   dual      scale u, u <- w (X - y + u / sigma) / (1 + w / sigma): the proximal step, at u + sigma X, of
 ///             the conjugate of 1/2 sum w |X - y|^2; w >= 0
+///   multiply  scale m X, or scale conj(m) X with `conjugate`; `data` holds m, one spectrum for the batch
 /// For half spectra w (X - y) or u is the mean over the channels; for `normal` w has one channel, the mean.
-enum class SpectrumPass : int { gradient = 0, weigh = 1, normal = 2, dual = 3 };
+enum class SpectrumPass : int { gradient = 0, weigh = 1, normal = 2, dual = 3, multiply = 4 };
 
 template <class T>
 struct SpectrumArgs {
@@ -45,6 +46,7 @@ struct SpectrumArgs {
   double* sums = nullptr;     // [coils][3][n]
   double inverse_step = 0;    // 1/sigma; 0: u = w (X - y), u is not read
   T* dual = nullptr;          // u, laid out as y
+  bool conjugate = false;
 };
 
 /// Per frequency j, summed over the coils, into rows of n doubles, channel by channel:

@@ -22,6 +22,12 @@ void fill_experts_bound(Table<T>& table);
 template <class T>
 void fill_spectrum(Table<T>& table);
 template <class T>
+void fill_wavelet(Table<T>& table);
+template <class T>
+void fill_blur(Table<T>& table);
+template <class T>
+void fill_join(Table<T>& table);
+template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
@@ -56,6 +62,9 @@ Table<T> filled(bool overrides) {
   fill_generic_experts(table);
   fill_experts_bound(table);
   fill_spectrum(table);
+  fill_wavelet(table);
+  fill_blur(table);
+  fill_join(table);
   fill_krylov(table);
   fill_lbfgs(table);
   fill_probe(table);

@@ -72,7 +72,8 @@ struct Table {
   void (*experts_patches)(const Stream&, const ExpertsPatchesArgs<T>&);             // 1r 1w
   void (*experts_bound)(const Stream&, const ExpertsBoundArgs<T>&);                 // 5r per filter; 3 passes
 
-  // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted.
+  // Fourier coefficients. Complex words per coefficient; a real weight, half of one, is not counted, nor is
+  // what the batch shares (`multiply` is like `normal`).
   void (*spectrum)(const Stream&, const SpectrumArgs<T>&);  // gradient, weigh 2r 1w; normal 1r 1w; dual 3r 2w
   void (*spectrum_mixed)(const Stream&, const SpectrumMixedArgs<T>&);  // 3r, a double w (powers: two)
   void (*pack)(const Stream&, const PlanesArgs<T>&);                   // 1r 1w
@@ -80,6 +81,16 @@ struct Table {
   void (*coil_expand)(const Stream&, const CoilArgs<T>&);              // 2r 1w per coil
   void (*coil_combine)(const Stream&, const CoilArgs<T>&);             // 2r per coil, 1w
   void (*scale_spectra)(const Stream&, const ScaleSpectraArgs<T>&);    // 1r 1w
+
+  // One level of a wavelet transform, per pixel of the finer image; 4 taps flops.
+  void (*wavelet_analyse)(const Stream&, const WaveletAnalyseArgs<T>&);        // 1r 1w
+  void (*wavelet_synthesise)(const Stream&, const WaveletSynthesiseArgs<T>&);  // 1r 1w
+
+  void (*join)(const Stream&, const JoinArgs<T>&);  // 3r 1w: a term behind an operator
+
+  // Images on the torus of twice the size.
+  void (*torus_extend)(const Stream&, const TorusExtendArgs<T>&);  // 1r 4w
+  void (*torus_fold)(const Stream&, const TorusFoldArgs<T>&);      // 4r 1w (not even: 1r 1w)
 
   // Vectors and Krylov steps.
   void (*momentum_step)(const Stream&, const MomentumArgs<T>&);          // 3r 2w

@@ -135,14 +135,14 @@ emulate() {
 # apps with work held back as long as allowed and the threads of a block in reverse order.
 long_on_device='*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*:Mixed*.CertificatesHold*:*CertificateBoundsTheDistance*'
 long_on_device+=':ExpertsCertificate.HoldsForFewParameters:ExpertsCertificate.HoldsForIteratesOfGradientDescent'
-long_on_device+=':ExpertsMaid.StationarityIsTrue:Convergence.*'
+long_on_device+=':ExpertsMaid.StationarityIsTrue:Convergence.*:SumsCertificate.HoldsForIterates*'
 # Of bilevel-mri some whole runs: what else its tests look at is host code, and has run on the CPU. `check` with --all.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 apps_on_device+=':RunFolder*:LongRun.*:Resources.*:Numbers.*:Texts.*:Means.*:ExitCodes.*:CropGrid.*:TrainingRun.*'
 apps_on_device+=':MriEvaluate.*:MriMask*:MriCrop.*:MriNotes.*:EarlierRun.*:OptionValues.*:OutputCheck.*:Mri.O*'
-long_apps_on_device='*.CheckPasses*:Checks.*'
-late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Faults*"
+long_apps_on_device='*.CheckPasses*:Checks.*:Sums.EveryKind*:Sums.LearnsBelow*:Sums.CheckTakes*:MriSums.*'
+late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Sums*:MriSums*:Faults*"
 test_in_emulator() {
   emulator=$1
   export CUDA_EMU_BUILD=$PWD/build/emulator CUDA_EMU_CACHE=$PWD/build/emulator-cache CUDA_EMU_THREADS=1

@@ -174,7 +174,7 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 41, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 46, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(
@@ -184,6 +184,7 @@ std::vector<Case<T>> kernel_cases() {
   add_analysis_cases(cases);
   add_experts_cases(cases);
   add_mri_cases(cases);
+  add_operator_cases(cases);
   add_krylov_cases(cases);
   add_lbfgs_cases(cases);
   cases.push_back({"fill", "", 1, 0, 0,

@@ -32,6 +32,10 @@ void add_experts_cases(std::vector<Case<T>>& cases);
 template <class T>
 void add_mri_cases(std::vector<Case<T>>& cases);
 
+/// Those of linear operators.
+template <class T>
+void add_operator_cases(std::vector<Case<T>>& cases);
+
 /// Kernels of Table<T>, those of the stencils once. The passes of a CPU inside its Fourier transforms are no
 /// launches.
 template <class T>

@@ -24,11 +24,10 @@ void add_spectrum_cases(std::vector<Case<T>>& cases) {
     SpectrumPass pass;
     bool half;
     double words;
-  } passes[] = {{"gradient", SpectrumPass::gradient, false, 7},
-                {"gradient, half", SpectrumPass::gradient, true, 5},
-                {"weigh", SpectrumPass::weigh, false, 7},
-                {"normal", SpectrumPass::normal, false, 5},
-                {"dual", SpectrumPass::dual, false, 11}};
+  } passes[] = {
+      {"gradient", SpectrumPass::gradient, false, 7}, {"gradient, half", SpectrumPass::gradient, true, 5},
+      {"weigh", SpectrumPass::weigh, false, 7},       {"normal", SpectrumPass::normal, false, 5},
+      {"dual", SpectrumPass::dual, false, 11},        {"multiply", SpectrumPass::multiply, false, 6}};
   for (const auto& p : passes)
     cases.push_back({"spectrum", p.name, p.words, 0, 0, [p](Arrays<T>& a) {
                        a.table().spectrum(a.stream(),

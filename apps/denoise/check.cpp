@@ -14,18 +14,18 @@ namespace {
 
 struct Subject {
   Parameters parameters;
-  RegulariserOptions options;
+  RegulariserSum options;
 };
 
 /// The model of --model or of --model-type. Of a file, all that can be learned is checked, learned or not.
 Subject subject(const CheckOptions& o) {
-  if (o.model.empty()) return {o.untrained.parameters(o.data.seed), o.untrained.regulariser()};
+  if (o.model.empty()) return {o.untrained.parameters(o.data.seed), o.untrained.regularisers()};
   const DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.data.mask);
   require_large_enough(model, o.data.crop, o.data.crop, o.model);
   std::vector<Segment> segments = model.parameters;
-  const bool experts = std::holds_alternative<ExpertsOptions>(model.options);
-  for (Segment& s : segments) s.learned = experts ? s.name != "mu" : s.initial > 0 && s.lower > 0;
+  for (Segment& s : segments)
+    s.learned = !s.shape.empty() || (s.name != "mu" && s.initial > 0 && s.lower > 0);
   return {Parameters(segments), model.options};
 }
 

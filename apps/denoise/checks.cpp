@@ -57,7 +57,7 @@ Verdict compare(const std::string& what, const Vector& derivative, double scale,
 class Laboratory {
  public:
   Laboratory(Context& context, const ImageBatch& batch, const Parameters& parameters,
-             const RegulariserOptions& options, const EnergyMaker& make)
+             const RegulariserSum& options, const EnergyMaker& make)
       : context_(context),
         options_(options),
         shape_{batch.images, 1, batch.size, batch.size},
@@ -70,7 +70,7 @@ class Laboratory {
 
   const BilevelProblem<double>& problem() const { return problem_; }
   Energy<double>& energy() const { return problem_.energy(); }
-  const RegulariserOptions& options() const { return options_; }
+  const RegulariserSum& options() const { return options_; }
   const Shape& shape() const { return shape_; }
 
   struct Evaluated {
@@ -167,7 +167,7 @@ class Laboratory {
   Scalars scalars(Frame& frame) const { return frame.view<double>({shape_.n, 1, 1, 1}); }
 
   Context& context_;
-  RegulariserOptions options_;
+  RegulariserSum options_;
   Shape shape_;
   Tensor<double> truth_, noisy_, x_;
   BilevelProblem<double> problem_;
@@ -200,11 +200,15 @@ std::vector<Direction> directions(const Parameters& parameters, const CounterRan
   return list;
 }
 
-/// The scale of x on which the gradient bends: the smallest smoothing, over the norm of the filters.
-double bend(const Parameters& parameters, const Vector& theta, const RegulariserOptions& options) {
-  if (const auto* tv = std::get_if<TvOptions>(&options))
-    return tv->smoothed() ? parameters.value("nu", theta) : 1;
-  const Vector nu = parameters.values("smoothing", theta), taps = parameters.values("filters", theta);
+/// The scale of x on which the gradient of a part bends: the smallest smoothing, over the norm of the
+/// filters.
+double bend(const Parameters& parameters, const Vector& theta, const RegulariserOptions& part,
+            const std::string& prefix) {
+  if (const auto* tv = std::get_if<TvOptions>(&part))
+    return tv->smoothed() ? parameters.value(prefix + "nu", theta) : 1;
+  if (std::holds_alternative<WaveletSparsity>(part)) return parameters.value(prefix + "nu", theta);
+  const Vector nu = parameters.values(prefix + "smoothing", theta),
+               taps = parameters.values(prefix + "filters", theta);
   const std::size_t area = taps.size() / nu.size();
   double least = std::numeric_limits<double>::infinity();
   for (std::size_t k = 0; k < nu.size(); ++k) {
@@ -213,6 +217,15 @@ double bend(const Parameters& parameters, const Vector& theta, const Regulariser
     if (size > 0) least = std::min(least, nu[k] / size);
   }
   return std::isfinite(least) ? least : 1;
+}
+
+double bend(const Parameters& parameters, const Vector& theta, const RegulariserSum& sum) {
+  double least = 1;
+  for (std::size_t k = 0; k < sum.parts.size(); ++k) {
+    const double of_part = bend(parameters, theta, sum.parts[k], part_prefix(k));
+    least = k == 0 ? of_part : std::min(least, of_part);
+  }
+  return least;
 }
 
 std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, const Vector& x, const Vector& d,
@@ -309,8 +322,7 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
 }  // namespace
 
 std::vector<Verdict> run_checks(Context& context, const ImageBatch& batch, const Parameters& parameters,
-                                const RegulariserOptions& options, std::uint64_t seed,
-                                const EnergyMaker& make) {
+                                const RegulariserSum& options, std::uint64_t seed, const EnergyMaker& make) {
   Laboratory lab(context, batch, parameters, options, make);
   const Vector theta = parameters.initial();
   Vector direction(batch.noisy.size(), 0.0);

@@ -31,9 +31,8 @@ using EnergyMaker = std::function<std::unique_ptr<bilevel::Energy<double>>(
 /// `make`: another energy than that of `options`. After a signal the list is incomplete. Throws what energies
 /// and solvers throw.
 std::vector<Verdict> run_checks(bilevel::Context& context, const ImageBatch& batch,
-                                const bilevel::Parameters& parameters,
-                                const bilevel::RegulariserOptions& options, std::uint64_t seed,
-                                const EnergyMaker& make = {});
+                                const bilevel::Parameters& parameters, const bilevel::RegulariserSum& options,
+                                std::uint64_t seed, const EnergyMaker& make = {});
 
 /// Prints the list (with --json as JSON; numbers that are not finite are null) and returns the exit code: 4
 /// when a check failed.

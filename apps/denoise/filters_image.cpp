@@ -23,9 +23,10 @@ int columns_for(int count) {
 
 }  // namespace
 
-RankedFilters ranked_filters(const Parameters& parameters, std::span<const double> theta, bool zero_mean) {
-  const std::vector<double> weight = parameters.values("weight", theta);
-  std::vector<double> taps = parameters.values("filters", theta);
+RankedFilters ranked_filters(const Parameters& parameters, std::span<const double> theta, bool zero_mean,
+                             const std::string& prefix) {
+  const std::vector<double> weight = parameters.values(prefix + "weight", theta);
+  std::vector<double> taps = parameters.values(prefix + "filters", theta);
   const std::size_t count = weight.size(), area = taps.size() / count;
   std::vector<double> strength(count);
   for (std::size_t k = 0; k < count; ++k) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "bilevel/io/image_file.hpp"
@@ -18,9 +19,10 @@ struct RankedFilters {
   std::vector<double> taps;         ///< [rank][size][size]
 };
 
-/// Of a field of experts at theta; `zero_mean`: the mean of each filter is subtracted.
+/// Of a field of experts at theta; `zero_mean`: the mean of each filter is subtracted; `prefix`: what the
+/// names of its parameters begin with.
 RankedFilters ranked_filters(const bilevel::Parameters& parameters, std::span<const double> theta,
-                             bool zero_mean);
+                             bool zero_mean, const std::string& prefix = {});
 
 /// Tiles in rows, first rank at the upper left, every tap a square of pixels. Grey is zero; each tile has a
 /// contrast of its own, its largest tap being light: c_k and -c_k, which give the same energy, look the same.

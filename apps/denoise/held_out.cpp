@@ -48,7 +48,7 @@ std::optional<Quality> HeldOut::measure(const std::vector<double>& theta) const 
   const std::vector<T> values(batch_.noisy.begin(), batch_.noisy.end());
   const Tensor<T> noisy(context, shape, values);
   Tensor<T> x(context, shape, values);
-  const auto energy = make_energy<T>(context, noisy.view(), parameters_, options_.model.regulariser(),
+  const auto energy = make_energy<T>(context, noisy.view(), parameters_, options_.model.regularisers(),
                                      batch_.mask, options_.common.precision == "mixed");
   energy->bind(theta);
   SolveRequest<T> request;

@@ -6,6 +6,7 @@
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/catalogue.hpp"
 
@@ -53,135 +54,179 @@ std::vector<NamedValue> first_values(const Names& init, const Names& known) {
   return values;
 }
 
-Segment& find(std::vector<Segment>& segments, const std::string& name) {
-  return *std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == name; });
-}
-
 void require_within(const NamedValue& v, const Segment& s) {
   if (v.value < s.lower || v.value > s.upper)
     throw ConfigError("--init " + v.text + ": the value must be between " + option_text(s.lower) + " and " +
                       option_text(s.upper) + ".");
 }
 
-void mark_learned(std::vector<Segment>& segments, const Names& learn, const Names& known) {
+/// The name under which --init knows a parameter; empty: none.
+std::string init_name(const std::string& name) {
+  const std::size_t base = name.find('.') + 1;  // of the first part 0
+  const std::string of = name.substr(base);
+  if (of == "filters") return {};
+  return name.substr(0, base) + (of == "weight" ? "alpha" : of == "smoothing" ? "nu" : of);
+}
+
+Names init_names(const std::vector<Segment>& segments) {
+  Names names;
+  for (const Segment& s : segments)
+    if (const std::string name = init_name(s.name); !name.empty()) names.push_back(name);
+  return names;
+}
+
+Segment& named_by_init(std::vector<Segment>& segments, const std::string& name) {
+  return *std::find_if(segments.begin(), segments.end(),
+                       [&](const Segment& s) { return init_name(s.name) == name; });
+}
+
+void mark_learned(std::vector<Segment>& segments, const Names& learn) {
+  if (learn.empty()) return;
+  Names known;
+  for (const Segment& s : segments)
+    if (s.name != "mu") known.push_back(s.name);
   for (const std::string& name : learn)
     if (!contains(known, name))
       throw ConfigError("--learn " + name + ": the model has the parameters " + joined(known, " and ") + ".");
   for (Segment& s : segments) s.learned = contains(learn, s.name);
 }
 
-/// First weight and smoothing of the filters: learned anisotropic total variation on photographs at noise
-/// 0.1, or values of its order for filters of norm 1.
-struct FilterStart {
-  FilterInit init;
-  double alpha, nu;
-};
-FilterStart filter_start(const std::string& name) {
-  if (name == "tv") return {FilterInit::tv, 0.055, 0.0066};
-  if (name == "dct") return {FilterInit::dct, 0.03, 0.05};
-  return {FilterInit::random, 0.05, 0.03};
-}
-
-}  // namespace
-
-std::vector<std::string> ModelOptions::learned_names() const {
+/// In the order of --learn.
+Names learned_names(const std::vector<Segment>& segments, const Names& learn) {
   if (!learn.empty()) return learn;
-  if (experts()) return {"weight", "smoothing", "filters"};
   Names names;
-  const Parameters usual = tv_parameters(regulariser_options(type));
-  for (const Segment& s : usual.segments())
+  for (const Segment& s : segments)
     if (s.learned) names.push_back(s.name);
   return names;
 }
 
-RegulariserOptions ModelOptions::regulariser() const {
+/// First weight and smoothing of the filters: learned anisotropic total variation on photographs at noise
+/// 0.1, or values of its order for filters of norm 1.
+struct FilterStart {
+  FilterInit init = FilterInit::tv;
+  double alpha = 0.055, nu = 0.0066;
+};
+FilterStart filter_start(const std::string& name) {
+  if (name == "tv") return {};
+  if (name == "dct") return {FilterInit::dct, 0.03, 0.05};
+  return {FilterInit::random, 0.05, 0.03};
+}
+
+void require_filters(const ModelOptions& o) {
+  const int count = o.filters.value_or(30);
+  if (count < 1 || count > 64)
+    throw ConfigError("--filters " + std::to_string(count) + ": a field of experts has 1 to 64 filters.");
+  if (o.size() % 2 == 0 || o.size() < 3 || o.size() > 11)
+    throw ConfigError("--filter-size " + std::to_string(o.size()) + ": use 3, 5, 7, 9 or 11.");
+  require_one_of(o.filter_init.value_or("tv"), "--filter-init", {"tv", "dct", "random"});
+}
+
+/// Of all parts, with their usual values but those of the filters.
+std::vector<Segment> segments_of(const ModelOptions& o, const FilterStart& start, std::uint64_t seed) {
+  std::vector<Parameters> parts;
+  for (const RegulariserOptions& part : o.regularisers().parts) {
+    if (const auto* tv = std::get_if<TvOptions>(&part))
+      parts.push_back(tv_parameters(*tv));
+    else if (const auto* sparse = std::get_if<WaveletSparsity>(&part))
+      parts.push_back(wavelet_parameters(*sparse));
+    else
+      parts.push_back(
+          experts_parameters(o.filters.value_or(30), o.size(), start.init, start.alpha, start.nu, seed));
+  }
+  return joined_parameters(parts).segments();
+}
+
+bool of_differences(const std::string& part) { return part != "foe" && part != "wavelet"; }
+bool quadratic(const std::string& part) {
+  return of_differences(part) && !regulariser_options(part).smoothed();
+}
+
+}  // namespace
+
+RegulariserSum ModelOptions::regularisers() const {
+  const Names names = regulariser_parts(type);
   const TvPotential rho = potential_from(potential.value_or("charbonnier"));
   const auto refuse = [this](bool given, const char* option, const char* owner) {
     if (given)
       throw ConfigError(std::string(option) + " is an option of the model " + owner + ", not of " + type +
                         "; leave it out.");
   };
-  if (!experts()) {
+  if (!contains(names, "foe")) {
     refuse(filters.has_value(), "--filters", "foe");
     refuse(filter_size.has_value(), "--filter-size", "foe");
     refuse(padding.has_value(), "--padding", "foe");
     refuse(filter_init.has_value(), "--filter-init", "foe");
     refuse(free_mean, "--free-mean", "foe");
-    TvOptions options = regulariser_options(type, rho);
-    if (potential && !options.smoothed())
-      throw ConfigError("--potential is no option of the model " + type +
-                        ", which is quadratic; leave it out.");
-    options.xi_inside_alpha = xi_inside_alpha;
-    return options;
   }
-  refuse(xi_inside_alpha, "--xi-inside-alpha", "tv");
-  return ExpertsOptions{padding_from(padding.value_or("symmetric")), rho, !free_mean};
+  if (!contains(names, "wavelet")) {
+    refuse(wavelet.has_value(), "--wavelet", "wavelet");
+    refuse(levels.has_value(), "--levels", "wavelet");
+  }
+  if (potential && std::all_of(names.begin(), names.end(), quadratic))
+    throw ConfigError("--potential is no option of the model " + type +
+                      ", which is quadratic; leave it out.");
+  refuse(xi_inside_alpha && !of_differences(names.front()), "--xi-inside-alpha", "tv");
+  std::vector<RegulariserOptions> parts;
+  for (const std::string& name : names) {
+    if (name == "foe") {
+      parts.push_back(ExpertsOptions{padding_from(padding.value_or("symmetric")), rho, !free_mean});
+      continue;
+    }
+    if (name == "wavelet") {
+      WaveletOptions transform{wavelet_filter(wavelet.value_or("db2")), levels.value_or(3)};
+      if (transform.levels < 1)
+        throw ConfigError("--levels " + std::to_string(transform.levels) +
+                          ": a transform has 1 level or more.");
+      parts.push_back(WaveletSparsity{transform, rho});
+      continue;
+    }
+    TvOptions options = regulariser_options(name, rho);
+    options.xi_inside_alpha = xi_inside_alpha && parts.empty();
+    parts.push_back(options);
+  }
+  return RegulariserSum(std::move(parts));
 }
 
 Parameters ModelOptions::parameters(std::uint64_t seed) const {
-  static_cast<void>(regulariser());
-  return experts() ? experts_start(seed) : tv_start();
-}
-
-Parameters ModelOptions::tv_start() const {
-  std::vector<Segment> segments = tv_parameters(regulariser_options(type)).segments();
-  Names known;
-  for (const Segment& s : segments) known.push_back(s.name);
-  mark_learned(segments, learned_names(), known);
-  for (const NamedValue& v : first_values(init, known)) {
-    Segment& s = find(segments, v.name);
-    require_within(v, s);
-    s.initial = v.value;
+  const auto foe = experts_part(regularisers());
+  if (foe) require_filters(*this);
+  FilterStart start = filter_start(filter_init.value_or("tv"));
+  std::vector<Segment> segments = segments_of(*this, start, seed);
+  const std::vector<NamedValue> values = first_values(init, init_names(segments));
+  for (const NamedValue& v : values) {
+    require_within(v, named_by_init(segments, v.name));
+    if (foe && v.name == foe->prefix + "alpha") start.alpha = v.value;
+    if (foe && v.name == foe->prefix + "nu") start.nu = v.value;
   }
-  return Parameters(segments);
-}
-
-Parameters ModelOptions::experts_start(std::uint64_t seed) const {
-  const int count = filters.value_or(30);
-  if (count < 1 || count > 64)
-    throw ConfigError("--filters " + std::to_string(count) + ": a field of experts has 1 to 64 filters.");
-  if (size() % 2 == 0 || size() < 3 || size() > 11)
-    throw ConfigError("--filter-size " + std::to_string(size()) + ": use 3, 5, 7, 9 or 11.");
-  const std::string kind = filter_init.value_or("tv");
-  require_one_of(kind, "--filter-init", {"tv", "dct", "random"});
-  FilterStart start = filter_start(kind);
-  std::vector<Segment> segments =
-      experts_parameters(count, size(), start.init, start.alpha, start.nu, seed).segments();
-  double mu = find(segments, "mu").initial;
-  for (const NamedValue& v : first_values(init, {"alpha", "nu", "mu"})) {
-    require_within(v, find(segments, v.name == "alpha" ? "weight" : v.name == "nu" ? "smoothing" : "mu"));
-    (v.name == "alpha" ? start.alpha : v.name == "nu" ? start.nu : mu) = v.value;
-  }
-  segments = experts_parameters(count, size(), start.init, start.alpha, start.nu, seed).segments();
-  find(segments, "mu").initial = mu;
-  mark_learned(segments, learned_names(), {"weight", "smoothing", "filters"});
+  segments = segments_of(*this, start, seed);
+  for (const NamedValue& v : values)
+    if (Segment& s = named_by_init(segments, v.name); s.shape.empty()) s.initial = v.value;
+  mark_learned(segments, learn);
   return Parameters(segments);
 }
 
 std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
+  const Names parts = regulariser_parts(type);
   const std::vector<Segment> segments = parameters(seed).segments();
-  std::string names;
-  for (const std::string& name : learned_names()) names += (names.empty() ? "" : ",") + name;
   std::vector<NamedOption> list{{"model", type}};
-  if (experts() || regulariser_options(type).smoothed())
+  if (!std::all_of(parts.begin(), parts.end(), quadratic))
     list.emplace_back("potential", potential.value_or("charbonnier"));
-  if (!experts()) {
-    list.insert(list.end(), {{"xi-inside-alpha", xi_inside_alpha}, {"learn", names}});
-    for (const Segment& s : segments) list.emplace_back("init " + s.name, s.initial);
-    return list;
-  }
-  list.insert(list.end(), {{"filters", static_cast<std::int64_t>(filters.value_or(30))},
-                           {"filter-size", static_cast<std::int64_t>(size())},
-                           {"padding", padding.value_or("symmetric")},
-                           {"filter-init", filter_init.value_or("tv")},
-                           {"free-mean", free_mean},
-                           {"learn", names}});
+  if (of_differences(parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
+  if (contains(parts, "wavelet"))
+    list.insert(list.end(), {{"wavelet", wavelet.value_or("db2")},
+                             {"levels", static_cast<std::int64_t>(levels.value_or(3))}});
+  if (contains(parts, "foe"))
+    list.insert(list.end(), {{"filters", static_cast<std::int64_t>(filters.value_or(30))},
+                             {"filter-size", static_cast<std::int64_t>(size())},
+                             {"padding", padding.value_or("symmetric")},
+                             {"filter-init", filter_init.value_or("tv")},
+                             {"free-mean", free_mean}});
+  std::string names;
+  for (const std::string& name : learned_names(segments, learn)) names += (names.empty() ? "" : ",") + name;
+  list.emplace_back("learn", names);
   for (const Segment& s : segments)
-    if (s.name != "filters")
-      list.emplace_back("init " + (s.name == "weight"      ? std::string("alpha")
-                                   : s.name == "smoothing" ? std::string("nu")
-                                                           : s.name),
-                        s.initial_values()[0]);
+    if (const std::string name = init_name(s.name); !name.empty())
+      list.emplace_back("init " + name, s.initial_values()[0]);
   return list;
 }
 
@@ -190,11 +235,19 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   const auto add = [&](const char* name, auto& value, const char* text, const char* type) {
     return add_value(app, name, value, text, type)->group(group);
   };
-  add(type_option, o.type, (regulariser_choice() + ", foe (field of experts) [tv]").c_str(), "NAME");
+  add(type_option, o.type,
+      (regulariser_choice() + ", wavelet (sparsity of an orthogonal wavelet transform), foe (field of "
+                              "experts), or a sum of them, such as tv+h1, the first with the ridge [tv]")
+          .c_str(),
+      "NAME");
   add("--potential", o.potential, "charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME");
-  app.add_flag("--xi-inside-alpha", o.xi_inside_alpha,
-               "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2; not of foe")
+  app.add_flag(
+         "--xi-inside-alpha", o.xi_inside_alpha,
+         "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2, of the first part of a sum; not of foe")
       ->group(group);
+  add("--wavelet", o.wavelet, "wavelet: haar, db2 or db4, by PyWavelets' names [db2]", "NAME");
+  add("--levels", o.levels,
+      "wavelet: levels of the transform; fewer where a side is not divisible by 2 to their number [3]", "N");
   add("--filters", o.filters, "foe: number of filters, 1 to 64 [30]", "N");
   add("--filter-size", o.filter_size, "foe: size of the filters, 3, 5, 7, 9 or 11 [7]", "N");
   add("--padding", o.padding,
@@ -209,13 +262,14 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   add("--learn", o.learn,
       "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
       "foe: of weight, "
-      "smoothing, filters [all]",
+      "smoothing, filters [all]; of the second part of a sum 2.alpha, 2.nu, ...",
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
       "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
       "foe: alpha of the "
-      "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]",
+      "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum "
+      "2.alpha, 2.nu",
       "NAME=VALUE")
       ->expected(1)
       ->take_all();

@@ -16,7 +16,7 @@ using bilevel::option_text;
 namespace {
 
 /// Upper iterations when --max-iterations is not given.
-int usual_iterations(const ModelOptions& model) { return model.experts() ? 500 : 200; }
+int usual_iterations(const ModelOptions& model) { return experts_part(model.regularisers()) ? 500 : 200; }
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
@@ -180,19 +180,19 @@ constexpr std::initializer_list<const char*> kSolvers = {
 /// The model's options, and crops that its filters fit into.
 void require_model_fits(const ModelOptions& model, const CommonOptions& common, const DataOptions& data) {
   static_cast<void>(model.parameters(common.seed));
-  const bilevel::RegulariserOptions regulariser = model.regulariser();
-  require_no_mask(regulariser, data.mask);
-  if (const int least = smallest_image(regulariser, model.size()); data.crop < least)
+  const bilevel::RegulariserSum regularisers = model.regularisers();
+  require_no_mask(regularisers, data.mask);
+  if (const int least = smallest_image(regularisers, model.size()); data.crop < least)
     throw ConfigError("--filter-size " + std::to_string(model.size()) + " needs crops of at least " +
                       std::to_string(least) + " pixels, not --crop " + std::to_string(data.crop) + ".");
 }
 
 /// Puts the model's choice for `auto`, and everything where the optimiser looks for it.
 void choose(TrainOptions& o) {
-  const bilevel::RegulariserOptions regulariser = o.model.regulariser();
-  if (o.scaling == "auto") o.scaling = o.model.experts() ? "lbfgs" : "gauss-newton";
-  o.solver = lower_solver(o.solver, regulariser);
-  o.linear_solver = linear_solver(o.linear_solver, regulariser);
+  const bilevel::RegulariserSum regularisers = o.model.regularisers();
+  if (o.scaling == "auto") o.scaling = experts_part(regularisers) ? "lbfgs" : "gauss-newton";
+  o.solver = lower_solver(o.solver, regularisers);
+  o.linear_solver = linear_solver(o.linear_solver, regularisers);
   o.upper.scaling = o.scaling == "none"           ? bilevel::StepScaling::none
                     : o.scaling == "gauss-newton" ? bilevel::StepScaling::gauss_newton
                                                   : bilevel::StepScaling::lbfgs;
@@ -216,8 +216,9 @@ void finish(TrainOptions& o) {
   validate(o.run, o.upper);
   if (!(o.condition_penalty >= 0) || !std::isfinite(o.condition_penalty))
     throw ConfigError("--condition-penalty " + option_text(o.condition_penalty) + ": use a number >= 0.");
-  if (o.condition_penalty > 0 && o.model.experts())
-    throw ConfigError("--condition-penalty is an option of the model tv, not of foe; leave it out.");
+  if (o.condition_penalty > 0 && !single_differences(o.model.regularisers()))
+    throw ConfigError("--condition-penalty is an option of the model tv, not of " + o.model.type +
+                      "; leave it out.");
   if (o.test_every < 1)
     throw ConfigError("--test-every " + std::to_string(o.test_every) + ": use at least 1.");
   if (!o.test_data.empty() && !o.data.noisy.empty())

@@ -8,28 +8,33 @@ namespace bilevel_app::denoise {
 
 using namespace bilevel;
 
-namespace {
+std::optional<ExpertsPart> experts_part(const RegulariserSum& sum) {
+  for (std::size_t k = 0; k < sum.parts.size(); ++k)
+    if (const auto* foe = std::get_if<ExpertsOptions>(&sum.parts[k])) return {{*foe, part_prefix(k)}};
+  return {};
+}
 
-bool experts(const RegulariserOptions& options) { return std::holds_alternative<ExpertsOptions>(options); }
+const TvOptions* single_differences(const RegulariserSum& sum) {
+  return sum.parts.size() == 1 ? std::get_if<TvOptions>(&sum.parts[0]) : nullptr;
+}
 
-}  // namespace
-
-void require_no_mask(const RegulariserOptions& options, const std::string& mask) {
-  if (!mask.empty() && experts(options))
+void require_no_mask(const RegulariserSum& sum, const std::string& mask) {
+  if (!mask.empty() && experts_part(sum))
     throw ConfigError(
         "--mask: a field of experts denoises whole images and fills in nothing; use a model tv or tv-aniso.");
 }
 
-int smallest_image(const RegulariserOptions& options, int filter_size) {
-  const auto* foe = std::get_if<ExpertsOptions>(&options);
-  if (foe == nullptr) return 1;
-  return foe->padding == FilterPadding::valid ? filter_size : filter_size / 2;
+int smallest_image(const RegulariserSum& sum, int filter_size) {
+  const auto foe = experts_part(sum);
+  if (!foe) return 1;
+  return foe->options.padding == FilterPadding::valid ? filter_size : filter_size / 2;
 }
 
 void require_large_enough(const DenoiseModel& model, int height, int width, const std::string& path) {
+  const auto foe = experts_part(model.options);
+  if (!foe) return;
   const auto filters = std::find_if(model.parameters.begin(), model.parameters.end(),
-                                    [](const Segment& s) { return s.name == "filters"; });
-  if (filters == model.parameters.end()) return;
+                                    [&](const Segment& s) { return s.name == foe->prefix + "filters"; });
   const int least = smallest_image(model.options, filters->shape.at(1));
   if (std::min(height, width) < least)
     throw IoError(path, "images of " + std::to_string(width) + " x " + std::to_string(height) +
@@ -37,16 +42,19 @@ void require_large_enough(const DenoiseModel& model, int height, int width, cons
                             std::to_string(least) + " x " + std::to_string(least) + ".");
 }
 
-std::string lower_solver(const std::string& name, const RegulariserOptions& options) {
-  if (name == "pdhg" && experts(options))
+std::string lower_solver(const std::string& name, const RegulariserSum& sum) {
+  if (name == "pdhg" && experts_part(sum))
     throw ConfigError("--solver pdhg is for the model tv, not for foe; use another solver.");
+  if (name == "pdhg" && !single_differences(sum))
+    throw ConfigError(
+        "--solver pdhg is for models of one part of differences, such as tv; use another solver.");
   if (name != "auto") return name;
-  return experts(options) ? "lbfgs" : "newton";
+  return experts_part(sum) ? "lbfgs" : "newton";
 }
 
-std::string linear_solver(const std::string& name, const RegulariserOptions& options) {
+std::string linear_solver(const std::string& name, const RegulariserSum& sum) {
   if (name != "auto") return name;
-  return experts(options) ? "cg" : "pcg";
+  return experts_part(sum) ? "cg" : "pcg";
 }
 
 }  // namespace bilevel_app::denoise

@@ -44,13 +44,13 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
   const Shape shape{batch.images, 1, batch.size, batch.size};
   const Tensor<T> truth(context, shape, converted<T>(batch.clean));
   const Tensor<T> noisy(context, shape, converted<T>(batch.noisy));
-  const RegulariserOptions regulariser = o.model.regulariser();
-  auto energy = make_energy<T>(context, noisy.view(), parameters, regulariser, batch.mask,
+  const RegulariserSum regularisers = o.model.regularisers();
+  auto energy = make_energy<T>(context, noisy.view(), parameters, regularisers, batch.mask,
                                o.common.precision == "mixed");
   Penalty penalty;
   if (o.condition_penalty > 0)
-    penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regulariser), shape, !batch.mask.empty(),
-                                   o.condition_penalty);
+    penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regularisers.parts.front()), shape,
+                                   !batch.mask.empty(), o.condition_penalty);
   const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
   const auto optimiser = make_maid<T>(o.upper);
   Outcome outcome{optimiser->run(context, problem, parameters.initial(), noisy.view(), observer, state), {}};
@@ -67,7 +67,7 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
 DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
                            const std::vector<double>& theta) {
   DenoiseModel model;
-  model.options = o.model.regulariser();
+  model.options = o.model.regularisers();
   model.parameters = parameters.at(theta);
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
@@ -98,9 +98,8 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
   const auto summary = write_summary(folder, o, device, batch, parameters, results);
   write_convergence_plot(folder);
   if (reconstructed) write_samples(folder, batch, outcome.reconstructions);
-  if (const auto regulariser = o.model.regulariser(); std::holds_alternative<ExpertsOptions>(regulariser))
-    write_filters(folder,
-                  ranked_filters(parameters, report.theta, std::get<ExpertsOptions>(regulariser).zero_mean));
+  if (const auto foe = experts_part(o.model.regularisers()))
+    write_filters(folder, ranked_filters(parameters, report.theta, foe->options.zero_mean, foe->prefix));
 
   if (o.common.json) {
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';

@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   Tensor<double> truth(context, shape, clean), data(context, shape, noisy);
 
   Parameters parameters = tv_parameters();  // alpha and nu learned on a log scale, xi fixed
-  auto energy = std::make_unique<TvEnergy<double>>(context, data.view(), parameters);
+  auto energy = std::make_unique<ComposedEnergy<double>>(context, data.view(), parameters);
   BilevelProblem<double> problem(std::move(energy), truth.view(), parameters);
 
   Observer silent;

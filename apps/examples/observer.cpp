@@ -37,7 +37,7 @@ int main() {
   Context context(Device::open("auto"));
   Tensor<double> truth(context, shape, clean), data(context, shape, noisy);
   Parameters parameters = tv_parameters();
-  BilevelProblem<double> problem(std::make_unique<TvEnergy<double>>(context, data.view(), parameters),
+  BilevelProblem<double> problem(std::make_unique<ComposedEnergy<double>>(context, data.view(), parameters),
                                  truth.view(), parameters);
   StopBelow observer(0.4);
   make_maid<double>({})->run(context, problem, parameters.initial(), data.view(), observer);

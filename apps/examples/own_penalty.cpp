@@ -33,7 +33,7 @@ int main() {
   UpperOptions options;
   options.schedule.tolerance = 1e-2;
   for (const Penalty& penalty : {Penalty(), pull}) {
-    auto energy = std::make_unique<TvEnergy<double>>(context, data.view(), parameters);
+    auto energy = std::make_unique<ComposedEnergy<double>>(context, data.view(), parameters);
     BilevelProblem<double> problem(std::move(energy), truth.view(), parameters, penalty);
     Observer silent;
     UpperReport report =

@@ -95,7 +95,7 @@ std::vector<double> choose_groups(const BaselineOptions& o, const MriData& data,
 
 int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
   TrainingRun run(o, "baseline", deciding_options(o), out, err);
-  MriModel model = run.model(kind_of(o), o.spokes, {}, o.model.weight);
+  MriModel model = run.model(kind_of(o), o.spokes, {});
   const SamplingPattern pattern = model.pattern();
   Json record{{"baseline", o.pattern}};
   Work work;
@@ -118,8 +118,8 @@ int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
     model.s = groups_listed(pattern.groups(), selection.order);
     work = selection.work;
     seconds = selection.seconds;
-    record.update({{"weight_of_selection", model.alpha},
-                   {"order", selection.order},
+    put_weights(record, model, "weight_of_selection");
+    record.update({{"order", selection.order},
                    {"selection_solves", selection.work.solves},
                    {"selection_seconds", selection.seconds}});
   } else {

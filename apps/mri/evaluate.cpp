@@ -178,7 +178,8 @@ Json to_json(const std::vector<Run>& runs, const MriData& data) {
   Json json{{"images", data.names}, {"height", data.height}, {"width", data.width}, {"sigma", data.sigma}};
   json["runs"] = Json::array();
   for (const Run& run : runs) {
-    Json one{{"run", run.name}, {"rate", run.model.rate()}, {"alpha", run.model.alpha}};
+    Json one{{"run", run.name}, {"rate", run.model.rate()}};
+    put_weights(one, run.model, "alpha");
     one["slices"] = Json::array();
     for (const Quality& q : run.slices) one["slices"].push_back(quality_json(q));
     one["mean"] = quality_json(run.mean);

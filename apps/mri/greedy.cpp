@@ -59,9 +59,7 @@ class CandidateReconstruction {
   }
 
  private:
-  static Parameters learned_pattern(const MriModel& m) {
-    return mri_parameters(m.pattern(), {1, m.alpha, m.nu, m.xi, true, false});
-  }
+  static Parameters learned_pattern(const MriModel& m) { return m.parameters(m.pattern(), {}, true, false); }
   static std::string minimiser_name(const Solver& s) {
     return in_precision(s.minimiser, s.precision == "float" ? "double" : s.precision);
   }
@@ -69,7 +67,7 @@ class CandidateReconstruction {
   const MriData& data_;
   Context context_;
   std::size_t groups_;
-  std::unique_ptr<MriEnergy<double>> energy_;
+  std::unique_ptr<ComposedEnergy<double>> energy_;
   std::unique_ptr<Minimiser<double>> minimiser_;
   Tensor<double> current_, trial_;
   SolveRequest<double> request_;

@@ -82,6 +82,23 @@ std::vector<double> exchange_start(const LearnOptions& o, const SamplingPattern&
       .s;
 }
 
+MriModel with_weights_at_least(MriModel model, double fraction, const ModelOptions& o) {
+  model.alpha = std::max(model.alpha, fraction * o.weight_of(0));
+  for (std::size_t k = 0; k < model.further.size(); ++k)
+    model.further[k].alpha = std::max(model.further[k].alpha, fraction * o.weight_of(k + 1));
+  return model;
+}
+
+bool is_weight(const Segment& s) { return s.name == "alpha" || s.name.ends_with(".alpha"); }
+
+/// Exchanges move the first weight alone.
+Parameters exchange_parameters(const Parameters& parameters) {
+  std::vector<Segment> segments = parameters.segments();
+  for (Segment& s : segments)
+    if (is_weight(s) && s.name != "alpha") s.learned = false;
+  return Parameters(std::move(segments));
+}
+
 /// Samples of the binary pattern exchanged at its rate, alpha following, from each start; puts the best
 /// result into the model.
 StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& model) {
@@ -93,10 +110,9 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
   std::optional<StageResult> best;
   for (int k = 0; k < starts; ++k) {
     // Drawn patterns leave more to the regulariser than a learned, denser centre.
-    const double alpha = k == 0 ? learned.alpha : std::max(learned.alpha, 0.1 * o.model.weight);
-    MriParameterValues values{1, alpha, o.model.nu, o.model.xi, true, o.learn_weight};
-    values.pattern = exchange_start(o, pattern, learned, k);
-    const Parameters parameters = mri_parameters(pattern, values);
+    const MriModel start = k == 0 ? learned : with_weights_at_least(learned, 0.1, o.model);
+    const Parameters parameters = exchange_parameters(
+        start.parameters(pattern, exchange_start(o, pattern, learned, k), true, o.learn_weight));
     Stage stage{k == 0 ? "exchange" : "exchange-" + std::to_string(k + 1),
                 "samples of the binary pattern exchanged",
                 pattern,
@@ -113,20 +129,20 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
     if (stops_run(result)) return result;
     if (!best || result.loss < best->loss) {
       model.s = parameters.values("s", result.theta);
-      model.alpha = parameters.value("alpha", result.theta);
+      model.take_weights(parameters, result.theta);
       best = result;
     }
   }
   return *best;
 }
 
-/// Of the relaxed pattern: alpha stays at least what it starts from. All s and the root of alpha can shrink
+/// Of the relaxed pattern: weights stay at least what they start from. All s and the root of alpha can shrink
 /// together without much change of the reconstructions, so that the penalty would drive alpha to zero, and
 /// the pattern to one that samples everything a little.
-Parameters relaxed_parameters(const SamplingPattern& pattern, const MriParameterValues& values) {
-  std::vector<Segment> segments = mri_parameters(pattern, values).segments();
+Parameters relaxed_parameters(const SamplingPattern& pattern, const MriModel& model, bool learn_weights) {
+  std::vector<Segment> segments = model.parameters(pattern, {}, true, learn_weights).segments();
   for (Segment& s : segments)
-    if (s.name == "alpha") s.lower = std::max(s.lower, values.alpha);
+    if (is_weight(s)) s.lower = std::max(s.lower, s.initial);
   return Parameters(std::move(segments));
 }
 
@@ -140,14 +156,12 @@ struct LearnedPattern {
 
 class PatternLearner {
  public:
-  PatternLearner(const LearnOptions& options, TrainingRun& run, double alpha)
+  PatternLearner(const LearnOptions& options, TrainingRun& run, const MriModel& model)
       : o_(options),
         run_(run),
-        alpha_(alpha),
         pattern_(pattern_from(options.pattern), run.data().height, run.data().width, map_from(options.map),
                  options.spokes),
-        parameters_(relaxed_parameters(
-            pattern_, {1, alpha, options.model.nu, options.model.xi, true, options.learn_weight})) {}
+        parameters_(relaxed_parameters(pattern_, model, options.learn_weight)) {}
 
   const SamplingPattern& pattern() const { return pattern_; }
 
@@ -214,7 +228,6 @@ class PatternLearner {
 
   const LearnOptions& o_;
   TrainingRun& run_;
-  double alpha_;
   SamplingPattern pattern_;
   Parameters parameters_;
 };
@@ -249,20 +262,22 @@ int learn(const LearnOptions& o, std::ostream& out, std::ostream& err) {
   const PatternKind kind = pattern_from(o.pattern);
   const SamplingPattern pattern(kind, run.data().height, run.data().width, SamplingMap::direct, o.spokes);
   require_rate(o, pattern);
-  MriModel model = run.model(kind, o.spokes, std::vector<double>(pattern.groups(), 1.0), o.model.weight);
+  MriModel model = run.model(kind, o.spokes, std::vector<double>(pattern.groups(), 1.0));
   if (o.learn_weight) {
     const StageResult stage = run.tune_weight("weight", "the weight at full sampling", model);
     if (stops_run(stage)) return run.conclude_early(stage);
   }
 
-  PatternLearner learner(o, run, model.alpha);
+  PatternLearner learner(o, run, model);
   LearnedPattern learned = learner.learn();
   if (stops_run(learned.stage)) return run.conclude_early(learned.stage);
   learned.relaxed.theta = learned.stage.theta;
   model.relaxed = learned.relaxed.parameters.values("s", learned.stage.theta);
   model.s = make_binary(o, learner.pattern(), model.relaxed);
-  const double relaxed_alpha = learned.relaxed.parameters.value("alpha", learned.stage.theta);
-  model.alpha = relaxed_alpha;
+  model.take_weights(learned.relaxed.parameters, learned.stage.theta);
+  Json extra{{"penalty", {learned.beta1, learned.beta2}}};
+  put_weights(extra, model, "relaxed_alpha");
+  extra["relaxed_rate"] = learner.pattern().rate(learner.pattern().threshold(model.relaxed));
   if (o.exchange) {
     const StageResult stage = exchange_samples(o, run, model);
     if (stops_run(stage)) return run.conclude_early(stage);
@@ -271,9 +286,6 @@ int learn(const LearnOptions& o, std::ostream& out, std::ostream& err) {
     const StageResult stage = run.tune_weight("binary", "the weight for the binary pattern", model);
     if (stops_run(stage)) return run.conclude_early(stage);
   }
-  Json extra{{"penalty", {learned.beta1, learned.beta2}},
-             {"relaxed_alpha", relaxed_alpha},
-             {"relaxed_rate", learner.pattern().rate(learner.pattern().threshold(model.relaxed))}};
   if (!learned.trials.empty()) extra["rate_search"] = learned.trials;
   return run.conclude(model, learned.relaxed, learned.stage, extra);
 }

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
-#include "bilevel/model/mri_energy.hpp"
 
 namespace bilevel_app::mri {
 

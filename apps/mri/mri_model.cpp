@@ -22,11 +22,26 @@ namespace {
 constexpr const char* kFormat = "bilevel-model";
 constexpr const char* kModel = "mri-tv";
 constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it had it at [0,0]
-constexpr const char* kEnergy =
-    "1/2 sum_c |S(F sigma_c x - y_c)|^2 + alpha R_nu(x) + xi/2 |x|^2, F unitary, S = diag(s)";
 
-MriParameterValues values_of(const MriModel& m, bool learn_alpha) {
-  return {1, m.alpha, m.nu, m.xi, false, learn_alpha, m.s};
+const TvOptions& differences(const RegulariserOptions& part) { return std::get<TvOptions>(part); }
+
+/// Of a part of a sum that is not the first.
+Parameters further_parameters(const TvOptions& options, const FurtherPart& values, bool learn_weight) {
+  std::vector<Segment> segments = tv_parameters(options).segments();
+  for (Segment& s : segments) {
+    if (s.name == "alpha") s.initial = values.alpha;
+    if (s.name == "nu") s.initial = values.nu;
+    s.learned = learn_weight && s.name == "alpha";
+  }
+  return Parameters(std::move(segments));
+}
+
+std::string energy_text(const RegulariserSum& sum) {
+  std::string text =
+      "1/2 sum_c |S(F sigma_c x - y_c)|^2 + alpha R_nu(x) + xi/2 |x|^2, F unitary, S = diag(s)";
+  for (std::size_t k = 1; k < sum.parts.size(); ++k)
+    text.insert(text.find(" + xi"), " + " + part_prefix(k) + "alpha R_" + std::to_string(k + 1) + "(x)");
+  return text;
 }
 
 /// Numbers of an array between two bounds.
@@ -66,6 +81,45 @@ OptionValue option_from(const Json& value) {
   return value.get<std::string>();
 }
 
+TvOptions options_from(const std::string& name, const Json& json) {
+  TvOptions options = regulariser_options(name);
+  const auto potential = json.at("potential").get<std::string>();
+  if (options.smoothed()) options.potential = potential_from(potential);
+  return options;
+}
+
+/// Older files have no regulariser; the parts of a sum stand in a list of their own.
+RegulariserSum regularisers_from(const std::filesystem::path& path, const Json& json) {
+  const std::string name = json.value("regulariser", "tv");
+  if (name.find('+') == std::string::npos) return options_from(name, json);
+  const std::vector<std::string> names = regulariser_parts(name, false);
+  const Json& list = json.at("parts");
+  if (!list.is_array() || list.size() != names.size())
+    throw IoError(path.string(), "key 'parts' does not hold the parts of the regulariser " + name + ".");
+  std::vector<RegulariserOptions> parts;
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    if (list[k].at("regulariser") != names[k])
+      throw IoError(path.string(), "key 'parts[" + std::to_string(k) + "].regulariser' contradicts key " +
+                                       "'regulariser', which is " + name + ".");
+    parts.push_back(options_from(names[k], list[k]));
+  }
+  return RegulariserSum(std::move(parts));
+}
+
+std::vector<FurtherPart> further_from(const std::filesystem::path& path, const Json& theta,
+                                      const RegulariserSum& sum) {
+  std::vector<FurtherPart> further;
+  for (std::size_t k = 1; k < sum.parts.size(); ++k) {
+    const auto number = [&](const char* name) {
+      const std::string key = part_prefix(k) + name;
+      if (!theta.contains(key)) throw IoError(path.string(), "key 'theta." + key + "' is missing.");
+      return positive(path, theta, key.c_str());
+    };
+    further.push_back({number("alpha"), differences(sum.parts[k]).smoothed() ? number("nu") : 0});
+  }
+  return further;
+}
+
 MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   if (json.value("format", "") != kFormat || json.value("format_version", 0) != 1)
     throw IoError(path.string(), "it is no model of format version 1.");
@@ -73,9 +127,7 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
     throw IoError(path.string(), "the model is '" + json.value("model", "") + "', not one of bilevel-mri.");
   MriModel m;
   m.library_version = json.at("library_version").get<std::string>();
-  const auto potential = json.at("potential").get<std::string>();  // older files have no regulariser
-  m.regulariser = regulariser_options(json.value("regulariser", "tv"));
-  if (m.regulariser.smoothed()) m.regulariser.potential = potential_from(potential);
+  m.regulariser = regularisers_from(path, json);
   m.complex = json.at("image").get<std::string>() == "complex";
   const Json& pattern = json.at("pattern");
   m.kind = pattern_from(pattern.at("kind").get<std::string>());
@@ -89,6 +141,7 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   m.alpha = positive(path, theta, "alpha");
   m.nu = positive(path, theta, "nu");
   m.xi = positive(path, theta, "xi");
+  m.further = further_from(path, theta, m.regulariser);
   const std::size_t groups = m.pattern().groups();
   if (m.s.size() != groups || (!m.relaxed.empty() && m.relaxed.size() != groups))
     throw IoError(path.string(), "key 's' holds " + std::to_string(m.s.size()) +
@@ -104,20 +157,46 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   return m;
 }
 
+Json regularisers_json(const RegulariserSum& sum) {
+  const auto one = [](const RegulariserOptions& part) {
+    return Json{{"regulariser", model_type(part)},
+                {"potential", potential_name(differences(part).potential)}};
+  };
+  if (sum.parts.size() == 1) return one(sum.parts[0]);
+  Json json{{"regulariser", model_type(sum)}, {"parts", Json::array()}};
+  for (const RegulariserOptions& part : sum.parts) json["parts"].push_back(one(part));
+  return json;
+}
+
 }  // namespace
 
-TvOptions ModelOptions::regulariser_options() const {
-  const auto known = regulariser_catalogue();
-  if (std::none_of(known.begin(), known.end(), [&](const auto& e) { return e.name == regulariser; }))
-    throw ConfigError("--regulariser " + regulariser + " is unknown; known are " + regulariser_names() + ".");
-  return bilevel::regulariser_options(regulariser, potential_from(potential));
+RegulariserSum ModelOptions::regularisers() const {
+  std::vector<std::string> names;
+  try {
+    names = regulariser_parts(regulariser, false);
+  } catch (const ConfigError& error) {
+    throw ConfigError("--regulariser " + regulariser + ": " + error.what());
+  }
+  const TvPotential rho = potential_from(potential);
+  std::vector<RegulariserOptions> parts;
+  for (const std::string& name : names) parts.push_back(regulariser_options(name, rho));
+  return RegulariserSum(std::move(parts));
+}
+
+bool ModelOptions::quadratic() const {
+  const RegulariserSum sum = regularisers();
+  return std::none_of(sum.parts.begin(), sum.parts.end(),
+                      [](const auto& part) { return differences(part).smoothed(); });
 }
 
 void validate(const ModelOptions& o) {
-  if (o.regulariser == "foe")
-    throw ConfigError("--regulariser foe is for denoising; MRI has those of differences, tv among them.");
-  static_cast<void>(o.regulariser_options());
-  require_positive(o.weight, "--weight");
+  if (("+" + o.regulariser + "+").find("+foe+") != std::string::npos)
+    throw ConfigError("--regulariser " + o.regulariser +
+                      " has foe, which is for denoising; MRI has those of differences, tv among them.");
+  if (const std::size_t parts = o.regularisers().parts.size(); o.weight.size() > parts)
+    throw ConfigError("--weight has " + std::to_string(o.weight.size()) + " numbers for --regulariser " +
+                      o.regulariser + "; give one for each part.");
+  for (const double weight : o.weight) require_positive(weight, "--weight");
   require_positive(o.nu, "--nu");
   require_positive(o.xi, "--xi");
 }
@@ -126,8 +205,38 @@ SamplingPattern MriModel::pattern() const {
   return SamplingPattern(kind, height, width, SamplingMap::direct, spokes);
 }
 
-Parameters MriModel::parameters(bool learn_alpha) const {
-  return mri_parameters(pattern(), values_of(*this, learn_alpha));
+void MriModel::take(const ModelOptions& options) {
+  regulariser = options.regularisers();
+  alpha = options.weight_of(0);
+  nu = options.nu;
+  xi = options.xi;
+  further.clear();
+  for (std::size_t k = 1; k < regulariser.parts.size(); ++k)
+    further.push_back({options.weight_of(k), options.nu});
+}
+
+void MriModel::take_weights(const Parameters& parameters, std::span<const double> theta) {
+  alpha = parameters.value("alpha", theta);
+  for (std::size_t k = 0; k < further.size(); ++k)
+    further[k].alpha = parameters.value(part_prefix(k + 1) + "alpha", theta);
+}
+
+Parameters MriModel::parameters(bool learn_weights) const {
+  return parameters(pattern(), s, false, learn_weights);
+}
+
+Parameters MriModel::parameters(const SamplingPattern& sampling, const std::vector<double>& values,
+                                bool learn_pattern, bool learn_weights) const {
+  std::vector<Parameters> parts{
+      mri_parameters(sampling, {1, alpha, nu, xi, learn_pattern, learn_weights, values})};
+  for (std::size_t k = 0; k < further.size(); ++k)
+    parts.push_back(further_parameters(differences(regulariser.parts.at(k + 1)), further[k], learn_weights));
+  return joined_parameters(parts);
+}
+
+void put_weights(Json& json, const MriModel& m, const std::string& name) {
+  json[name] = m.alpha;
+  for (std::size_t k = 0; k < m.further.size(); ++k) json[part_prefix(k + 1) + name] = m.further[k].alpha;
 }
 
 std::string middle_text(const MriModel& m) {
@@ -154,14 +263,18 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
             {"format_version", 1},
             {"library_version", BILEVEL_VERSION},
             {"model", kModel},
-            {"energy", kEnergy},
-            {"regulariser", regulariser_name(m.regulariser)},
-            {"potential", potential_name(m.regulariser.potential)},
-            {"image", m.complex ? "complex" : "real"}};
+            {"energy", energy_text(m.regulariser)}};
+  json.update(regularisers_json(m.regulariser));
+  json["image"] = m.complex ? "complex" : "real";
   json["pattern"] = {
       {"kind", pattern_name(m.kind)}, {"height", m.height},        {"width", m.width},
       {"spokes", m.spokes},           {"zero_frequency", "[0,0]"}, {kMaskFile, middle_text(m)}};
   json["theta"] = {{"s", m.s}, {"alpha", m.alpha}, {"nu", m.nu}, {"xi", m.xi}};
+  for (std::size_t k = 0; k < m.further.size(); ++k) {
+    json["theta"][part_prefix(k + 1) + "alpha"] = m.further[k].alpha;
+    if (differences(m.regulariser.parts.at(k + 1)).smoothed())
+      json["theta"][part_prefix(k + 1) + "nu"] = m.further[k].nu;
+  }
   json["relaxed_s"] = m.relaxed;
   json["training"] = Json::object();
   for (const auto& [name, value] : m.training)

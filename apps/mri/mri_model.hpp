@@ -1,28 +1,38 @@
 #pragma once
 
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "bilevel/model/sampling_pattern.hpp"
-#include "bilevel/model/tv_energy.hpp"
 
 namespace bilevel_app::mri {
 
-/// How the unknown is penalised: alpha R_nu(x) + xi/2 |x|^2.
+/// How the unknown is penalised: alpha R_nu(x) + xi/2 |x|^2, R of differences, or a sum of such.
 struct ModelOptions {
   std::string regulariser = "tv", potential = "charbonnier";
-  double weight = 0.01, nu = 0.01, xi = 0.01;
+  std::vector<double> weight;  ///< of each part; see weight_of()
+  double nu = 0.01, xi = 0.01;
 
-  bool quadratic() const { return !regulariser_options().smoothed(); }
+  static constexpr double usual_weight = 0.01;
+  double weight_of(std::size_t part) const { return part < weight.size() ? weight[part] : usual_weight; }
+  bool quadratic() const;  ///< all parts
   /// Throws ConfigError for unknown names.
-  bilevel::TvOptions regulariser_options() const;
+  bilevel::RegulariserSum regularisers() const;
 };
 
 /// Throws ConfigError for unknown names (naming those that this version does not have) and values that are
 /// not positive.
 void validate(const ModelOptions& options);
+
+/// The numbers of a part of a sum that is not the first.
+struct FurtherPart {
+  double alpha = 0, nu = 0;
+};
 
 /// A binary sampling pattern with the reconstruction that belongs to it: what `evaluate` and `reconstruct`
 /// need.
@@ -30,10 +40,11 @@ struct MriModel {
   bilevel::PatternKind kind = bilevel::PatternKind::free;
   int height = 0, width = 0, spokes = 64;
   bool complex = true;
-  bilevel::TvOptions regulariser;
-  std::vector<double> s;        ///< 0 or 1 per group of the pattern
-  std::vector<double> relaxed;  ///< theta of the pattern before it was made binary; empty: none
+  bilevel::RegulariserSum regulariser;  ///< of differences
+  std::vector<double> s;                ///< 0 or 1 per group of the pattern
+  std::vector<double> relaxed;          ///< theta of the pattern before it was made binary; empty: none
   double alpha = 0, nu = 0, xi = 0;
+  std::vector<FurtherPart> further;            ///< of a sum, from its second part on
   std::vector<bilevel::NamedOption> training;  ///< options of the run
   bilevel::DataFingerprint data;
   std::string library_version;
@@ -41,10 +52,20 @@ struct MriModel {
       true;  ///< images/mask.npy of the run has zero frequency in the middle, not at [0,0]
 
   bilevel::SamplingPattern pattern() const;
-  /// All fixed, or with alpha learned.
-  bilevel::Parameters parameters(bool learn_alpha = false) const;
+  /// Regularisers and their numbers from the options.
+  void take(const ModelOptions& options);
+  /// The weights of all parts from theta.
+  void take_weights(const bilevel::Parameters& parameters, std::span<const double> theta);
+  /// All fixed, or with the weights learned.
+  bilevel::Parameters parameters(bool learn_weights = false) const;
+  /// For another pattern, with these s (empty: 1).
+  bilevel::Parameters parameters(const bilevel::SamplingPattern& pattern, const std::vector<double>& s,
+                                 bool learn_pattern, bool learn_weights) const;
   double rate() const { return pattern().rate(s); }
 };
+
+/// Puts the weights of all parts under the names that theta has for alpha, `name` in the place of "alpha".
+void put_weights(nlohmann::ordered_json& json, const MriModel& model, const std::string& name);
 
 /// Index of the middle of k-space, where images/mask.npy has zero frequency: "[H/2,W/2]".
 std::string middle_text(const MriModel& model);

@@ -61,12 +61,17 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
 
 void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   const char* group = "Model";
-  add_value(app, "--regulariser", o.regulariser, bilevel::regulariser_choice() + " [tv]", "NAME")
+  add_value(app, "--regulariser", o.regulariser,
+            bilevel::regulariser_choice() + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
       ->group(group);
   add_value(app, "--potential", o.potential,
             "smoothing: charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME")
       ->group(group);
-  add_value(app, "--weight", o.weight, std::string(weight) + " [" + option_text(o.weight) + "]")
+  add_value(app, "--weight", o.weight,
+            std::string(weight) + ", of a sum one for each part, separated by commas [" +
+                option_text(ModelOptions::usual_weight) + "]")
+      ->delimiter(',')
+      ->expected(1, 4)
       ->group(group);
   add_value(app, "--nu", o.nu, "smoothing, where there is a potential [" + option_text(o.nu) + "]")
       ->group(group);
@@ -257,6 +262,12 @@ void require_solver(const std::string& solver) {
                  {"newton", "fista", "fista-restart", "pdhg", "heavy-ball", "gradient-descent", "lbfgs"});
 }
 
+void require_solver(const std::string& solver, const ModelOptions& model) {
+  require_solver(solver);
+  if (solver == "pdhg" && model.regularisers().parts.size() > 1)
+    throw ConfigError("--solver pdhg is for a single --regulariser; use another solver.");
+}
+
 void finish(TrainingOptions& o, const char* command, int iterations) {
   require(!o.data.data.empty(), command, "--data PATH");
   require(!o.run.out.empty(), command, "--out RUN_DIR");
@@ -269,7 +280,7 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
   validate(o.run, o.algorithm.upper);
   AlgorithmOptions& a = o.algorithm;
   require_one_of(a.algorithm, "--algorithm", {"lbfgsb", "maid"});
-  require_solver(a.solver);
+  require_solver(a.solver, o.model);
   require_one_of(a.linear_solver, "--linear-solver", {"pcg", "cg", "gradient-descent", "heavy-ball"});
   require_positive(a.accuracy, "--accuracy");
   require_positive(a.upper.schedule.tolerance, "--tolerance");
@@ -329,7 +340,7 @@ void finish(ReconstructOptions& o) {
     throw ConfigError("--slice " + std::to_string(*o.slice) + ": slices count from 0.");
   if (o.scale) require_positive(*o.scale, "--scale");
   require_positive(o.tolerance, "--tolerance");
-  require_solver(o.solver);
+  require_solver(o.solver, o.model);
 }
 
 void finish(EvaluateOptions& o) {

@@ -18,36 +18,36 @@ namespace bilevel_app::mri {
 using namespace bilevel;
 
 template <class T>
-std::unique_ptr<MriEnergy<T>> make_energy(Context& context, const MriData& data,
-                                          const SamplingPattern& pattern, const Parameters& parameters,
-                                          const TvOptions& regulariser, bool mixed) {
+std::unique_ptr<ComposedEnergy<T>> make_energy(Context& context, const MriData& data,
+                                               const SamplingPattern& pattern, const Parameters& parameters,
+                                               const RegulariserSum& regulariser, bool mixed) {
   const std::vector<std::complex<T>> kspace(data.kspace.begin(), data.kspace.end());
-  auto energy = std::make_unique<MriEnergy<T>>(context, data.shape(), kspace, pattern, parameters,
-                                               regulariser, data.coil_maps());
+  auto energy = std::make_unique<ComposedEnergy<T>>(context, data.shape(), kspace, pattern, parameters,
+                                                    regulariser, data.coil_maps());
   if constexpr (std::is_same_v<T, double>)
     if (mixed) energy->keep_single_precision(context);
   return energy;
 }
-template std::unique_ptr<MriEnergy<float>> make_energy(Context&, const MriData&, const SamplingPattern&,
-                                                       const Parameters&, const TvOptions&, bool);
-template std::unique_ptr<MriEnergy<double>> make_energy(Context&, const MriData&, const SamplingPattern&,
-                                                        const Parameters&, const TvOptions&, bool);
+template std::unique_ptr<ComposedEnergy<float>> make_energy(Context&, const MriData&, const SamplingPattern&,
+                                                            const Parameters&, const RegulariserSum&, bool);
+template std::unique_ptr<ComposedEnergy<double>> make_energy(Context&, const MriData&, const SamplingPattern&,
+                                                             const Parameters&, const RegulariserSum&, bool);
 
 template <class T>
-void zero_filled(Context& context, const MriEnergy<T>& energy, View<T> x) {
+void zero_filled(Context& context, const ComposedEnergy<T>& energy, View<T> x) {
   Frame frame(context);
   const ActiveSet all(context, frame, x.shape().n);
-  energy.zero_filled(context, all.active(), x);
+  energy.fourier()->zero_filled(context, all.active(), x);
 }
-template void zero_filled(Context&, const MriEnergy<float>&, View<float>);
-template void zero_filled(Context&, const MriEnergy<double>&, View<double>);
+template void zero_filled(Context&, const ComposedEnergy<float>&, View<float>);
+template void zero_filled(Context&, const ComposedEnergy<double>&, View<double>);
 
 namespace {
 
 template <class T>
 Reconstruction solve(const Device& device, const MriData& data, const SamplingPattern& pattern,
                      const Parameters& parameters, std::span<const double> theta,
-                     const TvOptions& regulariser, const Solver& solver) {
+                     const RegulariserSum& regulariser, const Solver& solver) {
   Context context(device);
   const auto energy =
       make_energy<T>(context, data, pattern, parameters, regulariser, solver.precision == "mixed");
@@ -84,7 +84,7 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
 
 Reconstruction reconstruct(const Device& device, const MriData& data, const SamplingPattern& pattern,
                            const Parameters& parameters, std::span<const double> theta,
-                           const TvOptions& regulariser, const Solver& solver) {
+                           const RegulariserSum& regulariser, const Solver& solver) {
   if (solver.precision == "float")
     return solve<float>(device, data, pattern, parameters, theta, regulariser, solver);
   return solve<double>(device, data, pattern, parameters, theta, regulariser, solver);

@@ -18,14 +18,15 @@ namespace bilevel_app::mri {
 /// The energy of the data under a pattern; `mixed`: T is double, and the energy keeps itself in single
 /// precision.
 template <class T>
-std::unique_ptr<bilevel::MriEnergy<T>> make_energy(bilevel::Context& context, const MriData& data,
-                                                   const bilevel::SamplingPattern& pattern,
-                                                   const bilevel::Parameters& parameters,
-                                                   const bilevel::TvOptions& regulariser, bool mixed);
+std::unique_ptr<bilevel::ComposedEnergy<T>> make_energy(bilevel::Context& context, const MriData& data,
+                                                        const bilevel::SamplingPattern& pattern,
+                                                        const bilevel::Parameters& parameters,
+                                                        const bilevel::RegulariserSum& regulariser,
+                                                        bool mixed);
 
 /// sigma^* F^* W y at the bound theta for all images.
 template <class T>
-void zero_filled(bilevel::Context& context, const bilevel::MriEnergy<T>& energy, bilevel::View<T> x);
+void zero_filled(bilevel::Context& context, const bilevel::ComposedEnergy<T>& energy, bilevel::View<T> x);
 
 /// How reconstructions are made.
 struct Solver {
@@ -45,7 +46,7 @@ struct Reconstruction {
 /// signal.
 Reconstruction reconstruct(const bilevel::Device& device, const MriData& data,
                            const bilevel::SamplingPattern& pattern, const bilevel::Parameters& parameters,
-                           std::span<const double> theta, const bilevel::TvOptions& regulariser,
+                           std::span<const double> theta, const bilevel::RegulariserSum& regulariser,
                            const Solver& solver);
 /// By a model, which must fit the data. Throws ShapeError otherwise.
 Reconstruction reconstruct(const bilevel::Device& device, const MriData& data, const MriModel& model,

@@ -95,10 +95,7 @@ MriModel model_of(const ReconstructOptions& o, const Kspace& k, std::vector<std:
   MriModel m;
   m.height = k.rows;
   m.width = k.columns;
-  m.regulariser = o.model.regulariser_options();
-  m.alpha = o.model.weight;
-  m.nu = o.model.nu;
-  m.xi = o.model.xi;
+  m.take(o.model);
   if (!o.mask.empty()) {
     m.s = given_mask(o, k, notes);
   } else {

@@ -203,7 +203,7 @@ StageResult result_of(const Stage& stage, const UpperReport& report) {
 
 template <class T>
 UpperReport optimise_in(const Stage& stage, const Device& device, const MriData& data,
-                        const TvOptions& regulariser, const std::string& precision, Observer& observer,
+                        const RegulariserSum& regulariser, const std::string& precision, Observer& observer,
                         const UpperState* state) {
   Context context(device);
   const Tensor<T> truth(context, data.shape(), std::vector<T>(data.truth.begin(), data.truth.end()));
@@ -233,7 +233,7 @@ bool is_stage_name(const std::string& name) {
 
 StagedRun::StagedRun(RunFolder& folder, const CommonOptions& common, bool resume,
                      std::vector<NamedOption> identity, const Device& device, const MriData& data,
-                     const TvOptions& regulariser, std::ostream& err)
+                     const RegulariserSum& regulariser, std::ostream& err)
     : folder_(folder),
       common_(common),
       identity_(std::move(identity)),

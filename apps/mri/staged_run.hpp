@@ -53,7 +53,7 @@ class StagedRun {
   /// saved with another one and is to be resumed.
   StagedRun(RunFolder& folder, const CommonOptions& common, bool resume,
             std::vector<bilevel::NamedOption> identity, const bilevel::Device& device, const MriData& data,
-            const bilevel::TvOptions& regulariser, std::ostream& err);
+            const bilevel::RegulariserSum& regulariser, std::ostream& err);
 
   /// Runs the stage, or takes its result from the folder. A result with the status interrupted is not kept.
   /// Throws ConfigError when the folder holds a result but not the checkpoints of its first stage.
@@ -77,7 +77,7 @@ class StagedRun {
   std::vector<bilevel::NamedOption> identity_;
   const bilevel::Device& device_;
   const MriData& data_;
-  bilevel::TvOptions regulariser_;
+  bilevel::RegulariserSum regulariser_;
   std::ostream& err_;
   std::vector<StageResult> results_;
   bilevel::Work work_;

@@ -42,12 +42,14 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"precision", o.common.precision},
                            {"regulariser", o.model.regulariser},
                            {"potential", o.model.potential},
-                           {"weight", o.model.weight},
+                           {"weight", o.model.weight_of(0)},
                            {"nu", o.model.nu},
                            {"xi", o.model.xi},
                            {"algorithm", o.algorithm.algorithm},
                            {"solver", o.algorithm.solver},
                            {"linear-solver", o.algorithm.linear_solver}});
+  for (std::size_t k = 1; k < o.model.regularisers().parts.size(); ++k)
+    list.emplace_back(part_prefix(k) + "weight", o.model.weight_of(k));
   if (!o.data.crop_to.empty()) list.emplace_back("crop-to", o.data.crop_to);
   append_deciding(list, o.algorithm.upper.schedule, "nu-down");
   list.emplace_back("data (fingerprint)", fingerprint_text(data.fingerprint.pixels));
@@ -134,7 +136,7 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       folder_(options.run.out, options.run.resume, "bilevel-mri " + command),
       data_(load_data(options.data)),
       test_(load_test(options)),
-      regulariser_(options.model.regulariser_options()),
+      regulariser_(options.model.regularisers()),
       identity_(identity_of(options, command, std::move(deciding), data_)),
       stages_(folder_, options.common, options.run.resume, identity_, device_, data_, regulariser_, err) {
   for (const std::string& text : data_.notes) note(text);
@@ -155,18 +157,15 @@ void TrainingRun::note(const std::string& text) const {
   if (!options_.common.quiet) err_ << "bilevel-mri: " << sentence(text) << '\n' << std::flush;
 }
 
-MriModel TrainingRun::model(PatternKind kind, int spokes, std::vector<double> s, double alpha) const {
+MriModel TrainingRun::model(PatternKind kind, int spokes, std::vector<double> s) const {
   MriModel m;
   m.kind = kind;
   m.height = data_.height;
   m.width = data_.width;
   m.spokes = spokes;
   m.complex = data_.complex;
-  m.regulariser = regulariser_;
+  m.take(options_.model);
   m.s = std::move(s);
-  m.alpha = alpha;
-  m.nu = options_.model.nu;
-  m.xi = options_.model.xi;
   m.training = identity_;
   m.training.emplace_back("size", static_cast<std::int64_t>(options_.data.size));  // 0: as they are
   m.data = data_.fingerprint;
@@ -183,7 +182,7 @@ StageResult TrainingRun::tune_weight(const std::string& name, const std::string&
   stage.upper.time_limit = 0;
   stage.upper.budget = 0;
   const StageResult result = stages_.run(stage);
-  if (!stops_run(result)) model.alpha = stage.parameters.value("alpha", result.theta);
+  if (!stops_run(result)) model.take_weights(stage.parameters, result.theta);
   return result;
 }
 
@@ -247,7 +246,7 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   if (test) tell(*test);
   Json json = summary(main, work, seconds);
   json["rate"] = model.rate();
-  json["alpha"] = model.alpha;
+  put_weights(json, model, "alpha");
   json["nu"] = model.nu;
   json["xi"] = model.xi;
   json["regulariser"] = options_.model.regulariser;
@@ -267,7 +266,10 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   write_strips(folder_, "strip", data_, training.reconstruction);
   if (test) write_strips(folder_, "test_strip", *test_, test->reconstruction);
 
-  std::string text = format("samples   %.2f %% of k-space, alpha %.6g\n", 100 * model.rate(), model.alpha);
+  std::string text = format("samples   %.2f %% of k-space, alpha %.6g", 100 * model.rate(), model.alpha);
+  for (std::size_t k = 0; k < model.further.size(); ++k)
+    text += ", " + part_prefix(k + 1) + format("alpha %.6g", model.further[k].alpha);
+  text += "\n";
   text += set_text("training", training);
   if (test) text += set_text("test", *test);
   Work all = stages_.work();

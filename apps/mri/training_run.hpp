@@ -31,15 +31,15 @@ class TrainingRun {
   const bilevel::Device& device() const { return device_; }
   const RunFolder& folder() const { return folder_; }
   const std::vector<bilevel::NamedOption>& identity() const { return identity_; }
-  const bilevel::TvOptions& regulariser() const { return regulariser_; }
+  const bilevel::RegulariserSum& regulariser() const { return regulariser_; }
   Solver solver() const;
   StagedRun& stages() { return stages_; }
   void note(const std::string& text) const;
 
-  /// A model with everything but the pattern and alpha from the options.
-  MriModel model(bilevel::PatternKind kind, int spokes, std::vector<double> s, double alpha) const;
-  /// Learns alpha of the model with its pattern fixed, puts it there, and says whether that ended as it
-  /// should.
+  /// A model with everything but the pattern from the options.
+  MriModel model(bilevel::PatternKind kind, int spokes, std::vector<double> s) const;
+  /// Learns the weights of the model with its pattern fixed, puts them there, and says whether that ended as
+  /// it should.
   StageResult tune_weight(const std::string& name, const std::string& task, MriModel& model);
 
   /// The interrupted or failed run: summary and log only.
@@ -61,7 +61,7 @@ class TrainingRun {
   RunFolder folder_;
   MriData data_;
   std::optional<MriData> test_;
-  bilevel::TvOptions regulariser_;
+  bilevel::RegulariserSum regulariser_;
   std::vector<bilevel::NamedOption> identity_;
   StagedRun stages_;
 };

@@ -77,10 +77,12 @@ class LibraryFft final : public Fft<T> {
       return;
     }
     const FftShape& s = this->shape();
+    const auto coils = static_cast<std::size_t>(pass.shape.coils);
     const View<T> result = frame.view<T>({s.n, 1, s.height, s.width});
     this->inverse_real(context, x, result.device_data());
-    kernel_table<T>(context).combine(stream_of(context), {pass.active, s.points(), result.device_data(),
-                                                          nullptr, 1, 0, nullptr, nullptr, out});
+    kernel_table<T>(context).combine(
+        stream_of(context),
+        {pass.active, coils * s.points(), result.device_data(), nullptr, 1, 0, nullptr, nullptr, out});
   }
 
   Context::Impl& impl_;

@@ -103,7 +103,7 @@ class Evaluation {
          nullptr, nullptr, b_.device_data()});
     count_other(1);
     const Curvature c = energy_.curvature();
-    lipschitz_ = c.lipschitz;
+    lipschitz_ = c.product_scale();
     measure_ball(c.mu);
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/model/mri_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "learn/certified_value.hpp"
 
 namespace bilevel {
@@ -66,15 +66,16 @@ class ExchangeRun {
   Tensor<T> reconstructions() { return std::move(current_.point.x); }
 
  private:
-  static MriEnergy<T>& energy_of(const BilevelProblem<T>& problem) {
-    auto* energy = dynamic_cast<MriEnergy<T>*>(&problem.energy());
-    if (!energy || problem.parameters().entry("s") < 0 || energy->pattern().map() != SamplingMap::linear)
+  static ComposedEnergy<T>& energy_of(const BilevelProblem<T>& problem) {
+    auto* energy = dynamic_cast<ComposedEnergy<T>*>(&problem.energy());
+    if (!energy || !energy->fourier() || problem.parameters().entry("s") < 0 ||
+        energy->fourier()->pattern().map() != SamplingMap::linear)
       throw ConfigError(
           "exchanging samples needs a magnetic resonance problem whose pattern is learned with the linear "
           "map.");
     return *energy;
   }
-  const SamplingPattern& pattern() const { return energy_.pattern(); }
+  const SamplingPattern& pattern() const { return energy_.fourier()->pattern(); }
   std::span<const double> mask(const std::vector<double>& theta) const {
     return std::span(theta).subspan(first_, pattern().groups());
   }
@@ -166,7 +167,7 @@ class ExchangeRun {
 
   Candidates rank() const {
     const SamplingPattern& p = pattern();
-    const double images = problem_.images(), xi = energy_.xi();
+    const double images = problem_.images(), xi = energy_.value("xi");
     Candidates out;
     out.change.resize(p.groups());
     for (std::size_t g = 0; g < p.groups(); ++g) {
@@ -193,7 +194,7 @@ class ExchangeRun {
   /// What the prediction needs at the current point besides z.
   void inspect() {
     problem_.energy().bind(current_.point.theta);
-    powers_ = energy_.residual_powers(context_, std::as_const(current_.point.x).view());
+    powers_ = energy_.fourier()->residual_powers(context_, std::as_const(current_.point.x).view());
     stiffness_ = energy_.mean_stiffness(context_, std::as_const(current_.point.x).view());
     lower_.work.other += 2 * static_cast<std::uint64_t>(problem_.images());
   }
@@ -272,7 +273,7 @@ class ExchangeRun {
   const UpperOptions& options_;
   const ExchangeOptions& exchange_;
   Observer& observer_;
-  MriEnergy<T>& energy_;
+  ComposedEnergy<T>& energy_;
   std::size_t first_;  // entry of the pattern in theta
   int alpha_;          // that of alpha, or -1
   LowerLevel<T> lower_;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bilevel/model/energy.hpp"
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/regularisers.hpp"
 #include "model/filter_norms.hpp"
 
 namespace bilevel {

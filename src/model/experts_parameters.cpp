@@ -2,9 +2,10 @@
 #include <cmath>
 #include <numbers>
 #include <random>
+#include <tuple>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {

@@ -3,7 +3,7 @@
 #include <span>
 #include <vector>
 
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {

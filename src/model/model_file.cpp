@@ -113,18 +113,34 @@ std::optional<Fault> fault_of(const Segment& s) {
 
 constexpr int most_filters = 64, largest_filter = 11;
 
-/// The parameters of a kind of model, in the order in which messages name them.
+/// The parameters of a regulariser, in the order in which messages name them.
 std::vector<std::string> parameter_names(const RegulariserOptions& options) {
   const auto* tv = std::get_if<TvOptions>(&options);
-  if (tv == nullptr) return {"weight", "smoothing", "filters", "mu"};
+  if (std::holds_alternative<ExpertsOptions>(options)) return {"weight", "smoothing", "filters", "mu"};
+  if (tv == nullptr) return {"alpha", "nu", "xi"};
   if (!tv->smoothed()) return {"alpha", "xi"};
   return {"alpha", "nu", "xi"};
 }
 
-/// Weight and smoothing [K], filters [K,size,size], mu a number.
-std::optional<Fault> fault_of_shapes(const std::vector<Segment>& segments) {
-  const auto shape_of = [&segments](const std::string& name) -> const std::vector<int>& {
-    return std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == name; })
+/// Those of a sum, as joined_parameters() calls them: the ridge stands last of a part and is the first's.
+std::vector<std::string> parameter_names(const RegulariserSum& sum) {
+  std::vector<std::string> all;
+  for (std::size_t k = 0; k < sum.parts.size(); ++k) {
+    std::vector<std::string> names = parameter_names(sum.parts[k]);
+    if (k > 0) names.pop_back();
+    for (const std::string& name : names) all.push_back(part_prefix(k) + name);
+  }
+  return all;
+}
+
+/// Without what part_prefix() puts before it.
+std::string base_name(const std::string& name) { return name.substr(name.find('.') + 1); }
+
+/// Weight and smoothing [K], filters [K,size,size] of the part whose names begin with `prefix`.
+std::optional<Fault> fault_of_shapes(const std::vector<Segment>& segments, const std::string& prefix) {
+  const auto shape_of = [&](const std::string& name) -> const std::vector<int>& {
+    return std::find_if(segments.begin(), segments.end(),
+                        [&](const Segment& s) { return s.name == prefix + name; })
         ->shape;
   };
   const std::vector<int>& f = shape_of("filters");
@@ -143,8 +159,8 @@ std::optional<Fault> fault_of_shapes(const std::vector<Segment>& segments) {
 }
 
 /// Which parameters there are, and whether they fit together.
-std::optional<Fault> fault_of(const RegulariserOptions& options, const std::vector<Segment>& segments) {
-  const std::vector<std::string> names = parameter_names(options);
+std::optional<Fault> fault_of(const RegulariserSum& sum, const std::vector<Segment>& segments) {
+  const std::vector<std::string> names = parameter_names(sum);
   for (std::size_t k = 0; k < segments.size(); ++k) {
     const Segment& s = segments[k];
     if (std::find(names.begin(), names.end(), s.name) == names.end()) {
@@ -154,20 +170,23 @@ std::optional<Fault> fault_of(const RegulariserOptions& options, const std::vect
     }
     for (std::size_t j = 0; j < k; ++j)
       if (segments[j].name == s.name) return Fault{"theta", "has the parameter '" + s.name + "' twice"};
-    const bool array = s.name == "weight" || s.name == "smoothing" || s.name == "filters";
+    const std::string base = base_name(s.name);
+    const bool array = base == "weight" || base == "smoothing" || base == "filters";
     if (array == s.shape.empty())
       return Fault{"theta",
                    "has a parameter '" + s.name + "' that is " +
                        (array ? "one number instead of an array" : "an array instead of one number")};
     const std::span<const double> values = s.initial_values();
     const double least = values.empty() ? 0 : *std::min_element(values.begin(), values.end());
-    if (s.name != "filters" && (least < 0 || (array && least == 0)))
+    if (base != "filters" && (least < 0 || (array && least == 0)))
       return Fault{"theta", "has values of the parameter '" + s.name + "' that are not positive"};
   }
   for (const std::string& name : names)
     if (std::none_of(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == name; }))
       return Fault{"theta", "has no parameter '" + name + "'"};
-  if (std::holds_alternative<ExpertsOptions>(options)) return fault_of_shapes(segments);
+  for (std::size_t k = 0; k < sum.parts.size(); ++k)
+    if (std::holds_alternative<ExpertsOptions>(sum.parts[k]))
+      if (const auto fault = fault_of_shapes(segments, part_prefix(k))) return fault;
   return {};
 }
 
@@ -212,7 +231,7 @@ Segment read_segment(const Reader& reader) {
   return s;
 }
 
-std::vector<Segment> read_segments(const Reader& reader, const RegulariserOptions& options) {
+std::vector<Segment> read_segments(const Reader& reader, const RegulariserSum& options) {
   const Json& list = reader.at("theta");
   if (!list.is_array()) reader.fail("theta", "is not a list");
   std::vector<Segment> segments;
@@ -221,15 +240,28 @@ std::vector<Segment> read_segments(const Reader& reader, const RegulariserOption
   return segments;
 }
 
+WaveletSparsity read_wavelet(const Reader& reader, TvPotential potential) {
+  WaveletSparsity options{{}, potential};
+  const std::string filter = reader.text("wavelet");
+  if (filter != "haar" && filter != "db2" && filter != "db4")
+    reader.fail("wavelet", "is '" + filter + "'; known are haar, db2 and db4");
+  options.wavelet.filter = wavelet_filter(filter);
+  options.wavelet.levels = reader.count("levels");
+  if (options.wavelet.levels < 1) reader.fail("levels", "is not a number from 1");
+  options.wavelet.keep_approximation = reader.flag("keep_approximation");
+  return options;
+}
+
 /// Options of the regulariser, with keys of their own for each kind.
 RegulariserOptions read_regulariser(const Reader& reader) {
   const std::string type = reader.text("model");
   const auto known = regulariser_catalogue();
   const auto entry = std::find_if(known.begin(), known.end(), [&](const auto& e) { return e.name == type; });
-  if (type != "foe" && entry == known.end())
-    reader.fail("model", "is '" + type + "'; known are " + regulariser_names() + " and foe");
+  const bool named = type != "foe" && type != "wavelet";
+  if (named && entry == known.end())
+    reader.fail("model", "is '" + type + "'; known are " + regulariser_sums());
   const std::string potential = reader.text("potential");
-  if (type != "foe" && !entry->options.smoothed()) {
+  if (named && !entry->options.smoothed()) {
     if (potential != "quadratic") reader.fail("potential", "contradicts key 'model', which is quadratic");
   } else if (potential != "charbonnier" && potential != "huber_c2") {
     reader.fail("potential", "is '" + potential + "'; known are charbonnier and huber_c2");
@@ -240,11 +272,39 @@ RegulariserOptions read_regulariser(const Reader& reader) {
       reader.fail("padding", "is '" + padding + "'; known are symmetric and valid");
     return ExpertsOptions{padding_from(padding), potential_from(potential), reader.flag("zero_mean")};
   }
+  if (type == "wavelet") return read_wavelet(reader, potential_from(potential));
   TvOptions options = entry->options;
   if (options.smoothed()) options.potential = potential_from(potential);
   if (reader.flag("isotropic") != options.isotropic) reader.fail("isotropic", "contradicts key 'model'");
   options.xi_inside_alpha = reader.flag("xi_inside_alpha");
   return options;
+}
+
+/// A single regulariser stands beside the keys of the model, the parts of a sum in a list of their own.
+RegulariserSum read_regularisers(const Reader& reader) {
+  const std::string type = reader.text("model");
+  if (type.find('+') == std::string::npos) return read_regulariser(reader);
+  std::vector<std::string> names;
+  try {
+    names = regulariser_parts(type);
+  } catch (const ConfigError& error) {
+    const std::string what = error.what();
+    reader.fail("model", "is no sum: " + what.substr(0, what.size() - 1));
+  }
+  const Json& list = reader.at("parts");
+  if (!list.is_array()) reader.fail("parts", "is not a list");
+  if (list.size() != names.size())
+    reader.fail("parts", "holds " + std::to_string(list.size()) + " parts of the model " + type);
+  std::vector<RegulariserOptions> parts;
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    const Reader part = reader.element("parts", k);
+    parts.push_back(read_regulariser(part));
+    if (part.text("model") != names[k]) part.fail("model", "contradicts key 'model', which is " + type);
+    const auto* tv = std::get_if<TvOptions>(&parts[k]);
+    if (k > 0 && tv && tv->xi_inside_alpha)
+      part.fail("xi_inside_alpha", "is true, but xi is of the first part alone");
+  }
+  return RegulariserSum(std::move(parts));
 }
 
 std::vector<NamedOption> read_options(const Reader& reader) {
@@ -312,28 +372,95 @@ std::string text_of(const Json& json) {
   return compact;
 }
 
-/// Keys of the options, and the energy in words.
-std::string describe(const TvOptions& o, Json& json) {
-  json.update({{"potential", potential_name(o.potential)},
-               {"isotropic", o.isotropic},
-               {"xi_inside_alpha", o.xi_inside_alpha}});
+Json options_json(const TvOptions& o) {
+  return {{"potential", potential_name(o.potential)},
+          {"isotropic", o.isotropic},
+          {"xi_inside_alpha", o.xi_inside_alpha}};
+}
+Json options_json(const ExpertsOptions& o) {
+  return {{"potential", potential_name(o.potential)},
+          {"padding", padding_name(o.padding)},
+          {"zero_mean", o.zero_mean}};
+}
+
+Json options_json(const WaveletSparsity& o) {
+  return {{"potential", potential_name(o.potential)},
+          {"wavelet", name_of(o.wavelet.filter)},
+          {"levels", o.wavelet.levels},
+          {"keep_approximation", o.wavelet.keep_approximation}};
+}
+
+const char* differences_text(const TvOptions& o) {
+  return o.differences == TvDifferences::first    ? "(Dx x, Dy x)"
+         : o.differences == TvDifferences::second ? "(Dxx x, Dyy x, sqrt 2 Dxy x)"
+                                                  : "x";
+}
+
+/// The energy of one regulariser in words.
+std::string energy_text(const TvOptions& o) {
   const std::string r = o.smoothed() ? "R_nu(x)" : "R(x)";
-  const std::string differences = o.differences == TvDifferences::first    ? "(Dx x, Dy x)"
-                                  : o.differences == TvDifferences::second ? "(Dxx x, Dyy x, sqrt 2 Dxy x)"
-                                                                           : "x";
   return "1/2 |x - y|^2 + alpha " + (o.xi_inside_alpha ? "(" + r + " + xi/2 |x|^2)" : r + " + xi/2 |x|^2") +
          (o.differences == TvDifferences::first && o.smoothed()
               ? ""
-              : ", R = sum_p rho(|z_p|), z = " + differences);
+              : std::string(", R = sum_p rho(|z_p|), z = ") + differences_text(o));
 }
-std::string describe(const ExpertsOptions& o, Json& json) {
-  json.update({{"potential", potential_name(o.potential)},
-               {"padding", padding_name(o.padding)},
-               {"zero_mean", o.zero_mean}});
+std::string energy_text(const ExpertsOptions& o) {
   return std::string(
              "1/2 |x - y|^2 + sum_k weight_k sum_p rho((c_k * x)_p; smoothing_k) + mu/2 |x|^2, "
              "* cross-correlation, c_k = filters_k") +
          (o.zero_mean ? " minus its mean" : "");
+}
+std::string part_text(const WaveletSparsity& o, const std::string& prefix);
+std::string energy_text(const WaveletSparsity& o) { return "1/2 |x - y|^2 + " + part_text(o, ""); }
+
+/// The part of a sum whose parameters begin with `prefix`, with its ridge when that is empty.
+std::string part_text(const TvOptions& o, const std::string& prefix) {
+  const std::string r =
+      std::string("sum_p rho(|") + differences_text(o) + "_p|" + (o.smoothed() ? "; " + prefix + "nu)" : ")");
+  const std::string ridge = prefix.empty() ? " + xi/2 |x|^2" : "";
+  return prefix + "alpha " + (o.xi_inside_alpha ? "(" + r + ridge + ")" : r + ridge);
+}
+std::string part_text(const ExpertsOptions& o, const std::string& prefix) {
+  return "sum_k " + prefix + "weight_k sum_p rho((c_k * x)_p; " + prefix + "smoothing_k)" +
+         (prefix.empty() ? " + mu/2 |x|^2" : "") + " (* cross-correlation, c_k = " + prefix + "filters_k" +
+         (o.zero_mean ? " minus its mean)" : ")");
+}
+std::string part_text(const WaveletSparsity& o, const std::string& prefix) {
+  return prefix + "alpha sum_j rho((W x)_j" +
+         (o.potential == TvPotential::quadratic ? ")" : "; " + prefix + "nu)") +
+         (prefix.empty() ? " + xi/2 |x|^2" : "") + " (W: " + name_of(o.wavelet.filter) + ", " +
+         std::to_string(o.wavelet.levels) + " levels" +
+         (o.wavelet.keep_approximation ? ")" : ", without the approximation)");
+}
+
+std::string energy_text(const RegulariserSum& sum) {
+  if (sum.parts.size() == 1) return std::visit([](const auto& o) { return energy_text(o); }, sum.parts[0]);
+  std::string text = "1/2 |x - y|^2";
+  for (std::size_t k = 0; k < sum.parts.size(); ++k)
+    text += " + " + std::visit([k](const auto& o) { return part_text(o, part_prefix(k)); }, sum.parts[k]);
+  return text;
+}
+
+/// Keys of the regularisers.
+Json regularisers_json(const RegulariserSum& sum) {
+  const auto one = [](const RegulariserOptions& part) {
+    Json json{{"model", model_type(part)}};
+    json.update(std::visit([](const auto& o) { return options_json(o); }, part));
+    return json;
+  };
+  if (sum.parts.size() == 1) return one(sum.parts[0]);
+  Json json{{"model", model_type(sum)}, {"parts", Json::array()}};
+  for (const RegulariserOptions& part : sum.parts) json["parts"].push_back(one(part));
+  return json;
+}
+
+/// Throws ConfigError for a sum that read_regularisers() would refuse.
+void require_readable(const RegulariserSum& sum) {
+  if (sum.parts.empty()) throw ConfigError("the model was not written: it has no regulariser.");
+  static_cast<void>(regulariser_parts(model_type(sum)));
+  for (std::size_t k = 1; k < sum.parts.size(); ++k)
+    if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k]); tv && tv->xi_inside_alpha)
+      throw ConfigError("the model was not written: xi inside alpha is of the first part alone.");
 }
 
 }  // namespace
@@ -377,10 +504,14 @@ double DenoiseModel::value(const std::string& name) const {
   throw ConfigError("parameter '" + name + "' is no number of the model.");
 }
 
-const char* model_type(const RegulariserOptions& options) {
-  const auto* tv = std::get_if<TvOptions>(&options);
-  if (tv == nullptr) return "foe";
-  return regulariser_name(*tv);
+std::string model_type(const RegulariserSum& options) {
+  std::string name;
+  for (const RegulariserOptions& part : options.parts) {
+    const auto* tv = std::get_if<TvOptions>(&part);
+    const bool experts = std::holds_alternative<ExpertsOptions>(part);
+    name += (name.empty() ? "" : "+") + std::string(tv ? regulariser_name(*tv) : experts ? "foe" : "wavelet");
+  }
+  return name;
 }
 
 const char* potential_name(TvPotential potential) {
@@ -422,7 +553,7 @@ DenoiseModel read_model(const std::filesystem::path& path) {
     reader.fail("format_version", "is " + std::to_string(version) + "; this library reads version " +
                                       std::to_string(kFormatVersion));
   DenoiseModel model;
-  model.options = read_regulariser(reader);
+  model.options = read_regularisers(reader);
   model.parameters = read_segments(reader, model.options);
   model.training = read_options(reader.object("training"));
   model.data = read_data(reader.object("data"));
@@ -434,18 +565,19 @@ void write_model(const std::filesystem::path& path, const DenoiseModel& model) {
   const auto refuse = [](const std::string& what) {
     throw ConfigError("the model was not written: " + what + ".");
   };
+  require_readable(model.options);
   for (const Segment& s : model.parameters)
     if (const auto fault = fault_of(s))
       refuse("parameter '" + s.name + "', " + fault->key + " " + fault->what);
   if (const auto fault = fault_of(model.options, model.parameters)) refuse(fault->key + " " + fault->what);
-  Json json{{"format", kFormat}, {"format_version", kFormatVersion}, {"model", model_type(model.options)}};
-  const std::string energy = std::visit([&json](const auto& o) { return describe(o, json); }, model.options);
+  Json json{{"format", kFormat}, {"format_version", kFormatVersion}};
+  json.update(regularisers_json(model.options));
   json["theta"] = Json::array();
   for (const Segment& s : model.parameters) json["theta"].push_back(segment_json(s));
   json["conventions"] = {{"logarithm", "natural"},
                          {"loss", "1/(2N) sum_i |xhat_i - x_i|^2"},
                          {"intensities", "0 to 1"},
-                         {"energy", energy}};
+                         {"energy", energy_text(model.options)}};
   json["training"] = Json::object();
   for (const auto& [name, value] : model.training) json["training"][name] = to_json(value);
   json["data"] = {{"files", model.data.files},

@@ -3,7 +3,8 @@
 #include <array>
 #include <span>
 
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/core/shape.hpp"
+#include "bilevel/model/regularisers.hpp"
 #include "kernels/analysis_model.hpp"
 
 namespace bilevel {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
+#include "ops/operands.hpp"
 #include "ops/sampled_fourier.hpp"
 
 namespace bilevel {
@@ -76,27 +76,16 @@ double FourierSampling<T>::norm2() const {
 
 namespace {
 
-template <class T>
-void require_operand(Context& context, const Shape& expected, View<T> given, const char* what) {
-  require_same(expected, given.shape(), what);
-  require_array(context, given, what);
-}
+constexpr const char* fourier_sampling = "Fourier sampling";
 constexpr const char* of_images = "Fourier sampling (images)";
 constexpr const char* of_kspace = "Fourier sampling (k-space)";
-
-void require_active(const Active& active, const Shape& images) {
-  if (active.count > images.n || (active.count > 0 && (!active.mask || !active.index)))
-    throw ShapeError("Fourier sampling of " + std::to_string(images.n) +
-                     " images was given an active set of " + std::to_string(active.count) +
-                     (active.mask ? "." : " without a mask."));
-}
 
 }  // namespace
 
 template <class T>
 void FourierSampling<T>::apply(Context& context, const Active& active, View<const T> x,
                                View<T> kspace) const {
-  require_active(active, images());
+  require_active(active, images().n, fourier_sampling);
   require_operand(context, images(), x, of_images);
   require_operand(context, this->kspace(), kspace, of_kspace);
   impl_->fourier.analyse(context, active, x, std::as_const(impl_->s).view(), kspace);
@@ -104,14 +93,14 @@ void FourierSampling<T>::apply(Context& context, const Active& active, View<cons
 template <class T>
 void FourierSampling<T>::adjoint(Context& context, const Active& active, View<const T> kspace,
                                  View<T> x) const {
-  require_active(active, images());
+  require_active(active, images().n, fourier_sampling);
   require_operand(context, images(), x, of_images);
   require_operand(context, this->kspace(), kspace, of_kspace);
   impl_->fourier.synthesise(context, active, kspace, std::as_const(impl_->s).view(), x);
 }
 template <class T>
 void FourierSampling<T>::normal(Context& context, const Active& active, View<const T> x, View<T> out) const {
-  require_active(active, images());
+  require_active(active, images().n, fourier_sampling);
   require_operand(context, images(), x, of_images);
   require_operand(context, images(), out, of_images);
   impl_->fourier.normal(context, active, x, out);

@@ -24,7 +24,7 @@ struct ResidualRounding {
 };
 template <class T>
 ResidualRounding residual_rounding(const Energy<T>& energy) {
-  const double lipschitz = energy.curvature().lipschitz;
+  const double lipschitz = energy.curvature().product_scale();
   return {std::numeric_limits<T>::epsilon() / 2, lipschitz,
           residual_underflow<T>(energy.shape().image(), lipschitz)};
 }

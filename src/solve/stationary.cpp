@@ -20,7 +20,7 @@ class ResidualLoop {
         context_(context),
         hessian_(hessian),
         warm_(request.warm_start),
-        lipschitz_(curvature.lipschitz),
+        lipschitz_(curvature.product_scale()),
         b_(b),
         product_(frame.view<T>(q.shape())),
         inner_(frame.view<double>({q.shape().n, 1, 1, 1})),

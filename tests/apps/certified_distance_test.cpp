@@ -458,8 +458,8 @@ TEST_P(CertifiedDistance, OfMagneticResonance) {
     solver.minimiser = random.integer(0, 3) > 0 ? "newton" : random.integer(0, 1) ? "lbfgs" : "fista-restart";
     solver.tolerance = tolerance(sizes, random);
     try {
-      const auto got =
-          bilevel_app::mri::reconstruct(device, m.data, *m.pattern, *m.parameters, {}, {m.potential}, solver);
+      const auto got = bilevel_app::mri::reconstruct(device, m.data, *m.pattern, *m.parameters, {},
+                                                     TvOptions{m.potential}, solver);
       ledger.check(m.exact, got.x, got.distance.at(0), static_cast<double>(m.data.pixels()), got.status,
                    m.text + ", " + solver.minimiser + " to " + std::to_string(std::log10(solver.tolerance)));
     } catch (const ConfigError& refused) {  // data whose squares are no numbers of the precision

@@ -86,8 +86,8 @@ class WrongEnergy final : public testing_support::CountingEnergy<double> {
 class Checks : public testing::Test {
  protected:
   std::vector<Verdict> with(const Errors& errors) { return with(errors, parameters_, options_, batch_); }
-  std::vector<Verdict> with(const Errors& errors, const Parameters& parameters,
-                            const RegulariserOptions& options, const ImageBatch& batch) {
+  std::vector<Verdict> with(const Errors& errors, const Parameters& parameters, const RegulariserSum& options,
+                            const ImageBatch& batch) {
     return denoise::run_checks(context_, batch, parameters, options, 0,
                                [&](Context& context, View<const double> noisy) {
                                  return std::make_unique<WrongEnergy>(

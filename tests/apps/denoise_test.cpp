@@ -100,7 +100,7 @@ TEST_F(Trained, TheSummaryHoldsTheContract) {
 
 TEST_F(Trained, TheModelKnowsItsTraining) {
   const auto model = bilevel::read_model(file("run/model.json"));
-  EXPECT_FALSE(std::get<bilevel::TvOptions>(model.options).isotropic);
+  EXPECT_FALSE(std::get<bilevel::TvOptions>(model.options.parts.at(0)).isotropic);
   EXPECT_EQ(model.data.files, (std::vector<std::string>{"photo1.png", "photo2.png", "photo3.png"}));
   EXPECT_EQ(model.data.images, 3);
   EXPECT_EQ(model.data.height, 32);
@@ -281,7 +281,7 @@ TEST_F(Trained, OptionsComeFromAFileAndTheCommandLineWins) {
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(o.out, "");
   const auto model = bilevel::read_model(file("configured/model.json"));
-  EXPECT_TRUE(std::get<bilevel::TvOptions>(model.options).isotropic);
+  EXPECT_TRUE(std::get<bilevel::TvOptions>(model.options.parts.at(0)).isotropic);
   EXPECT_EQ(model.data.images, 2);
   EXPECT_EQ(model.data.height, 24);
   EXPECT_EQ(model.value("nu"), 0.01);

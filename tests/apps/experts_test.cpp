@@ -56,7 +56,7 @@ TEST_F(Experts, EndsWellAndSaysInAFewLinesWhatWasLearned) {
 TEST_F(Experts, TheModelHoldsWhatWasLearned) {
   ASSERT_EQ(outcome_.code, 0);
   const bilevel::DenoiseModel model = bilevel::read_model(file("run/model.json"));
-  const auto& options = std::get<bilevel::ExpertsOptions>(model.options);
+  const auto& options = std::get<bilevel::ExpertsOptions>(model.options.parts.at(0));
   EXPECT_TRUE(options.zero_mean);
   EXPECT_EQ(options.padding, bilevel::FilterPadding::symmetric);
   const auto start = bilevel::experts_parameters(3, 3, bilevel::FilterInit::tv, 0.055, 0.0066).segments();

@@ -28,6 +28,19 @@ DenoiseModel experts() {
   return m;
 }
 
+/// Differences with their own smoothings, filters between them.
+DenoiseModel sum() {
+  DenoiseModel m = model();
+  const TvOptions first{TvPotential::huber_c2, false, true},
+      third{TvPotential::quadratic, true, false, TvDifferences::first};
+  m.options = RegulariserSum({first, ExpertsOptions{FilterPadding::valid}, third});
+  m.parameters = joined_parameters({tv_parameters(first),
+                                    experts_parameters(3, 5, FilterInit::random, 0.1 / 3, 0.01 / 7, 4),
+                                    tv_parameters(third)})
+                     .segments();
+  return m;
+}
+
 struct Change {
   const char* key;  ///< that the message names
   std::function<void(Json&)> change;
@@ -58,7 +71,7 @@ TEST(ModelFile, RoundTrips) {
   const TemporaryFolder folder;
   write_model(folder / "model.json", model());
   const DenoiseModel read = read_model(folder / "model.json"), wanted = model();
-  const auto& options = std::get<TvOptions>(read.options);
+  const auto& options = std::get<TvOptions>(read.options.parts.at(0));
   EXPECT_EQ(options.potential, TvPotential::huber_c2);
   EXPECT_EQ(options.isotropic, false);
   EXPECT_EQ(options.xi_inside_alpha, true);
@@ -128,7 +141,7 @@ TEST(ModelFile, FieldsOfExpertsRoundTrip) {
   const TemporaryFolder folder;
   write_model(folder / "model.json", experts());
   const DenoiseModel read = read_model(folder / "model.json"), wanted = experts();
-  const auto& options = std::get<ExpertsOptions>(read.options);
+  const auto& options = std::get<ExpertsOptions>(read.options.parts.at(0));
   EXPECT_EQ(options.padding, FilterPadding::valid);
   EXPECT_EQ(options.potential, TvPotential::huber_c2);
   EXPECT_EQ(options.zero_mean, false);
@@ -148,6 +161,69 @@ TEST(ModelFile, FieldsOfExpertsRoundTrip) {
   const std::string first = get_file(folder / "model.json");
   write_model(folder / "model.json", read);
   EXPECT_EQ(get_file(folder / "model.json"), first);
+}
+
+TEST(ModelFile, SumsRoundTrip) {
+  const TemporaryFolder folder;
+  write_model(folder / "model.json", sum());
+  const DenoiseModel read = read_model(folder / "model.json"), wanted = sum();
+  EXPECT_EQ(model_type(read.options), "tv-aniso+foe+h1");
+  ASSERT_EQ(read.options.parts.size(), 3u);
+  for (const std::size_t k : {0u, 2u})
+    EXPECT_EQ(std::get<TvOptions>(read.options.parts[k]), std::get<TvOptions>(wanted.options.parts[k]));
+  EXPECT_EQ(std::get<ExpertsOptions>(read.options.parts[1]).padding, FilterPadding::valid);
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < read.parameters.size(); ++k) {
+    names.push_back(read.parameters[k].name);
+    EXPECT_EQ(read.parameters[k].initial, wanted.parameters[k].initial);
+    EXPECT_EQ(read.parameters[k].values, wanted.parameters[k].values);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"alpha", "nu", "xi", "2.weight", "2.smoothing", "2.filters",
+                                             "3.alpha"}));
+  const std::string first = get_file(folder / "model.json");
+  write_model(folder / "model.json", read);
+  EXPECT_EQ(get_file(folder / "model.json"), first);
+  const Json json = Json::parse(first);
+  EXPECT_EQ(json["model"], "tv-aniso+foe+h1");
+  EXPECT_EQ(json["parts"][0]["xi_inside_alpha"], true);
+  EXPECT_EQ(json["parts"][1]["padding"], "valid");
+  EXPECT_EQ(json["parts"][2]["potential"], "quadratic");
+  EXPECT_EQ(json["conventions"]["energy"],
+            "1/2 |x - y|^2 + alpha (sum_p rho(|(Dx x, Dy x)_p|; nu) + xi/2 |x|^2) + sum_k 2.weight_k sum_p "
+            "rho((c_k * x)_p; 2.smoothing_k) (* cross-correlation, c_k = 2.filters_k minus its mean) + "
+            "3.alpha sum_p rho(|(Dx x, Dy x)_p|)");
+}
+
+TEST(ModelFile, RefusesSumsThatDoNotFitTogether) {
+  expect_refused(sum(),
+                 {
+                     {"model", [](Json& j) { j["model"] = "tv-aniso+foe+lasso"; }},
+                     {"model", [](Json& j) { j["model"] = "tv-aniso+foe+"; }},
+                     {"model", [](Json& j) { j["model"] = "tv-aniso+foe+foe"; }},
+                     {"model", [](Json& j) { j["model"] = "tv+tv2+tv+tv2+h1"; }},
+                     {"potential", [](Json& j) { j["model"] = "tv-aniso"; }},
+                     {"parts", [](Json& j) { j["model"] = "tv-aniso+foe"; }},
+                     {"parts[2].model", [](Json& j) { j["model"] = "tv-aniso+foe+tv"; }},
+                     {"parts", [](Json& j) { j.erase("parts"); }},
+                     {"parts", [](Json& j) { j["parts"] = 3; }},
+                     {"parts", [](Json& j) { j["parts"].erase(1); }},
+                     {"parts", [](Json& j) { j["parts"].push_back(j["parts"][0]); }},
+                     {"parts[1]", [](Json& j) { j["parts"][1] = "foe"; }},
+                     {"parts[1].model", [](Json& j) { j["parts"][1]["model"] = "lasso"; }},
+                     {"parts[1].padding", [](Json& j) { j["parts"][1].erase("padding"); }},
+                     {"parts[0].isotropic", [](Json& j) { j["parts"][0]["isotropic"] = true; }},
+                     {"parts[2].potential", [](Json& j) { j["parts"][2]["potential"] = "huber_c2"; }},
+                     {"parts[2].xi_inside_alpha", [](Json& j) { j["parts"][2]["xi_inside_alpha"] = true; }},
+                     {"theta", [](Json& j) { j["theta"].erase(2); }},
+                     {"theta", [](Json& j) { j["theta"].erase(3); }},
+                     {"theta", [](Json& j) { j["theta"].erase(6); }},
+                     {"theta", [](Json& j) { j["theta"][6]["name"] = "2.alpha"; }},
+                     {"theta", [](Json& j) { j["theta"][6]["name"] = "3.xi"; }},
+                     {"theta",
+                      [](Json& j) {
+                        j["theta"][3]["shape"] = {1, 3};
+                      }},
+                 });
 }
 
 TEST(ModelFile, ListsOfNumbersStandOnALineAndTextsStayAsTheyAre) {
@@ -234,7 +310,7 @@ TEST(ModelFile, DamagedFilesAreRefusedOrHarmless) {
   std::mt19937 generator(seed);
   const TemporaryFolder folder;
   int refused = 0, harmless = 0;
-  for (const DenoiseModel& good : {model(), experts()}) {
+  for (const DenoiseModel& good : {model(), experts(), sum()}) {
     write_model(folder / "model.json", good);
     const std::string text = get_file(folder / "model.json");
     for (int trial = 0; trial < 400; ++trial) {
@@ -298,6 +374,14 @@ TEST(ModelFile, WritesOnlyWhatItWouldRead) {
   EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
   bad = model();
   bad.parameters.pop_back();
+  EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
+  bad = sum();
+  std::swap(bad.options.parts[0], bad.options.parts[1]);
+  EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
+  bad = sum();
+  bad.parameters.pop_back();
+  EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
+  bad.options.parts.clear();
   EXPECT_THROW(write_model(folder / "model.json", bad), ConfigError);
   EXPECT_TRUE(tree(folder.path()).empty());
 }

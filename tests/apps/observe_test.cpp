@@ -8,8 +8,8 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/tensor.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
-#include "bilevel/model/tv_energy.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
@@ -513,8 +513,8 @@ TEST(Observer, MayThrow) {
   for (std::size_t k = 0; k < noisy.size(); ++k) noisy[k] += k % 3 == 0 ? 0.1 : -0.05;
   const Tensor<double> truth(context, shape, clean.pixels), data(context, shape, noisy);
   const Parameters learned = tv_parameters();
-  const BilevelProblem<double> problem(std::make_unique<TvEnergy<double>>(context, data.view(), learned),
-                                       truth.view(), learned);
+  const BilevelProblem<double> problem(
+      std::make_unique<ComposedEnergy<double>>(context, data.view(), learned), truth.view(), learned);
   UpperOptions options;
   options.max_iterations = 3;
   const auto maid = make_maid<double>(options);

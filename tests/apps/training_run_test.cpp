@@ -28,8 +28,7 @@ TEST(TrainingRun, ASignalBeforeItsReportLeavesNoResult) {
     mri::BaselineOptions o = options;
     o.run.resume = !signal;
     mri::TrainingRun run(o, "baseline", {}, output, errors);
-    const mri::MriModel model =
-        run.model(bilevel::PatternKind::free, 64, std::vector<double>(256, 1.0), 0.01);
+    const mri::MriModel model = run.model(bilevel::PatternKind::free, 64, std::vector<double>(256, 1.0));
     mri::StageResult stage;
     stage.message = "Done.";
     if (signal) std::raise(SIGINT);

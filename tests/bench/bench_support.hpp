@@ -167,7 +167,8 @@ struct TrainingProblem {
     TvOptions options;
     options.isotropic = isotropic;
     problem = std::make_unique<BilevelProblem<T>>(
-        std::make_unique<TvEnergy<T>>(context, data.view(), parameters, options), truth.view(), parameters);
+        std::make_unique<ComposedEnergy<T>>(context, data.view(), parameters, options), truth.view(),
+        parameters);
   }
 };
 

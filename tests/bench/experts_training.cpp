@@ -12,7 +12,7 @@
 #include <string>
 
 #include "bench_support.hpp"
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/composed_energy.hpp"
 
 namespace {
 
@@ -121,7 +121,7 @@ void train(const TrainingData& data, double best_tv) {
   ExpertsOptions model;
   model.zero_mean = number("zero_mean") != 0;
   if (options.at("potential") == "huber_c2") model.potential = TvPotential::huber_c2;
-  auto energy = std::make_unique<FieldOfExperts<T>>(context, noisy.view(), parameters, model);
+  auto energy = std::make_unique<ComposedEnergy<T>>(context, noisy.view(), parameters, model);
   const bool mixed = options.at("precision") == "mixed";
   if constexpr (sizeof(T) == sizeof(double))
     if (mixed) energy->keep_single_precision(context);

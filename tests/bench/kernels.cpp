@@ -44,7 +44,7 @@ struct Fixture {
   Shape shape;
   Parameters parameters = tv_parameters();
   Tensor<T> a, b, c, d, weights;
-  std::unique_ptr<TvEnergy<T>> energy;
+  std::unique_ptr<ComposedEnergy<T>> energy;
   Frame frame{context};
   ActiveSet active;
   View<double> sums;
@@ -61,7 +61,7 @@ struct Fixture {
         sums(frame.view<double>({16, s.n, 1, 1})) {
     TvOptions options;
     options.isotropic = isotropic;
-    energy = std::make_unique<TvEnergy<T>>(context, b.view(), parameters, options);
+    energy = std::make_unique<ComposedEnergy<T>>(context, b.view(), parameters, options);
     ball = {frame.view<double>({s.n, 1, 1, 1}), frame.view<double>({s.n, 1, 1, 1})};
     fill<double>(context, ball.epsilon, 1e-3);
     fill<double>(context, ball.gradient, 1e-3);

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "bench_support.hpp"
-#include "bilevel/model/mri_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "device/backend.hpp"
 #include "device/fft.hpp"
 
@@ -100,8 +100,8 @@ struct Problem {
         kspace.emplace_back(planes[2 * static_cast<std::size_t>(k) * points + p] + T(normal(engine)),
                             planes[(2 * static_cast<std::size_t>(k) + 1) * points + p] + T(normal(engine)));
   }
-  std::unique_ptr<MriEnergy<T>> energy() {
-    return std::make_unique<MriEnergy<T>>(context, shape, kspace, pattern, parameters);
+  std::unique_ptr<ComposedEnergy<T>> energy() {
+    return std::make_unique<ComposedEnergy<T>>(context, shape, kspace, pattern, parameters);
   }
 };
 
@@ -170,7 +170,7 @@ UpperReport learn(Problem<double>& p, const UpperOptions& options, const char* a
   {
     Frame frame(p.context);
     ActiveSet all(p.context, frame, p.shape.n);
-    energy->zero_filled(p.context, all.active(), first.view());
+    energy->fourier()->zero_filled(p.context, all.active(), first.view());
   }
   const BilevelProblem<double> problem(std::move(energy), std::as_const(p.truth).view(), p.parameters,
                                        sampling_penalty(p.parameters, 1e-5, 0));

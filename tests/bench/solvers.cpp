@@ -30,7 +30,7 @@ void lower(benchmark::State& state, const std::string& solver, double nu, double
   Context context(device());
   const Tensor<T> y(context, data().shape, std::vector<T>(data().noisy.begin(), data().noisy.end()));
   Tensor<T> x(context, data().shape);
-  const TvEnergy<T> energy(context, y.view(), parameters(nu));
+  const ComposedEnergy<T> energy(context, y.view(), parameters(nu));
   SolveReport report;
   for (auto _ : state) {
     copy<T>(context, y.view(), x.view());
@@ -51,7 +51,7 @@ void adjoint(benchmark::State& state, const std::string& solver, double nu) {
   Context context(device());
   const Tensor<T> y(context, data().shape, data().noisy);
   Tensor<T> x(context, data().shape, data().noisy), q(context, data().shape);
-  const TvEnergy<T> energy(context, y.view(), parameters(nu));
+  const ComposedEnergy<T> energy(context, y.view(), parameters(nu));
   SolveRequest<T> request;
   request.tolerance = 1e-6;
   make_minimiser<T>()->minimise(context, energy, request, x.view());

@@ -132,6 +132,8 @@ says own_penalty "$work/examples/own_penalty"
 holds 'function away(value) { return log(value / 0.05) ^ 2 }
   { for (k = 1; k < NF; ++k) if ($k == "nu") nu[$1] = $(k + 1) + 0 }
   END { exit !(nu["with"] > 0 && away(nu["with"]) < away(nu["without"])) }'
+says own_operator "$work/examples/own_operator"
+holds '/^operator: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
 says observer "$work/examples/observer"
 holds '/^iteration/ { ordered += $5 <= $7; above += $7 + 0 > 0.4; n++ }
   /^interrupted after/ { end = $3 }

@@ -60,6 +60,7 @@ std::vector<Batch> batches() {
   }
   out.push_back({3, 2, 8, 15, false});
   out.push_back({2, 3, 11, 6, false});
+  out.push_back({3, 2, 9, 8, true});
   return out;
 }
 
@@ -103,9 +104,12 @@ struct Problem {
       out.emplace_back(planes[first + p], b.real ? T(0) : planes[first + b.points() + p]);
     return out;
   }
-  double most_weight() const {
+  double most_weight(SpectrumPass pass) const {
     double most = 0;
-    for (double v : w) most = std::max(most, std::abs(v));
+    if (pass == SpectrumPass::multiply)
+      for (const Wide& v : y[0]) most = std::max(most, std::abs(v));
+    else
+      for (double v : w) most = std::max(most, std::abs(v));
     return most;
   }
 };
@@ -128,6 +132,11 @@ Problem<T> random_problem(const Batch& b, SpectrumPass pass, Random& random) {
       p.y.back().emplace_back(re, number());
     }
   }
+  if (b.real && pass == SpectrumPass::multiply)  // by the spectrum of something real
+    for (std::size_t j = 0; j < b.points(); ++j) {
+      Wide& m = p.y[0][j];
+      m = j == b.opposite(j) ? m.real() : std::conj(p.y[0][b.opposite(j)]);
+    }
   return p;
 }
 
@@ -278,7 +287,7 @@ class Filters : public ::testing::Test {
   }
   /// The dual pass at its start, where it filters like the gradient.
   static constexpr SpectrumPass passes[] = {SpectrumPass::gradient, SpectrumPass::weigh, SpectrumPass::normal,
-                                            SpectrumPass::dual};
+                                            SpectrumPass::dual, SpectrumPass::multiply};
 
   Context context_{Device::open(test_device("cpu-guarded:2"))};
   Random random_{seed(1302)};
@@ -301,7 +310,7 @@ Expected expected(const Batch& b, SpectrumPass pass, const Problem<T>& p, int ar
     e.sums[0] += p.w[j] * std::norm(r);
     e.sums[1] += p.w[j] * p.w[j] * std::norm(r);
     e.sums[2] += 2 * p.w[j] * p.w[j] * (std::norm(x[j]) + std::norm(y[j]));
-    x[j] = p.w[j] * r;
+    x[j] = pass == SpectrumPass::multiply ? p.y[0][j] * x[j] : p.w[j] * r;
   }
   e.out = unitary(b, x, 1);
   if (b.real)
@@ -320,7 +329,7 @@ TYPED_TEST(Filters, AgreeWithTheDefinitionAndLeaveFrozenImages) {
       Lab<T> lab(this->context_, b, pass, p, this->without_image_1(b.n, listed = !listed));
       const Filtered<T> got = lab.filter();
       EXPECT_EQ(lab.input(), p.x) << "the input keeps its values";
-      const double error = 3 * this->transform_error(b), most = p.most_weight();
+      const double error = 3 * this->transform_error(b), most = p.most_weight(pass);
       for (int a = 0; a < b.arrays(); ++a) {
         const int image = a / b.coils, coil = a % b.coils;
         const std::vector<Wide> result = p.image(b, got.out, a), x = p.image(b, p.x, a);
@@ -422,7 +431,8 @@ TYPED_TEST(Filters, BitsDependNeitherOnThreadsNorOnTheBatch) {
         Problem<T> own = p;
         const auto each = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(b.coils) * b.values());
         own.x.assign(p.x.begin() + i * each, p.x.begin() + (i + 1) * each);
-        own.y.assign(p.y.begin() + i * b.coils, p.y.begin() + (i + 1) * b.coils);
+        const int first = pass == SpectrumPass::multiply ? 0 : i * b.coils;
+        own.y.assign(p.y.begin() + first, p.y.begin() + first + b.coils);
         Filtered<T> of_image;
         of_image.out.assign(want.out.begin() + i * each, want.out.begin() + (i + 1) * each);
         for (int row = 0; row < 3 * b.coils; ++row)

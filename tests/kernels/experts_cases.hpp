@@ -42,18 +42,27 @@ void add_experts_cases(std::vector<KernelCase<T>>& cases, int height, int width)
     const auto add = [&](const std::string& name, const std::function<void(B&)>& launch) {
       cases.push_back({name + of, false, launch});
     };
-    add("experts_energy", [=](B& b) {
-      b.table().experts_energy(b.stream(), {model(b), b.active, b.image("x"), b.image("y"), b.image("out"),
-                                            b.scalar(0), b.scalar(1), b.scalar(2), 1e-8, 60, b.shared(0)});
-    });
-    add("experts_linearise", [=](B& b) {
-      b.table().experts_linearise(b.stream(), {model(b), b.active, b.image("x"),
-                                               dual ? b.dual_maps() : nullptr, b.maps(), b.weight(3)});
-    });
-    add("experts_hessian", [=](B& b) {
-      b.table().experts_hessian(b.stream(),
-                                {model(b), b.active, b.maps(), b.image("p"), b.image("out"), b.scalar(0)});
-    });
+    for (const bool after : {false, true}) {  // of terms that are complete
+      add("experts_energy", [=](B& b) {
+        b.table().experts_energy(
+            b.stream(), {model(b), b.active, b.image("x"), after ? nullptr : b.image("y"), b.image("out"),
+                         b.scalar(0), b.scalar(1), b.scalar(2), 1e-8, 60, b.shared(0)});
+      });
+      add("experts_linearise", [=](B& b) {
+        b.table().experts_linearise(
+            b.stream(), {model(b), b.active, b.image("x"), dual ? b.dual_maps() : nullptr, b.maps(),
+                         after ? nullptr : b.weight(3)});
+      });
+      add("experts_hessian", [=](B& b) {
+        b.table().experts_hessian(
+            b.stream(), {model(b), b.active, b.maps(), b.image("p"), b.image("out"), b.scalar(0), after});
+      });
+      add("experts_mixed_forward", [=](B& b) {
+        b.table().experts_mixed_forward(
+            b.stream(), {model(b), b.active, b.image("x"), b.experts(other), b.experts(directions),
+                         b.experts(directions + expert_filters), b.image("out"), b.scalar(0), after});
+      });
+    }
     for (const bool moved : {false, true})
       add("experts_dual", [=](B& b) {
         b.table().experts_dual(b.stream(), {model(b), b.active, b.image("x"), moved ? b.image("p") : nullptr,
@@ -62,11 +71,6 @@ void add_experts_cases(std::vector<KernelCase<T>>& cases, int height, int width)
     add("experts_mixed_adjoint", [=](B& b) {
       b.table().experts_mixed_adjoint(b.stream(),
                                       {model(b), b.active, b.image("x"), b.image("q"), b.expert_sums(), b.n});
-    });
-    add("experts_mixed_forward", [=](B& b) {
-      b.table().experts_mixed_forward(
-          b.stream(), {model(b), b.active, b.image("x"), b.experts(other), b.experts(directions),
-                       b.experts(directions + expert_filters), b.image("out"), b.scalar(0)});
     });
     add("experts_patches", [=](B& b) {
       b.table().experts_patches(b.stream(), {model(b), b.active, b.image("x"), valid, b.image("out")});

@@ -12,6 +12,7 @@
 #include "kernels/probe_args.hpp"
 #include "tests/kernels/experts_cases.hpp"
 #include "tests/kernels/mri_cases.hpp"
+#include "tests/kernels/operator_cases.hpp"
 
 namespace bilevel::testing_support {
 
@@ -26,18 +27,19 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, const kernels::Analys
         {name + of_model, false, [=](B& b) { launch(b, b.table().analysis[static_cast<int>(m.stencil)]); }});
   };
   using Kernels = kernels::AnalysisKernels<T>;
-  for (const int data : {0, 1, 2}) {
+  for (const int data : {0, 1, 2, 3}) {          // 3: after terms that are complete
     if (m.channels == 2 && data == 0) continue;  // two channels with a mask, or beside another data term
     const auto s = [data](B& b) { return data == 1 ? b.image("sampling") : nullptr; };
-    const bool beside = data == 2;
+    const bool beside = data >= 2, after = data == 3;
     add("analysis_gradient", [=](B& b, const Kernels& k) {
       k.gradient(b.stream(), {m, b.active, of.image(b, "x"), beside ? nullptr : of.image(b, "q"), s(b),
-                              of.image(b, "out"), b.scalar(0), b.scalar(1), b.scalar(2), 1e-8, 0, b.scalar(3),
-                              m.channels, b.n, 60, 1.5, 1.2});
+                              of.image(b, "out"), b.scalar(0), b.scalar(1), b.scalar(2), 1e-8, 0,
+                              after ? nullptr : b.scalar(3), m.channels, b.n, 60, 1.5, 1.2});
     });
     add("analysis_linearise", [=](B& b, const Kernels& k) {
-      k.linearise(b.stream(), {m, b.active, b.n, of.image(b, "x"), data == 1 ? of.dual(b) : nullptr,
-                               of.weights(b), of.image(b, "out"), 0.7, s(b)});
+      k.linearise(b.stream(),
+                  {m, b.active, b.n, of.image(b, "x"), data == 1 ? of.dual(b) : nullptr, of.weights(b),
+                   of.image(b, "out"), 0.7, s(b), after ? of.image(b, "v") : nullptr});
     });
     add("analysis_hessian", [=](B& b, const Kernels& k) {
       k.hessian(b.stream(), {m, b.active, b.n, of.weights(b), of.image(b, "x"), of.image(b, "out"),
@@ -86,7 +88,9 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, int height, int width
                {Stencil::gradient_separate, Potential::huber_c2, " separate huber_c2"},
                {Stencil::second, Potential::charbonnier, " second charbonnier"},
                {Stencil::second, Potential::huber_c2, " second huber_c2"},
-               {Stencil::identity, Potential::quadratic, " identity"}};
+               {Stencil::identity, Potential::charbonnier, " identity charbonnier"},
+               {Stencil::identity, Potential::huber_c2, " identity huber_c2"},
+               {Stencil::identity, Potential::quadratic, " identity quadratic"}};
   for (const auto& kind : kinds)
     for (const int channels : {1, 2})
       add_analysis_cases(
@@ -254,12 +258,13 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 /// case. The passes of a CPU inside its Fourier transforms are no launches: tests/core/fft_test.cpp has them.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 68 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 73 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_analysis_cases(cases, height, width);
   add_experts_cases(cases, height, width);
   add_spectrum_cases(cases, height, width);
+  add_operator_cases(cases, height, width);
   add_vector_cases(cases);
   add_decision_cases(cases);
   add_precision_cases(cases);

@@ -47,6 +47,14 @@ void add_coefficient_cases(std::vector<KernelCase<T>>& cases, int height, int wi
                                              b.image("coils_data"), b.image(pair ? "complex_x" : "coils_x"),
                                              b.scalar(0), 0.4, b.image("coils_out")});
                        }});
+    for (const bool conjugate : {false, true})
+      cases.push_back({std::string("spectrum multiply") + kind.name, false, [=](B& b) {
+                         kernels::SpectrumArgs<T> a{SpectrumPass::multiply, shape(b), b.active, 0.3};
+                         a.data = b.image("sensitivities");
+                         a.x = b.image(pair ? "complex_x" : "coils_x");
+                         a.conjugate = conjugate;
+                         b.table().spectrum(b.stream(), a);
+                       }});
     for (const bool powers : {false, true})
       cases.push_back({std::string("spectrum_mixed") + kind.name, false, [=](B& b) {
                          b.table().spectrum_mixed(

@@ -134,7 +134,7 @@ TYPED_TEST(TvKernels, ValueAndGradient) {
       const double tiny = std::numeric_limits<TypeParam>::min();
       const double underflow =
           std::sqrt(m.pixels()) * (std::sqrt(std::numeric_limits<double>::min()) +
-                                   70 * m.alpha * u * std::sqrt(tiny) + 8 * (1 + m.alpha) * tiny);
+                                   120 * m.alpha * u * std::sqrt(tiny) + 8 * (1 + m.alpha) * tiny);
       const double rounding =
           u * ((3 + given) * std::sqrt(data) + (4 * ridge(m) + given) * std::sqrt(squares) +
                17 * m.alpha * std::sqrt(8 * psi2)) +

@@ -63,9 +63,9 @@ class BoundLab {
         x(setup.context, from.shape()) {
     // The values that the library computed from theta.
     TvInstance& own = setup.instance;
-    own.model.alpha = setup.energy->alpha();
-    own.model.nu = setup.energy->nu();
-    own.model.xi = setup.energy->xi();
+    own.model.alpha = setup.energy->value("alpha");
+    if (own.model.potential != oracle::Potential::quadratic) own.model.nu = setup.energy->value("nu");
+    own.model.xi = setup.energy->value("xi");
     const oracle::UpperResult upper = oracle::exact_hypergradient(own.model, own.learned, own.y, own.truth);
     minimisers = upper.extended_xhat;
     exact = upper.hypergradient;

@@ -315,9 +315,9 @@ TvRun learn(const Start& from, double tolerance) {
   Context context(Device::open(test_device("cpu:1")));
   Tensor<double> y(context, out.instance.shape(), flat<double>(out.instance.y));
   Tensor<double> truth(context, out.instance.shape(), flat<double>(out.instance.truth));
-  const BilevelProblem<double> problem(
-      std::make_unique<TvEnergy<double>>(context, std::as_const(y).view(), parameters, options_of(model)),
-      std::as_const(truth).view(), parameters);
+  const BilevelProblem<double> problem(std::make_unique<ComposedEnergy<double>>(
+                                           context, std::as_const(y).view(), parameters, options_of(model)),
+                                       std::as_const(truth).view(), parameters);
   UpperOptions options;
   options.schedule.tolerance = tolerance;
   Recorder seen;

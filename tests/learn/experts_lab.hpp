@@ -41,7 +41,7 @@ struct ExpertsSetup {
   }
   BilevelProblem<T> bilevel() {
     return BilevelProblem<T>(
-        std::make_unique<FieldOfExperts<T>>(context, y.view(), parameters, options_of(problem)), truth.view(),
+        std::make_unique<ComposedEnergy<T>>(context, y.view(), parameters, options_of(problem)), truth.view(),
         parameters);
   }
   /// The oracle's problem at another theta; weight and smoothing must be on a natural log scale.

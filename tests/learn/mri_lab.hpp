@@ -35,7 +35,7 @@ struct MriSetup {
         context(Device::open(device)),
         truth(context, shape, narrow<T>(problem.x_true)) {}
   BilevelProblem<T> bilevel() {
-    auto energy = std::make_unique<MriEnergy<T>>(
+    auto energy = std::make_unique<ComposedEnergy<T>>(
         context, shape, complex_of<T>(problem.y, static_cast<std::size_t>(problem.pixels())),
         pattern_of(problem), parameters, options_of(problem), maps.maps());
     energy->bind(problem.theta());

@@ -10,7 +10,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/pattern_exchange.hpp"
-#include "bilevel/model/mri_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/learn/maid_lab.hpp"
 #include "tests/support/random.hpp"
@@ -51,8 +51,8 @@ struct Acquisition {
                             planes[(2 * i + 1) * points + p] + static_cast<T>(0.02 * random.normal()));
   }
 
-  std::unique_ptr<MriEnergy<T>> energy(const SamplingPattern& pattern, const Parameters& parameters) {
-    return std::make_unique<MriEnergy<T>>(context, shape, kspace, pattern, parameters);
+  std::unique_ptr<ComposedEnergy<T>> energy(const SamplingPattern& pattern, const Parameters& parameters) {
+    return std::make_unique<ComposedEnergy<T>>(context, shape, kspace, pattern, parameters);
   }
   /// f(theta) by a tight solve.
   double loss(const BilevelProblem<T>& problem, std::span<const double> theta) {

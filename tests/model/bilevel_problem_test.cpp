@@ -95,7 +95,7 @@ TEST(Problem, ShapesAndParameters) {
   Context context(Device::open(test_device("cpu:1")));
   const Tensor<float> y(context, {2, 1, 3, 4}, std::vector<float>(24, 0.5F)), other(context, {2, 1, 4, 3});
   const auto energy = [&](const Parameters& p) {
-    return std::make_unique<TvEnergy<float>>(context, y.view(), p);
+    return std::make_unique<ComposedEnergy<float>>(context, y.view(), p);
   };
   const Parameters p = tv_parameters();
   BilevelProblem<float> good(energy(p), y.view(), p);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/support/batches.hpp"
@@ -37,7 +38,28 @@ TEST(Catalogue, NamesAndOptionsBelongTogether) {
     EXPECT_THAT(regulariser_names(), HasSubstr(e.name));
   }
   EXPECT_THAT(message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
-              HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov and foe"));
+              HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, wavelet and foe"));
+}
+
+TEST(Catalogue, NamesOfSums) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(regulariser_parts("tv"), Names{"tv"});
+  EXPECT_EQ(regulariser_parts("tv+foe+tv2+tv"), (Names{"tv", "foe", "tv2", "tv"}));
+  EXPECT_EQ(model_type(RegulariserSum({TvOptions{}, ExpertsOptions{}})), "tv+foe");
+  EXPECT_EQ(model_type(RegulariserSum({WaveletSparsity{}, TvOptions{}})), "wavelet+tv");
+  EXPECT_EQ(regulariser_parts("wavelet+wavelet").size(), 2U);
+  const auto refused = [](const std::string& name) {
+    return message_of<ConfigError>([&] { (void)regulariser_parts(name); });
+  };
+  for (const char* name : {"", "+", "tv+", "+tv", "tv++h1"}) {
+    EXPECT_THAT(refused(name), HasSubstr("lacks a name; known are tv, tv-aniso")) << name;
+    EXPECT_THAT(refused(name), HasSubstr("foe, and sums of them written with +")) << name;
+  }
+  EXPECT_THAT(refused("tv+lasso"), HasSubstr("model 'tv+lasso': 'lasso' is unknown; known are tv"));
+  EXPECT_THAT(refused("lasso"), HasSubstr("model 'lasso' is unknown; known are tv"));
+  EXPECT_THAT(refused("foe+tv+foe"), HasSubstr("has foe twice; name it once and give it more filters"));
+  EXPECT_THAT(refused("h1+tv+h1"), HasSubstr("has h1 twice; name it once"));
+  EXPECT_THAT(refused("tv+tv2+tv+tv2+tv"), HasSubstr("more than four parts"));
 }
 
 TEST(Catalogue, OptionsThatDoNotGoTogetherAreRefused) {
@@ -45,7 +67,7 @@ TEST(Catalogue, OptionsThatDoNotGoTogetherAreRefused) {
   Tensor<double> y(context, {1, 1, 3, 3}, std::vector<double>(9, 0.5));
   const auto make = [&](const TvOptions& o) {
     return message_of<ConfigError>(
-        [&] { TvEnergy<double>(context, std::as_const(y).view(), tv_parameters(o), o); });
+        [&] { ComposedEnergy<double>(context, std::as_const(y).view(), tv_parameters(o), o); });
   };
   using enum TvPotential;
   EXPECT_THAT(make({charbonnier, true, false, TvDifferences::none}), HasSubstr("quadratic potential alone"));

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bilevel/core/tensor.hpp"
-#include "bilevel/model/mri_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "model/experts_constants.hpp"
 #include "model/tv_constants.hpp"
 #include "tests/support/random.hpp"
@@ -203,14 +203,14 @@ TYPED_TEST(DirectionalForms, OfTotalVariation) {
                                       {"alpha", Transform::log10, alpha, 1e-3, 20, true}};
         if (quadratic) segments.erase(segments.begin() + 1);
         const Parameters p(segments);
-        const TvEnergy<T> energy(context, y.view(), p,
-                                 {quadratic ? TvPotential::quadratic
-                                  : huber   ? TvPotential::huber_c2
-                                            : TvPotential::charbonnier,
-                                  kind != 1, inside,
-                                  second      ? TvDifferences::second
-                                  : kind == 6 ? TvDifferences::none
-                                              : TvDifferences::first});
+        const ComposedEnergy<T> energy(context, y.view(), p,
+                                       TvOptions{quadratic ? TvPotential::quadratic
+                                                 : huber   ? TvPotential::huber_c2
+                                                           : TvPotential::charbonnier,
+                                                 kind != 1, inside,
+                                                 second      ? TvDifferences::second
+                                                 : kind == 6 ? TvDifferences::none
+                                                             : TvDifferences::first});
         const double k2s[] = {8, 8, 4, 64, 16, 8, 1}, rows2[] = {3, 2, 2, 9 + std::sqrt(37.0), 6, 3, 1};
         const double k2 = k2s[kind], row = std::sqrt(rows2[kind]), unit_nu = quadratic ? 1 : nu;
         const double slope[3] = {std::log(10.0) * alpha, nu, 1};  // of alpha, nu, xi
@@ -276,9 +276,9 @@ TYPED_TEST(DirectionalForms, OfMagneticResonance) {
           kspace[e] = {static_cast<T>(random.normal()), static_cast<T>(random.normal())};
           if (e >= kspace.size() / 2) data2 += std::norm(std::complex<double>(kspace[e]));
         }
-        const MriEnergy<T> energy(context, images, kspace, pattern, p,
-                                  TvOptions{huber ? TvPotential::huber_c2 : TvPotential::charbonnier},
-                                  {coils, maps});
+        const ComposedEnergy<T> energy(context, images, kspace, pattern, p,
+                                       TvOptions{huber ? TvPotential::huber_c2 : TvPotential::charbonnier},
+                                       {coils, maps});
         const double s = values.s, w = map == SamplingMap::direct ? s * s : s / (1 - s),
                      steep = map == SamplingMap::direct ? 2 * s : 1 / square(1 - s);
         const double mu = values.xi + w * least, power = std::sqrt(most);
@@ -322,7 +322,7 @@ TYPED_TEST(DirectionalForms, OfMagneticResonance) {
             expect_form(got.mixed_lipschitz[1 + k], slope[k] * lipschitz[k], unit, entry + " Lipschitz");
           }
           // The sampling: diag(dw) applied to residuals, in the norm of f or of the data term
-          // (mri_energy.cpp).
+          // (fourier_term.cpp).
           const double share = values.xi / most, transform = 10 * std::log2(15.0) * unit;
           const double plain_r = steep * std::sqrt(r2), plain_q = steep * std::sqrt(q2),
                        weighted_r = steep * std::sqrt(r2 / (w + share)),
@@ -375,7 +375,7 @@ TYPED_TEST(DirectionalForms, OfExperts) {
       for (double& nu : segments[1].values) values.smoothing.push_back(nu = random.log_uniform(1e-2, 1));
       for (double c : segments[2].values) values.filters.push_back(c);
       std::swap(segments[0], segments[1]);  // theta: smoothing, weight, filters
-      const FieldOfExperts<T> energy(context, y.view(), Parameters(segments), options);
+      const ComposedEnergy<T> energy(context, y.view(), Parameters(segments), options);
       const ExpertsConstants norms = experts_constants(options, values, shape.h, shape.w);
       const double lambda = norms.norm2, m = 9, b_nu = huber ? 0.5 : 0.3849001794597505;
       const double patch_norm = (padding == FilterPadding::valid ? 1 : 2) * std::sqrt(m);

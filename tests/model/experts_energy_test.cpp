@@ -7,7 +7,7 @@
 #include "tests/oracle/foe_reference.hpp"
 #include "tests/support/reference_case.hpp"
 
-// FieldOfExperts against the reference cases and against the oracle.
+// A field of experts against the reference cases and against the oracle.
 
 namespace bilevel {
 namespace {

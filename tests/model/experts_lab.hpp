@@ -8,13 +8,14 @@
 
 #include "bilevel/core/device.hpp"
 #include "bilevel/core/scalars.hpp"
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/model/tv_lab.hpp"
 #include "tests/support/experts_setup.hpp"
 
 namespace bilevel::testing_support {
 
-/// A FieldOfExperts on its own device with memory for its batch; arrays cross as vectors of double.
+/// A ComposedEnergy of experts on its own device with memory for its batch; arrays cross as vectors of
+/// double.
 template <class T>
 class ExpertsLab {
  public:
@@ -47,7 +48,7 @@ class ExpertsLab {
   const FoeProblem& problem() const { return problem_; }
   const Parameters& parameters() const { return parameters_; }
   const ThetaMap& map() const { return map_; }
-  FieldOfExperts<T>& energy() { return energy_; }
+  ComposedEnergy<T>& energy() { return energy_; }
   Context& context() { return context_; }
   Shape shape() const { return shape_; }
   std::size_t pixels() const { return shape_.image(); }
@@ -176,7 +177,7 @@ class ExpertsLab {
   Frame frame_;
   ActiveSet active_;
   Tensor<T> y_;
-  FieldOfExperts<T> energy_;
+  ComposedEnergy<T> energy_;
   View<T> x_, p_, out_, diagonal_, weights_;
   View<float> dual_;
   View<double> sums_, epsilon_, gradient_;

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/model/experts_lab.hpp"
 
 // First parameters of a field of experts, and what the model refuses.
@@ -116,13 +116,13 @@ TEST(ExpertsParameters, DifferencesAreTotalVariation) {
       const Image data = random.normal_vector(shape.count()), at = random.normal_vector(shape.count());
       const Tensor<double> y(context, shape, data), x(context, shape, at);
       const Parameters parameters = experts_parameters(2, size, FilterInit::tv, 0.07, 0.3);
-      FieldOfExperts<double> experts(context, y.view(), parameters,
-                                     {FilterPadding::symmetric, potential, true});
-      TvEnergy<double> tv(context, y.view(),
-                          Parameters({{"alpha", Transform::exp, 0.07, 1e-9, 1, true},
-                                      {"nu", Transform::exp, 0.3, 1e-9, 1, true},
-                                      {"xi", Transform::identity, 1e-3, 0, 1, false}}),
-                          {potential, false, false});
+      ComposedEnergy<double> experts(context, y.view(), parameters,
+                                     ExpertsOptions{FilterPadding::symmetric, potential, true});
+      ComposedEnergy<double> tv(context, y.view(),
+                                Parameters({{"alpha", Transform::exp, 0.07, 1e-9, 1, true},
+                                            {"nu", Transform::exp, 0.3, 1e-9, 1, true},
+                                            {"xi", Transform::identity, 1e-3, 0, 1, false}}),
+                                TvOptions{potential, false, false});
       Frame frame(context);
       ActiveSet active(context, frame, shape.n);
       const auto value_and_gradient = [&](const Energy<double>& energy) {
@@ -165,7 +165,7 @@ class ExpertsMisuse : public ::testing::Test {
   void expect_refusal(const Tensor<double>& y, const Parameters& p, const std::string& words,
                       const ExpertsOptions& options = {}) {
     try {
-      FieldOfExperts<double> energy(context_, y.view(), p, options);
+      ComposedEnergy<double> energy(context_, y.view(), p, options);
       ADD_FAILURE() << "accepted; expected: " << words;
     } catch (const Error& error) {
       EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
@@ -182,12 +182,11 @@ TEST_F(ExpertsMisuse, Shapes) {
   expect_refusal<ShapeError>(data({1, 1, 2, 9}), p, "too small for filters of size 7 with symmetric");
   expect_refusal<ShapeError>(data({1, 1, 9, 6}), p, "too small for filters of size 7 with valid", valid);
   for (const Shape& shape : {Shape{1, 1, 3, 3}, Shape{2, 1, 3, 9}, Shape{1, 1, 7, 7}})
-    EXPECT_NO_THROW(FieldOfExperts<double>(context_, data(shape).view(), p)) << shape.str();
+    EXPECT_NO_THROW(ComposedEnergy<double>(context_, data(shape).view(), p, ExpertsOptions{})) << shape.str();
   const Tensor<double> y = data({2, 1, 7, 8});
-  FieldOfExperts<double> energy(context_, y.view(), p, valid);
+  ComposedEnergy<double> energy(context_, y.view(), p, valid);
   EXPECT_EQ(energy.shape(), (Shape{2, 1, 7, 8}));
-  EXPECT_EQ(energy.filters(), 2);
-  EXPECT_EQ(energy.filter_size(), 7);
+  EXPECT_EQ(energy.weight_arrays(), 2);
   EXPECT_EQ(energy.parameters(), 2 * 51U);
   EXPECT_THROW(energy.bind(std::vector<double>(101, 0.1)), ShapeError);
 }
@@ -231,9 +230,9 @@ TEST_F(ExpertsMisuse, Values) {
                               Parameters({array("weight", {1}, 1), array("smoothing", {1}, 1),
                                           array("filters", {1, 3, 3}, 1), ridge(-1)}),
                               "'mu'");
-  EXPECT_NO_THROW(FieldOfExperts<double>(context_, y.view(), parameters(1, 3, 1, 1, 0)));
+  EXPECT_NO_THROW(ComposedEnergy<double>(context_, y.view(), parameters(1, 3, 1, 1, 0), ExpertsOptions{}));
   // bind() keeps the old values when it refuses
-  FieldOfExperts<double> energy(context_, y.view(), parameters(1, 3));
+  ComposedEnergy<double> energy(context_, y.view(), parameters(1, 3), ExpertsOptions{});
   const Curvature before = energy.curvature();
   const auto theta = [](double b, double nu, double tap) {
     std::vector<double> t = {b, nu};
@@ -254,7 +253,7 @@ TEST_F(ExpertsMisuse, CallsNeitherAllocateNorWait) {
   Random random(seed(1202));
   FoeProblem m = oracle::random_foe(oracle::FoeKind::generic, foe_shape(2, 20, 21, 3, 5), random);
   ExpertsLab<double> lab(m);
-  FieldOfExperts<double>& energy = lab.energy();
+  ComposedEnergy<double>& energy = lab.energy();
   Context& context = lab.context();
   Frame frame(context);
   const auto x = frame.view<double>(lab.shape()), out = frame.view<double>(lab.shape()),

@@ -120,7 +120,7 @@ TEST(EnergyMisuse, OfTotalVariation) {
   refuse_all<double>(lab.context(), lab.energy());
   refuse_theta<double>(lab.energy(), {std::log(0.1), std::log(0.01), std::log(1e-3)});
   const View<const double> none{nullptr, {1, 1, 3, 4}};
-  EXPECT_THAT(message_of<ShapeError>([&] { TvEnergy<double>(lab.context(), none, tv_parameters()); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { ComposedEnergy<double>(lab.context(), none, tv_parameters()); }),
               HasSubstr("no memory"));
 }
 
@@ -130,7 +130,7 @@ TEST(EnergyMisuse, OfExperts) {
   refuse_all<double>(lab.context(), lab.energy());
   refuse_theta<double>(lab.energy(), lab.parameters().initial());
   const View<const double> none{nullptr, {1, 1, 5, 6}};
-  EXPECT_THAT(message_of<ShapeError>([&] { FieldOfExperts<double>(lab.context(), none, lab.parameters()); }),
+  EXPECT_THAT(message_of<ShapeError>([&] { ComposedEnergy<double>(lab.context(), none, lab.parameters()); }),
               HasSubstr("no memory"));
 }
 
@@ -155,12 +155,12 @@ TEST(EnergyMisuse, SmoothingsBeyondThePrecisionAreRefused) {
                        {"xi", Transform::exp, 1e-3, 0, 1, false}});
   };
   for (const double nu : {1e-17, 1e19}) {
-    EXPECT_THAT(message_of<ConfigError>([&] { TvEnergy<float>(context, single.view(), with(nu)); }),
+    EXPECT_THAT(message_of<ConfigError>([&] { ComposedEnergy<float>(context, single.view(), with(nu)); }),
                 AllOf(HasSubstr("'nu'"), HasSubstr("compute in double")));
-    EXPECT_NO_THROW(TvEnergy<double>(context, y.view(), with(nu)));
+    EXPECT_NO_THROW(ComposedEnergy<double>(context, y.view(), with(nu)));
   }
   for (const double nu : {1e-148, 1e154})
-    EXPECT_THAT(message_of<ConfigError>([&] { TvEnergy<double>(context, y.view(), with(nu)); }),
+    EXPECT_THAT(message_of<ConfigError>([&] { ComposedEnergy<double>(context, y.view(), with(nu)); }),
                 HasSubstr("'nu'"));
 }
 
@@ -169,7 +169,7 @@ TEST(ProblemMisuse, EnergyTruthAndParametersMustFit) {
   Tensor<double> y(context, {2, 1, 3, 4});
   fill<double>(context, y.view(), 0.5);
   const auto energy = [&](const Parameters& p) {
-    return std::make_unique<TvEnergy<double>>(context, y.view(), p);
+    return std::make_unique<ComposedEnergy<double>>(context, y.view(), p);
   };
   const Segment alpha{"alpha", Transform::exp, 0.05, 1e-8, 1e3, true},
       nu{"nu", Transform::exp, 0.01, 1e-6, 1e2, true}, xi{"xi", Transform::exp, 1e-3, 1e-10, 1e2, false};

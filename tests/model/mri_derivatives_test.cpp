@@ -4,7 +4,8 @@
 
 #include "tests/model/mri_lab.hpp"
 
-// Taylor slopes of MriEnergy with values in extended precision from the oracle, and symmetry of its Hessian.
+// Taylor slopes of magnetic resonance with values in extended precision from the oracle, and symmetry of its
+// Hessian.
 
 namespace bilevel {
 namespace {

@@ -9,7 +9,7 @@
 #include "tests/oracle/mri_reference.hpp"
 #include "tests/support/reference_case.hpp"
 
-// MriEnergy against the reference cases and against the oracle.
+// Magnetic resonance against the reference cases and against the oracle.
 
 namespace bilevel {
 namespace {
@@ -126,7 +126,7 @@ TYPED_TEST(MriOracle, WeightsAndZeroFilledImages) {
       SCOPED_TRACE(describe(named));
       MriLab<TypeParam> lab(named.problem);
       const MriProblem& m = lab.problem();
-      const std::span<const double> weights = lab.energy().weights();
+      const std::span<const double> weights = lab.energy().fourier()->weights();
       EXPECT_LT(max_relative_difference({weights.begin(), weights.end()}, oracle::sampling_weights(m)),
                 1e-14);
       const Image got = lab.zero_filled();

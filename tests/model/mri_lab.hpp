@@ -12,7 +12,8 @@
 
 namespace bilevel::testing_support {
 
-/// An MriEnergy on its own device with memory for its batch; arrays cross as vectors of double.
+/// A ComposedEnergy of Fourier data on its own device with memory for its batch; arrays cross as vectors of
+/// double.
 template <class T>
 class MriLab {
  public:
@@ -44,7 +45,7 @@ class MriLab {
 
   /// The oracle's problem at exactly the theta and the data that the energy is bound to.
   const MriProblem& problem() const { return problem_; }
-  MriEnergy<T>& energy() { return energy_; }
+  ComposedEnergy<T>& energy() { return energy_; }
   Context& context() { return context_; }
   Shape shape() const { return shape_; }
   std::size_t unknowns() const { return shape_.image(); }
@@ -129,7 +130,7 @@ class MriLab {
     return bounds;
   }
   std::vector<double> zero_filled() {
-    energy_.zero_filled(context_, active(), x_);
+    energy_.fourier()->zero_filled(context_, active(), x_);
     return get(x_);
   }
   Active active() const { return active_.active(); }
@@ -176,7 +177,7 @@ class MriLab {
   Context context_;
   Frame frame_;
   ActiveSet active_;
-  MriEnergy<T> energy_;
+  ComposedEnergy<T> energy_;
   View<T> x_, p_, out_, diagonal_, weights_;
   View<float> dual_;
   View<double> sums_, epsilon_, gradient_;

@@ -9,7 +9,7 @@
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/model/mri_lab.hpp"
 
-// Layouts of theta, misuse, finished images, precisions and what calls of MriEnergy cost.
+// Layouts of theta, misuse, finished images, precisions and what calls of the energy cost.
 
 namespace bilevel {
 namespace {
@@ -127,7 +127,7 @@ TEST(MriMisuse, IsNamed) {
   std::vector<std::complex<double>> y = complex_of<double>(m.y, 20);
   Parameters parameters = parameters_of(m);
   const auto make = [&](const Shape& images, const SamplingPattern& pattern) {
-    return MriEnergy<double>(context, images, y, pattern, parameters, TvOptions{}, maps.maps());
+    return ComposedEnergy<double>(context, images, y, pattern, parameters, TvOptions{}, maps.maps());
   };
   const SamplingPattern pattern = pattern_of(m);
   EXPECT_NO_THROW(make(shape_of(m), pattern));
@@ -217,7 +217,7 @@ TEST(MriDevices, CallsNeitherAllocateNorWait) {
     shape.complex_image = complex_image;
     shape.coils = complex_image ? 2 : 0;
     MriLab<double> lab(oracle::random_mri(shape, 0.1, random));
-    MriEnergy<double>& energy = lab.energy();
+    ComposedEnergy<double>& energy = lab.energy();
     Context& context = lab.context();
     Frame frame(context);
     const Shape s = lab.shape();
@@ -240,7 +240,7 @@ TEST(MriDevices, CallsNeitherAllocateNorWait) {
       energy.mixed_adjoint(context, lab.active(), x, out, sums);
       energy.mixed_forward(context, lab.active(), x, d, out, row(0));
       energy.directional_sums(context, lab.active(), x, out, {}, {two, two}, sums);
-      energy.zero_filled(context, lab.active(), out);
+      energy.fourier()->zero_filled(context, lab.active(), out);
     };
     all();
     const Counters before = context.counters();

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/support/random.hpp"
 
 namespace bilevel {

@@ -27,11 +27,12 @@ class TvEnergyMisuse : public ::testing::Test {
 TEST_F(TvEnergyMisuse, Shapes) {
   const Parameters p = parameters(0.1, 0.1, 0.1);
   const Tensor<double> colour = data({1, 3, 4, 4}), good = data({2, 1, 4, 5}), empty(context_, {1, 1, 0, 5});
-  EXPECT_THROW(TvEnergy<double>(context_, colour.view(), p), ShapeError);
-  EXPECT_THROW(TvEnergy<double>(context_, empty.view(), p), ShapeError);
-  EXPECT_THROW(TvEnergy<double>(context_, good.view(), p, {}, std::vector<double>(19, 1.0)), ShapeError);
-  EXPECT_NO_THROW(TvEnergy<double>(context_, good.view(), p, {}, std::vector<double>(20, 1.0)));
-  TvEnergy<double> energy(context_, good.view(), p);
+  EXPECT_THROW(ComposedEnergy<double>(context_, colour.view(), p), ShapeError);
+  EXPECT_THROW(ComposedEnergy<double>(context_, empty.view(), p), ShapeError);
+  EXPECT_THROW(ComposedEnergy<double>(context_, good.view(), p, {}, std::vector<double>(19, 1.0)),
+               ShapeError);
+  EXPECT_NO_THROW(ComposedEnergy<double>(context_, good.view(), p, {}, std::vector<double>(20, 1.0)));
+  ComposedEnergy<double> energy(context_, good.view(), p);
   EXPECT_EQ(energy.shape(), (Shape{2, 1, 4, 5}));
   EXPECT_THROW(energy.bind(std::vector<double>{0.1}), ShapeError);
 }
@@ -40,22 +41,23 @@ TEST_F(TvEnergyMisuse, Values) {
   const Tensor<double> y = data({1, 1, 3, 3});
   std::vector<double> mask(9, 1.0);
   mask[4] = 0.5;
-  EXPECT_THROW(TvEnergy<double>(context_, y.view(), parameters(0.1, 0.1, 0.1), {}, mask), ConfigError);
+  EXPECT_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0.1, 0.1, 0.1), {}, mask), ConfigError);
   mask[4] = 0;
-  EXPECT_THROW(TvEnergy<double>(context_, y.view(), parameters(0.1, 0.1, 0), {}, mask), ConfigError);
-  EXPECT_NO_THROW(TvEnergy<double>(context_, y.view(), parameters(0.1, 0.1, 0)));
-  EXPECT_THROW(TvEnergy<double>(context_, y.view(), parameters(0.1, 0, 0.1)), ConfigError);
-  EXPECT_THROW(TvEnergy<double>(context_, y.view(), parameters(0.1, -0.5, 0.1)), ConfigError);
+  EXPECT_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0.1, 0.1, 0), {}, mask), ConfigError);
+  EXPECT_NO_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0.1, 0.1, 0)));
+  EXPECT_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0.1, 0, 0.1)), ConfigError);
+  EXPECT_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0.1, -0.5, 0.1)), ConfigError);
   // alpha 0 with xi inside alpha and a mask is not strongly convex
   const TvOptions inside{TvPotential::charbonnier, true, true};
-  EXPECT_THROW(TvEnergy<double>(context_, y.view(), parameters(0, 0.1, 0.1), inside, mask), ConfigError);
-  EXPECT_NO_THROW(TvEnergy<double>(context_, y.view(), parameters(0, 0.1, 0.1)));
-  EXPECT_THROW(TvEnergy<double>(context_, y.view(), Parameters({{"alpha"}, {"nu"}})), ConfigError);
+  EXPECT_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0, 0.1, 0.1), inside, mask),
+               ConfigError);
+  EXPECT_NO_THROW(ComposedEnergy<double>(context_, y.view(), parameters(0, 0.1, 0.1)));
+  EXPECT_THROW(ComposedEnergy<double>(context_, y.view(), Parameters({{"alpha"}, {"nu"}})), ConfigError);
 }
 
 TEST_F(TvEnergyMisuse, BindRefusesValuesAndKeepsTheOldOnes) {
   const Tensor<double> y = data({1, 1, 3, 3});
-  TvEnergy<double> energy(context_, y.view(), parameters(0.1, 0.2, 0.3));
+  ComposedEnergy<double> energy(context_, y.view(), parameters(0.1, 0.2, 0.3));
   const double nan = std::numeric_limits<double>::quiet_NaN(),
                infinity = std::numeric_limits<double>::infinity();
   for (const std::vector<double>& theta : {std::vector<double>{nan, 0.1},
@@ -69,13 +71,13 @@ TEST_F(TvEnergyMisuse, BindRefusesValuesAndKeepsTheOldOnes) {
     const Curvature before = energy.curvature();
     EXPECT_THROW(energy.bind(theta), ConfigError) << theta[0] << ", " << theta[1];
     EXPECT_EQ(energy.curvature().lipschitz, before.lipschitz) << theta[0] << ", " << theta[1];
-    EXPECT_EQ(energy.alpha(), 0.1);
-    EXPECT_EQ(energy.nu(), 0.2);
+    EXPECT_EQ(energy.value("alpha"), 0.1);
+    EXPECT_EQ(energy.value("nu"), 0.2);
   }
   energy.bind(std::vector<double>{0.4, 0.5});
-  EXPECT_EQ(energy.alpha(), 0.4);
-  EXPECT_EQ(energy.nu(), 0.5);
-  EXPECT_EQ(energy.xi(), 0.3);
+  EXPECT_EQ(energy.value("alpha"), 0.4);
+  EXPECT_EQ(energy.value("nu"), 0.5);
+  EXPECT_EQ(energy.value("xi"), 0.3);
 }
 
 TEST_F(TvEnergyMisuse, FullMaskIsDenoising) {
@@ -97,7 +99,7 @@ TEST_F(TvEnergyMisuse, CallsNeitherAllocateNorWait) {
   ActiveSet active(context_, frame, 2);
   const Shape shape{2, 1, 40, 40};
   const Tensor<double> y = data(shape);
-  TvEnergy<double> energy(context_, y.view(), parameters(0.1, 0.1, 0.1));
+  ComposedEnergy<double> energy(context_, y.view(), parameters(0.1, 0.1, 0.1));
   const auto x = frame.view<double>(shape), out = frame.view<double>(shape),
              inverse = frame.view<double>(shape);
   const auto weights = frame.view<double>({6, 1, 40, 40});

@@ -10,7 +10,7 @@
 
 #include "bilevel/core/device.hpp"
 #include "bilevel/core/scalars.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/oracle/tv_oracle.hpp"
 #include "tests/support/batches.hpp"
 #include "tests/support/numeric.hpp"
@@ -40,7 +40,8 @@ inline Parameters parameters_of(const oracle::TvModel& m,
   return Parameters(segments);
 }
 
-/// A TvEnergy on its own device with device memory for one batch; arrays cross as vectors of double.
+/// A ComposedEnergy of differences on its own device with device memory for one batch; arrays cross as
+/// vectors of double.
 template <class T>
 class TvLab {
  public:
@@ -63,15 +64,15 @@ class TvLab {
         sums_(frame_.view<double>({16, n, 1, 1})),
         epsilon_(frame_.view<double>({n, 1, 1, 1})),
         gradient_(frame_.view<double>({n, 1, 1, 1})) {
-    model_.alpha = energy_.alpha();
-    model_.nu = energy_.nu();
-    model_.xi = energy_.xi();
+    model_.alpha = energy_.value("alpha");
+    if (m.potential != oracle::Potential::quadratic) model_.nu = energy_.value("nu");
+    model_.xi = energy_.value("xi");
   }
   TvLab(const oracle::TvModel& m, int n, const std::vector<double>& y) : TvLab(m, n, y, parameters_of(m)) {}
 
   /// The oracle's model at exactly the values the energy is bound to.
   const oracle::TvModel& model() const { return model_; }
-  TvEnergy<T>& energy() { return energy_; }
+  ComposedEnergy<T>& energy() { return energy_; }
   Context& context() { return context_; }
   std::size_t pixels() const { return shape_.image(); }
 
@@ -176,7 +177,7 @@ class TvLab {
   Frame frame_;
   ActiveSet active_;
   Tensor<T> y_;
-  TvEnergy<T> energy_;
+  ComposedEnergy<T> energy_;
   View<T> x_, p_, out_, diagonal_, weights_;
   View<float> dual_;
   View<double> sums_, epsilon_, gradient_;

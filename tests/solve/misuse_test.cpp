@@ -30,7 +30,7 @@ struct Flat {
 class Spoiled final : public CountingEnergy<double> {
  public:
   enum class What { norm, rounding, negative_mu, zero_mu, infinite_mu, unknown_mu, infinite_lipschitz };
-  Spoiled(TvEnergy<double>& inner, What what) : CountingEnergy<double>(inner), what_(what) {}
+  Spoiled(ComposedEnergy<double>& inner, What what) : CountingEnergy<double>(inner), what_(what) {}
 
   Curvature curvature() const override {
     Curvature c = CountingEnergy<double>::curvature();

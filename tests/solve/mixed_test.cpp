@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/solve/solve_test_support.hpp"
 #include "tests/support/counting_energy.hpp"
 #include "tests/support/tv_setup.hpp"
@@ -310,7 +310,7 @@ TEST(MixedMinimiser, FieldsOfExpertsAreCertifiedInDouble) {
   const Tensor<double> data(context, shape, y);
   for (const FilterPadding padding : {FilterPadding::symmetric, FilterPadding::valid}) {
     const Parameters parameters = experts_parameters(4, 3, FilterInit::dct, 0.05, 0.02);
-    FieldOfExperts<double> energy(context, data.view(), parameters, {padding});
+    ComposedEnergy<double> energy(context, data.view(), parameters, ExpertsOptions{padding});
     energy.keep_single_precision(context);
     std::vector<double> theta = parameters.initial();
     for (double& t : theta) t += 0.1 * random.normal();

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/model/mri_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/solve/solve_test_support.hpp"
 
 namespace bilevel::testing_support {
@@ -59,15 +59,15 @@ std::vector<Acquisition<T>> acquisitions(Random& random) {
 }
 
 template <class T>
-MriEnergy<T> energy_of(Context& context, const Acquisition<T>& a) {
+ComposedEnergy<T> energy_of(Context& context, const Acquisition<T>& a) {
   const SamplingPattern pattern(a.pattern, a.images.h, a.images.w);
   MriParameterValues values;
   values.alpha = 0.02;
   values.nu = 0.05;
   values.xi = 0.05;
   values.pattern = a.s;
-  return MriEnergy<T>(context, a.images, a.kspace, pattern, mri_parameters(pattern, values), {a.potential},
-                      {a.coils, a.maps});
+  return ComposedEnergy<T>(context, a.images, a.kspace, pattern, mri_parameters(pattern, values),
+                           TvOptions{a.potential}, {a.coils, a.maps});
 }
 
 template <class T>
@@ -81,7 +81,7 @@ template <class T>
 Reconstruction<T> reconstruct(const Acquisition<T>& a, const std::string& device, const std::string& solver,
                               const SolveRequest<T>& request) {
   Context context(Device::open(device));
-  const MriEnergy<T> energy = energy_of(context, a);
+  const ComposedEnergy<T> energy = energy_of(context, a);
   const std::vector<T> zero(a.images.count());
   Reconstruction<T> out{minimise<T>(context, energy, solver, request, zero), 0};
   Tensor<T> x(context, a.images, zero);

@@ -65,7 +65,7 @@ TEST(MriPdhgRates, SquaredErrorsFallByThetaPerStep) {
   for (const Acquisition<double>& a : acquisitions<double>(random)) {
     SCOPED_TRACE(a.name);
     Context context(Device::open(test_device("cpu:2")));
-    const MriEnergy<double> energy = energy_of(context, a);
+    const ComposedEnergy<double> energy = energy_of(context, a);
     const ProximalConstants c = energy.proximal()->constants();
     const double m = 2 * std::sqrt(c.primal * c.dual) / c.norm;
     const Doubles zero(a.images.count());
@@ -89,7 +89,7 @@ TEST(MriPdhgRates, Counts) {
   Random random(seed(1604));
   for (const Acquisition<double>& a : acquisitions<double>(random)) {
     Context context(Device::open("cpu:2"));
-    const MriEnergy<double> energy = energy_of(context, a);
+    const ComposedEnergy<double> energy = energy_of(context, a);
     for (const double tolerance : {1e-1, 1e-4}) {
       std::printf("%s, tolerance %.0e, applications per image:", a.name.c_str(), tolerance);
       for (const char* solver : {"pdhg", "fista", "fista-restart", "lbfgs", "newton"}) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/solve/linear_solver.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/oracle/tv_exact.hpp"
@@ -80,7 +80,7 @@ struct TvProblem {
   Context context;
   Shape shape;
   Tensor<T> y_device;
-  TvEnergy<T> energy;
+  ComposedEnergy<T> energy;
 
  private:
   mutable std::vector<Doubles> exact_;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/model/field_of_experts.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/oracle/foe_oracle.hpp"
 #include "tests/support/batches.hpp"
 #include "tests/support/numeric.hpp"

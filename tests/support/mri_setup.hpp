@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/model/mri_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/sampling_pattern.hpp"
 #include "tests/oracle/mri_oracle.hpp"
 #include "tests/support/batches.hpp"

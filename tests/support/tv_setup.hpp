@@ -8,7 +8,7 @@
 
 #include "bilevel/core/tensor.hpp"
 #include "bilevel/model/bilevel_problem.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "tests/oracle/test_models.hpp"
 #include "tests/oracle/tv_exact.hpp"
 #include "tests/oracle/tv_oracle.hpp"
@@ -116,8 +116,8 @@ struct TvSetup {
   Context context;
   Tensor<T> y, truth;
   Parameters parameters;
-  std::unique_ptr<TvEnergy<T>> owned;
-  TvEnergy<T>* energy;
+  std::unique_ptr<ComposedEnergy<T>> owned;
+  ComposedEnergy<T>* energy;
 
   explicit TvSetup(const TvInstance& from, const std::string& device = test_device("cpu:1"),
                    double lower = 1e-12, double upper = 1e6)
@@ -126,8 +126,8 @@ struct TvSetup {
         y(context, instance.shape(), flat<T>(instance.y)),
         truth(context, instance.shape(), flat<T>(instance.truth)),
         parameters(parameters_of(instance, lower, upper)),
-        owned(std::make_unique<TvEnergy<T>>(context, y.view(), parameters, options_of(instance.model),
-                                            instance.model.mask)),
+        owned(std::make_unique<ComposedEnergy<T>>(context, y.view(), parameters, options_of(instance.model),
+                                                  instance.model.mask)),
         energy(owned.get()) {
     energy->bind(instance.theta());
   }

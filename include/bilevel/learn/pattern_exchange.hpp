@@ -24,8 +24,9 @@ struct BILEVEL_API ExchangeOptions {
 /// normal equations (Sherman and Morrison) changes the loss by
 ///   z_j/(1+h) + 1/2 (h/(1+h))^2 R_j/N          when j is added,
 ///   -z_j (1+kappa)/kappa + 1/2 R_j/(kappa^2 N)  when it is dropped.
-/// The problem's energy must be an MriEnergy whose pattern is learned, binary at the start, and has the
-/// linear map; penalties on the pattern do not matter at a fixed rate. Throws ConfigError otherwise.
+/// The problem's energy must be a ComposedEnergy of magnetic resonance whose pattern is learned, binary at
+/// the start, and has the linear map; penalties on the pattern do not matter at a fixed rate. Throws
+/// ConfigError otherwise.
 template <class T>
 BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_pattern_exchange(const UpperOptions& options,
                                                                      const ExchangeOptions& exchange = {});

@@ -1,19 +1,15 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
+#include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/energy.hpp"
 #include "bilevel/model/parameters.hpp"
-#include "bilevel/model/tv_energy.hpp"
 
 namespace bilevel {
 inline namespace v0 {
-
-/// J(theta); adds its gradient to `gradient` (entries of theta).
-using Penalty = std::function<double(std::span<const double> theta, std::span<double> gradient)>;
 
 /// beta (L/mu)^2 for smoothed TV on images of the given shape: keeps the lower level well conditioned.
 /// `masked`: the sampling operator is not the identity. Source: Ehrhardt and Roberts 2021, section 4.

@@ -2,8 +2,9 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -19,6 +20,14 @@ BILEVEL_API std::span<const CatalogueEntry> regulariser_catalogue();
 /// Their names for messages, "tv, ..., tikhonov", and with their texts for help, "tv (...), ...".
 BILEVEL_API std::string regulariser_names();
 BILEVEL_API std::string regulariser_choice();
+
+/// "NAMES and foe, and sums of them written with +, as tv+h1", for messages; without `experts` no foe.
+BILEVEL_API std::string regulariser_sums(bool experts = true);
+
+/// The names in that of a sum, "tv+foe" being tv and foe (unknown without `experts`). Throws ConfigError for
+/// empty and unknown names, more than four, a second field of experts, and a second h1 or tikhonov (the sum
+/// of both is one).
+BILEVEL_API std::vector<std::string> regulariser_parts(const std::string& name, bool experts = true);
 
 /// The options of a name, with this potential unless the regulariser is quadratic. Throws ConfigError for an
 /// unknown name.

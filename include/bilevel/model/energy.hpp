@@ -17,6 +17,10 @@ struct Curvature {
   double lipschitz = 0;
   double hessian_lipschitz = 0;
   std::vector<double> mixed_lipschitz;  ///< one per block of theta; infinite where there is none for all x
+  /// What operators add to the rounding of a Hessian product: |fl(A p) - A p| <= 56 u product_scale() |p|, u
+  /// the unit roundoff.
+  double operator_rounding = 0;
+  double product_scale() const { return lipschitz + operator_rounding; }
 };
 
 /// Per-image results of value_and_gradient.

@@ -10,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "bilevel/model/field_of_experts.hpp"
-#include "bilevel/model/tv_energy.hpp"
+#include "bilevel/model/energy.hpp"
+#include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -41,13 +41,10 @@ struct DataFingerprint {
   bool operator==(const DataFingerprint&) const = default;
 };
 
-/// The kind of regulariser: of differences (see catalogue.hpp) or a field of experts.
-using RegulariserOptions = std::variant<TvOptions, ExpertsOptions>;
-
 /// A learned denoiser: what `apply` and `evaluate` need. `initial` (of an array `values`) of a segment holds
 /// what was learned.
 struct BILEVEL_API DenoiseModel {
-  RegulariserOptions options;
+  RegulariserSum options;
   std::vector<Segment> parameters;
   std::vector<NamedOption> training = {};  ///< the options of the training run
   DataFingerprint data = {};
@@ -57,14 +54,13 @@ struct BILEVEL_API DenoiseModel {
   double value(const std::string& name) const;
 };
 
-/// The energy of a regulariser of either kind for noisy images [N,1,H,W]; theta is laid out by `parameters`.
+/// The energy of regularisers for noisy images [N,1,H,W]; theta is laid out by `parameters`.
 /// `sampling`: 0/1 [H,W], or empty. `mixed`: with T = double, the energy keeps itself in single precision,
-/// for solvers named "mixed:". Throws what TvEnergy and FieldOfExperts throw; ConfigError for a field of
-/// experts with sampling.
+/// for solvers named "mixed:". Throws what ComposedEnergy throws.
 template <class T>
 BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
                                                    const Parameters& parameters,
-                                                   const RegulariserOptions& options,
+                                                   const RegulariserSum& regularisers,
                                                    std::span<const double> sampling = {}, bool mixed = false);
 /// The energy of a learned model, bound to what was learned (theta has no entries).
 template <class T>
@@ -72,8 +68,8 @@ BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const 
                                                    const DenoiseModel& model,
                                                    std::span<const double> sampling = {}, bool mixed = false);
 
-/// The name in catalogue.hpp, or "foe" for fields of experts.
-BILEVEL_API const char* model_type(const RegulariserOptions& options);
+/// The names in catalogue.hpp, "foe" for fields of experts, joined with +.
+BILEVEL_API std::string model_type(const RegulariserSum& options);
 BILEVEL_API const char* potential_name(TvPotential potential);
 BILEVEL_API const char* padding_name(FilterPadding padding);
 /// Throw ConfigError for a name other than charbonnier, huber_c2; symmetric, valid.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -73,6 +74,9 @@ class BILEVEL_API Parameters {
   std::vector<Segment> segments_;
   std::vector<std::size_t> learned_;  // segment of every entry of theta
 };
+
+/// J(theta); adds its gradient to `gradient` (entries of theta).
+using Penalty = std::function<double(std::span<const double> theta, std::span<double> gradient)>;
 
 }  // namespace v0
 }  // namespace bilevel

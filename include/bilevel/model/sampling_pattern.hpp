@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "bilevel/core/export.hpp"
-#include "bilevel/model/bilevel_problem.hpp"
 #include "bilevel/model/parameters.hpp"
 
 namespace bilevel {

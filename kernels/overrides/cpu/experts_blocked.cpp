@@ -53,9 +53,19 @@ struct EnergyBlocks {
     for (int r = t.row; r < t.row + t.rows; ++r) {
       const long long e = static_cast<long long>(r) * a.model.width + t.column;
       const T* x = image_of(a.x, a.model, t.image) + e;
-      const T* y = image_of(a.y, a.model, t.image) + e;
       T* gradient = image_of(a.gradient, a.model, t.image) + e;
       const T* regulariser = tile.row(gathered, r);
+      if (a.y == nullptr) {
+#pragma GCC ivdep
+        for (int c = 0; c < t.columns; ++c) {
+          const T v = x[c], g = gradient[c] + mu * v + regulariser[c];
+          gradient[c] = g;
+          sum.v[3][c] += double(v) * v;
+          sum.v[4][c] += double(g) * g;
+        }
+        continue;
+      }
+      const T* y = image_of(a.y, a.model, t.image) + e;
 #pragma GCC ivdep
       for (int c = 0; c < t.columns; ++c) {
         const T v = x[c], d = v - y[c], g = d + mu * v + regulariser[c];
@@ -90,6 +100,15 @@ struct HessianBlocks {
       const T* p = image_of(a.p, m, t.image) + e;
       T* product = image_of(a.product, m, t.image) + e;
       const T* regulariser = tile.row(gathered, r);
+      if (a.add) {
+#pragma GCC ivdep
+        for (int c = 0; c < t.columns; ++c) {
+          const T v = p[c], g = product[c] + m.mu * v + regulariser[c];
+          product[c] = g;
+          sum.v[0][c] += double(v) * g;
+        }
+        continue;
+      }
 #pragma GCC ivdep
       for (int c = 0; c < t.columns; ++c) {
         const T v = p[c], g = v + m.mu * v + regulariser[c];

@@ -28,6 +28,7 @@ struct LineariseBlocks {
       }
     });
     for (int r = t.row; r < t.row + t.rows; ++r) {
+      if (a.inverse_diagonal == nullptr) break;
       T* inverse = image_of(a.inverse_diagonal, m, t.image) + static_cast<long long>(r) * m.width + t.column;
       for (int c = 0; c < t.columns; ++c) inverse[c] = T(1);
     }

@@ -115,6 +115,14 @@ struct MixedForwardBlocks {
     for (int r = t.row; r < t.row + t.rows; ++r) {
       T* out = image_of(a.out, m, t.image) + static_cast<long long>(r) * m.width + t.column;
       const T* row = tile.row(gathered, r);
+      if (a.add) {
+#pragma GCC ivdep
+        for (int c = 0; c < t.columns; ++c) {
+          out[c] += row[c];
+          sum.v[0][c] += double(out[c]) * out[c];
+        }
+        continue;
+      }
 #pragma GCC ivdep
       for (int c = 0; c < t.columns; ++c) {
         out[c] = row[c];

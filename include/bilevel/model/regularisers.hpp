@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "bilevel/model/parameters.hpp"
+#include "bilevel/ops/wavelet.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+/// rho_nu(r): sqrt(r^2 + nu^2); r^2/nu - r^3/(3 nu^2) for r <= nu and r - nu/3 beyond; r^2/2, without nu.
+enum class TvPotential { charbonnier, huber_c2, quadratic };
+
+/// K x, with differences that would reach over the border zero (Neumann): (Dx, Dy), forward differences to
+/// the right and down; (Dxx, Dyy, sqrt 2 Dxy), Dxx = -Dx^T Dx; x itself.
+enum class TvDifferences { first, second, none };
+
+/// alpha R(x), R(x) = sum over pixels of rho_nu(|K x|) (smoothed total variation, also of second order, H1,
+/// Tikhonov): potential, under one modulus for all components of a pixel, real and imaginary part of complex
+/// images among them (isotropic), or one for each; where the ridge xi/2 |x|^2 stands: beside alpha R(x), or
+/// inside alpha (R(x) + xi/2 |x|^2). Differences none are for the quadratic potential, which is isotropic.
+struct TvOptions {
+  TvPotential potential = TvPotential::charbonnier;
+  bool isotropic = true;
+  bool xi_inside_alpha = false;
+  TvDifferences differences = TvDifferences::first;
+
+  bool smoothed() const { return potential != TvPotential::quadratic; }  ///< whether R depends on a nu
+  bool operator==(const TvOptions&) const = default;
+};
+
+/// Parameters alpha, nu (without one for the quadratic potential) and xi with the defaults of the apps: alpha
+/// and nu learned on a log scale, first 0.05 and 0.01 for first differences, xi 0.001 fixed.
+BILEVEL_API Parameters tv_parameters(const TvOptions& options = {});
+
+/// What a filter sees beyond the border: the image reflected about its edge, edge pixels repeated, or nothing
+/// (responses only where the filter fits inside).
+enum class FilterPadding { symmetric, valid };
+
+/// A field of experts, sum_k b_k sum_p rho_{nu_k}((C_k x)_p), C_k the cross-correlation with filter k.
+struct ExpertsOptions {
+  FilterPadding padding = FilterPadding::symmetric;
+  TvPotential potential = TvPotential::charbonnier;
+  bool zero_mean = true;  ///< the energy uses c_k - mean(c_k)
+};
+
+/// First filters: the cosine basis without its constant, scaled to norm 1; independent normal taps, zero
+/// mean, norm 1; or the two differences of total variation followed by the cosine basis, nearly switched off.
+enum class FilterInit { dct, random, tv };
+
+/// Segments weight [K], smoothing [K] (both on a log scale, smoothings at least 1e-3), filters [K,size,size]
+/// and the fixed ridge mu = 1e-3. For FilterInit::tv the first two filters start with `alpha` and `nu`, the
+/// others with weight 3e-4 and smoothing 0.01; otherwise all start with `alpha` and `nu`. Throws ConfigError
+/// for a number of filters outside [1,64] or a size other than 3, 5, 7, 9, 11.
+BILEVEL_API Parameters experts_parameters(int filters, int size, FilterInit init, double alpha, double nu,
+                                          std::uint64_t seed = 0);
+
+/// alpha sum_j rho_nu(|(W x)_j|), W an orthogonal wavelet transform (ops/wavelet.hpp), the modulus over the
+/// channels of a coefficient.
+struct WaveletSparsity {
+  WaveletOptions wavelet = {};
+  TvPotential potential = TvPotential::charbonnier;
+};
+/// Parameters alpha, nu and xi, first as for total variation.
+BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
+
+/// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets.
+using RegulariserOptions = std::variant<TvOptions, ExpertsOptions, WaveletSparsity>;
+
+/// A sum of regularisers; one converts to it.
+struct BILEVEL_API RegulariserSum {
+  std::vector<RegulariserOptions> parts;
+
+  RegulariserSum(RegulariserOptions one = TvOptions{}) : parts{one} {}
+  RegulariserSum(TvOptions one) : parts{one} {}
+  RegulariserSum(ExpertsOptions one) : parts{one} {}
+  RegulariserSum(WaveletSparsity one) : parts{one} {}
+  explicit RegulariserSum(std::vector<RegulariserOptions> all) : parts(std::move(all)) {}
+};
+
+/// The parameters of a sum from those of its parts: names of the second begin with "2.", those of the third
+/// with "3.", ..., and the ridge, xi or mu, is that of the first alone. Throws ConfigError without parts.
+BILEVEL_API Parameters joined_parameters(const std::vector<Parameters>& parts);
+/// What the names of part k of a sum, counted from 0, begin with.
+BILEVEL_API std::string part_prefix(std::size_t k);
+
+}  // namespace v0
+}  // namespace bilevel

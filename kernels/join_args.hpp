@@ -1,0 +1,31 @@
+#pragma once
+
+// Arguments of the kernel that joins a term behind an operator, alpha R(K x), to what is in a gradient.
+
+#include <cstddef>
+
+#include "bilevel/core/active.hpp"
+
+namespace bilevel::kernels {
+
+/// gradient += term, term = K^T f with the flux f = alpha psi(K x). value, norm2 and rounding hold what
+/// belongs to the gradient before, and then to the sum; the bound on rounding grows by
+///   unit (2 |gradient before| + reading |x| + writing |f|) + norm flux_rounding,
+/// reading what rounding of K x does to f, writing that of K^T f and of the sum, norm = |K|.
+template <class T>
+struct JoinArgs {
+  Active active;
+  std::size_t size;  // of one image
+  const T* x;
+  const T* term;
+  T* gradient;
+  double* value;
+  double* norm2;
+  double* rounding;
+  const double* term_value;
+  const double* flux2;
+  const double* flux_rounding;
+  double unit, reading, writing, norm;
+};
+
+}  // namespace bilevel::kernels

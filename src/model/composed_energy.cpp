@@ -1,0 +1,498 @@
+#include "bilevel/model/composed_energy.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "bilevel/core/error.hpp"
+#include "device/backend.hpp"
+#include "kernels/decision_args.hpp"
+#include "model/analysis_regulariser.hpp"
+#include "model/checks.hpp"
+#include "model/experts_regulariser.hpp"
+#include "model/fourier_term.hpp"
+#include "model/operator_data.hpp"
+#include "model/operator_regulariser.hpp"
+#include "model/pointwise_data.hpp"
+#include "model/underflow.hpp"
+
+namespace bilevel {
+inline namespace v0 {
+
+template <class T>
+struct ComposedEnergy<T>::Impl {
+  Context& context;
+  Parameters parameters;
+  std::unique_ptr<DataTerm<T>> data;
+  std::vector<std::unique_ptr<Regulariser<T>>> regularisers = {};
+  std::unique_ptr<ProximalForm<T>> split = {};
+  std::vector<double> theta = {};
+  bool bound = false;
+  double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;  // of the bound on rounding
+  std::unique_ptr<ComposedEnergy<float>> single = {};
+
+  void add(const RegulariserSum& sum);
+  void finish();
+  void bind_terms(std::span<const double> values);
+  void require_read() const;
+  Shape shape() const { return data->shape(); }
+  std::size_t images() const { return static_cast<std::size_t>(shape().n); }
+  double ridge() const { return regularisers.front()->ridge(); }
+  double mu() const { return ridge() + data->mu(); }
+  Roundoff roundoff() const;
+  bool bounds_columns() const;
+  template <class F>
+  int total(F count) const {
+    int sum = count(*data);
+    for (const auto& r : regularisers) sum += count(*r);
+    return sum;
+  }
+  /// What the blocks of all terms hold, in the order of theta.
+  template <class Block>
+  static void sort(std::vector<Block>& blocks) {
+    std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.first < b.first; });
+  }
+};
+
+namespace {
+
+void require_images(const Shape& s, int channels, const char* what) {
+  if (s.c < 1 || s.c > channels || s.n < 1 || s.h < 1 || s.w < 1)
+    throw ShapeError(std::string(what) + " works on images [N,1,H,W], not on " + s.str() + ".");
+  if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+    throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
+}
+
+}  // namespace
+
+template <class T>
+void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
+  if (sum.parts.empty()) throw ConfigError("an energy needs a regulariser.");
+  for (std::size_t k = 0; k < sum.parts.size(); ++k) {
+    const std::string prefix = part_prefix(k);
+    if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k])) {
+      if (tv->xi_inside_alpha && !data->pointwise())
+        throw ConfigError("xi inside alpha is for denoising; leave it out for other data.");
+      regularisers.push_back(std::make_unique<AnalysisRegulariser<T>>(*tv, shape(), k == 0, prefix));
+    } else if (const auto* sparse = std::get_if<WaveletSparsity>(&sum.parts[k])) {
+      if (k == 0) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
+      regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(shape(), *sparse, prefix));
+    } else {
+      require_images(shape(), 1, "a field of experts");
+      if (data->pointwise() && data->diagonal().map != nullptr)
+        throw ConfigError(
+            "a field of experts denoises whole images and fills in nothing; use total variation.");
+      regularisers.push_back(std::make_unique<ExpertsRegulariser<T>>(
+          context, std::get<ExpertsOptions>(sum.parts[k]), shape(), parameters, k == 0, prefix));
+    }
+  }
+}
+
+template <class T>
+void ComposedEnergy<T>::Impl::finish() {
+  if (regularisers.size() == 1 && regularisers.front()->analysis())
+    split = data->split(*regularisers.front()->analysis());
+}
+
+template <class T>
+void ComposedEnergy<T>::Impl::bind_terms(std::span<const double> values) {
+  data->bind(context, parameters, values);
+  for (const auto& r : regularisers) r->bind(context, parameters, values);
+  double lipschitz = data->lipschitz() + ridge(), hessian_lipschitz = 0;
+  std::string text;
+  for (const auto& r : regularisers) {
+    lipschitz += r->constants().lipschitz;
+    hessian_lipschitz += r->constants().hessian_lipschitz;
+    text += (text.empty() ? "" : ", ") + r->values();
+  }
+  if (!(mu() > 0) || !std::isfinite(lipschitz) || !std::isfinite(hessian_lipschitz))
+    throw ConfigError(text + " do not give a strongly convex energy with finite constants.");
+}
+
+/// Every entry of theta belongs to a block of a term.
+template <class T>
+void ComposedEnergy<T>::Impl::require_read() const {
+  std::vector<BlockConstant> blocks = data->blocks();
+  std::vector<std::size_t> ends = data->block_ends();
+  for (const auto& r : regularisers) {
+    for (const BlockConstant& b : r->blocks()) blocks.push_back(b);
+    for (std::size_t end : r->block_ends()) ends.push_back(end);
+  }
+  sort(blocks);
+  std::sort(ends.begin(), ends.end());
+  std::size_t next = 0;
+  for (std::size_t k = 0; k < ends.size() && blocks[k].first == next; ++k) next = ends[k];
+  if (next < parameters.size())
+    throw ConfigError("parameter '" + parameters.learned(next).name +
+                      "' belongs to no term of the energy; fix it or leave it out.");
+}
+
+template <class T>
+Roundoff ComposedEnergy<T>::Impl::roundoff() const {
+  if (!(unit > 0)) return {};
+  UnderflowParts parts = data->underflow(unit);
+  for (const auto& r : regularisers) {
+    const UnderflowParts own = r->underflow();
+    parts.products += own.products;
+    parts.norms += own.norms;
+  }
+  return {unit, underflow_bound<T>(shape().image(), unit, parts.products, parts.norms) + parts.beside};
+}
+
+template <class T>
+bool ComposedEnergy<T>::Impl::bounds_columns() const {
+  return data->bounds_columns() || std::any_of(regularisers.begin(), regularisers.end(),
+                                               [](const auto& r) { return r->bounds_columns(); });
+}
+
+template <class T>
+ComposedEnergy<T>::ComposedEnergy(Context& context, View<const T> y, const Parameters& parameters,
+                                  const RegulariserSum& regularisers, std::span<const double> sampling)
+    : impl_(new Impl{context, parameters, nullptr}) {
+  const bool experts =
+      !regularisers.parts.empty() && std::holds_alternative<ExpertsOptions>(regularisers.parts[0]);
+  const char* what = experts ? "a field of experts" : "smoothed total variation";
+  require_images(y.shape(), 1, what);
+  require_view(y.shape(), y, experts ? "field of experts (data)" : "smoothed total variation (data)");
+  impl_->data = std::make_unique<PointwiseData<T>>(context, y, sampling);
+  impl_->add(regularisers);
+  impl_->finish();
+  bind(parameters.initial());
+  impl_->require_read();
+}
+
+template <class T>
+ComposedEnergy<T>::ComposedEnergy(Context& context, const Shape& images,
+                                  std::span<const std::complex<T>> kspace, const SamplingPattern& pattern,
+                                  const Parameters& parameters, const RegulariserSum& regularisers,
+                                  const CoilMaps& maps)
+    : impl_(new Impl{context, parameters, nullptr}) {
+  impl_->data = std::make_unique<FourierTerm<T>>(context, images, kspace, pattern, maps);
+  impl_->add(regularisers);
+  impl_->finish();
+  bind(parameters.initial());
+  impl_->require_read();
+}
+
+template <class T>
+ComposedEnergy<T>::ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a,
+                                  View<const T> y, const Parameters& parameters,
+                                  const RegulariserSum& regularisers)
+    : impl_(new Impl{context, parameters, nullptr}) {
+  impl_->data = std::make_unique<OperatorData<T>>(std::move(a), y);
+  require_images(shape(), 2, "an energy with an operator");
+  impl_->add(regularisers);
+  impl_->finish();
+  bind(parameters.initial());
+  impl_->require_read();
+}
+
+template <class T>
+ComposedEnergy<T>::ComposedEnergy(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+template <class T>
+ComposedEnergy<T>::~ComposedEnergy() = default;
+
+template <class T>
+const Energy<float>* ComposedEnergy<T>::single_precision() const {
+  return impl_->single.get();
+}
+template <class T>
+const ProximalForm<T>* ComposedEnergy<T>::proximal() const {
+  return impl_->split.get();
+}
+template <class T>
+Shape ComposedEnergy<T>::shape() const {
+  return impl_->shape();
+}
+template <class T>
+const Parameters* ComposedEnergy<T>::layout() const {
+  return &impl_->parameters;
+}
+template <class T>
+std::size_t ComposedEnergy<T>::parameters() const {
+  return impl_->parameters.size();
+}
+template <class T>
+double ComposedEnergy<T>::value(const std::string& name) const {
+  return impl_->parameters.value(name, impl_->theta);
+}
+template <class T>
+const FourierData<T>* ComposedEnergy<T>::fourier() const {
+  return dynamic_cast<const FourierTerm<T>*>(impl_->data.get());
+}
+
+template <class T>
+std::vector<std::size_t> ComposedEnergy<T>::blocks() const {
+  std::vector<std::size_t> ends = impl_->data->block_ends();
+  for (const auto& r : impl_->regularisers)
+    for (std::size_t end : r->block_ends()) ends.push_back(end);
+  std::sort(ends.begin(), ends.end());
+  return ends;
+}
+
+template <class T>
+void ComposedEnergy<T>::bind(std::span<const double> theta) {
+  Impl& m = *impl_;
+  if (theta.size() != parameters())
+    throw ShapeError("theta has " + std::to_string(theta.size()) + " entries, the model " +
+                     std::to_string(parameters()) + ".");
+  try {
+    m.bind_terms(theta);
+  } catch (...) {
+    if (m.bound) m.bind_terms(m.theta);
+    throw;
+  }
+  m.theta.assign(theta.begin(), theta.end());
+  m.bound = true;
+  if (m.single) m.single->bind(theta);
+}
+
+template <class T>
+Curvature ComposedEnergy<T>::curvature() const {
+  const Impl& m = *impl_;
+  Curvature out{m.mu(),
+                m.data->lipschitz() + m.ridge(),
+                0,
+                {},
+                m.data->product_rounding() / kernels::product_roundings};
+  std::vector<BlockConstant> blocks = m.data->blocks();
+  for (const auto& r : m.regularisers) {
+    const RegulariserConstants c = r->constants();
+    out.lipschitz += c.lipschitz;
+    out.hessian_lipschitz += c.hessian_lipschitz;
+    out.operator_rounding += r->product_rounding() / kernels::product_roundings;
+    for (const BlockConstant& b : r->blocks()) blocks.push_back(b);
+  }
+  Impl::sort(blocks);
+  for (const BlockConstant& b : blocks) out.mixed_lipschitz.push_back(b.lipschitz);
+  return out;
+}
+
+template <class T>
+void ComposedEnergy<T>::value_and_gradient(Context& context, const Active& active, View<const T> x,
+                                           View<T> gradient, const GradientSums& sums) const {
+  EnergyViews<T>{*this}.gradient(x, gradient, sums);
+  const Impl& m = *impl_;
+  Frame frame(context);
+  GradientStart<T> start = m.data->gradient(context, frame, active, x, gradient);
+  Roundoff roundoff = m.roundoff();
+  for (const auto& r : m.regularisers) {
+    r->gradient(context, active, x, gradient, sums, start, roundoff);
+    start = {};
+    roundoff.underflow = 0;
+  }
+}
+
+template <class T>
+int ComposedEnergy<T>::weight_arrays() const {
+  int sum = 0;
+  for (const auto& r : impl_->regularisers) sum += r->weight_arrays();
+  return sum;
+}
+template <class T>
+int ComposedEnergy<T>::dual_arrays() const {
+  int sum = 0;
+  for (const auto& r : impl_->regularisers) sum += r->dual_arrays();
+  return sum;
+}
+
+template <class T>
+void ComposedEnergy<T>::linearise(Context& context, const Active& active, View<const T> x,
+                                  View<const float> dual, View<T> weights, View<T> inverse_diagonal) const {
+  EnergyViews<T>{*this}.linearisation(x, dual, weights, inverse_diagonal);
+  const Impl& m = *impl_;
+  const std::size_t each = shape().count();
+  Frame frame(context);
+  DiagonalStart<T> start = m.data->diagonal();
+  const float* zeta = dual.device_data();
+  T* planes = weights.device_data();
+  for (const auto& r : m.regularisers) {
+    if (r != m.regularisers.front()) {
+      const View<T> before = frame.view<T>(shape());
+      copy<T>(context, inverse_diagonal, before);
+      start = {0, nullptr, before.device_data()};
+    }
+    r->linearise(context, active, x, zeta, planes, inverse_diagonal.device_data(), start);
+    planes += static_cast<std::size_t>(r->weight_arrays()) * each;
+    if (zeta) zeta += static_cast<std::size_t>(r->dual_arrays()) * each;
+  }
+}
+
+template <class T>
+void ComposedEnergy<T>::hessian_product(Context& context, const Active& active, View<const T> weights,
+                                        View<const T> p, View<T> product, Scalars inner) const {
+  EnergyViews<T>{*this}.product(weights, p, product, inner);
+  const Impl& m = *impl_;
+  HessianStart<T> start = m.data->hessian(context, active, p, product);
+  const T* planes = weights.device_data();
+  for (const auto& r : m.regularisers) {
+    r->hessian(context, active, planes, p, product, inner, start);
+    start = {true, nullptr};
+    planes += static_cast<std::size_t>(r->weight_arrays()) * shape().count();
+  }
+}
+
+template <class T>
+void ComposedEnergy<T>::start_dual(Context& context, const Active& active, View<const T> x,
+                                   View<float> dual) const {
+  require_view(shape(), x, "dual field (point)");
+  EnergyViews<T>{*this}.dual_field(dual);
+  float* zeta = dual.device_data();
+  for (const auto& r : impl_->regularisers) {
+    r->dual(context, active, x.device_data(), nullptr, nullptr, zeta);
+    zeta += static_cast<std::size_t>(r->dual_arrays()) * shape().count();
+  }
+}
+
+template <class T>
+void ComposedEnergy<T>::update_dual(Context& context, const Active& active, View<const T> x, View<const T> d,
+                                    Scalars step, View<float> dual) const {
+  EnergyViews<T>{*this}.dual_step(x, d, step, dual);
+  float* zeta = dual.device_data();
+  for (const auto& r : impl_->regularisers) {
+    r->dual(context, active, x.device_data(), d.device_data(), step.device_data(), zeta);
+    zeta += static_cast<std::size_t>(r->dual_arrays()) * shape().count();
+  }
+}
+
+template <class T>
+int ComposedEnergy<T>::mixed_sums() const {
+  return impl_->total([](const auto& term) { return term.mixed_sums(); });
+}
+
+/// The rows of the regularisers, then those of the data.
+template <class T>
+void ComposedEnergy<T>::mixed_adjoint(Context& context, const Active& active, View<const T> x,
+                                      View<const T> q, View<double> sums) const {
+  EnergyViews<T>{*this}.mixed_adjoint(x, q, sums);
+  double* out = sums.device_data();
+  for (const auto& r : impl_->regularisers) {
+    r->mixed_adjoint(context, active, x, q, out);
+    out += static_cast<std::size_t>(r->mixed_sums()) * impl_->images();
+  }
+  impl_->data->mixed_adjoint(context, active, x, q, out);
+}
+
+template <class T>
+std::vector<double> ComposedEnergy<T>::mixed(std::span<const double> sums) const {
+  require_sums(mixed_sums(), shape().n, sums, 0, "sums of the mixed derivative");
+  const Impl& m = *impl_;
+  const std::size_t n = m.images(), p = parameters();
+  std::vector<double> out(n * p);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::span<double> z = std::span(out).subspan(i * p, p);
+    ImageSums rows{sums, n, i};
+    for (const auto& r : m.regularisers) {
+      r->mixed(rows, z);
+      rows = rows.from(static_cast<std::size_t>(r->mixed_sums()));
+    }
+    m.data->mixed(rows, z);
+  }
+  return out;
+}
+
+template <class T>
+void ComposedEnergy<T>::mixed_forward(Context& context, const Active& active, View<const T> x,
+                                      std::span<const double> direction, View<T> out, Scalars norm2) const {
+  EnergyViews<T>{*this}.mixed_forward(x, direction, out, norm2);
+  bool add = impl_->data->mixed_forward(context, active, x, direction, out);
+  for (const auto& r : impl_->regularisers) {
+    r->mixed_forward(context, active, x, direction, out, norm2, add);
+    add = true;
+  }
+}
+
+template <class T>
+int ComposedEnergy<T>::bound_sums() const {
+  return impl_->total([](const auto& term) { return term.bound_sums(); });
+}
+
+template <class T>
+void ComposedEnergy<T>::directional_sums(Context& context, const Active& active, View<const T> x,
+                                         View<const T> q, View<const T> v, const BallInputs& ball,
+                                         View<double> sums) const {
+  EnergyViews<T>{*this}.directional(x, q, v, ball, sums);
+  double* out = sums.device_data();
+  for (const auto& r : impl_->regularisers) {
+    r->bound(context, active, x, q, v, ball, impl_->mu(), out);
+    out += static_cast<std::size_t>(r->bound_sums()) * impl_->images();
+  }
+  impl_->data->bound(context, active, x, q, ball, out);
+}
+
+template <class T>
+DirectionalBound ComposedEnergy<T>::directional(std::span<const double> sums, int image, double epsilon,
+                                                double norm_q, double norm_v) const {
+  require_sums(bound_sums(), shape().n, sums, image, "sums of the directional bounds");
+  const Impl& m = *impl_;
+  // Rounding of the terms, and of adding them up: at most 64 + pixels/1024 additions one after the other.
+  const double additions = 64 + static_cast<double>(shape().image()) / 1024;
+  const Ball ball{m.mu(), epsilon, norm_q, norm_v,
+                  std::numeric_limits<T>::epsilon() / 2 + additions * 0x1p-53 / 16};
+  DirectionalBound out;
+  out.hessian_qe = 0;
+  std::vector<BlockBound> blocks;
+  ImageSums rows{sums, m.images(), static_cast<std::size_t>(image)};
+  for (const auto& r : m.regularisers) {
+    const TermBound d = r->directional(rows, ball);
+    out.hessian_q += d.hessian_q;
+    out.energy_q += d.energy_q;
+    out.hessian_v += d.hessian_v;
+    out.energy_v += d.energy_v;
+    out.hessian_vq += d.hessian_vq;
+    out.hessian_qe += d.hessian_qe;
+    blocks.insert(blocks.end(), d.blocks.begin(), d.blocks.end());
+    rows = rows.from(static_cast<std::size_t>(r->bound_sums()));
+  }
+  const std::vector<BlockBound> of_data = m.data->directional(rows, ball, m.ridge());
+  blocks.insert(blocks.end(), of_data.begin(), of_data.end());
+  Impl::sort(blocks);
+  const bool bounded = m.bounds_columns();
+  for (const BlockBound& b : blocks) {
+    out.mixed_q.push_back(b.mixed_q);
+    out.energy_mixed.push_back(b.energy_mixed);
+    out.rounding.push_back(b.rounding);
+    if (!bounded) continue;
+    out.norm_mixed.push_back(b.norm_mixed);
+    out.mixed_lipschitz.push_back(b.lipschitz);
+  }
+  return out;
+}
+
+template <class T>
+double ComposedEnergy<T>::mean_stiffness(Context& context, View<const T> x) const {
+  const Impl& m = *impl_;
+  const Shape s = shape();
+  Frame frame(context);
+  ActiveSet all(context, frame, s.n);
+  const View<T> weights = frame.view<T>({s.n * weight_arrays(), s.c, s.h, s.w}), inverse = frame.view<T>(s);
+  linearise(context, all.active(), x, {}, weights, inverse);
+  double sum = 0;
+  for (T e : download(context, inverse)) sum += 1 / static_cast<double>(e);
+  const double data = (fourier() ? fourier()->mean_diagonal(context) : m.data->diagonal().mean) + m.ridge();
+  return std::max(0.0, sum / static_cast<double>(s.count()) - data) / m.regularisers.front()->diagonal();
+}
+
+template <class T>
+double ComposedEnergy<T>::symbol(double laplacian) const {
+  return impl_->regularisers.front()->symbol(laplacian);
+}
+
+template class BILEVEL_API ComposedEnergy<float>;
+
+template <class T>
+void ComposedEnergy<T>::keep_single_precision(Context& context) requires std::same_as<T, double> {
+  using Single = typename ComposedEnergy<float>::Impl;
+  auto twin = std::unique_ptr<Single>(new Single{context, impl_->parameters, impl_->data->single(context)});
+  for (const auto& r : impl_->regularisers) twin->regularisers.push_back(r->single(context));
+  twin->unit = 0;
+  twin->finish();
+  impl_->single.reset(new ComposedEnergy<float>(std::move(twin)));
+  impl_->single->bind(impl_->theta);
+}
+
+template class BILEVEL_API ComposedEnergy<double>;
+
+}  // namespace v0
+}  // namespace bilevel

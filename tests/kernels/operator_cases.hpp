@@ -1,0 +1,75 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/blur_args.hpp"
+#include "kernels/join_args.hpp"
+#include "kernels/wavelet_args.hpp"
+#include "tests/kernels/kernel_bag.hpp"
+
+namespace bilevel::testing_support {
+
+/// One level of a wavelet transform of an image of twice the sides, or of two signals twice as long as an
+/// image has pixels, so that sides are even.
+template <class T>
+void add_wavelet_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
+  using B = DeviceBag<T>;
+  for (const int taps : {2, 4, 8})
+    for (const bool flat : {false, true})
+      for (const bool keep : {true, false}) {
+        const int size = height * width;
+        const auto level = [=](B& b) {
+          kernels::WaveletLevel l{b.active, taps};
+          l.channels = flat ? 2 : 1;
+          l.height = flat ? 1 : 2 * height;
+          l.width = l.pitch = flat ? 2 * size : 2 * width;
+          l.plane = static_cast<std::size_t>(l.height) * static_cast<std::size_t>(l.width);
+          l.coarse_pitch = flat ? size : width;
+          l.coarse_plane = static_cast<std::size_t>(size);
+          l.keep_approximation = keep;
+          return l;
+        };
+        const char *coarse_in = flat ? "complex_x" : "x", *coarse_out = flat ? "complex_out" : "out";
+        const std::string of = " of " + std::to_string(taps) + " taps" + (flat ? ", flat" : "");
+        cases.push_back({"wavelet_analyse" + of, false, [=](B& b) {
+                           b.table().wavelet_analyse(b.stream(), {level(b), b.image("coils_x"),
+                                                                  b.image(coarse_out), b.image("coils_out")});
+                         }});
+        cases.push_back({"wavelet_synthesise" + of, false, [=](B& b) {
+                           b.table().wavelet_synthesise(
+                               b.stream(),
+                               {level(b), b.image(coarse_in), b.image("coils_x"), b.image("coils_out")});
+                         }});
+      }
+}
+
+template <class T>
+void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
+  using B = DeviceBag<T>;
+  add_wavelet_cases(cases, height, width);
+  cases.push_back({"join", false, [](B& b) {
+                     b.table().join(b.stream(), {b.active, b.size, b.image("x"), b.image("q"), b.image("out"),
+                                                 b.scalar(0), b.scalar(1), b.scalar(2), b.scalar(3),
+                                                 b.scalar(4), b.scalar(5), 1e-8, 0.3, 5, 1.5});
+                   }});
+  for (const bool even : {true, false}) {
+    cases.push_back({"torus_extend", false, [=](B& b) {
+                       b.table().torus_extend(b.stream(), {{b.active.mask, b.active.index, 1},
+                                                           b.active.mask,
+                                                           b.n,
+                                                           1,
+                                                           height,
+                                                           width,
+                                                           even,
+                                                           b.image("x"),
+                                                           b.image("coils_out")});
+                     }});
+    cases.push_back({"torus_fold", false, [=](B& b) {
+                       b.table().torus_fold(b.stream(), {b.active, 1, height, width, even, b.image("coils_x"),
+                                                         b.image("out")});
+                     }});
+  }
+}
+
+}  // namespace bilevel::testing_support

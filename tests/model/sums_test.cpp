@@ -1,0 +1,293 @@
+#include <gmock/gmock.h>
+
+#include <map>
+
+#include "bilevel/core/error.hpp"
+#include "tests/support/sums_setup.hpp"
+#include "tests/support/thrown.hpp"
+
+// Sums of regularisers against the energies of their parts, which have oracles of their own, rounding of
+// chained passes, and misuse.
+
+namespace bilevel {
+namespace {
+
+using namespace testing_support;
+using ::testing::HasSubstr;
+
+/// What the functions of an energy give at one point. Arrays of all images.
+struct Evaluated {
+  std::vector<double> value, gradient, norm2, rounding, diagonal, product, inner, dual_product, forward,
+      forward2;
+  std::map<std::string, std::vector<double>> mixed;  // of the first image, by the name of the segment
+};
+
+template <class T>
+std::vector<double> host(Context& context, View<T> view) {
+  const std::vector<std::remove_const_t<T>> v = download<std::remove_const_t<T>>(context, view);
+  return {v.begin(), v.end()};
+}
+
+/// `direction` of theta by segment; segments that it does not name stay.
+template <class T>
+Evaluated evaluate(Context& context, const ComposedEnergy<T>& e, const std::vector<double>& at,
+                   const std::vector<double>& along, const std::map<std::string, double>& direction) {
+  const Shape shape = e.shape();
+  const auto arrays = [&](int count) { return Shape{count * shape.n, shape.c, shape.h, shape.w}; };
+  const Tensor<T> x(context, shape, std::vector<T>(at.begin(), at.end())),
+      p(context, shape, std::vector<T>(along.begin(), along.end()));
+  Frame frame(context);
+  const ActiveSet all(context, frame, shape.n);
+  const View<T> out = frame.view<T>(shape), weights = frame.view<T>(arrays(e.weight_arrays()));
+  const View<float> dual = frame.view<float>(arrays(e.dual_arrays()));
+  const auto row = [&] { return frame.view<double>({shape.n, 1, 1, 1}); };
+  const View<double> value = row(), norm2 = row(), rounding = row(), inner = row();
+  Evaluated r;
+  e.value_and_gradient(context, all.active(), x.view(), out, {value, norm2, rounding});
+  r.value = host(context, value), r.norm2 = host(context, norm2), r.rounding = host(context, rounding);
+  r.gradient = host(context, out);
+  e.linearise(context, all.active(), x.view(), {}, weights, out);
+  r.diagonal = host(context, out);
+  for (double& d : r.diagonal) d = 1 / d;
+  e.hessian_product(context, all.active(), weights, p.view(), out, inner);
+  r.product = host(context, out), r.inner = host(context, inner);
+  e.start_dual(context, all.active(), x.view(), dual);
+  e.linearise(context, all.active(), x.view(), dual, weights, frame.view<T>(shape));
+  e.hessian_product(context, all.active(), weights, p.view(), out, inner);
+  r.dual_product = host(context, out);
+  const View<double> sums = frame.view<double>({e.mixed_sums(), shape.n, 1, 1});
+  e.mixed_adjoint(context, all.active(), x.view(), p.view(), sums);
+  const std::vector<double> z = e.mixed(download(context, sums));
+  std::vector<double> theta(e.parameters(), 0);
+  for (const Segment& s : e.layout()->segments()) {
+    const int first = e.layout()->entry(s.name);
+    if (first < 0) continue;
+    r.mixed[s.name].assign(z.begin() + first, z.begin() + first + static_cast<std::ptrdiff_t>(s.size()));
+    if (const auto d = direction.find(s.name); d != direction.end())
+      std::fill_n(theta.begin() + first, s.size(), d->second);
+  }
+  e.mixed_forward(context, all.active(), x.view(), theta, out, inner);
+  r.forward = host(context, out), r.forward2 = host(context, inner);
+  return r;
+}
+
+void add(std::vector<double>& to, double factor, const std::vector<double>& from) {
+  if (to.empty()) to.assign(from.size(), 0);
+  for (std::size_t e = 0; e < to.size(); ++e) to[e] += factor * from[e];
+}
+
+/// The sum of the parts, each with data and ridge, less those counted too often.
+template <class T>
+void expect_sum_of_parts(const SumCase& c, const SumData<T>& data, double ridge, double tolerance,
+                         Random& random) {
+  Context& context = data.context;
+  const std::vector<double> x = representable<T>(random.normal_vector(data.shape.count())),
+                            p = representable<T>(random.normal_vector(data.shape.count()));
+  const std::map<std::string, double> direction{
+      {"alpha", 0.3},    {"nu", -0.2},         {"s", 0.1},         {"weight", 0.4},   {"smoothing", 0.2},
+      {"filters", -0.1}, {"2.alpha", 0.3},     {"2.nu", -0.2},     {"2.weight", 0.4}, {"3.alpha", 0.3},
+      {"3.nu", -0.2},    {"2.smoothing", 0.2}, {"2.filters", -0.1}};
+  const std::unique_ptr<ComposedEnergy<T>> sum = data.energy(c.joined(), c.sum());
+  const Evaluated got = evaluate<T>(context, *sum, x, p, direction);
+  const Parameters none(
+      {{"alpha", Transform::identity, 0, 0, 1, false}, {"xi", Transform::identity, ridge, 0, 1, false}});
+  const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
+  Evaluated wanted = evaluate<T>(context, *data.energy(none, tikhonov), x, p, direction);
+  const double surplus = 1 - static_cast<double>(c.parts.size());
+  double largest = 0;
+  for (std::vector<double>* v : {&wanted.value, &wanted.gradient, &wanted.diagonal, &wanted.product,
+                                 &wanted.inner, &wanted.dual_product, &wanted.forward})
+    for (double& e : *v) e *= surplus;
+  bool experts = false;
+  for (std::size_t k = 0; k < c.parts.size(); ++k) {
+    experts = experts || std::holds_alternative<ExpertsOptions>(c.parts[k]);
+    const Evaluated part = evaluate<T>(context, *data.energy(c.parameters[k], c.parts[k]), x, p, direction);
+    add(wanted.value, 1, part.value);
+    add(wanted.gradient, 1, part.gradient);
+    add(wanted.diagonal, 1, part.diagonal);
+    add(wanted.product, 1, part.product);
+    add(wanted.inner, 1, part.inner);
+    add(wanted.dual_product, 1, part.dual_product);
+    add(wanted.forward, 1, part.forward);
+    for (const auto& [name, z] : part.mixed) {
+      const std::string own = name == "s" ? name : part_prefix(k) + name;
+      ASSERT_TRUE(got.mixed.contains(own)) << own;
+      EXPECT_LT(max_relative_difference(got.mixed.at(own), z), tolerance) << own;
+      largest = std::max(largest, norm(z));
+    }
+  }
+  EXPECT_LT(max_relative_difference(got.value, wanted.value), tolerance);
+  EXPECT_LT(max_relative_difference(got.gradient, wanted.gradient), tolerance);
+  if (!experts) {
+    EXPECT_LT(max_relative_difference(got.diagonal, wanted.diagonal), tolerance);
+  }
+  EXPECT_LT(max_relative_difference(got.product, wanted.product), tolerance);
+  EXPECT_LT(max_relative_difference(got.inner, wanted.inner), tolerance);
+  EXPECT_LT(max_relative_difference(got.dual_product, wanted.dual_product), std::max(tolerance, 1e-6));
+  EXPECT_LT(max_relative_difference(got.forward, wanted.forward), tolerance);
+  EXPECT_GT(largest, 0);
+  const std::size_t each = data.shape.image();
+  for (std::size_t i = 0; i < 2; ++i) {
+    double norm2 = 0, forward2 = 0;
+    for (std::size_t e = i * each; e < (i + 1) * each; ++e) {
+      norm2 += got.gradient[e] * got.gradient[e];
+      forward2 += got.forward[e] * got.forward[e];
+    }
+    EXPECT_LT(relative_difference(got.norm2[i], norm2), 1e-6);
+    EXPECT_LT(relative_difference(got.forward2[i], forward2), 1e-6);
+  }
+}
+
+template <class T>
+class Sums : public ::testing::Test {};
+using Precisions = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Sums, Precisions);
+
+TYPED_TEST(Sums, AreThoseOfTheirParts) {
+  using T = TypeParam;
+  Random random(seed(2801));
+  const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-12, ridge = 0.05;
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
+                              DataKind::complex_fourier, DataKind::blur})
+    for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 38, 70}}) {
+      Context context(Device::open(test_device("cpu:2")));
+      const SumData<T> data(kind, context, size.h, size.w, random);
+      const bool experts = kind != DataKind::inpainting && kind != DataKind::complex_fourier;
+      for (const SumCase& c :
+           sum_cases(experts, data.shape.h % 2 == 0 && data.shape.w % 2 == 0, ridge, random)) {
+        SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name + ", " + size.str());
+        expect_sum_of_parts<T>(c, data, ridge, tolerance, random);
+      }
+    }
+}
+
+/// Data of an operator against the operator itself, and the identity against pointwise data.
+TEST(OperatorData, IsTheSquaredResidual) {
+  Random random(seed(2804));
+  Context context(Device::open(test_device("cpu:2")));
+  const SumData<double> data(DataKind::blur, context, 13, 10, random);
+  const double ridge = 0.3;
+  const Parameters none(
+      {{"alpha", Transform::identity, 0, 0, 1, false}, {"xi", Transform::identity, ridge, 0, 1, false}});
+  const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
+  const std::vector<double> x = random.normal_vector(data.shape.count());
+  const Evaluated got = evaluate<double>(context, *data.energy(none, tikhonov), x, x, {});
+  Frame frame(context);
+  const ActiveSet all(context, frame, 2);
+  const Tensor<double> at(context, data.shape, x);
+  Tensor<double> residual(context, data.shape), gradient(context, data.shape);
+  data.blur->apply(context, all.active(), at.view(), residual.view());
+  const std::vector<double> r = add_scaled(download(context, residual), -1, download(context, data.y));
+  residual.upload(context, r);
+  data.blur->adjoint(context, all.active(), std::as_const(residual).view(), gradient.view());
+  EXPECT_LT(max_relative_difference(got.gradient, add_scaled(download(context, gradient), ridge, x)), 1e-12);
+  EXPECT_LT(relative_difference(got.value[0] + got.value[1], 0.5 * dot(r, r) + 0.5 * ridge * dot(x, x)),
+            1e-12);
+  data.blur->normal(context, all.active(), at.view(), gradient.view());
+  EXPECT_LT(max_relative_difference(got.product, add_scaled(download(context, gradient), ridge, x)), 1e-12);
+}
+
+TEST(OperatorData, OfTheIdentityIsDenoising) {
+  Random random(seed(2805));
+  Context context(Device::open(test_device("cpu:1")));
+  SumData<double> denoising(DataKind::denoising, context, 9, 12, random);
+  const SumCase c = sum_case("tv", {TvOptions{}}, 0.1, random);
+  const std::vector<double> x = random.normal_vector(denoising.shape.count());
+  const auto energy = denoising.energy(c.joined(), c.sum());
+  const Evaluated wanted = evaluate<double>(context, *energy, x, x, {});
+  denoising.blur = std::make_shared<Blur<double>>(context, denoising.shape, BlurKernel{});
+  const auto same = denoising.energy(c.joined(), c.sum());
+  const Evaluated got = evaluate<double>(context, *same, x, x, {});
+  EXPECT_LT(max_relative_difference(got.gradient, wanted.gradient), 1e-12);
+  EXPECT_LT(max_relative_difference(got.value, wanted.value), 1e-12);
+  EXPECT_LT(max_relative_difference(got.product, wanted.product), 1e-12);
+  EXPECT_GE(same->curvature().lipschitz, energy->curvature().lipschitz * (1 - 1e-12));
+  EXPECT_GE(same->curvature().product_scale(), same->curvature().lipschitz);
+}
+
+TEST(OperatorData, MisuseIsRefused) {
+  Random random(seed(2806));
+  Context context(Device::open(test_device("cpu:1")));
+  const SumData<double> data(DataKind::blur, context, 8, 9, random);
+  using Energy = ComposedEnergy<double>;
+  EXPECT_THAT(message_of<ConfigError>([&] { Energy(context, nullptr, data.y.view(), tv_parameters()); }),
+              HasSubstr("none is given"));
+  Tensor<double> other(context, {2, 1, 9, 8}, std::vector<double>(144, 0));
+  EXPECT_THAT(message_of<ShapeError>(
+                  [&] { Energy(context, data.blur, std::as_const(other).view(), tv_parameters()); }),
+              HasSubstr("data of an operator"));
+  Energy energy(context, data.blur, data.y.view(), tv_parameters());
+  EXPECT_THAT(message_of<ConfigError>([&] { energy.keep_single_precision(context); }),
+              HasSubstr("in double"));
+  EXPECT_EQ(energy.proximal(), nullptr);
+  Parameters flat({{"alpha", Transform::exp, 0.1, 1e-8, 1, true},
+                   {"nu", Transform::exp, 0.1, 1e-8, 1, true},
+                   {"xi", Transform::identity, 0, 0, 1, false}});
+  EXPECT_THAT(message_of<ConfigError>([&] { Energy(context, data.blur, data.y.view(), flat); }),
+              HasSubstr("strongly convex"));
+}
+
+/// The bound on rounding, of single against double precision, at points of several scales.
+TEST(SumsRounding, CoversThatOfChainedPasses) {
+  Random random(seed(2802));
+  RatioRecorder ratios("error of the gradient/rounding bound, sums in single precision");
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier, DataKind::blur})
+    for (int round = 0; round < 3; ++round) {
+      Context context(Device::open(test_device("cpu:1")));
+      const std::uint64_t same = random.bits();
+      Random first(same), second(same);
+      const SumData<float> single(kind, context, 12, 14, first);
+      const SumData<double> twice(kind, context, 12, 14, second);
+      for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier,
+                                        single.shape.h % 2 == 0 && single.shape.w % 2 == 0, 0.02, random)) {
+        SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
+        const auto a = single.energy(c.joined(), c.sum());
+        const auto b = twice.energy(c.joined(), c.sum());
+        std::vector<double> x = random.normal_vector(single.shape.count());
+        const double size = random.log_uniform(1e-3, 1e3);
+        for (double& e : x) e *= size;
+        x = representable<float>(x);
+        const Evaluated low = evaluate<float>(context, *a, x, x, {}),
+                        high = evaluate<double>(context, *b, x, x, {});
+        const std::size_t each = single.shape.image();
+        for (std::size_t i = 0; i < 2; ++i) {
+          double error = 0;
+          for (std::size_t e = i * each; e < (i + 1) * each; ++e)
+            error += std::pow(low.gradient[e] - high.gradient[e], 2);
+          ASSERT_LE(std::sqrt(error), low.rounding[i]);
+          ratios.add(std::sqrt(error) / low.rounding[i]);
+        }
+      }
+    }
+}
+
+TEST(SumsMisuse, IsRefusedAndLeavesTheEnergyAlone) {
+  Random random(seed(2803));
+  Context context(Device::open(test_device("cpu:1")));
+  const SumData<double> data(DataKind::denoising, context, 8, 9, random);
+  const SumCase c = sum_case("tv+h1", {TvOptions{}, TvOptions{TvPotential::quadratic}}, 0.01, random);
+  const auto refusal = [&](const Parameters& p, const RegulariserSum& sum) {
+    return message_of<ConfigError>([&] { (void)data.energy(p, sum); });
+  };
+  EXPECT_THAT(refusal(c.parameters[0], c.sum()), HasSubstr("'2.alpha'"));
+  EXPECT_THAT(refusal(c.joined(), TvOptions{}), HasSubstr("'2.alpha' belongs to no term"));
+  EXPECT_THAT(refusal(c.joined(), RegulariserSum(std::vector<RegulariserOptions>{})),
+              HasSubstr("needs a regulariser"));
+  TvOptions inside;
+  inside.xi_inside_alpha = true;
+  EXPECT_THAT(refusal(joined_parameters({tv_parameters(), tv_parameters()}),
+                      RegulariserSum(std::vector<RegulariserOptions>{TvOptions{}, inside})),
+              HasSubstr("first regulariser of a sum"));
+  EXPECT_THAT(message_of<ConfigError>([] { (void)joined_parameters({}); }), HasSubstr("needs parts"));
+  const auto energy = data.energy(c.joined(), c.sum());
+  const Curvature before = energy->curvature();
+  std::vector<double> theta = c.joined().initial();
+  theta.back() = 800;  // e^800
+  EXPECT_THROW(energy->bind(theta), ConfigError);
+  EXPECT_EQ(energy->curvature().lipschitz, before.lipschitz);
+  EXPECT_EQ(energy->value("2.alpha"), c.parameters[1].value("alpha", c.parameters[1].initial()));
+}
+
+}  // namespace
+}  // namespace bilevel

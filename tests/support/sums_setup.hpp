@@ -1,0 +1,138 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bilevel/model/composed_energy.hpp"
+#include "bilevel/ops/blur.hpp"
+#include "tests/support/batches.hpp"
+#include "tests/support/numeric.hpp"
+#include "tests/support/random.hpp"
+#include "tests/support/test_device.hpp"
+
+namespace bilevel::testing_support {
+
+/// Regularisers of a sum with the parameters that each has alone.
+struct SumCase {
+  std::string name;
+  std::vector<RegulariserOptions> parts;
+  std::vector<Parameters> parameters;
+
+  RegulariserSum sum() const { return RegulariserSum(parts); }
+  Parameters joined() const { return joined_parameters(parameters); }
+};
+
+inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts, double ridge,
+                        Random& random) {
+  SumCase out{std::move(name), std::move(parts), {}};
+  for (const RegulariserOptions& part : out.parts) {
+    const auto* tv = std::get_if<TvOptions>(&part);
+    std::vector<Segment> segments =
+        std::holds_alternative<WaveletSparsity>(part) ? wavelet_parameters().segments()
+        : tv                                          ? tv_parameters(*tv).segments()
+             : experts_parameters(2, 3, FilterInit::random, 0.05, 0.1, random.bits() % 1000).segments();
+    for (Segment& s : segments) {
+      if (s.name == "alpha") s.initial = random.log_uniform(0.02, 0.3);
+      if (s.name == "nu") s.initial = random.log_uniform(0.05, 0.3);
+      if (s.name == "xi" || s.name == "mu") s.initial = ridge;
+    }
+    out.parameters.emplace_back(segments);
+  }
+  return out;
+}
+
+/// Sums of one to three, wavelets among them where the sides are even, experts where `experts`.
+inline std::vector<SumCase> sum_cases(bool experts, bool even, double ridge, Random& random) {
+  using P = TvPotential;
+  const TvOptions tv{}, separate{P::charbonnier, false, false, TvDifferences::first},
+      huber{P::huber_c2, true, false, TvDifferences::first},
+      second{P::charbonnier, true, false, TvDifferences::second},
+      h1{P::quadratic, true, false, TvDifferences::first},
+      tikhonov{P::quadratic, true, false, TvDifferences::none};
+  const ExpertsOptions foe{}, inside{FilterPadding::valid, P::huber_c2, false};
+  std::vector<SumCase> out;
+  const auto add = [&](const char* name, std::vector<RegulariserOptions> parts) {
+    out.push_back(sum_case(name, std::move(parts), ridge, random));
+  };
+  add("tv+h1", {tv, h1});
+  add("tv2+tv-aniso", {second, separate});
+  add("tikhonov+tv2+tv huber_c2", {tikhonov, second, huber});
+  if (even) {
+    const WaveletSparsity haar{{WaveletFilter::haar, 2, false}, P::charbonnier},
+        all{{WaveletFilter::db2, 1, true}, P::huber_c2};
+    add("wavelet haar", {haar});
+    add("tv+wavelet db2", {tv, all});
+    add("wavelet db2+h1", {all, h1});
+  }
+  if (!experts) return out;
+  add("foe+h1", {foe, h1});
+  add("tv+foe", {tv, foe});
+  add("foe+foe valid", {foe, inside});
+  return out;
+}
+
+enum class DataKind { denoising, inpainting, fourier, complex_fourier, blur };
+inline const char* name_of(DataKind kind) {
+  constexpr const char* names[] = {"denoising", "inpainting", "real Fourier", "complex Fourier", "blur"};
+  return names[static_cast<int>(kind)];
+}
+
+/// Data of two images and what an energy of them needs; values are representable in single precision.
+template <class T>
+struct SumData {
+  DataKind kind;
+  Context& context;
+  Shape shape;
+  Tensor<T> y{};
+  std::vector<double> mask{};
+  std::vector<std::complex<T>> kspace{};
+  std::unique_ptr<SamplingPattern> pattern{};
+  std::vector<double> s{};
+  std::shared_ptr<const LinearOperator<T>> blur{};
+
+  SumData(DataKind of, Context& on, int h, int w, Random& random)
+      : kind(of), context(on), shape{2, of == DataKind::complex_fourier ? 2 : 1, h, w} {
+    const auto number = [&random] { return static_cast<T>(static_cast<float>(random.normal() / 2)); };
+    if (kind != DataKind::fourier && kind != DataKind::complex_fourier) {
+      std::vector<T> values(shape.count());
+      std::generate(values.begin(), values.end(), number);
+      y = Tensor<T>(context, shape, values);
+      if (kind == DataKind::inpainting) mask = random_mask(h, w, 0.6, random);
+      if (kind == DataKind::blur)
+        blur = std::make_shared<Blur<T>>(context, shape,
+                                         BlurKernel{3, 5, scaled_to(random.normal_vector(15), 0.5)});
+      return;
+    }
+    pattern = std::make_unique<SamplingPattern>(PatternKind::rows, h, w);
+    for (std::size_t k = 0; k < pattern->groups(); ++k) s.push_back(random.uniform(0, 1));
+    for (int e = 0; e < 2 * h * w; ++e) {
+      const T re = number(), im = number();
+      kspace.emplace_back(re, im);
+    }
+  }
+
+  /// Those of the regularisers, and s.
+  Parameters parameters(const Parameters& regularisers) const {
+    std::vector<Segment> segments = regularisers.segments();
+    if (pattern) {
+      Segment sampling{"s", Transform::identity, 1, 0, 1, true};
+      sampling.shape = {static_cast<int>(s.size())};
+      sampling.values = s;
+      segments.insert(segments.begin() + 1, sampling);
+    }
+    return Parameters(segments);
+  }
+  std::unique_ptr<ComposedEnergy<T>> energy(const Parameters& regularisers, const RegulariserSum& sum) const {
+    const Parameters all = parameters(regularisers);
+    if (pattern) return std::make_unique<ComposedEnergy<T>>(context, shape, kspace, *pattern, all, sum);
+    if (blur) return std::make_unique<ComposedEnergy<T>>(context, blur, y.view(), all, sum);
+    return std::make_unique<ComposedEnergy<T>>(context, y.view(), all, sum, mask);
+  }
+};
+
+}  // namespace bilevel::testing_support
