@@ -247,7 +247,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
       ->group(group);
   add("--wavelet", o.wavelet, "wavelet: haar, db2 or db4, by PyWavelets' names [db2]", "NAME");
   add("--levels", o.levels,
-      "wavelet: levels of the transform; fewer where a side is not divisible by 2 to their number [3]", "N");
+      "wavelet: levels of the transform; sides of images are to be divisible by 2 to their number [3]", "N");
   add("--filters", o.filters, "foe: number of filters, 1 to 64 [30]", "N");
   add("--filter-size", o.filter_size, "foe: size of the filters, 3, 5, 7, 9 or 11 [7]", "N");
   add("--padding", o.padding,

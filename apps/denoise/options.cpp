@@ -182,6 +182,11 @@ void require_model_fits(const ModelOptions& model, const CommonOptions& common, 
   static_cast<void>(model.parameters(common.seed));
   const bilevel::RegulariserSum regularisers = model.regularisers();
   require_no_mask(regularisers, data.mask);
+  if (const int levels = wavelet_levels(regularisers);
+      bilevel::Wavelet<double>::possible_levels({1, 1, data.crop, data.crop}) < levels)
+    throw ConfigError("--levels " + std::to_string(levels) + " needs crops of multiples of " +
+                      std::to_string(1LL << std::min(levels, 60)) + " pixels, not --crop " +
+                      std::to_string(data.crop) + ".");
   if (const int least = smallest_image(regularisers, model.size()); data.crop < least)
     throw ConfigError("--filter-size " + std::to_string(model.size()) + " needs crops of at least " +
                       std::to_string(least) + " pixels, not --crop " + std::to_string(data.crop) + ".");

@@ -193,7 +193,7 @@ void validate(const ModelOptions& o) {
   if (("+" + o.regulariser + "+").find("+foe+") != std::string::npos)
     throw ConfigError("--regulariser " + o.regulariser +
                       " has foe, which is for denoising; MRI has those of differences, tv among them.");
-  if (const std::size_t parts = o.regularisers().parts.size(); o.weight.size() > parts)
+  if (const std::size_t parts = o.regularisers().parts.size(); !o.weight.empty() && o.weight.size() != parts)
     throw ConfigError("--weight has " + std::to_string(o.weight.size()) + " numbers for --regulariser " +
                       o.regulariser + "; give one for each part.");
   for (const double weight : o.weight) require_positive(weight, "--weight");

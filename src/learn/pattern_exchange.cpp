@@ -167,7 +167,7 @@ class ExchangeRun {
 
   Candidates rank() const {
     const SamplingPattern& p = pattern();
-    const double images = problem_.images(), xi = energy_.value("xi");
+    const double images = problem_.images(), xi = energy_.ridge();
     Candidates out;
     out.change.resize(p.groups());
     for (std::size_t g = 0; g < p.groups(); ++g) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "bilevel/core/error.hpp"
 #include "model/underflow.hpp"
@@ -264,6 +265,29 @@ void AnalysisRegulariser<T>::bound(Context& context, const Active& active, View<
                         ball.gradient.device_data(), mu, c.row_norm, c.norm2, sums, images_.n});
 }
 
+namespace {
+
+/// A sharp bound that rounding of K x changes by at most tau times itself and the plain one, from Lipschitz
+/// constants.
+double loosened(double sharp, double tau, double plain) {
+  return tau > 0 ? std::min(std::max(sharp, plain), sharp * (1 + tau) + tau * plain) : sharp;
+}
+
+/// The sums are taken at K x with an error delta, which moves the profiles by at most 4 delta / nu of what
+/// the Lipschitz constants of psi'' allow, the weights W = 1/(2|K|^2) + 2 alpha m / mu by 8 alpha l_1 |K|^2 /
+/// mu delta / nu, and K q by delta |q| / |x| as well; `change` bounds the norm of A - A~.
+void loosen(TermBound& b, double tau, double change, const Ball& ball) {
+  const double q = change * ball.norm_q, v = change * ball.norm_v;
+  b.hessian_q = loosened(b.hessian_q, tau, q);
+  b.energy_q = loosened(b.energy_q, tau, q);
+  b.hessian_v = loosened(b.hessian_v, tau, v);
+  b.energy_v = loosened(b.energy_v, tau, std::numbers::sqrt2 * v);  // W >= 1/(2|K|^2)
+  b.hessian_vq = loosened(b.hessian_vq, tau, q * ball.norm_v);
+  b.hessian_qe = loosened(b.hessian_qe, tau, q * ball.epsilon);
+}
+
+}  // namespace
+
 template <class T>
 TermBound AnalysisRegulariser<T>::directional(const ImageSums& sums, const Ball& ball) const {
   std::array<double, kernels::analysis_bound_sums> s{};
@@ -273,6 +297,13 @@ TermBound AnalysisRegulariser<T>::directional(const ImageSums& sums, const Ball&
   const TvDirectional d =
       tv_directional(c, options_, values_, s, ball.epsilon, ball.norm_q, ball.norm_v, ball.unit);
   TermBound out{d.hessian_q, d.energy_q, d.hessian_v, d.energy_v, d.hessian_vq, d.hessian_qe, {}};
+  const double delta = before_.rounding * ball.unit * std::sqrt(s[9]);  // of K x, in norm
+  double tau = 0;
+  if (delta > 0 && options_.smoothed()) {
+    tau = 100 * (1 + values_.alpha * c.curvature * c.norm2 / c.mu) * delta / values_.nu;
+    loosen(out, tau, std::min(c.hessian_lipschitz * ball.epsilon, values_.alpha * c.curvature * c.norm2),
+           ball);
+  }
   // |<psi, K f>| <= |K| |psi| |f|, and <= |psi/sqrt W| times the energy norm, at most sqrt 2 times |f|'s
   // bound
   const double slack = 1 + 64 * ball.unit, psi = std::min(std::sqrt(c.norm2 * s[7]), std::sqrt(2 * s[8]));
@@ -280,15 +311,18 @@ TermBound AnalysisRegulariser<T>::directional(const ImageSums& sums, const Ball&
   const double moduli =
       static_cast<double>(images_.h) * images_.w * (stencil_ == kernels::Stencil::gradient_separate ? 2 : 1);
   const bool inside = options_.xi_inside_alpha;
-  const std::array<double, 3> norms = {psi + (inside ? values_.xi * std::sqrt(s[9]) : 0),
-                                       values_.alpha / values_.nu * bound_nu * std::sqrt(c.norm2 * moduli),
-                                       (inside ? values_.alpha : 1) * std::sqrt(s[9])};
+  const std::array<double, 3> norms = {
+      psi + std::sqrt(c.norm2) * c.curvature * delta + (inside ? values_.xi * std::sqrt(s[9]) : 0),
+      values_.alpha / values_.nu * bound_nu * std::sqrt(c.norm2 * moduli),
+      (inside ? values_.alpha : 1) * std::sqrt(s[9])};
   for (std::size_t k = 0; k < 3; ++k) {
     const Number& n = numbers_[k];
-    if (n.entry >= 0)
-      out.blocks.push_back({static_cast<std::size_t>(n.entry), slack * norms[k] * n.slope,
-                            c.mixed_lipschitz[k] * n.slope, d.mixed_q[k] * n.slope,
-                            d.energy_mixed[k] * n.slope, d.rounding[k] * n.slope});
+    if (n.entry < 0) continue;
+    const double most = c.mixed_lipschitz[k] * ball.epsilon;
+    out.blocks.push_back(
+        {static_cast<std::size_t>(n.entry), slack * norms[k] * n.slope, c.mixed_lipschitz[k] * n.slope,
+         loosened(d.mixed_q[k], tau, most * ball.norm_q) * n.slope,
+         loosened(d.energy_mixed[k], tau, std::numbers::sqrt2 * most) * n.slope, d.rounding[k] * n.slope});
   }
   return out;
 }

@@ -218,6 +218,10 @@ double ComposedEnergy<T>::value(const std::string& name) const {
   return impl_->parameters.value(name, impl_->theta);
 }
 template <class T>
+double ComposedEnergy<T>::ridge() const {
+  return impl_->ridge();
+}
+template <class T>
 const FourierData<T>* ComposedEnergy<T>::fourier() const {
   return dynamic_cast<const FourierTerm<T>*>(impl_->data.get());
 }
@@ -239,13 +243,13 @@ void ComposedEnergy<T>::bind(std::span<const double> theta) {
                      std::to_string(parameters()) + ".");
   try {
     m.bind_terms(theta);
+    if (m.single) m.single->bind(theta);
   } catch (...) {
     if (m.bound) m.bind_terms(m.theta);
     throw;
   }
   m.theta.assign(theta.begin(), theta.end());
   m.bound = true;
-  if (m.single) m.single->bind(theta);
 }
 
 template <class T>
@@ -488,8 +492,9 @@ void ComposedEnergy<T>::keep_single_precision(Context& context) requires std::sa
   for (const auto& r : impl_->regularisers) twin->regularisers.push_back(r->single(context));
   twin->unit = 0;
   twin->finish();
-  impl_->single.reset(new ComposedEnergy<float>(std::move(twin)));
-  impl_->single->bind(impl_->theta);
+  std::unique_ptr<ComposedEnergy<float>> single(new ComposedEnergy<float>(std::move(twin)));
+  single->bind(impl_->theta);
+  impl_->single = std::move(single);
 }
 
 template class BILEVEL_API ComposedEnergy<double>;

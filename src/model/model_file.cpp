@@ -458,6 +458,15 @@ Json regularisers_json(const RegulariserSum& sum) {
 void require_readable(const RegulariserSum& sum) {
   if (sum.parts.empty()) throw ConfigError("the model was not written: it has no regulariser.");
   static_cast<void>(regulariser_parts(model_type(sum)));
+  for (const RegulariserOptions& part : sum.parts) {
+    const auto* foe = std::get_if<ExpertsOptions>(&part);
+    const auto* sparse = std::get_if<WaveletSparsity>(&part);
+    if (sparse) sparse->wavelet.validate();
+    if ((foe && foe->potential == TvPotential::quadratic) ||
+        (sparse && sparse->potential == TvPotential::quadratic))
+      throw ConfigError("the model was not written: the potential of " + model_type(part) +
+                        " in files is charbonnier or huber_c2.");
+  }
   for (std::size_t k = 1; k < sum.parts.size(); ++k)
     if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k]); tv && tv->xi_inside_alpha)
       throw ConfigError("the model was not written: xi inside alpha is of the first part alone.");

@@ -30,7 +30,8 @@ GradientStart<T> OperatorData<T>::gradient(Context& context, Frame& frame, const
   const auto row = [&] { return frame.view<double>({range.n, 1, 1, 1}); };
   const View<double> norm2{sums.device_data(), {range.n, 1, 1, 1}};
   a_->apply(context, active, x, r);
-  complete<T>(context, active, range, std::as_const(r), r, {row(), norm2, row()}, {y_.device_data()}, {});
+  const Shape rows{range.n, 1, range.c * range.h, range.w};  // a residual has no channels
+  complete<T>(context, active, rows, std::as_const(r), r, {row(), norm2, row()}, {y_.device_data()}, {});
   a_->adjoint(context, active, r, out);
   for (int k = 1; k < 3; ++k)
     copy<double>(context, norm2, {sums.device_data() + k * range.n, {range.n, 1, 1, 1}});

@@ -24,6 +24,9 @@ TvOptions itself(TvPotential potential) { return {potential, true, false, TvDiff
 template <class T>
 std::shared_ptr<const LinearOperator<T>> required(std::shared_ptr<const LinearOperator<T>> k) {
   if (!k) throw ConfigError("a regulariser needs an operator, none is given.");
+  if (k->range().c > 2)
+    throw ShapeError("a regulariser takes operators to one or two channels, not to " + k->range().str() +
+                     "; put more of them one below the other.");
   return k;
 }
 
@@ -162,6 +165,9 @@ void OperatorRegulariser<T>::bound(Context& context, const Active& active, View<
   const View<const T> z = transformed(context, frame, active, x), kq = transformed(context, frame, active, q);
   of_.bound(context, active, z, kq, v ? transformed(context, frame, active, v) : View<const T>(), ball, mu,
             sums);
+  // row 9 is |x|^2, of the image
+  kernel_table<T>(context).dot(stream_of(context), {active, x.shape().image(), x.device_data(),
+                                                    x.device_data(), false, sums + 9 * x.shape().n});
 }
 
 template <class T>

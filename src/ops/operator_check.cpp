@@ -43,6 +43,7 @@ class OperatorChecker {
     report_.least2 = std::numeric_limits<double>::infinity();
     for (int trial = 0; trial < 3; ++trial) compare();
     iterate();
+    if (op_.norm2() > 0) iterate_inversely();
     freeze();
     judge();
     return report_;
@@ -104,6 +105,21 @@ class OperatorChecker {
         const std::size_t size = op_.domain().image();
         for (std::size_t e = i * size; e < (i + 1) * size; ++e)
           x[e] = length > 0 ? static_cast<T>(static_cast<long double>(next[e]) / length) : T(0);
+      }
+    }
+  }
+  /// Power iterations of norm2 - A^T A, whose largest eigenvalue belongs to the smallest of A^T A.
+  void iterate_inversely() {
+    Values x = noise(op_.domain());
+    const std::size_t size = op_.domain().image();
+    for (int step = 0; step < 30; ++step) {
+      const Values ax = apply(x), next = adjoint(ax);
+      for (std::size_t i = 0; i < images(); ++i) {
+        const long double xx = of_x(x, x, i);
+        if (!(xx > 0)) continue;
+        report_.least2 = std::min(report_.least2, static_cast<double>(of_z(ax, ax, i) / xx));
+        for (std::size_t e = i * size; e < (i + 1) * size; ++e)
+          x[e] = static_cast<T>((x[e] - next[e] / op_.norm2()) / std::sqrt(xx));
       }
     }
   }

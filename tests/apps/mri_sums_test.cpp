@@ -74,8 +74,8 @@ TEST_F(MriSums, TheModelIsEvaluatedAndReconstructs) {
   const auto image = head(1, 24);
   write_hdf5(file("scan.h5"), "kspace", {1, 24, 24},
              centred_kspace(Complexes(image.begin(), image.end()), 1, 24));
-  const std::vector<std::vector<std::string>> models{{"--run", file("run")},
-                                                     {"--regulariser", "tv-aniso+h1", "--weight", "0.002"}};
+  const std::vector<std::vector<std::string>> models{
+      {"--run", file("run")}, {"--regulariser", "tv-aniso+h1", "--weight", "0.002,0.01"}};
   for (const auto& model : models) {
     auto a = on_device({"reconstruct", "--json", "--kspace", file("scan.h5"), "--output", file("out.png"),
                         "--tolerance", "1e-4"});
@@ -118,6 +118,7 @@ TEST_F(MriSums, WhatDoesNotFitIsRefused) {
   refused(with("tv+lasso", {}), 2, {"--regulariser", "'lasso'", "tv, tv-aniso, tv2, h1, tikhonov, and sums"});
   refused(with("tv+foe", {}), 2, {"--regulariser tv+foe", "denoising"});
   refused(with("tv+h1", {"--weight", "0.1,0.2,0.3"}), 2, {"--weight", "3 numbers", "tv+h1"});
+  refused(with("tv+h1", {"--weight", "0.1"}), 2, {"--weight", "1 numbers", "one for each part"});
   refused(with("tv+h1", {"--weight", "0.1,0"}), 2, {"--weight", "0"});
   refused(with("h1+tikhonov", {"--nu", "0.1"}), 2, {"--nu", "smoothing"});
   refused(with("tv+h1", {"--solver", "pdhg"}), 2, {"--solver pdhg", "--regulariser"});

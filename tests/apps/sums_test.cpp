@@ -151,6 +151,7 @@ TEST_F(Sums, WhatDoesNotFitIsRefused) {
   refused("tv+h1", {"--condition-penalty", "1"}, {"--condition-penalty", "tv+h1"});
   refused("tv+foe", {"--mask", "mask.png"}, {"--mask"});
   refused("wavelet", {"--wavelet", "db3"}, {"db3", "haar"});
+  refused("wavelet", {"--crop", "36"}, {"--levels 3", "multiples of 8", "--crop 36"});
   refused("wavelet", {"--levels", "0"}, {"--levels 0", "1 level"});
   refused("tv", {"--levels", "2"}, {"--levels", "wavelet", "not of tv"});
   refused("wavelet", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of wavelet"});

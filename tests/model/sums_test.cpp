@@ -3,6 +3,8 @@
 #include <map>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/ops/host_operator.hpp"
+#include "bilevel/ops/operator_check.hpp"
 #include "tests/support/sums_setup.hpp"
 #include "tests/support/thrown.hpp"
 
@@ -203,6 +205,41 @@ TEST(OperatorData, OfTheIdentityIsDenoising) {
   EXPECT_LT(max_relative_difference(got.product, wanted.product), 1e-12);
   EXPECT_GE(same->curvature().lipschitz, energy->curvature().lipschitz * (1 - 1e-12));
   EXPECT_GE(same->curvature().product_scale(), same->curvature().lipschitz);
+}
+
+/// Ranges of any number of channels: three copies of an image, each with data of its own.
+TEST(OperatorData, CountsEveryChannelOfTheRange) {
+  Random random(seed(2807));
+  Context context(Device::open(test_device("cpu:2")));
+  const Shape fine{2, 1, 5, 6}, range{2, 3, 5, 6};
+  const auto thrice = std::make_shared<HostOperator<double>>(
+      fine, range,
+      [](std::span<const double> x, std::span<double> z) {
+        for (std::size_t e = 0; e < z.size(); ++e) z[e] = x[e % x.size()];
+      },
+      [](std::span<const double> z, std::span<double> x) {
+        for (std::size_t e = 0; e < x.size(); ++e) x[e] = z[e] + z[e + x.size()] + z[e + 2 * x.size()];
+      },
+      HostOperator<double>::Constants{3, 4, 3});
+  EXPECT_EQ(check_operator(context, *thrice).fault, "");
+  const std::vector<double> x = random.normal_vector(fine.count()), y = random.normal_vector(range.count());
+  const Tensor<double> data(context, range, y);
+  const Parameters none(
+      {{"alpha", Transform::identity, 0, 0, 1, false}, {"xi", Transform::identity, 0, 0, 1, false}});
+  const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
+  const ComposedEnergy<double> energy(context, thrice, data.view(), none, tikhonov);
+  const Evaluated got = evaluate<double>(context, energy, x, x, {});
+  double value = 0;
+  std::vector<double> gradient(x.size(), 0);
+  for (std::size_t i = 0; i < 2; ++i)
+    for (std::size_t c = 0; c < 3; ++c)
+      for (std::size_t e = 0; e < 30; ++e) {
+        const double r = x[i * 30 + e] - y[(i * 3 + c) * 30 + e];
+        value += 0.5 * r * r;
+        gradient[i * 30 + e] += r;
+      }
+  EXPECT_LT(relative_difference(got.value[0] + got.value[1], value), 1e-12);
+  EXPECT_LT(max_relative_difference(got.gradient, gradient), 1e-12);
 }
 
 TEST(OperatorData, MisuseIsRefused) {

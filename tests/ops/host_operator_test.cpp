@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 
 /// Means of pairs of neighbours along rows.
 template <class T>
-std::unique_ptr<LinearOperator<T>> pairs(const Shape& images, double norm2 = 0.5) {
+std::unique_ptr<LinearOperator<T>> pairs(const Shape& images, double norm2 = 0.5, double least2 = 0) {
   const Shape half{images.n, images.c, images.h, images.w / 2};
   return std::make_unique<HostOperator<T>>(
       images, half,
@@ -24,7 +24,7 @@ std::unique_ptr<LinearOperator<T>> pairs(const Shape& images, double norm2 = 0.5
       [](std::span<const T> z, std::span<T> x) {
         for (std::size_t e = 0; e < z.size(); ++e) x[2 * e] = x[2 * e + 1] = z[e] / 2;
       },
-      typename HostOperator<T>::Constants{norm2, 2, 0});
+      typename HostOperator<T>::Constants{norm2, 2, least2});
 }
 
 template <class T>
@@ -43,6 +43,8 @@ TYPED_TEST(HostOperators, AreChecked) {
   for (std::size_t e = 0; e < z.size(); ++e) EXPECT_NEAR(z[e], (x[2 * e] + x[2 * e + 1]) / 2, 1e-6);
   OperatorLab<T> wrong([](Context&) { return pairs<T>({3, 2, 4, 6}, 0.4); });
   EXPECT_THAT(check_operator(wrong.context(), wrong.op()).fault, HasSubstr("norm2"));
+  OperatorLab<T> singular([](Context&) { return pairs<T>({3, 2, 4, 6}, 0.5, 0.05); });
+  EXPECT_THAT(check_operator(singular.context(), singular.op()).fault, HasSubstr("least2"));
 }
 
 TEST(HostOperatorMisuse, IsRefused) {

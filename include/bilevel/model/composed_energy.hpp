@@ -107,10 +107,12 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
 
   /// The value of a number at the bound theta. Throws ConfigError for an unknown name or an array.
   double value(const std::string& name) const;
+  /// The weight of |x|^2 / 2 at the bound theta.
+  double ridge() const;
   /// The data of magnetic resonance; null for others.
   const FourierData<T>* fourier() const;
-  /// Mean over pixels of the diagonal of the regularisers' Hessian at x, per unit of that of K^T K of the
-  /// first (one host synchronisation).
+  /// Mean over pixels of the diagonal of the regularisers' Hessian at x, experts and wavelets left out, per
+  /// unit of that of K^T K of the first (one host synchronisation).
   double mean_stiffness(Context&, View<const T> x) const;
   /// Eigenvalue of the first regulariser's K^T K at a frequency where that of the Laplacian Dx^T Dx + Dy^T Dy
   /// is `laplacian`.

@@ -88,7 +88,7 @@ class BILEVEL_API Energy {
  public:
   virtual ~Energy();
 
-  virtual Shape shape() const = 0;             ///< of x: [N,1,H,W]
+  virtual Shape shape() const = 0;             ///< of x: [N,C,H,W]
   virtual std::size_t parameters() const = 0;  ///< entries of theta
   /// The named layout of theta; null where the energy has none.
   virtual const Parameters* layout() const { return nullptr; }

@@ -9,8 +9,8 @@ namespace bilevel {
 inline namespace v0 {
 
 /// A linear operator of two functions of the host, for one image each: out of reach for no one, and slow on a
-/// GPU, as every application takes the batch to the host and back and waits. check_operator() tells whether
-/// the functions are adjoint and the constants right.
+/// GPU, as every application takes the batch to the host and back and waits. check_operator() looks for
+/// mistakes in functions and constants.
 template <class T>
 class BILEVEL_API HostOperator : public LinearOperator<T> {
  public:
