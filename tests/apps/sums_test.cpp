@@ -70,7 +70,7 @@ TEST_F(Sums, EveryKindTrainsAppliesEvaluatesAndChecks) {
       {"tv+foe", "--learn", "alpha,nu,2.weight,2.filters", "--init", "2.nu=0.02"},
       {"foe+h1", "--learn", "weight,2.alpha", "--precision", "mixed"},
       {"wavelet", "--wavelet", "haar", "--levels", "2", "--learn", "alpha,xi"},
-      {"tv+wavelet", "--precision", "mixed", "--potential", "huber_c2"},
+      {"tv+wavelet", "--levels", "2", "--precision", "mixed", "--potential", "huber_c2"},
       {"tv-aniso+tv2+tikhonov", "--mask", "", "--learn", "alpha,2.alpha,3.alpha"}};
   const std::string mask = file("mask.png");
   bilevel::HostImage measured = photograph(32, 32, 5);
@@ -151,7 +151,7 @@ TEST_F(Sums, WhatDoesNotFitIsRefused) {
   refused("tv+h1", {"--condition-penalty", "1"}, {"--condition-penalty", "tv+h1"});
   refused("tv+foe", {"--mask", "mask.png"}, {"--mask"});
   refused("wavelet", {"--wavelet", "db3"}, {"db3", "haar"});
-  refused("wavelet", {"--crop", "36"}, {"--levels 3", "multiples of 8", "--crop 36"});
+  refused("wavelet", {"--levels", "6"}, {"--levels 6", "multiples of 64", "--crop 32"});
   refused("wavelet", {"--levels", "0"}, {"--levels 0", "1 level"});
   refused("tv", {"--levels", "2"}, {"--levels", "wavelet", "not of tv"});
   refused("wavelet", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of wavelet"});
