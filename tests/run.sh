@@ -141,7 +141,7 @@ apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:Mri
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 apps_on_device+=':RunFolder*:LongRun.*:Resources.*:Numbers.*:Texts.*:Means.*:ExitCodes.*:CropGrid.*:TrainingRun.*'
 apps_on_device+=':MriEvaluate.*:MriMask*:MriCrop.*:MriNotes.*:EarlierRun.*:OptionValues.*:OutputCheck.*:Mri.O*'
-long_apps_on_device='*.CheckPasses*:Checks.*:Sums.EveryKind*:Sums.LearnsBelow*:Sums.CheckTakes*:MriSums.*'
+long_apps_on_device='*.CheckPasses*:Checks.*:Sums.EveryKind*:Sums.AResumed*:Sums.LearnsBelow*:Sums.CheckTakes*:MriSums.*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Sums*:MriSums*:Faults*"
 test_in_emulator() {
   emulator=$1
