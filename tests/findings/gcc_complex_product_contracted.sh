@@ -16,7 +16,7 @@ mkdir debs root
 for deb in debs/*.deb; do dpkg -x "$deb" root; done
 export LD_LIBRARY_PATH=$work/root/usr/lib/x86_64-linux-gnu
 compiler=$work/root/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus
-version=$("$compiler" -quiet -version -o /dev/null - </dev/null 2>&1 | head -n 1)
+version=$("$compiler" -quiet -version -o /dev/null - </dev/null 2>&1)
 [[ $version == *"version 12.2.0 "* ]] || { echo "CHANGED: another compiler, $version"; exit 1; }
 cat >product.cpp <<'SOURCE'
 void difference(const double* __restrict a, const double* __restrict b, double* __restrict out, int n) {
