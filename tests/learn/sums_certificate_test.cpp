@@ -21,7 +21,7 @@ struct SumLab {
       : data(from),
         context(from.context),
         layout(from.parameters(c.joined())),
-        truth(context, from.shape, random.normal_vector(from.shape.count())),
+        truth(context, from.shape, representable<float>(random.normal_vector(from.shape.count()))),
         problem(from.energy(c.joined(), c.sum()), truth.view(), layout),
         gradient(context, problem),
         x(context, from.shape, std::vector<double>(from.shape.count(), 0)) {
@@ -134,6 +134,45 @@ TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
           lab.start(at);
           check(lab, {epsilon * (1 + 1e-9), epsilon * (1 + 1e-9)}, epsilon, distances, omegas);
         }
+    }
+  }
+}
+
+/// Perturbations down to the rounding of the images.
+TEST(SumsCertificate, HoldsInSinglePrecision) {
+  Random random(seed(2814));
+  RatioRecorder omegas("omega/error, sums in single precision");
+  for (const DataKind kind : {DataKind::denoising, DataKind::complex_fourier, DataKind::fourier}) {
+    Context context(Device::open(test_device("cpu:1")));
+    const std::uint64_t same = random.bits();
+    Random first(same), second(same);
+    const SumData<float> single(kind, context, 8, 8, first);
+    const SumData<double> twice(kind, context, 8, 8, second);
+    for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier, true, 0.1, random)) {
+      SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
+      SumLab lab(twice, c, random);
+      const std::vector<double> wanted = download(context, lab.truth);
+      const Tensor<float> truth(context, single.shape, std::vector<float>(wanted.begin(), wanted.end()));
+      const BilevelProblem<float> problem(single.energy(c.joined(), c.sum()), truth.view(), lab.layout);
+      ImplicitHypergradient<float> gradient(context, problem);
+      const std::size_t each = single.shape.image();
+      for (const double size : {1e-1, 1e-3, 1e-5}) {
+        std::vector<float> at;
+        for (const double v : lab.exact) at.push_back(static_cast<float>(v + size * random.normal()));
+        std::vector<double> epsilon;
+        for (std::size_t i = 0; i < 2; ++i) {
+          double d = 0;
+          for (std::size_t e = i * each; e < (i + 1) * each; ++e) d += std::pow(at[e] - lab.exact[e], 2);
+          epsilon.push_back(std::sqrt(d) * (1 + 1e-9) + lab.certificate[i]);
+        }
+        const Tensor<float> x(context, single.shape, at);
+        HypergradientRequest request;
+        request.delta = size;
+        const HypergradientResult r = gradient.compute(context, lab.theta, x.view(), epsilon, request);
+        const double error = distance(r.z, lab.reference.z);
+        ASSERT_LE(error, r.omega + lab.reference.omega);
+        omegas.add(r.omega / error);
+      }
     }
   }
 }
