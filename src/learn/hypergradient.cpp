@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/term.hpp"
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
@@ -41,6 +42,7 @@ void require_length(std::span<const double> v, std::size_t wanted, const char* w
 /// Theta is short and its errors are bounded entry by entry: one column per entry is affordable and of use.
 template <class T>
 bool columns_for_all(const Energy<T>& energy) {
+  static_assert(ImplicitHypergradient<T>::max_columns == measured_columns);
   const std::size_t p = energy.parameters();
   return p <= ImplicitHypergradient<T>::max_columns && energy.blocks().size() == p;
 }
@@ -437,7 +439,7 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
     r.omega_directional += bound.directional;
     r.omega_columns += bound.columns;
     const double plain = std::min({bound.theorem, bound.adjoint, bound.directional});
-    const bool columns = bound.columns <= plain;
+    const bool columns = !inputs[i].norm_v.empty() && bound.columns <= plain;  // both may be infinite
     best += std::min(plain, bound.columns);
     const bool entries = columns || bound.directional <= plain;
     for (std::size_t j = 0; j < p; ++j) r.z[j] -= mixed[i * p + j] + (columns ? correction[i * p + j] : 0);

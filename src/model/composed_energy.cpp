@@ -14,6 +14,7 @@
 #include "model/fourier_term.hpp"
 #include "model/operator_data.hpp"
 #include "model/operator_regulariser.hpp"
+#include "model/own_regulariser.hpp"
 #include "model/pointwise_data.hpp"
 #include "model/underflow.hpp"
 
@@ -33,6 +34,7 @@ struct ComposedEnergy<T>::Impl {
   std::unique_ptr<ComposedEnergy<float>> single = {};
 
   void add(const RegulariserSum& sum);
+  void add_own(const std::shared_ptr<OwnPart>& part, const std::string& prefix);
   void finish();
   void bind_terms(std::span<const double> values);
   void require_read() const;
@@ -68,7 +70,7 @@ void require_images(const Shape& s, int channels, const char* what) {
 
 template <class T>
 void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
-  if (sum.parts.empty()) throw ConfigError("an energy needs a regulariser.");
+  if (sum.parts.empty() && sum.own.empty()) throw ConfigError("an energy needs a regulariser.");
   for (std::size_t k = 0; k < sum.parts.size(); ++k) {
     const std::string prefix = part_prefix(k);
     if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k])) {
@@ -87,6 +89,18 @@ void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
           context, std::get<ExpertsOptions>(sum.parts[k]), shape(), parameters, k == 0, prefix));
     }
   }
+  if (sum.parts.empty()) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
+  for (std::size_t k = 0; k < sum.own.size(); ++k) add_own(sum.own[k], part_prefix(sum.parts.size() + k));
+}
+
+template <class T>
+void ComposedEnergy<T>::Impl::add_own(const std::shared_ptr<OwnPart>& part, const std::string& prefix) {
+  if (const auto term = std::dynamic_pointer_cast<Term<T>>(part))
+    regularisers.push_back(std::make_unique<OwnRegulariser<T>>(term, shape(), prefix));
+  else if (const auto* k = dynamic_cast<const OperatorTerm<T>*>(part.get()))
+    regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(k->k(), k->potential(), prefix));
+  else
+    throw ConfigError("a regulariser of one's own is missing, or of another precision than the energy.");
 }
 
 template <class T>
@@ -126,6 +140,11 @@ void ComposedEnergy<T>::Impl::require_read() const {
   if (next < parameters.size())
     throw ConfigError("parameter '" + parameters.learned(next).name +
                       "' belongs to no term of the energy; fix it or leave it out.");
+  if (ends.size() == parameters.size() && ends.size() <= measured_columns) return;
+  for (const auto& r : regularisers)
+    if (!r->knows_columns())
+      throw ConfigError("a term of one's own needs finite mixed_norm where theta has arrays or more than " +
+                        std::to_string(measured_columns) + " entries.");
 }
 
 template <class T>

@@ -180,6 +180,7 @@ class Regulariser {
                      const BallInputs& ball, double mu, double* sums) const = 0;
   virtual TermBound directional(const ImageSums& sums, const Ball& ball) const = 0;
   virtual bool bounds_columns() const { return false; }
+  virtual bool knows_columns() const { return true; }  ///< has finite bounds on them
 
   /// Diagonal of K^T K inside an image, and its eigenvalue where that of the Laplacian is `laplacian`.
   virtual double diagonal() const = 0;

@@ -2,11 +2,9 @@
 
 #include <cmath>
 #include <utility>
-#include <vector>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/core/tensor.hpp"
-#include "ops/operands.hpp"
+#include "ops/host_images.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -44,21 +42,10 @@ void HostOperator<T>::adjoint(Context& context, const Active& active, View<const
 template <class T>
 void HostOperator<T>::run(Context& context, const Active& active, const Map& map, View<const T> from,
                           View<T> to) {
-  const int n = from.shape().n;
-  require_active(active, n, "an operator of the host");
-  if (active.count == 0) return;
-  const std::vector<T> in = download(context, from);
-  std::vector<T> out = download(context, std::as_const(to));
-  const auto mask = download<std::uint8_t>(context, {active.mask, {n, 1, 1, 1}});
-  const auto index = download<std::int32_t>(context, {active.index, {active.count, 1, 1, 1}});
-  const std::size_t each_in = from.shape().image(), each_out = to.shape().image();
-  for (const std::int32_t i : index) {
-    const auto image = static_cast<std::size_t>(i);
-    if (mask[image] != 0)
-      map(std::span(in).subspan(image * each_in, each_in),
-          std::span(out).subspan(image * each_out, each_out));
-  }
-  upload<T>(context, out, to);
+  HostImages<T> in(context, from), out(context, to);
+  for_each_active(context, active, from.shape().n, "an operator of the host",
+                  [&](std::size_t image) { map(in[image], out[image]); });
+  upload<T>(context, out.values, to);
 }
 
 template class BILEVEL_API HostOperator<float>;

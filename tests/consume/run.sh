@@ -134,6 +134,8 @@ holds 'function away(value) { return log(value / 0.05) ^ 2 }
   END { exit !(nu["with"] > 0 && away(nu["with"]) < away(nu["without"])) }'
 says own_operator "$work/examples/own_operator"
 holds '/^operator: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
+says own_potential "$work/examples/own_potential"
+holds '/^term: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
 says observer "$work/examples/observer"
 holds '/^iteration/ { ordered += $5 <= $7; above += $7 + 0 > 0.4; n++ }
   /^interrupted after/ { end = $3 }

@@ -5,6 +5,7 @@
 
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/solve/minimiser.hpp"
+#include "tests/support/log_cosh.hpp"
 #include "tests/support/sums_setup.hpp"
 
 // Certificates of sums of regularisers: bounds of inexact solves against solves to the end, and those against
@@ -18,11 +19,13 @@ using namespace testing_support;
 /// A problem with its minimisers and hypergradient to nearly rounding, each with its own bound.
 struct SumLab {
   SumLab(const SumData<double>& from, const SumCase& c, Random& random)
+      : SumLab(from, c.joined(), c.sum(), random) {}
+  SumLab(const SumData<double>& from, const Parameters& parameters, const RegulariserSum& sum, Random& random)
       : data(from),
         context(from.context),
-        layout(from.parameters(c.joined())),
+        layout(from.parameters(parameters)),
         truth(context, from.shape, representable<float>(random.normal_vector(from.shape.count()))),
-        problem(from.energy(c.joined(), c.sum()), truth.view(), layout),
+        problem(from.energy(parameters, sum), truth.view(), layout),
         gradient(context, problem),
         x(context, from.shape, std::vector<double>(from.shape.count(), 0)) {
     theta = layout.initial();
@@ -138,6 +141,39 @@ TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
   }
 }
 
+/// With a term of one's own, of which nothing is known but its constants.
+TEST(SumsCertificate, HoldsWithATermFromOutside) {
+  Random random(seed(2815));
+  RatioRecorder distances("certificate/distance, own terms"), omegas("omega/error, own terms");
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier}) {
+    Context context(Device::open(test_device("cpu:2")));
+    const SumData<double> data(kind, context, 6, 7, random);
+    for (const bool alone : {false, true}) {
+      const auto term =
+          log_cosh_term<double>(data.shape, random.log_uniform(0.02, 0.3), random.log_uniform(0.05, 0.3));
+      SumCase tv = sum_case("tv", {TvOptions{}}, 0.1, random);
+      std::vector<Segment> segments = term->segments();
+      segments.push_back({"xi", Transform::exp, 0.1, 1e-3, 1, false});
+      if (!alone) tv.parameters.emplace_back(term->segments());
+      SumLab lab(data, alone ? Parameters(segments) : tv.joined(),
+                 alone ? RegulariserSum({}, {term}) : RegulariserSum(tv.parts, {term}), random);
+      SCOPED_TRACE(std::string(name_of(kind)) + (alone ? ", alone" : ", beside tv"));
+      EXPECT_LT(lab.reference.omega, 1e-4 * norm(lab.reference.z));
+      for (const double epsilon : {1e-1, 1e-3, 1e-5}) {
+        lab.start(std::vector<double>(data.shape.count(), 0));
+        check(lab, lab.solve(epsilon), epsilon * random.log_uniform(0.1, 10), distances, omegas);
+        std::vector<double> at = lab.exact;
+        for (std::size_t i = 0; i < 2; ++i) {
+          const std::vector<double> e = scaled_to(random.normal_vector(data.shape.image()), epsilon);
+          for (std::size_t k = 0; k < e.size(); ++k) at[i * e.size() + k] += e[k];
+        }
+        lab.start(at);
+        check(lab, {epsilon * (1 + 1e-9), epsilon * (1 + 1e-9)}, epsilon, distances, omegas);
+      }
+    }
+  }
+}
+
 /// Perturbations down to the rounding of the images.
 TEST(SumsCertificate, HoldsInSinglePrecision) {
   Random random(seed(2814));
@@ -174,6 +210,23 @@ TEST(SumsCertificate, HoldsInSinglePrecision) {
         omegas.add(r.omega / error);
       }
     }
+  }
+}
+
+TEST(OwnTermHypergradient, IsTheDerivativeOfTheLoss) {
+  Random random(seed(2816));
+  Context context(Device::open(test_device("cpu:2")));
+  const SumData<double> data(DataKind::denoising, context, 6, 7, random);
+  const auto term = log_cosh_term<double>(data.shape, 0.1, 0.1);
+  SumCase tv = sum_case("tv", {TvOptions{}}, 0.1, random);
+  tv.parameters.emplace_back(term->segments());
+  SumLab lab(data, tv.joined(), RegulariserSum(tv.parts, {term}), random);
+  for (std::size_t j = 0; j < lab.theta.size(); ++j) {
+    std::vector<double> d(lab.theta.size(), 0);
+    d[j] = 1;
+    const auto at = [&](double t) { return lab.loss(add_scaled(lab.theta, 1e-3 * t, d)); };
+    const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / 12e-3;
+    EXPECT_LT(std::fabs(slope - lab.reference.z[j]), 1e-6 * (norm(lab.reference.z) + 1e-3)) << j;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -72,15 +73,20 @@ BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
 /// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets.
 using RegulariserOptions = std::variant<TvOptions, ExpertsOptions, WaveletSparsity>;
 
-/// A sum of regularisers; one converts to it.
+class OwnPart;
+
+/// A sum of regularisers; one converts to it. Those of one's own (term.hpp) come after the others.
 struct BILEVEL_API RegulariserSum {
   std::vector<RegulariserOptions> parts;
+  std::vector<std::shared_ptr<OwnPart>> own = {};
 
   RegulariserSum(RegulariserOptions one = TvOptions{}) : parts{one} {}
   RegulariserSum(TvOptions one) : parts{one} {}
   RegulariserSum(ExpertsOptions one) : parts{one} {}
   RegulariserSum(WaveletSparsity one) : parts{one} {}
-  explicit RegulariserSum(std::vector<RegulariserOptions> all) : parts(std::move(all)) {}
+  explicit RegulariserSum(std::vector<RegulariserOptions> all,
+                          std::vector<std::shared_ptr<OwnPart>> more = {})
+      : parts(std::move(all)), own(std::move(more)) {}
 };
 
 /// The parameters of a sum from those of its parts: names of the second begin with "2.", those of the third
