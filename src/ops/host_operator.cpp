@@ -44,20 +44,14 @@ void HostOperator<T>::adjoint(Context& context, const Active& active, View<const
 template <class T>
 void HostOperator<T>::run(Context& context, const Active& active, const Map& map, View<const T> from,
                           View<T> to) {
-  const int n = from.shape().n;
-  require_active(active, n, "an operator of the host");
-  if (active.count == 0) return;
+  const std::vector<std::size_t> open =
+      open_images(context, active, from.shape().n, "an operator of the host");
+  if (open.empty()) return;
   const std::vector<T> in = download(context, from);
   std::vector<T> out = download(context, std::as_const(to));
-  const auto mask = download<std::uint8_t>(context, {active.mask, {n, 1, 1, 1}});
-  const auto index = download<std::int32_t>(context, {active.index, {active.count, 1, 1, 1}});
   const std::size_t each_in = from.shape().image(), each_out = to.shape().image();
-  for (const std::int32_t i : index) {
-    const auto image = static_cast<std::size_t>(i);
-    if (mask[image] != 0)
-      map(std::span(in).subspan(image * each_in, each_in),
-          std::span(out).subspan(image * each_out, each_out));
-  }
+  for (const std::size_t image : open)
+    map(std::span(in).subspan(image * each_in, each_in), std::span(out).subspan(image * each_out, each_out));
   upload<T>(context, out, to);
 }
 
