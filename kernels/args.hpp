@@ -88,6 +88,10 @@ struct CombineArgs;
 template <class T>
 struct DotArgs;
 template <class T>
+struct MisfitArgs;
+template <class T>
+struct MisfitGradientArgs;
+template <class T>
 struct LbfgsTrialArgs;
 template <class T>
 struct LbfgsSearchArgs;

@@ -28,6 +28,8 @@ void fill_blur(Table<T>& table);
 template <class T>
 void fill_join(Table<T>& table);
 template <class T>
+void fill_loss(Table<T>& table);
+template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
@@ -65,6 +67,7 @@ Table<T> filled(bool overrides) {
   fill_wavelet(table);
   fill_blur(table);
   fill_join(table);
+  fill_loss(table);
   fill_krylov(table);
   fill_lbfgs(table);
   fill_probe(table);

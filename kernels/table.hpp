@@ -88,6 +88,10 @@ struct Table {
 
   void (*join)(const Stream&, const JoinArgs<T>&);  // 3r 1w: a term behind an operator
 
+  // The upper level's squared error; weights, shared by the batch, are not counted.
+  void (*misfit)(const Stream&, const MisfitArgs<T>&);                   // 2r
+  void (*misfit_gradient)(const Stream&, const MisfitGradientArgs<T>&);  // 2r 1w
+
   // Images on the torus of twice the size.
   void (*torus_extend)(const Stream&, const TorusExtendArgs<T>&);  // 1r 4w
   void (*torus_fold)(const Stream&, const TorusFoldArgs<T>&);      // 4r 1w (not even: 1r 1w)

@@ -91,7 +91,7 @@ class CertifiedValue {
     copy<T>(context_, source.point.x.view(), target.point.x.view());
     target.point.theta = source.point.theta;
     target.point.epsilon = source.point.epsilon;
-    target.point.distance = source.point.distance;
+    target.point.measured = source.point.measured;
     target.point.loss = source.point.loss;
     target.point.status = source.point.status;
     target.gradient = source.gradient;
@@ -116,7 +116,7 @@ class CertifiedValue {
     const HypergradientResult& g = at.gradient;
     std::vector<double> out{p.loss.lower,    p.loss.value,    p.loss.upper,        g.omega,        g.rounding,
                             g.omega_theorem, g.omega_adjoint, g.omega_directional, g.omega_columns};
-    for (const std::vector<double>* v : {&p.epsilon, &p.distance, &at.gradient.z})
+    for (const std::vector<double>* v : {&p.epsilon, &p.measured, &at.gradient.z})
       out.insert(out.end(), v->begin(), v->end());
     return out;
   }
@@ -137,8 +137,9 @@ class CertifiedValue {
         hypergradient.compute(context_, at.point.theta, at.point.x.view(), at.point.epsilon, request);
     lower_.work += at.gradient.work;
     if (at.gradient.status == SolveStatus::failed) throw Stop{UpperStatus::failed, at.gradient.message};
-    at.point.loss = enclose_loss(at.point.distance, at.point.epsilon, at.gradient.adjoint_product,
-                                 at.gradient.adjoint_error, lower_.penalty(at.point.theta));
+    at.point.loss =
+        enclose_loss(problem_.loss(), at.point.measured, at.point.epsilon, at.gradient.adjoint_product,
+                     at.gradient.adjoint_error, lower_.penalty(at.point.theta));
   }
 
   Context& context_;
@@ -152,7 +153,8 @@ void CertifiedValue<T>::take_numbers(std::vector<double>& in, Evaluated<T>& at) 
   Point<T>& p = at.point;
   const auto n = static_cast<std::size_t>(problem_.images());
   constexpr std::size_t head = 9;
-  const std::size_t all = head + 2 * n + p.theta.size();
+  const std::size_t m = static_cast<std::size_t>(problem_.loss().measures()) * n;
+  const std::size_t all = head + n + m + p.theta.size();
   if (in.size() < all) throw ShapeError("the saved state of the run is for another problem.");
   p.loss = {in[0], in[1], in[2]};
   at.gradient.omega = in[3];
@@ -167,7 +169,7 @@ void CertifiedValue<T>::take_numbers(std::vector<double>& in, Evaluated<T>& at) 
     next += static_cast<std::ptrdiff_t>(count);
   };
   take(p.epsilon, n);
-  take(p.distance, n);
+  take(p.measured, m);
   take(at.gradient.z, p.theta.size());
   in.erase(in.begin(), next);
 }

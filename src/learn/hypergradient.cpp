@@ -73,6 +73,7 @@ class Evaluation {
              Frame& frame)
       : context_(context),
         energy_(problem.energy()),
+        loss_(problem.loss()),
         solver_(solver),
         shape_(energy_.shape()),
         n_(static_cast<std::size_t>(shape_.n)),
@@ -97,12 +98,8 @@ class Evaluation {
         inputs_(n_) {
     fill<double>(context_, told_, 0);
     energy_.linearise(context_, active_.active(), x_, {}, weights_, inverse_);
-    // b = (x - x_true) / N
     const double scale = 1.0 / static_cast<double>(n_);
-    kernel_table<T>(context_).combine(
-        stream_of(context_),
-        {active_.active(), shape_.image(), x_.device_data(), problem.truth().device_data(), scale, -scale,
-         nullptr, nullptr, b_.device_data()});
+    loss_.gradient(context_, active_.active(), x_, scale, b_);
     count_other(1);
     const Curvature c = energy_.curvature();
     lipschitz_ = c.product_scale();
@@ -110,7 +107,7 @@ class Evaluation {
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
       in.mu = c.mu;
-      in.loss_lipschitz = scale;
+      in.loss_lipschitz = scale * loss_.lipschitz();
       in.hessian_lipschitz = c.hessian_lipschitz;
       in.epsilon = epsilon_[i];
       in.mixed_lipschitz = c.mixed_lipschitz;
@@ -135,12 +132,14 @@ class Evaluation {
     const std::vector<double> all = fetch(context_, told_).wait(context_);
     const std::span<const double> norms = part(all, dots_);
     const double unit = std::numeric_limits<T>::epsilon() / 2;
+    const double inexact = loss_.gradient_error() / static_cast<double>(n_);
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
-      in.residual = residuals[i];
-      in.norm_b = std::sqrt(norms[i]);
+      in.residual = residuals[i] + inexact;
+      in.norm_b = std::sqrt(norms[i]) + inexact;
       in.norm_q = std::sqrt(norms[n_ + i]);
-      in.residual_rounding = unit * (kernels::product_roundings * lipschitz_ * in.norm_q + 4 * in.norm_b);
+      in.residual_rounding =
+          unit * (kernels::product_roundings * lipschitz_ * in.norm_q + 4 * in.norm_b) + inexact;
       adjoint_product.push_back(norms[2 * n_ + i]);
     }
     if (unit_columns()) measured_norms(part(all, products_));
@@ -198,7 +197,7 @@ class Evaluation {
     return along;
   }
 
-  /// sum_i J_i^T J_i d / N: A v = B d, A w = v / N, B^T w. Uses `v` and the adjoints of the residual as
+  /// sum_i J_i^T H_i J_i d / N: A v = B d, A w = H v, B^T w. Uses `v` and the adjoints of the residual as
   /// scratch.
   std::vector<double> gauss_newton_product(std::span<const double> d, View<T> v) {
     LinearRequest request;
@@ -212,14 +211,15 @@ class Evaluation {
     };
     column(d, 0);
     solve_to(work_, row(products_, 0), v);
-    dot(v, v, row(products_, 0));
-    solve_to(v, row(products_, 0), residual_);
+    const View<T> hv = weighed(v);
+    dot(hv, hv, row(products_, 0));
+    solve_to(hv, row(products_, 0), residual_);
     energy_.mixed_adjoint(context_, active_.active(), x_, residual_, mixed_);
     count_other(1);
     const std::vector<double> per_image = energy_.mixed(fetch(context_, mixed_).wait(context_));
     std::vector<double> product(p_, 0);
     for (std::size_t k = 0; k < per_image.size(); ++k)
-      product[k % p_] += per_image[k] / static_cast<double>(n_);
+      product[k % p_] += per_image[k] * curve_ / static_cast<double>(n_);
     return product;
   }
 
@@ -380,30 +380,38 @@ class Evaluation {
       message = report.message;
     }
   }
-  /// sum_i V_i^T V_i / N
-  void gram(const std::vector<Tensor<T>>& v, std::vector<double>& matrix) {
+  /// H v for the Hessian H of the loss, up to the factor curve_; uses `work_` unless that is v.
+  View<T> weighed(View<T> v) {
+    const bool own = loss_.weigh(context_, active_.active(), x_, v, work_);
+    curve_ = own ? 1 : loss_.lipschitz();
+    return own ? work_ : v;
+  }
+  /// sum_i V_i^T H_i V_i / N
+  void gram(std::vector<Tensor<T>>& v, std::vector<double>& matrix) {
     matrix.assign(p_ * p_, 0);
-    for (std::size_t j = 0, k = 0; j < p_; ++j)
-      for (std::size_t l = 0; l <= j; ++l, ++k)
-        dot(v[j].view(), v[l].view(), row(products_, static_cast<int>(k)));
+    for (std::size_t j = 0, k = 0; j < p_; ++j) {
+      const View<T> hv = weighed(v[j].view());
+      for (std::size_t l = 0; l <= j; ++l, ++k) dot(hv, v[l].view(), row(products_, static_cast<int>(k)));
+    }
     const std::vector<double> products = fetch(context_, products_).wait(context_);
     for (std::size_t j = 0, k = 0; j < p_; ++j)
       for (std::size_t l = 0; l <= j; ++l, ++k) {
         double sum = 0;
         for (std::size_t i = 0; i < n_; ++i) sum += products[k * n_ + i];
-        matrix[j * p_ + l] = matrix[l * p_ + j] = sum / static_cast<double>(n_);
+        matrix[j * p_ + l] = matrix[l * p_ + j] = curve_ * sum / static_cast<double>(n_);
       }
   }
 
   Context& context_;
   Energy<T>& energy_;
+  const UpperLoss<T>& loss_;
   const LinearSolver<T>& solver_;
   Shape shape_;
   std::size_t n_, p_;
   View<const T> x_;
   std::vector<double> epsilon_, gradient_, gradient_rounding_;
   const HypergradientRequest& request_;
-  double lipschitz_ = 1;
+  double lipschitz_ = 1, curve_ = 1;
   ActiveSet active_;
   View<T> weights_, inverse_, b_, work_, residual_;
   View<double> told_;  // all that the host reads of a solve: one fetch

@@ -5,8 +5,6 @@
 #include <cstring>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "kernels/krylov_args.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -45,23 +43,19 @@ void LowerLevel<T>::solve(Point<T>& point, double epsilon, const Decide& decided
   work.solves += 1;
   point.status = report.status;
   point.epsilon = report.certificate;
-  point.distance = distances(point.x.view());
-  point.loss = enclose_loss(point.distance, point.epsilon, penalty(point.theta));
+  point.measured = measure(point.x.view());
+  point.loss = enclose_loss(problem_.loss(), point.measured, point.epsilon, penalty(point.theta));
   if (report.status == SolveStatus::failed && !decided) throw Stop{UpperStatus::failed, report.message};
 }
 
 template <class T>
-std::vector<double> LowerLevel<T>::distances(View<const T> x) {
-  const Shape shape = x.shape();
+std::vector<double> LowerLevel<T>::measure(View<const T> x) {
+  const UpperLoss<T>& loss = problem_.loss();
   Frame frame(context_);
-  ActiveSet all(context_, frame, shape.n);
-  const Scalars out = frame.view<double>({shape.n, 1, 1, 1});
-  kernel_table<T>(context_).dot(stream_of(context_),
-                                {all.active(), shape.image(), x.device_data(), problem_.truth().device_data(),
-                                 true, out.device_data()});
-  std::vector<double> r = fetch(context_, out).wait(context_);
-  for (double& e : r) e = std::sqrt(e);
-  return r;
+  ActiveSet all(context_, frame, x.shape().n);
+  const View<double> out = frame.view<double>({loss.measures(), x.shape().n, 1, 1});
+  loss.measure(context_, all.active(), x, out);
+  return fetch(context_, out).wait(context_);
 }
 
 template <class T>
@@ -133,6 +127,22 @@ double LowerLevel<T>::seconds() const {
   return previous_seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
+namespace {
+
+template <class T>
+double mean_psnr(const UpperLoss<T>& loss, const std::vector<double>& measured) {
+  const auto n = static_cast<std::size_t>(loss.shape().n);
+  std::vector<double> own(measured.size() / n);
+  double psnr = 0;
+  for (std::size_t i = 0; i < n && !own.empty(); ++i) {
+    for (std::size_t k = 0; k < own.size(); ++k) own[k] = measured[k * n + i];
+    psnr -= 10 * std::log10(loss.mean_square(own)) / static_cast<double>(n);
+  }
+  return psnr;
+}
+
+}  // namespace
+
 template <class T>
 IterationRecord LowerLevel<T>::record(const Point<T>& point, int iteration, const char* status) const {
   IterationRecord r;
@@ -141,10 +151,7 @@ IterationRecord LowerLevel<T>::record(const Point<T>& point, int iteration, cons
   r.loss = point.loss.value;
   r.loss_lower = point.loss.lower;
   r.loss_upper = point.loss.upper;
-  const Shape shape = problem_.energy().shape();
-  const double pixels = static_cast<double>(shape.h) * shape.w;
-  for (double d : point.distance)
-    r.psnr -= 10 * std::log10(d * d / pixels) / static_cast<double>(point.distance.size());
+  r.psnr = mean_psnr(problem_.loss(), point.measured);
   r.work = work;
   r.seconds = seconds();
   r.status = status;

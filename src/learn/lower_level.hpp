@@ -22,7 +22,7 @@ template <class T>
 struct Point {
   std::vector<double> theta;
   Tensor<T> x;
-  std::vector<double> epsilon, distance;
+  std::vector<double> epsilon, measured;  // of the loss: [measures][N]
   LossEnclosure loss{0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
   SolveStatus status = SolveStatus::converged;
 };
@@ -48,8 +48,8 @@ class LowerLevel {
 
   /// Solves to epsilon from point.x at the theta bound to the energy, or until `decided`; fills in the point.
   void solve(Point<T>& point, double epsilon, const Decide& decided = {});
-  /// |x_i - x_i_true| (one host synchronisation).
-  std::vector<double> distances(View<const T> x);
+  /// What the loss measures at x, [measures][N] (one host synchronisation).
+  std::vector<double> measure(View<const T> x);
   double penalty(std::span<const double> theta) const;
   /// Throws Stop when the observer, the time limit or the budget ends the run.
   void check_limits();

@@ -402,8 +402,7 @@ class MaidRun {
     const double penalty = lower_.penalty(trial_.theta);
     TrialVerdict verdict = TrialVerdict::undecided;
     const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
-      const std::vector<double> r = lower_.distances(x);
-      const LossEnclosure loss = enclose_loss(r, certificate, penalty);
+      const LossEnclosure loss = enclose_loss(problem_.loss(), lower_.measure(x), certificate, penalty);
       verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper,
                                       step_.slope);
       return verdict != TrialVerdict::undecided;
@@ -429,8 +428,8 @@ class MaidRun {
           gradient_.compute(context_, point->theta, point->x.view(), point->epsilon, request);
       lower_.work += r.work;
       if (r.status == SolveStatus::failed) throw Stop{UpperStatus::failed, r.message};
-      point->loss = enclose_loss(point->distance, point->epsilon, r.adjoint_product, r.adjoint_error,
-                                 lower_.penalty(point->theta));
+      point->loss = enclose_loss(problem_.loss(), point->measured, point->epsilon, r.adjoint_product,
+                                 r.adjoint_error, lower_.penalty(point->theta));
     }
     return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
                                  trial_.loss.upper, step_.slope);

@@ -56,14 +56,28 @@ void require_same_theta(const Parameters& energy, const Parameters& given) {
 }  // namespace
 
 template <class T>
-BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth,
+BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, std::shared_ptr<const UpperLoss<T>> loss,
                                   Parameters parameters, Penalty penalty)
     : energy_(std::move(energy)),
-      truth_(truth),
+      loss_(std::move(loss)),
       parameters_(std::move(parameters)),
       penalty_(std::move(penalty)) {
+  check();
+}
+
+template <class T>
+BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth,
+                                  Parameters parameters, Penalty penalty)
+    : energy_(std::move(energy)), parameters_(std::move(parameters)), penalty_(std::move(penalty)) {
+  if (energy_) loss_ = squared_error<T>(truth, energy_->shape());
+  check();
+}
+
+template <class T>
+void BilevelProblem<T>::check() const {
   if (!energy_) throw ConfigError("a bilevel problem needs an energy, none is given.");
-  require_view(energy_->shape(), truth, "bilevel problem (unknown and true images)");
+  if (!loss_) throw ConfigError("a bilevel problem needs a loss, none is given.");
+  require_same(energy_->shape(), loss_->shape(), "bilevel problem (unknowns of energy and loss)");
   if (energy_->parameters() != parameters_.size())
     throw ConfigError("the energy has " + std::to_string(energy_->parameters()) +
                       " learned parameters, the layout " + std::to_string(parameters_.size()) + ".");
@@ -78,49 +92,8 @@ double BilevelProblem<T>::penalty(std::span<const double> theta, std::span<doubl
   return penalty_ ? penalty_(theta, gradient) : 0;
 }
 
-namespace {
-
-/// One number per image, of at least one image.
-void require_images(std::size_t images, std::initializer_list<std::size_t> counts) {
-  if (images == 0) throw ShapeError("a loss needs at least one image, there are 0.");
-  for (std::size_t count : counts) require_count(images, count, "enclosure of the loss (images)");
-}
-
-}  // namespace
-
-LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
-                           double penalty) {
-  require_images(distance.size(), {epsilon.size()});
-  LossEnclosure sum;
-  for (std::size_t i = 0; i < distance.size(); ++i) {
-    const double r = distance[i], e = epsilon[i], low = std::max(r - e, 0.0);
-    sum.lower += low * low;
-    sum.value += r * r;
-    sum.upper += (r + e) * (r + e);
-  }
-  const double scale = 0.5 / static_cast<double>(distance.size());
-  return {scale * sum.lower + penalty, scale * sum.value + penalty, scale * sum.upper + penalty};
-}
-
 template class BILEVEL_API BilevelProblem<float>;
 template class BILEVEL_API BilevelProblem<double>;
-
-LossEnclosure enclose_loss(std::span<const double> distance, std::span<const double> epsilon,
-                           std::span<const double> product, std::span<const double> error, double penalty) {
-  require_images(distance.size(), {epsilon.size(), product.size(), error.size()});
-  LossEnclosure out{penalty, penalty, penalty};
-  const double n = static_cast<double>(distance.size());
-  for (std::size_t i = 0; i < distance.size(); ++i) {
-    const double r = distance[i], eps = epsilon[i], estimate = r * r / (2 * n) - product[i];
-    const double lower = std::max(r - eps, 0.0), upper = r + eps;
-    const double rounding = 1e-15 * (r * r / (2 * n) + std::abs(product[i]));
-    out.lower += std::max(lower * lower / (2 * n), estimate - error[i] - rounding);
-    out.upper += std::min(upper * upper / (2 * n), estimate + error[i] + rounding + eps * eps / (2 * n));
-    out.value += estimate;
-  }
-  out.value = std::clamp(out.value, out.lower, std::max(out.lower, out.upper));
-  return out;
-}
 
 }  // namespace v0
 }  // namespace bilevel

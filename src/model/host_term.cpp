@@ -76,7 +76,7 @@ void HostTerm<T>::mixed_adjoint(Context& context, const Active& active, View<con
   HostImages<T> at(context, x), with(context, q);
   std::vector<double> out = download<double>(context, sums);
   std::vector<T> column(shape_.image());
-  for_each_active(context, active, shape_.n, what, [&](std::size_t i) {
+  for (const std::size_t i : open_images(context, active, shape_.n, what)) {
     const std::span<const T> to = with[i];
     for (std::size_t j = 0; j < values_.size(); ++j) {
       functions_.mixed(values_, j, at[i], column);
@@ -84,7 +84,7 @@ void HostTerm<T>::mixed_adjoint(Context& context, const Active& active, View<con
       for (std::size_t e = 0; e < column.size(); ++e) sum += static_cast<double>(column[e]) * to[e];
       out[j * static_cast<std::size_t>(shape_.n) + i] = sum;
     }
-  });
+  }
   upload<double>(context, out, sums);
 }
 
@@ -95,7 +95,7 @@ void HostTerm<T>::mixed_forward(Context& context, const Active& active, View<con
   require_operand(context, shape_, out, what);
   HostImages<T> at(context, x), sum(context, out);
   std::vector<T> column(shape_.image());
-  for_each_active(context, active, shape_.n, what, [&](std::size_t i) {
+  for (const std::size_t i : open_images(context, active, shape_.n, what)) {
     const std::span<T> to = sum[i];
     std::fill(to.begin(), to.end(), T(0));
     for (std::size_t j = 0; j < values_.size(); ++j) {
@@ -103,7 +103,7 @@ void HostTerm<T>::mixed_forward(Context& context, const Active& active, View<con
       functions_.mixed(values_, j, at[i], column);
       for (std::size_t e = 0; e < column.size(); ++e) to[e] += static_cast<T>(direction[j] * column[e]);
     }
-  });
+  }
   upload<T>(context, sum.values, out);
 }
 

@@ -43,8 +43,8 @@ template <class T>
 void HostOperator<T>::run(Context& context, const Active& active, const Map& map, View<const T> from,
                           View<T> to) {
   HostImages<T> in(context, from), out(context, to);
-  for_each_active(context, active, from.shape().n, "an operator of the host",
-                  [&](std::size_t image) { map(in[image], out[image]); });
+  for (const std::size_t image : open_images(context, active, from.shape().n, "an operator of the host"))
+    map(in[image], out[image]);
   upload<T>(context, out.values, to);
 }
 

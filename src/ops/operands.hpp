@@ -1,9 +1,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/scalars.hpp"
+#include "bilevel/core/tensor.hpp"
 #include "device/backend.hpp"
 
 namespace bilevel {
@@ -21,6 +23,18 @@ inline void require_active(const Active& active, int images, const std::string& 
   if (active.count > images || (active.count > 0 && (!active.mask || !active.index)))
     throw ShapeError(what + " of " + std::to_string(images) + " images was given an active set of " +
                      std::to_string(active.count) + (active.mask ? "." : " without a mask."));
+}
+
+/// The open images of an active set, for functions of the host (two host synchronisations).
+inline std::vector<std::size_t> open_images(Context& context, const Active& active, int n,
+                                            const std::string& what) {
+  require_active(active, n, what);
+  std::vector<std::size_t> open;
+  if (active.count == 0) return open;
+  const auto mask = download<std::uint8_t>(context, {active.mask, {n, 1, 1, 1}});
+  for (const std::int32_t i : download<std::int32_t>(context, {active.index, {active.count, 1, 1, 1}}))
+    if (mask[static_cast<std::size_t>(i)] != 0) open.push_back(static_cast<std::size_t>(i));
+  return open;
 }
 
 }  // namespace v0

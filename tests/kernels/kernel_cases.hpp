@@ -8,6 +8,7 @@
 #include "kernels/analysis_args.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
+#include "kernels/loss_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "tests/kernels/experts_cases.hpp"
@@ -154,6 +155,18 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
         {"dot", false, [=](B& b) {
            b.table().dot(b.stream(), {b.active, b.size, b.image("x"), b.image("y"), jacobi, b.scalar(0)});
          }});
+  }
+  for (const bool weighted : {false, true}) {
+    const auto size = [weighted](B& b) { return weighted ? b.size / 2 : b.size; };
+    cases.push_back({"misfit", false, [=](B& b) {
+                       b.table().misfit(b.stream(), {b.active, size(b), b.size, b.image("x"), b.image("y"),
+                                                     weighted ? b.weight(0) : nullptr, b.scalar(0)});
+                     }});
+    cases.push_back({"misfit_gradient", false, [=](B& b) {
+                       b.table().misfit_gradient(b.stream(),
+                                                 {b.active, size(b), b.size, 0.5, b.image("x"), b.image("y"),
+                                                  weighted ? b.weight(0) : nullptr, b.image("out")});
+                     }});
   }
   cases.push_back({"residual", false, [=](B& b) {
                      b.table().residual(b.stream(),

@@ -5,6 +5,7 @@
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
 #include "kernels/krylov_args.hpp"
+#include "kernels/loss_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "tests/model/tv_lab.hpp"
 
@@ -201,6 +202,45 @@ TYPED_TEST(VectorKernels, CombineAndDot) {
     }
     this->tensors_.clear();
   }
+}
+
+/// On the first elements of each image, with and without weights; the others of a gradient are zero.
+TYPED_TEST(VectorKernels, Misfit) {
+  for (const int size : sizes)
+    for (const int compared : {1, (size + 1) / 2, size})
+      for (const bool weighted : {false, true}) {
+        std::vector<double> x, all, w;
+        const auto vx = this->random_vector(size, x), vt = this->random_vector(size, all),
+                   vw = this->random_vector(size, w, 0, 2), out = this->random_vector(size, w, 0, 2);
+        w = this->read(vw);
+        const View<double> result = this->scalars({-1, -1});
+        const auto& table = kernel_table<TypeParam>(this->context_);
+        const auto count = static_cast<std::size_t>(compared), image = static_cast<std::size_t>(size);
+        const TypeParam* weight = weighted ? vw.device_data() : nullptr;
+        table.misfit(stream_of(this->context_), {this->active_.active(), count, image, vx.device_data(),
+                                                 vt.device_data(), weight, result.device_data()});
+        for (const bool target : {false, true}) {
+          table.misfit_gradient(stream_of(this->context_),
+                                {this->active_.active(), count, image, 0.3, vx.device_data(),
+                                 target ? vt.device_data() : nullptr, weight, out.device_data()});
+          std::vector<double> want, terms;
+          for (std::size_t i = 0; i < batch; ++i)
+            for (std::size_t e = 0; e < image; ++e) {
+              const double t = target && e < count ? all[i * count + e] : 0, v = x[i * image + e];
+              const double f = e >= count ? 0 : weighted ? w[e] : 1;
+              want.push_back(f * 0.3 * (v - t));
+              terms.push_back(f * (std::abs(v) + std::abs(t)));
+            }
+          this->expect_close(this->read(out), want, terms, 4);
+        }
+        for (std::size_t i = 0; i < batch; ++i) {
+          double sum = 0;
+          for (std::size_t e = 0; e < count; ++e)
+            sum += (weighted ? w[e] : 1) * std::pow(x[i * image + e] - all[i * count + e], 2);
+          EXPECT_NEAR(this->read_scalars(result)[i], sum, 1e-14 * (additions(size) + size) * sum);
+        }
+        this->tensors_.clear();
+      }
 }
 
 TYPED_TEST(VectorKernels, FmaLoop) {

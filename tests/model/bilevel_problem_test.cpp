@@ -14,48 +14,6 @@ namespace {
 
 using namespace testing_support;
 
-TEST(LossEnclosures, ContainTheTrueValue) {
-  Random random(seed(1001));
-  for (int trial = 0; trial < 300; ++trial) {
-    const int n = random.integer(1, 5), size = random.integer(1, 20);
-    const double penalty = random.uniform(0, 2);
-    std::vector<double> distances, epsilons;
-    double exact = 0, approximate = 0;
-    for (int i = 0; i < n; ++i) {
-      const std::vector<double> truth = random.normal_vector(static_cast<std::size_t>(size));
-      const std::vector<double> xhat =
-          add_scaled(truth, random.log_uniform(1e-6, 10), random.normal_vector(truth.size()));
-      const double epsilon = random.log_uniform(1e-8, 10);
-      // x at most epsilon from xhat: towards truth, away from it, or anywhere
-      std::vector<double> direction =
-          random.integer(0, 2) == 0 ? random.normal_vector(truth.size()) : add_scaled(truth, -1, xhat);
-      const double along = epsilon * (random.integer(0, 1) != 0 ? 1 : random.uniform(-1, 1));
-      const std::vector<double> x = add_scaled(xhat, 1, scaled_to(direction, along));
-      distances.push_back(distance(x, truth));
-      epsilons.push_back(distance(x, xhat) * (1 + 1e-12) + 1e-14);
-      exact += dot(add_scaled(xhat, -1, truth), add_scaled(xhat, -1, truth)) / (2.0 * n);
-      approximate += distances.back() * distances.back() / (2.0 * n);
-    }
-    const LossEnclosure e = enclose_loss(distances, epsilons, penalty);
-    EXPECT_LE(e.lower, (exact + penalty) * (1 + 1e-12));
-    EXPECT_GE(e.upper, (exact + penalty) * (1 - 1e-12));
-    EXPECT_NEAR(e.value, approximate + penalty, 1e-13 * (approximate + penalty));
-    EXPECT_LE(e.lower, e.value);
-    EXPECT_LE(e.value, e.upper);
-  }
-}
-
-TEST(LossEnclosures, AreExactWithoutErrorAndNeverBelowThePenalty) {
-  const std::vector<double> r = {3, 4}, zero = {0, 0}, large = {100, 100}, infinite = {HUGE_VAL, 0};
-  const LossEnclosure exact = enclose_loss(r, zero, 0.5);
-  EXPECT_EQ(exact.lower, 6.75);
-  EXPECT_EQ(exact.value, 6.75);
-  EXPECT_EQ(exact.upper, 6.75);
-  EXPECT_EQ(enclose_loss(r, large, 0.5).lower, 0.5);
-  EXPECT_EQ(enclose_loss(r, infinite, 0.5).upper, HUGE_VAL);
-  EXPECT_EQ(enclose_loss(r, infinite, 0.5).lower, 0.5 + 4);
-}
-
 TEST(ConditionPenalty, ValueAndGradient) {
   Random random(seed(1002));
   const Transform all[3] = {Transform::identity, Transform::exp, Transform::log10};

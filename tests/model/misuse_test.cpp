@@ -202,21 +202,59 @@ TEST(ProblemMisuse, EnergyTruthAndParametersMustFit) {
 }
 
 TEST(ProblemMisuse, LossesNeedOneNumberPerImage) {
+  Context context(Device::open(test_device("cpu:1")));
+  const Tensor<double> truth(context, {2, 1, 3, 4});
+  const auto loss = squared_error<double>(truth.view(), {2, 1, 3, 4});
   const std::vector<double> two(2, 1), three(3, 1);
-  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss(two, three, 0); }),
-              HasSubstr("2 numbers are needed, 3 are given"));
-  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss(two, two, three, two, 0); }),
-              HasSubstr("3 are given"));
-  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss(two, two, two, three, 0); }),
-              HasSubstr("3 are given"));
-  EXPECT_THAT(message_of<ShapeError>([&] { (void)enclose_loss({}, {}, 0); }),
-              HasSubstr("at least one image"));
+  const auto plain = [&](const std::vector<double>& measured, const std::vector<double>& epsilon) {
+    return message_of<ShapeError>([&] { (void)enclose_loss<double>(*loss, measured, epsilon, 0); });
+  };
+  const auto sharp = [&](const std::vector<double>& product, const std::vector<double>& error) {
+    return message_of<ShapeError>([&] { (void)enclose_loss<double>(*loss, two, two, product, error, 0); });
+  };
+  EXPECT_THAT(plain(two, three), HasSubstr("2 numbers are needed, 3 are given"));
+  EXPECT_THAT(plain(three, two), HasSubstr("2 numbers are needed, 3 are given"));
+  EXPECT_THAT(sharp(three, two), HasSubstr("3 are given"));
+  EXPECT_THAT(sharp(two, three), HasSubstr("3 are given"));
   // what is not known encloses nothing: never an upper bound
   for (const double unknown : {std::nan(""), HUGE_VAL}) {
-    const LossEnclosure loss = enclose_loss(two, std::vector<double>{1, unknown}, 0);
-    EXPECT_FALSE(loss.upper < HUGE_VAL);
-    EXPECT_FALSE(loss.lower > 0);
+    const LossEnclosure f = enclose_loss<double>(*loss, two, std::vector<double>{1, unknown}, 0);
+    EXPECT_FALSE(f.upper < HUGE_VAL);
+    EXPECT_FALSE(f.lower > 0);
   }
+}
+
+TEST(ProblemMisuse, LossAndEnergyMustFit) {
+  Context context(Device::open(test_device("cpu:1")));
+  const Shape shape{2, 1, 3, 4}, other{2, 1, 4, 3}, field{2, 3, 3, 4};
+  const Tensor<double> y(context, shape, std::vector<double>(shape.count(), 0.5));
+  const auto energy = [&] {
+    return std::make_unique<ComposedEnergy<double>>(context, y.view(), tv_parameters());
+  };
+  const auto make = [&](std::shared_ptr<const UpperLoss<double>> loss) {
+    return message_of<Error>([&] { BilevelProblem<double>(energy(), std::move(loss), tv_parameters()); });
+  };
+  EXPECT_THAT(make(nullptr), HasSubstr("needs a loss"));
+  EXPECT_THAT(make(squared_error<double>(y.view(), field)), HasSubstr("[2,1,3,4] and [2,3,3,4]"));
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)squared_error<double>(y.view(), other); }),
+              HasSubstr("[2,1,4,3] and [2,1,3,4]"));
+  const auto weighted = [&](std::vector<double> w) {
+    return message_of<Error>([&] { (void)squared_error<double>(context, y.view(), w, shape); });
+  };
+  EXPECT_THAT(weighted(std::vector<double>(11, 1)), HasSubstr("12 numbers are needed, 11 are given"));
+  EXPECT_THAT(weighted(std::vector<double>(12, 0)), HasSubstr("not zero"));
+  EXPECT_THAT(weighted(std::vector<double>(12, -1)), HasSubstr("not negative"));
+  EXPECT_THAT(weighted(std::vector<double>(12, HUGE_VAL)), HasSubstr("finite"));
+  const HostLoss<double>::Value value = [](int, std::span<const double>) { return 0.0; };
+  const HostLoss<double>::Gradient gradient = [](int, std::span<const double>, std::span<double>) {};
+  EXPECT_THAT(message_of<ConfigError>([&] { HostLoss<double>(shape, value, nullptr, {}); }),
+              HasSubstr("two functions"));
+  EXPECT_THAT(message_of<ConfigError>([&] { HostLoss<double>(shape, value, gradient, {-1}); }),
+              HasSubstr("not negative"));
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                HostLoss<double>(shape, value, gradient, {1, false, HUGE_VAL});
+              }),
+              HasSubstr("lower bound"));
 }
 
 TEST(ParameterMisuse, ThetaOfAnotherLengthIsRefused) {

@@ -8,11 +8,10 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// Measured numbers of one image that its hypergradient error bound is made of. b = grad g(x~) = (x~ -
-/// x_true)/N.
+/// Measured numbers of one image that its hypergradient error bound is made of. b = grad g_i(x~)/N.
 struct BoundInputs {
   double mu = 1;
-  double loss_lipschitz = 1;     ///< L_g = 1/N
+  double loss_lipschitz = 1;     ///< that of grad g_i/N
   double hessian_lipschitz = 0;  ///< L_H
   double epsilon = 0;            ///< >= |x~ - xhat|
   double residual = 0;           ///< R >= |A~ q - b|

@@ -16,12 +16,12 @@ inline namespace v0 {
 
 struct HypergradientResult;
 
-/// d -> sum_i J_i^T J_i d / N with J = -A^{-1} B, the Gauss-Newton matrix of the loss: two linear systems and
-/// two mixed products per image, to the request's column_tolerance.
+/// d -> sum_i J_i^T H_i J_i d / N with J = -A^{-1} B and H as in UpperLoss::weigh, the Gauss-Newton matrix of
+/// the loss: two linear systems and two mixed products per image, to the request's column_tolerance.
 using GaussNewtonProduct = std::function<std::vector<double>(std::span<const double> d)>;
 
 struct HypergradientRequest {
-  double delta = 0.1;            ///< residual of N A q_i = x_i - x_i_true to reach, per image
+  double delta = 0.1;            ///< residual of N A q_i = grad g_i to reach, per image
   double column_tolerance = .1;  ///< residual of A v_j = B d_j relative to |B d_j|
   bool columns = true;           ///< may solve for adjoint columns, see unit_columns()
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
@@ -47,12 +47,12 @@ struct HypergradientResult {
   double rounding = 0;                         ///< part of omega that no accuracy of the solves removes
   double part_epsilon = 0, part_delta = 0;     ///< first-order split of omega: what eps and delta contribute
   bool corrected = false;                      ///< columns were used
-  std::vector<double> gauss_newton;            ///< p x p, sum_i V_i^T V_i / N; empty without columns
+  std::vector<double> gauss_newton;            ///< p x p, sum_i V_i^T H_i V_i / N; empty without columns
   std::optional<DirectionalDerivative> along;  ///< the direction of the request, if it gave one
   /// Sums over the images of each form; columns is infinite when not computed.
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   std::vector<double> residual;  ///< R_i
-  /// <q_i, grad Phi_i(x~)>, with |g_i(xhat) - g_i(x~) + <q_i, grad> - |e|^2/(2N)| <= adjoint_error: an
+  /// <q_i, grad Phi_i(x~)>, with |<b, e> + <q_i, grad>| <= adjoint_error (see enclose_loss): an
   /// estimate of the loss at xhat whose error is of second order in the accuracies. Infinite without bounds.
   std::vector<double> adjoint_product, adjoint_error;
   Work work;
