@@ -50,8 +50,8 @@ void HostTerm<T>::value_and_gradient(Context& context, const Active& active, Vie
   require_operand(context, shape_, gradient, what);
   HostImages<T> at(context, x), out(context, gradient);
   std::vector<double> values = download<double>(context, value);
-  for_each_active(context, active, shape_.n, what,
-                  [&](std::size_t i) { values[i] = functions_.value_and_gradient(values_, at[i], out[i]); });
+  for (const std::size_t i : open_images(context, active, shape_.n, what))
+    values[i] = functions_.value_and_gradient(values_, at[i], out[i]);
   upload<T>(context, out.values, gradient);
   upload<double>(context, values, value);
 }
@@ -63,8 +63,8 @@ void HostTerm<T>::hessian_product(Context& context, const Active& active, View<c
   require_operand(context, shape_, p, what);
   require_operand(context, shape_, product, what);
   HostImages<T> at(context, x), from(context, p), out(context, product);
-  for_each_active(context, active, shape_.n, what,
-                  [&](std::size_t i) { functions_.hessian_product(values_, at[i], from[i], out[i]); });
+  for (const std::size_t i : open_images(context, active, shape_.n, what))
+    functions_.hessian_product(values_, at[i], from[i], out[i]);
   upload<T>(context, out.values, product);
 }
 
