@@ -1,6 +1,7 @@
 #include "apps/bench/cases.hpp"
 
 #include "kernels/analysis_args.hpp"
+#include "kernels/loss_args.hpp"
 #include "kernels/probe_args.hpp"
 
 namespace bilevel_app::bench {
@@ -141,6 +142,15 @@ void add_krylov_cases(std::vector<Case<T>>& cases) {
       {"dot", "", 2, 0, 0, [](Arrays<T>& a) {
          a.table().dot(a.stream(), {a.active(), a.image(), a.slot(slot_x), a.slot(slot_y), false, a.row(0)});
        }});
+  cases.push_back({"misfit", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().misfit(a.stream(), {a.active(), a.image(), a.image(), a.slot(slot_x),
+                                                   a.slot(slot_y), nullptr, a.row(0)});
+                   }});
+  cases.push_back({"misfit_gradient", "", 3, 0, 0, [](Arrays<T>& a) {
+                     a.table().misfit_gradient(
+                         a.stream(), {a.active(), a.image(), a.image(), 0.5, a.slot(slot_x), a.slot(slot_y),
+                                      nullptr, a.slot(slot_out)});
+                   }});
 }
 
 /// Pairs are counted when they are older than this step: the newest is still in the cache.
@@ -174,7 +184,7 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 46, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 48, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(

@@ -9,6 +9,7 @@
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
+#include "solve/checked.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -51,8 +52,10 @@ bool columns_for_all(const Energy<T>& energy) {
 
 template <class T>
 struct ImplicitHypergradient<T>::Impl {
+  Impl(Context& context, const BilevelProblem<T>& of, std::shared_ptr<const LinearSolver<T>> by);
+
   const BilevelProblem<T>& problem;
-  std::unique_ptr<LinearSolver<T>> solver;
+  std::shared_ptr<const LinearSolver<T>> solver;
   Shape shape;
   std::size_t p;
   Tensor<T> q;
@@ -103,7 +106,7 @@ class Evaluation {
     count_other(1);
     const Curvature c = energy_.curvature();
     lipschitz_ = c.product_scale();
-    measure_ball(c.mu);
+    if (request.bounds) measure_ball(c.mu);
     for (std::size_t i = 0; i < n_; ++i) {
       BoundInputs& in = inputs_[i];
       in.mu = c.mu;
@@ -117,15 +120,10 @@ class Evaluation {
   /// A q = b; returns (B^T q) per image [N][p], with the inputs of its bounds if they are not to follow
   /// later.
   std::vector<double> solve(View<T> q, bool warm, bool bounds) {
-    LinearRequest request;
-    request.tolerance = request_.delta / static_cast<double>(n_);
-    request.warm_start = warm;
-    absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, b_, q), residuals);
-    energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
+    solve_adjoint(q, warm);
     dot(b_, b_, 0);
     dot(q, q, 1);
     dot(q, work_, 2);  // still grad Phi(x), see measure_ball()
-    count_other(1);
     if (bounds) bound(q, {});
     if (unit_columns())
       for (std::size_t j = 0; j < p_; ++j) column(unit_vector(j), static_cast<int>(j));
@@ -145,6 +143,12 @@ class Evaluation {
     if (unit_columns()) measured_norms(part(all, products_));
     if (bounds) take_bounds(part(all, bounds_));
     return energy_.mixed(part(all, mixed_));
+  }
+
+  /// B^T q per image [N][p], and no pass for bounds.
+  std::vector<double> solve_only(View<T> q, bool warm) {
+    solve_adjoint(q, warm);
+    return energy_.mixed(fetch(context_, mixed_).wait(context_));
   }
 
   /// The bounds of z alone, when no direction was chosen.
@@ -224,6 +228,12 @@ class Evaluation {
   }
 
   const std::vector<BoundInputs>& inputs() const { return inputs_; }
+  void tell(HypergradientResult& result) const {
+    result.work = work;
+    result.status = status;
+    result.message = message;
+    result.residual = residuals;
+  }
   Work work;
   SolveStatus status = SolveStatus::converged;
   std::string message;
@@ -242,6 +252,16 @@ class Evaluation {
   }
 
  private:
+  /// A q = b, and the sums of B^T q.
+  void solve_adjoint(View<T> q, bool warm) {
+    LinearRequest request;
+    request.tolerance = request_.delta / static_cast<double>(n_);
+    request.warm_start = warm;
+    absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, b_, q), residuals);
+    energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
+    count_other(1);
+  }
+
   /// |grad Phi(x)| with its rounding, which also certifies epsilon <= |grad| / mu.
   void measure_ball(double mu) {
     energy_.value_and_gradient(context_, active_.active(), x_, work_,
@@ -424,7 +444,8 @@ void only_gradient(std::span<const double> mixed, std::span<const double> penalt
                    HypergradientResult& r) {
   r.z.assign(penalty_gradient.begin(), penalty_gradient.end());
   for (std::size_t k = 0; k < mixed.size(); ++k) r.z[k % r.z.size()] -= mixed[k];
-  r.omega = std::numeric_limits<double>::infinity();
+  r.omega = r.omega_theorem = r.omega_adjoint = r.omega_directional = r.omega_columns =
+      std::numeric_limits<double>::infinity();
   r.block_bound.assign(r.block_end.size(), r.omega);
 }
 
@@ -477,17 +498,26 @@ void assemble(const std::vector<BoundInputs>& inputs, std::span<const double> mi
 }  // namespace
 
 template <class T>
+ImplicitHypergradient<T>::Impl::Impl(Context& context, const BilevelProblem<T>& of,
+                                     std::shared_ptr<const LinearSolver<T>> by)
+    : problem(of),
+      solver(std::move(by)),
+      shape(of.energy().shape()),
+      p(of.parameters().size()),
+      q(context, shape) {
+  for (std::size_t j = 0; j < (unit_columns() ? p : 1); ++j) v.emplace_back(context, shape);
+}
+
+template <class T>
 ImplicitHypergradient<T>::ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
                                                 const std::string& solver)
-    : impl_(new Impl{problem,
-                     make_linear_solver<T>(solver),
-                     problem.energy().shape(),
-                     problem.parameters().size(),
-                     {},
-                     {}}) {
-  impl_->q = Tensor<T>(context, impl_->shape);
-  for (std::size_t j = 0; j < (impl_->unit_columns() ? impl_->p : 1); ++j)
-    impl_->v.emplace_back(context, impl_->shape);
+    : impl_(new Impl(context, problem, make_linear_solver<T>(solver))) {}
+
+template <class T>
+ImplicitHypergradient<T>::ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
+                                                std::shared_ptr<const LinearSolver<T>> solver) {
+  if (!solver) throw ConfigError("a hypergradient needs a linear solver, none is given.");
+  impl_.reset(new Impl(context, problem, checked_linear_solver(std::move(solver))));
 }
 
 template <class T>
@@ -516,6 +546,16 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
 
   HypergradientResult result;
   result.block_end = m.problem.energy().blocks();
+  if (!request.bounds) {
+    only_gradient(evaluation.solve_only(m.q.view(), m.warm), penalty_gradient, result);
+    m.warm = true;
+    if (!m.unit_columns()) m.columns = 0;
+    const auto n = static_cast<std::size_t>(m.shape.n);
+    result.adjoint_product.assign(n, 0);
+    result.adjoint_error.assign(n, std::numeric_limits<double>::infinity());
+    evaluation.tell(result);
+    return result;
+  }
   const bool choose = !m.unit_columns() && request.direction;
   const std::vector<double> mixed = evaluation.solve(m.q.view(), m.warm, !choose);
   m.warm = true;
@@ -542,10 +582,7 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
     m.columns = static_cast<int>(m.p);
     assemble(evaluation.inputs(), mixed, correction, penalty_gradient, result);
   }
-  result.work = evaluation.work;
-  result.status = evaluation.status;
-  result.message = evaluation.message;
-  result.residual = evaluation.residuals;
+  evaluation.tell(result);
   result.adjoint_product = evaluation.adjoint_product;
   result.adjoint_error = evaluation.adjoint_error();
   return result;

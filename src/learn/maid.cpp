@@ -3,29 +3,12 @@
 #include <optional>
 
 #include "bilevel/core/error.hpp"
-#include "bilevel/learn/hypergradient.hpp"
-#include "bilevel/learn/upper_optimiser.hpp"
-#include "device/backend.hpp"
 #include "learn/lbfgs_memory.hpp"
-#include "learn/lower_level.hpp"
+#include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 
 namespace bilevel {
 inline namespace v0 {
-
-void UpperOptions::validate() const {
-  schedule.validate();
-  if (max_iterations < 0) throw ConfigError("max-iterations must not be negative.");
-  if (!(min_progress >= 0 && min_progress < 1)) throw ConfigError("min-progress must lie between 0 and 1.");
-  if (progress_window < 1) throw ConfigError("the window of min-progress must be at least 1 iteration.");
-  if (!(time_limit >= 0)) throw ConfigError("time-limit must not be negative.");
-  if (max_lower_iterations < 1) throw ConfigError("the cap of lower-level iterations must be at least 1.");
-}
-
-template <class T>
-UpperOptimiser<T>::~UpperOptimiser() = default;
-template class BILEVEL_API UpperOptimiser<float>;
-template class BILEVEL_API UpperOptimiser<double>;
 
 namespace {
 
@@ -35,58 +18,34 @@ constexpr int uncertified_backtracks = 3;
 constexpr int undamped_backtracks = 2;
 
 template <class T>
-class MaidRun {
+class Maid final : public UpperMethod<T> {
  public:
-  MaidRun(Context& context, const BilevelProblem<T>& problem, const UpperOptions& options, Observer& observer)
-      : context_(context),
-        problem_(problem),
-        options_(options),
-        observer_(observer),
-        lower_(context, problem, options, observer),
-        gradient_(context, problem, options.linear_solver),
-        few_(gradient_.unit_columns()),
-        newton_(options.scaling == StepScaling::gauss_newton && options.columns && few_),
-        gauss_newton_cg_(options.scaling == StepScaling::gauss_newton && options.columns && !few_),
-        lbfgs_(options.scaling == StepScaling::lbfgs ||
-               (options.scaling == StepScaling::gauss_newton && !options.columns)),
-        schedule_(options.schedule, options.scaling == StepScaling::none ? options.schedule.step0 : 1.0),
-        current_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}},
-        trial_{{}, Tensor<T>(context, problem.energy().shape()), {}, {}} {}
+  explicit Maid(UpperOracle<T>& oracle)
+      : UpperMethod<T>(oracle),
+        context_(oracle.context()),
+        parameters_(oracle.problem().parameters()),
+        options_(oracle.options()),
+        oracle_(oracle),
+        few_(oracle.hypergradient().unit_columns()),
+        newton_(options_.scaling == StepScaling::gauss_newton && options_.columns && few_),
+        gauss_newton_cg_(options_.scaling == StepScaling::gauss_newton && options_.columns && !few_),
+        lbfgs_(options_.scaling == StepScaling::lbfgs ||
+               (options_.scaling == StepScaling::gauss_newton && !options_.columns)),
+        schedule_(options_.schedule, options_.scaling == StepScaling::none ? options_.schedule.step0 : 1.0),
+        current_(oracle.point()),
+        trial_(oracle.point()) {}
 
-  UpperReport run(std::span<const double> theta0, const UpperState* resume, View<const T> first) {
-    UpperReport report;
-    try {
-      resume ? restore(*resume) : begin(theta0, first);
-      while (true) iterate();
-    } catch (const Stop& stop) {
-      report.status = stop.status;
-      report.message = stop.message;
-    }
-    report.theta = current_.theta;
-    report.last = record(upper_status_name(report.status));
-    observer_.finished(report);
-    return report;
-  }
-  Tensor<T> reconstructions() { return std::move(current_.x); }
+  UpperPoint<T>& point() override { return current_; }
 
- private:
-  void begin(std::span<const double> theta0, View<const T> first) {
-    current_.theta = lower_.start(theta0);
-    problem_.energy().bind(current_.theta);
-    copy<T>(context_, first, current_.x.view());
-  }
+  /// An inexact gradient that is certainly a descent direction, or one to be tried.
+  void prepare() override { certified_ = inexact_gradient(options_.try_uncertified && !few_); }
 
-  /// One step of MAID: an inexact gradient that is certainly a descent direction, then a certified decrease.
-  void iterate() {
-    bool certified = inexact_gradient(options_.try_uncertified && !few_);
-    if (iteration_ >= options_.max_iterations)
-      throw Stop{UpperStatus::max_iterations,
-                 "The cap of " + std::to_string(iteration_) + " iterations was reached."};
-    lower_.watch_progress(current_.loss.value);
+  /// A certified decrease.
+  IterationRecord step() override {
     std::optional<AccuracySchedule::State> tried;
-    for (; !line_search(certified); certified = true) {
+    for (; !line_search(certified_); certified_ = true) {
       if (!tried) tried = schedule_.state();
-      if (certified) refine_direction();
+      if (certified_) refine_direction();
       inexact_gradient(false);
     }
     // The accuracies of a certificate are seldom needed again.
@@ -100,19 +59,54 @@ class MaidRun {
     std::swap(current_, trial_);
     diagonal_ = block_scaling(result_);
     result_ = unknown_gradient();
-    iteration_ += 1;
-    const bool go_on = observer_.iteration(done);
-    if (observer_.wants_state(done)) observer_.state(save());
-    if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
+    return done;
   }
 
+  IterationRecord record(const char* status) override {
+    IterationRecord r = oracle_.record(current_, status);
+    tell_gradient(result_, r);
+    r.gradient_norm = step_norm(result_.z);
+    r.epsilon = schedule_.state().epsilon;
+    r.delta = schedule_.state().delta;
+    r.step = schedule_.state().step;
+    return r;
+  }
+
+  void save(UpperState& s) const override {
+    const AccuracySchedule::State& schedule = schedule_.state();
+    s.numbers = {{"epsilon", {schedule.epsilon}}, {"delta", {schedule.delta}},
+                 {"step", {schedule.step}},       {"previous-theta", previous_theta_},
+                 {"previous-z", previous_z_},     {"previous-omega", {previous_omega_}},
+                 {"last-step", {last_step_}},     {"damping", {damping_}},
+                 {"diagonal", diagonal_}};
+    s.arrays = {{"pairs", raw_bytes(memory_.save())}};
+  }
+
+  void restore(const UpperState& s) override {
+    require_positive(s, {"epsilon", "delta", "step", "damping"});
+    for (const char* name : {"previous-theta", "previous-z"})
+      if (s.list(name).size() != s.theta.size())
+        throw ShapeError("the saved state is of another problem: its " + std::string(name) + " has " +
+                         std::to_string(s.list(name).size()) + " entries.");
+    schedule_ =
+        AccuracySchedule(options_.schedule, {s.number("epsilon"), s.number("delta"), s.number("step")});
+    previous_theta_ = s.list("previous-theta");
+    previous_z_ = s.list("previous-z");
+    previous_omega_ = s.number("previous-omega");
+    last_step_ = s.number("last-step");
+    damping_ = s.number("damping");
+    diagonal_ = s.list("diagonal");
+    memory_.restore(from_raw<double>(s.array("pairs")), s.theta.size());
+  }
+
+ private:
   /// Refines (epsilon, delta) until omega is small against z along the step. With
   /// `may_try` the first z will do; returns whether its descent is certified.
   bool inexact_gradient(bool may_try) {
     schedule_.start_search();
     steepest_ = false;
     while (true) {
-      lower_.solve(current_, schedule_.state().epsilon);
+      oracle_.solve(current_, schedule_.state().epsilon);
       HypergradientRequest request;
       request.delta = schedule_.state().delta;
       if (!few_) request.delta = std::min(request.delta, options_.schedule.delta0);  // pairs of z need it
@@ -125,14 +119,12 @@ class MaidRun {
           choose_step(product);
           return full_step_.direction;
         };
-      result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
-      lower_.work += result_.work;
-      if (result_.status == SolveStatus::failed) throw Stop{UpperStatus::failed, result_.message};
+      result_ = oracle_.gradient(current_, request);
       if (result_.along)
         certify_along(*result_.along);
       else
         choose_step();
-      const double stationarity = projected_gradient_norm(problem_.parameters(), current_.theta, result_.z);
+      const double stationarity = projected_gradient_norm(parameters_, current_.theta, result_.z);
       const bool floor = at_floor();
       if (newton_ && floor && !descends(step_)) use_decided_entries();
       const GradientVerdict verdict =
@@ -141,15 +133,15 @@ class MaidRun {
       if (undecided && may_try && result_.along && step_.slope > 0) return false;
       switch (verdict) {
         case GradientVerdict::stationary:
-          throw Stop{UpperStatus::stationary, stationary_text(stationarity)};
+          throw UpperStop{UpperStatus::stationary, stationary_text(stationarity)};
         case GradientVerdict::accuracy_limit:
           if ((lbfgs_ || gauss_newton_cg_) && !steepest_ && !schedule_.options().fixed_accuracy) {
             steepest_ = true;  // the direction may be at fault, not the accuracy
             break;
           }
-          throw Stop{UpperStatus::accuracy_limit,
-                     "No descent direction can be certified at this accuracy; |z| + omega = " +
-                         short_number(stationarity + result_.omega) + remedy()};
+          throw UpperStop{UpperStatus::accuracy_limit,
+                          "No descent direction can be certified at this accuracy; |z| + omega = " +
+                              short_number(stationarity + result_.omega) + remedy()};
         case GradientVerdict::descend:
           return true;
         case GradientVerdict::refine:
@@ -170,7 +162,7 @@ class MaidRun {
 
   void refine_gradient(double stationarity) {
     const ScheduleOptions& o = schedule_.options();
-    lower_.check_limits();
+    oracle_.check_limits();
     if (result_.along) {
       const DirectionalDerivative& d = *result_.along;
       if (-d.slope <= 0) memory_.clear();  // old pairs mislead
@@ -187,12 +179,12 @@ class MaidRun {
   /// Direction of the step, and the step at the schedule's length.
   void choose_step(const GaussNewtonProduct& product = {}) {
     if (gauss_newton_cg_ && !steepest_) {
-      full_step_ = gauss_newton_step(problem_.parameters(), current_.theta, result_, product, 1e-3, 0.3, 12);
+      full_step_ = gauss_newton_step(parameters_, current_.theta, result_, product, 1e-3, 0.3, 12);
     } else if (lbfgs_ || gauss_newton_cg_) {
       pairs_ = memory_;
       if (lbfgs_ && !previous_z_.empty()) push_pair();
-      full_step_ = lbfgs_step(problem_.parameters(), current_.theta, result_,
-                              steepest_ ? LbfgsMemory() : pairs_, diagonal_);
+      full_step_ =
+          lbfgs_step(parameters_, current_.theta, result_, steepest_ ? LbfgsMemory() : pairs_, diagonal_);
     } else if (!newton_ && options_.barzilai_borwein && !previous_z_.empty() &&
                schedule_.state().backtracks == 0) {
       const double bb = barzilai_borwein(current_.theta, result_.z, result_.omega, previous_theta_,
@@ -207,11 +199,10 @@ class MaidRun {
   /// A plain step at the schedule's length, or a Gauss-Newton step.
   Step direct_step() const {
     return newton_ ? newton_step(0)
-                   : gradient_step(problem_.parameters(), current_.theta, result_, schedule_.state().step);
+                   : gradient_step(parameters_, current_.theta, result_, schedule_.state().step);
   }
   Step newton_step(int trial, const std::vector<bool>& moving = {}) const {
-    return gauss_newton_step(problem_.parameters(), current_.theta, result_, raised_damping(damping_, trial),
-                             moving);
+    return gauss_newton_step(parameters_, current_.theta, result_, raised_damping(damping_, trial), moving);
   }
   bool descends(const Step& step) const {
     return step.slope > 0 && step.error <= (1 - schedule_.options().eta) * step.slope;
@@ -279,7 +270,6 @@ class MaidRun {
       }
       if (!certified && (below_rounding() ||
                          (verdict == TrialVerdict::backtrack && backtracks_ == uncertified_backtracks))) {
-        problem_.energy().bind(current_.theta);
         return false;
       }
       backtracks_ += 1;
@@ -315,18 +305,16 @@ class MaidRun {
     const double delta = std::min(schedule_.state().delta, options_.schedule.delta0);
     schedule_.set_accuracies(schedule_.state().epsilon,
                              delta * std::clamp(wanted, 1e-3, schedule_.options().nu));
-    problem_.energy().bind(current_.theta);
   }
 
   /// The current point at the finer accuracy, which is to be finer than what the solver reached without it.
   void refine_values() {
     double reached = 0;
-    for (const Point<T>* point : {&current_, &trial_})
+    for (const UpperPoint<T>* point : {&current_, &trial_})
       for (const double e : point->epsilon) reached = std::max(reached, e);
     const AccuracySchedule::State& s = schedule_.state();
     if (s.epsilon > reached) schedule_.set_accuracies(schedule_.options().nu * reached, s.delta);
-    problem_.energy().bind(current_.theta);
-    lower_.solve(current_, schedule_.state().epsilon);
+    oracle_.solve(current_, schedule_.state().epsilon);
   }
 
   /// Damping and length of the next Gauss-Newton step, from how well the last decrease was predicted.
@@ -355,21 +343,18 @@ class MaidRun {
   /// Ends the run where only omega keeps |z| + omega above the tolerance and can be refined.
   void look_for_a_certificate() {
     const ScheduleOptions& o = schedule_.options();
-    problem_.energy().bind(current_.theta);
     while (true) {
-      const double z = projected_gradient_norm(problem_.parameters(), current_.theta, result_.z);
-      if (z + result_.omega <= o.tolerance) throw Stop{UpperStatus::stationary, stationary_text(z)};
+      const double z = projected_gradient_norm(parameters_, current_.theta, result_.z);
+      if (z + result_.omega <= o.tolerance) throw UpperStop{UpperStatus::stationary, stationary_text(z)};
       if (z >= o.tolerance || o.fixed_accuracy || at_floor()) return;
       schedule_.refine(result_.omega, result_.part_epsilon, result_.part_delta, 0.8 * (o.tolerance - z), 0,
                        0);
-      lower_.solve(current_, schedule_.state().epsilon);
+      oracle_.solve(current_, schedule_.state().epsilon);
       HypergradientRequest request;
       request.delta = schedule_.state().delta;
       request.column_tolerance = std::min(0.05, request.delta);
       request.columns = options_.columns;
-      result_ = gradient_.compute(context_, current_.theta, current_.x.view(), current_.epsilon, request);
-      lower_.work += result_.work;
-      if (result_.status == SolveStatus::failed) throw Stop{UpperStatus::failed, result_.message};
+      result_ = oracle_.gradient(current_, request);
     }
   }
   std::string stationary_text(double stationarity) const {
@@ -380,34 +365,35 @@ class MaidRun {
   [[noreturn]] void give_up() {
     const bool accuracy = schedule_.options().fixed_accuracy || below_rounding();
     look_for_a_certificate();
-    throw Stop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
-               "No step could be certified to decrease the loss; |z| + omega = " +
-                   short_number(step_norm(result_.z) + result_.omega) +
-                   (accuracy ? remedy() : std::string("."))};
+    throw UpperStop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
+                    "No step could be certified to decrease the loss; |z| + omega = " +
+                        short_number(step_norm(result_.z) + result_.omega) +
+                        (accuracy ? remedy() : std::string("."))};
   }
 
   /// Solves at theta + d from the predicted reconstructions, only as far as the decision needs.
   TrialVerdict evaluate_trial() {
     trial_.theta = step_.theta;
     try {
-      problem_.energy().bind(trial_.theta);
+      oracle_.bind(trial_.theta);
     } catch (const ConfigError&) {
       return TrialVerdict::backtrack;  // outside the model's domain
     }
     const std::vector<double> along{schedule_.state().step / full_length_};
-    if (!options_.columns ||
-        !gradient_.predict(context_, current_.x.view(),
-                           few_ ? std::span<const double>(step_.direction) : along, trial_.x.view()))
+    if (!options_.columns || !oracle_.hypergradient().predict(
+                                 context_, current_.x.view(),
+                                 few_ ? std::span<const double>(step_.direction) : along, trial_.x.view()))
       copy<T>(context_, current_.x.view(), trial_.x.view());
-    const double penalty = lower_.penalty(trial_.theta);
+    const double penalty = oracle_.penalty(trial_.theta);
     TrialVerdict verdict = TrialVerdict::undecided;
     const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
-      const LossEnclosure loss = enclose_loss(problem_.loss(), lower_.measure(x), certificate, penalty);
+      const LossEnclosure loss =
+          enclose_loss(oracle_.problem().loss(), oracle_.measure(x), certificate, penalty);
       verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper,
                                       step_.slope);
       return verdict != TrialVerdict::undecided;
     };
-    lower_.solve(trial_, schedule_.state().epsilon, decide);
+    oracle_.solve(trial_, schedule_.state().epsilon, decide);
     if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
     verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
                                     trial_.loss.upper, step_.slope);
@@ -419,17 +405,11 @@ class MaidRun {
 
   /// The verdict with the enclosures that the adjoints give, of second order in the accuracies.
   TrialVerdict judge_by_adjoints() {
-    for (Point<T>* point : {&current_, &trial_}) {
-      problem_.energy().bind(point->theta);
+    for (UpperPoint<T>* point : {&current_, &trial_}) {
       HypergradientRequest request;
       request.delta = schedule_.state().delta;
       request.columns = false;
-      const HypergradientResult r =
-          gradient_.compute(context_, point->theta, point->x.view(), point->epsilon, request);
-      lower_.work += r.work;
-      if (r.status == SolveStatus::failed) throw Stop{UpperStatus::failed, r.message};
-      point->loss = enclose_loss(problem_.loss(), point->measured, point->epsilon, r.adjoint_product,
-                                 r.adjoint_error, lower_.penalty(point->theta));
+      oracle_.enclose(*point, oracle_.gradient(*point, request));
     }
     return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
                                  trial_.loss.upper, step_.slope);
@@ -443,77 +423,16 @@ class MaidRun {
     return width > 0 ? 0.5 * std::abs(decrease) / width : 0;
   }
 
-  IterationRecord record(const char* status) const {
-    IterationRecord r = lower_.record(current_, iteration_, status);
-    r.gradient = result_.z;
-    r.gradient_norm = step_norm(result_.z);
-    r.error_bound = result_.omega;
-    r.omega_theorem = result_.omega_theorem;
-    r.omega_adjoint = result_.omega_adjoint;
-    r.omega_directional = result_.omega_directional;
-    r.omega_columns = result_.omega_columns;
-    r.epsilon = schedule_.state().epsilon;
-    r.delta = schedule_.state().delta;
-    r.step = schedule_.state().step;
-    return r;
-  }
-
-  UpperState save() {
-    UpperState s;
-    s.theta = current_.theta;
-    s.epsilon = schedule_.state().epsilon;
-    s.delta = schedule_.state().delta;
-    s.step = schedule_.state().step;
-    s.iteration = iteration_;
-    s.work = lower_.work;
-    s.seconds = lower_.seconds();
-    s.has_columns = gradient_.has_columns();
-    s.previous_theta = previous_theta_;
-    s.previous_z = previous_z_;
-    s.previous_omega = previous_omega_;
-    s.last_step = last_step_;
-    s.damping = damping_;
-    s.losses = lower_.losses;
-    s.diagonal = diagonal_;
-    s.x = lower_.raw(download(context_, current_.x));
-    s.adjoints = lower_.raw(gradient_.save(context_));
-    s.pairs = lower_.raw(memory_.save());
-    return s;
-  }
-
-  void restore(const UpperState& s) {
-    lower_.require_state(s);
-    if (!(s.step > 0))
-      throw ConfigError("the saved step " + short_number(s.step) + " is none of this method.");
-    current_.theta = s.theta;
-    problem_.energy().bind(current_.theta);
-    current_.x.upload(context_, lower_.template values<T>(s.x));
-    gradient_.restore(context_, lower_.template values<T>(s.adjoints), s.has_columns);
-    schedule_ = AccuracySchedule(options_.schedule, {s.epsilon, s.delta, s.step});
-    iteration_ = s.iteration;
-    lower_.work = s.work;
-    lower_.previous_seconds = s.seconds;
-    previous_theta_ = s.previous_theta;
-    previous_z_ = s.previous_z;
-    previous_omega_ = s.previous_omega;
-    last_step_ = s.last_step;
-    damping_ = s.damping;
-    lower_.losses = s.losses;
-    diagonal_ = s.diagonal;
-    memory_.restore(lower_.template values<double>(s.pairs), s.theta.size());
-  }
-
   Context& context_;
-  const BilevelProblem<T>& problem_;
+  const Parameters& parameters_;
   const UpperOptions& options_;
-  Observer& observer_;
-  LowerLevel<T> lower_;
-  ImplicitHypergradient<T> gradient_;
+  UpperOracle<T>& oracle_;
   bool few_;                               // theta has a column per entry
   bool newton_, gauss_newton_cg_, lbfgs_;  // scaling of the steps
+  bool certified_ = false;                 // descent along the first z of the iteration
   bool steepest_ = false;                  // no direction of these two in this iteration: scaled gradient
   AccuracySchedule schedule_;
-  Point<T> current_, trial_;
+  UpperPoint<T> current_, trial_;
   HypergradientResult result_ = unknown_gradient();
   Step step_, full_step_;       // the trial, and the whole step it shortens
   LbfgsMemory memory_, pairs_;  // before and with the latest pair
@@ -522,38 +441,21 @@ class MaidRun {
   double full_length_ = 1, first_length_ = 1;  // of full_step_, and that the search began with
   double previous_omega_ = 0, used_step_ = 0, last_step_ = 0;
   double damping_ = first_damping, trial_damping_ = first_damping;  // of Gauss-Newton steps
-  int iteration_ = 0, backtracks_ = 0;
-};
-
-template <class T>
-class Maid final : public UpperOptimiser<T> {
- public:
-  explicit Maid(const UpperOptions& options) : options_(options) { options_.validate(); }
-  const char* name() const override { return options_.schedule.fixed_accuracy ? "fixed" : "maid"; }
-
-  UpperReport run(Context& context, const BilevelProblem<T>& problem, std::span<const double> theta0,
-                  View<const T> first, Observer& observer, const UpperState* resume) override {
-    require_same(problem.energy().shape(), first.shape(), "start of the lower level");
-    MaidRun<T> run(context, problem, options_, observer);
-    UpperReport report = run.run(theta0, resume, first);
-    reconstructions_ = run.reconstructions();
-    return report;
-  }
-  View<const T> reconstructions() const override { return reconstructions_.view(); }
-
- private:
-  UpperOptions options_;
-  Tensor<T> reconstructions_;
+  int backtracks_ = 0;
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& options) {
-  return std::make_unique<Maid<T>>(options);
+std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& options, const UpperSolvers<T>& solvers) {
+  return make_upper_optimiser<T>(
+      options.schedule.fixed_accuracy ? "fixed" : "maid", options,
+      [](UpperOracle<T>& oracle) { return std::make_unique<Maid<T>>(oracle); }, solvers);
 }
-template BILEVEL_API std::unique_ptr<UpperOptimiser<float>> make_maid(const UpperOptions&);
-template BILEVEL_API std::unique_ptr<UpperOptimiser<double>> make_maid(const UpperOptions&);
+template BILEVEL_API std::unique_ptr<UpperOptimiser<float>> make_maid(const UpperOptions&,
+                                                                      const UpperSolvers<float>&);
+template BILEVEL_API std::unique_ptr<UpperOptimiser<double>> make_maid(const UpperOptions&,
+                                                                       const UpperSolvers<double>&);
 
 }  // namespace v0
 }  // namespace bilevel

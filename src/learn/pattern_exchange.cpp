@@ -9,6 +9,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/composed_energy.hpp"
 #include "learn/certified_value.hpp"
+#include "learn/step_direction.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -30,40 +31,77 @@ struct Candidates {
 };
 
 template <class T>
-class ExchangeRun {
+class PatternExchange final : public UpperMethod<T> {
  public:
-  ExchangeRun(Context& context, const BilevelProblem<T>& problem, const UpperOptions& options,
-              const ExchangeOptions& exchange, Observer& observer)
-      : context_(context),
-        problem_(problem),
-        options_(options),
+  PatternExchange(UpperOracle<T>& oracle, const ExchangeOptions& exchange)
+      : UpperMethod<T>(oracle),
+        context_(oracle.context()),
+        problem_(oracle.problem()),
         exchange_(exchange),
-        observer_(observer),
-        energy_(energy_of(problem)),
-        first_(static_cast<std::size_t>(problem.parameters().entry("s"))),
-        alpha_(problem.parameters().entry("alpha")),
-        lower_(context, problem, options, observer),
-        value_(context, problem, options, lower_),
+        oracle_(oracle),
+        energy_(energy_of(problem_)),
+        first_(static_cast<std::size_t>(problem_.parameters().entry("s"))),
+        alpha_(problem_.parameters().entry("alpha")),
+        value_(oracle),
         current_(value_.point()),
         trial_(value_.point()),
         share_(exchange.share),
         alpha_step_(exchange.alpha_step) {}
 
-  UpperReport run(std::span<const double> theta0, const UpperState* resume, View<const T> first) {
-    UpperReport report;
-    try {
-      resume ? restore(*resume) : begin(theta0, first);
-      while (true) iterate();
-    } catch (const Stop& stop) {
-      report.status = stop.status;
-      report.message = stop.message;
-    }
-    report.theta = current_.point.theta;
-    report.last = record(upper_status_name(report.status));
-    observer_.finished(report);
-    return report;
+  UpperPoint<T>& point() override { return current_.point; }
+
+  void start() override {
+    const std::vector<double> theta = current_.point.theta;
+    for (double s : mask(theta))
+      if (s != 0 && s != 1) throw ConfigError("exchanging samples needs a pattern of zeros and ones.");
+    value_.evaluate(current_, theta, std::numeric_limits<double>::infinity());
+    rate_ = pattern().rate(mask(theta));
+    inspect();
   }
-  Tensor<T> reconstructions() { return std::move(current_.point.x); }
+
+  /// One exchange with a certified decrease.
+  IterationRecord step() override {
+    refused_.clear();
+    for (int rejected = 0;; ++rejected) {
+      if (rejected == exchange_.rejections)
+        throw UpperStop{UpperStatus::slow_progress, "No exchange of samples lowers the loss any more."};
+      std::size_t exchanged = 0;
+      std::vector<double> theta = proposal(exchanged);
+      copy<T>(context_, std::as_const(current_.point.x).view(), trial_.point.x.view());
+      value_.evaluate(trial_, std::move(theta), std::numeric_limits<double>::infinity());
+      if (value_.certify_decrease(current_, trial_, exchange_.smallest * current_.point.loss.value))
+        return accept(exchanged, rejected);
+      if (exchanged == 1) refused_.push_back(single_);
+      share_ = 0.4 * static_cast<double>(exchanged) / static_cast<double>(pattern().groups());
+      alpha_step_ *= 0.4;
+    }
+  }
+
+  IterationRecord record(const char* status) override {
+    IterationRecord r = value_.record(current_, status);
+    r.gradient_norm = step_norm(current_.gradient.z);
+    return r;
+  }
+
+  void save(UpperState& s) const override {
+    value_.save(current_, s);
+    s.numbers["share"] = {share_};
+    s.numbers["alpha-step"] = {alpha_step_};
+    s.numbers["rate"] = {rate_};
+    s.numbers["stiffness"] = {stiffness_};
+    s.numbers["powers"] = powers_;
+  }
+
+  void restore(const UpperState& s) override {
+    value_.restore(s, current_);
+    share_ = s.number("share");
+    alpha_step_ = s.number("alpha-step");
+    rate_ = s.number("rate");
+    stiffness_ = s.number("stiffness");
+    powers_ = s.list("powers");
+    if (powers_.size() != static_cast<std::size_t>(pattern().frequencies()))
+      throw ShapeError("the saved state of the run is for another problem.");
+  }
 
  private:
   static ComposedEnergy<T>& energy_of(const BilevelProblem<T>& problem) {
@@ -78,41 +116,6 @@ class ExchangeRun {
   const SamplingPattern& pattern() const { return energy_.fourier()->pattern(); }
   std::span<const double> mask(const std::vector<double>& theta) const {
     return std::span(theta).subspan(first_, pattern().groups());
-  }
-
-  void begin(std::span<const double> theta0, View<const T> first) {
-    const std::vector<double> theta = lower_.start(theta0);
-    for (double s : mask(theta))
-      if (s != 0 && s != 1) throw ConfigError("exchanging samples needs a pattern of zeros and ones.");
-    copy<T>(context_, first, current_.point.x.view());
-    problem_.energy().bind(theta);
-    value_.evaluate(current_, theta, std::numeric_limits<double>::infinity());
-    rate_ = pattern().rate(mask(theta));
-    inspect();
-  }
-
-  /// One exchange with a certified decrease.
-  void iterate() {
-    if (iteration_ >= options_.max_iterations)
-      throw Stop{UpperStatus::max_iterations,
-                 "The cap of " + std::to_string(iteration_) + " iterations was reached."};
-    lower_.watch_progress(current_.point.loss.value);
-    refused_.clear();
-    for (int rejected = 0;; ++rejected) {
-      if (rejected == exchange_.rejections)
-        throw Stop{UpperStatus::slow_progress, "No exchange of samples lowers the loss any more."};
-      std::size_t exchanged = 0;
-      std::vector<double> theta = proposal(exchanged);
-      copy<T>(context_, std::as_const(current_.point.x).view(), trial_.point.x.view());
-      value_.evaluate(trial_, std::move(theta), std::numeric_limits<double>::infinity());
-      if (value_.certify_decrease(current_, trial_, exchange_.smallest * current_.point.loss.value)) {
-        accept(exchanged, rejected);
-        return;
-      }
-      if (exchanged == 1) refused_.push_back(single_);
-      share_ = 0.4 * static_cast<double>(exchanged) / static_cast<double>(pattern().groups());
-      alpha_step_ *= 0.4;
-    }
   }
 
   /// The pattern with the best groups exchanged, alpha moved.
@@ -193,13 +196,13 @@ class ExchangeRun {
 
   /// What the prediction needs at the current point besides z.
   void inspect() {
-    problem_.energy().bind(current_.point.theta);
+    oracle_.bind(current_.point.theta);
     powers_ = energy_.fourier()->residual_powers(context_, std::as_const(current_.point.x).view());
     stiffness_ = energy_.mean_stiffness(context_, std::as_const(current_.point.x).view());
-    lower_.work.other += 2 * static_cast<std::uint64_t>(problem_.images());
+    oracle_.count_other(2 * static_cast<std::uint64_t>(problem_.images()));
   }
 
-  void accept(std::size_t exchanged, int rejected) {
+  IterationRecord accept(std::size_t exchanged, int rejected) {
     IterationRecord done = record("accepted");
     done.backtracks = rejected;
     done.step = static_cast<double>(exchanged) / static_cast<double>(pattern().groups());
@@ -211,118 +214,41 @@ class ExchangeRun {
     value_.assign(current_, trial_);
     value_.relax();
     inspect();
-    iteration_ += 1;
-    const bool go_on = observer_.iteration(done);
-    if (observer_.wants_state(done)) observer_.state(save());
-    if (!go_on) throw Stop{UpperStatus::interrupted, "An observer stopped the run."};
-  }
-
-  IterationRecord record(const char* status) const {
-    IterationRecord r = value_.record(current_, iteration_, status);
-    r.gradient_norm = 0;
-    for (double z : current_.gradient.z) r.gradient_norm += z * z;
-    r.gradient_norm = std::sqrt(r.gradient_norm);
-    return r;
-  }
-
-  UpperState save() {
-    UpperState s;
-    s.theta = current_.point.theta;
-    s.epsilon = value_.epsilon;
-    s.delta = value_.delta;
-    s.step = share_;
-    s.last_step = alpha_step_;
-    s.iteration = iteration_;
-    s.work = lower_.work;
-    s.seconds = lower_.seconds();
-    s.losses = lower_.losses;
-    s.diagonal = value_.numbers(current_);
-    s.diagonal.push_back(rate_);
-    s.diagonal.push_back(stiffness_);
-    s.diagonal.insert(s.diagonal.end(), powers_.begin(), powers_.end());
-    s.x = lower_.raw(download(context_, current_.point.x));
-    s.adjoints = lower_.raw(value_.hypergradient.save(context_));
-    return s;
-  }
-
-  void restore(const UpperState& s) {
-    lower_.require_state(s);
-    current_.point.theta = s.theta;
-    problem_.energy().bind(s.theta);
-    current_.point.x.upload(context_, lower_.template values<T>(s.x));
-    value_.hypergradient.restore(context_, lower_.template values<T>(s.adjoints), false);
-    value_.epsilon = s.epsilon;
-    value_.delta = s.delta;
-    share_ = s.step;
-    alpha_step_ = s.last_step;
-    iteration_ = s.iteration;
-    lower_.work = s.work;
-    lower_.previous_seconds = s.seconds;
-    lower_.losses = s.losses;
-    std::vector<double> numbers = s.diagonal;
-    value_.take_numbers(numbers, current_);
-    if (numbers.size() != 2 + pattern().frequencies())
-      throw ShapeError("the saved state of the run is for another problem.");
-    rate_ = numbers[0];
-    stiffness_ = numbers[1];
-    powers_.assign(numbers.begin() + 2, numbers.end());
+    return done;
   }
 
   Context& context_;
   const BilevelProblem<T>& problem_;
-  const UpperOptions& options_;
-  const ExchangeOptions& exchange_;
-  Observer& observer_;
+  ExchangeOptions exchange_;
+  UpperOracle<T>& oracle_;
   ComposedEnergy<T>& energy_;
   std::size_t first_;  // entry of the pattern in theta
   int alpha_;          // that of alpha, or -1
-  LowerLevel<T> lower_;
   CertifiedValue<T> value_;
   Evaluated<T> current_, trial_;
   double share_, alpha_step_, rate_ = 0, stiffness_ = 0;
   std::vector<double> powers_;                                // R
   std::pair<std::size_t, std::size_t> single_;                // the first pair of the last proposal
   std::vector<std::pair<std::size_t, std::size_t>> refused_;  // exchanged alone since the last step
-  int iteration_ = 0;
-};
-
-template <class T>
-class PatternExchange final : public UpperOptimiser<T> {
- public:
-  PatternExchange(const UpperOptions& options, const ExchangeOptions& exchange)
-      : options_(options), exchange_(exchange) {
-    options_.validate();
-    exchange_.validate();
-  }
-  const char* name() const override { return "exchange"; }
-
-  UpperReport run(Context& context, const BilevelProblem<T>& problem, std::span<const double> theta0,
-                  View<const T> first, Observer& observer, const UpperState* resume) override {
-    require_same(problem.energy().shape(), first.shape(), "start of the lower level");
-    ExchangeRun<T> run(context, problem, options_, exchange_, observer);
-    UpperReport report = run.run(theta0, resume, first);
-    reconstructions_ = run.reconstructions();
-    return report;
-  }
-  View<const T> reconstructions() const override { return reconstructions_.view(); }
-
- private:
-  UpperOptions options_;
-  ExchangeOptions exchange_;
-  Tensor<T> reconstructions_;
 };
 
 }  // namespace
 
 template <class T>
 std::unique_ptr<UpperOptimiser<T>> make_pattern_exchange(const UpperOptions& options,
-                                                         const ExchangeOptions& exchange) {
-  return std::make_unique<PatternExchange<T>>(options, exchange);
+                                                         const ExchangeOptions& exchange,
+                                                         const UpperSolvers<T>& solvers) {
+  exchange.validate();
+  return make_upper_optimiser<T>(
+      "exchange", options,
+      [exchange](UpperOracle<T>& oracle) { return std::make_unique<PatternExchange<T>>(oracle, exchange); },
+      solvers);
 }
 template BILEVEL_API std::unique_ptr<UpperOptimiser<float>> make_pattern_exchange(const UpperOptions&,
-                                                                                  const ExchangeOptions&);
-template BILEVEL_API std::unique_ptr<UpperOptimiser<double>> make_pattern_exchange(const UpperOptions&,
-                                                                                   const ExchangeOptions&);
+                                                                                  const ExchangeOptions&,
+                                                                                  const UpperSolvers<float>&);
+template BILEVEL_API std::unique_ptr<UpperOptimiser<double>> make_pattern_exchange(
+    const UpperOptions&, const ExchangeOptions&, const UpperSolvers<double>&);
 
 }  // namespace v0
 }  // namespace bilevel

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-constexpr int kFormatVersion = 2;
+constexpr int kFormatVersion = 3;
 constexpr std::size_t kKept = 2;
 
 std::string folder_name(int iteration) {
@@ -76,35 +76,50 @@ std::uint64_t checksum(const std::vector<std::uint8_t>& bytes) {
 }
 std::uint64_t checksum(const std::string& text) { return fingerprint(std::as_bytes(std::span(text))); }
 
-Json array_json(const char* file, const std::vector<std::uint8_t>& bytes) {
-  return {{"file", file}, {"bytes", bytes.size()}, {"checksum", fingerprint_text(checksum(bytes))}};
+Json array_json(const std::string& name, const std::vector<std::uint8_t>& bytes) {
+  return {{"file", name + ".bin"}, {"bytes", bytes.size()}, {"checksum", fingerprint_text(checksum(bytes))}};
+}
+
+/// The arrays of a state by the names of their files.
+std::map<std::string, const std::vector<std::uint8_t>*> arrays_of(const UpperState& s) {
+  std::map<std::string, const std::vector<std::uint8_t>*> all;
+  for (const auto& [name, bytes] : s.arrays) all[name] = &bytes;
+  all["x"] = &s.x;
+  all["adjoints"] = &s.adjoints;
+  return all;
+}
+
+/// Throws ConfigError for names that are none of a file, or taken.
+void require_names(const UpperState& s) {
+  const auto require = [](const std::string& name) {
+    const bool good =
+        !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+    if (!good || name == "x" || name == "adjoints")
+      throw ConfigError("a state cannot keep '" + name +
+                        "'; use lower-case letters, digits and hyphens, and neither x nor adjoints.");
+  };
+  for (const auto& [name, values] : s.numbers) require(name);
+  for (const auto& [name, values] : s.arrays) require(name);
 }
 
 std::string state_text(const UpperState& s, const std::vector<NamedOption>& identity) {
   Json json{{"format", "bilevel-checkpoint"}, {"format_version", kFormatVersion}};
   json["identity"] = Json::object();
   for (const auto& [name, value] : identity) json["identity"][name] = option_text(value);
+  json["method"] = s.method;
   json["iteration"] = s.iteration;
   json["theta"] = numbers(s.theta);
-  json["epsilon"] = number(s.epsilon);
-  json["delta"] = number(s.delta);
-  json["step"] = number(s.step);
   json["work"] = {{"gradients", s.work.gradients},
                   {"hessian_products", s.work.hessian_products},
                   {"other", s.work.other},
                   {"solves", s.work.solves}};
   json["seconds"] = number(s.seconds);
-  json["has_columns"] = s.has_columns;
-  json["previous_theta"] = numbers(s.previous_theta);
-  json["previous_z"] = numbers(s.previous_z);
-  json["previous_omega"] = number(s.previous_omega);
-  json["last_step"] = number(s.last_step);
-  json["damping"] = number(s.damping);
   json["losses"] = numbers(s.losses);
-  json["diagonal"] = numbers(s.diagonal);
-  json["x"] = array_json("x.bin", s.x);
-  json["adjoints"] = array_json("adjoints.bin", s.adjoints);
-  json["pairs"] = array_json("pairs.bin", s.pairs);
+  json["has_columns"] = s.has_columns;
+  json["numbers"] = Json::object();
+  for (const auto& [name, values] : s.numbers) json["numbers"][name] = numbers(values);
+  json["arrays"] = Json::object();
+  for (const auto& [name, bytes] : arrays_of(s)) json["arrays"][name] = array_json(name, *bytes);
   json["checksum"] = fingerprint_text(checksum(json.dump()));
   return json.dump(1) + "\n";
 }
@@ -147,27 +162,19 @@ UpperState load(const fs::path& folder, const std::vector<NamedOption>& identity
     throw Error("state.json has another format version");
   require_identity(folder.parent_path(), json.at("identity"), identity);
   UpperState s;
+  s.method = json.at("method").get<std::string>();
   s.iteration = json.at("iteration").get<int>();
   s.theta = numbers_from(json.at("theta"));
-  s.epsilon = number_from(json.at("epsilon"));
-  s.delta = number_from(json.at("delta"));
-  s.step = number_from(json.at("step"));
   s.work = {json.at("work").at("gradients").get<std::uint64_t>(),
             json.at("work").at("hessian_products").get<std::uint64_t>(),
             json.at("work").at("other").get<std::uint64_t>(),
-            json.at("work").value("solves", std::uint64_t{0})};
+            json.at("work").at("solves").get<std::uint64_t>()};
   s.seconds = number_from(json.at("seconds"));
-  s.has_columns = json.at("has_columns").get<bool>();
-  s.previous_theta = numbers_from(json.at("previous_theta"));
-  s.previous_z = numbers_from(json.at("previous_z"));
-  s.previous_omega = number_from(json.at("previous_omega"));
-  s.last_step = number_from(json.at("last_step"));
-  if (json.contains("damping")) s.damping = number_from(json.at("damping"));  // not in older ones
   s.losses = numbers_from(json.at("losses"));
-  s.diagonal = numbers_from(json.at("diagonal"));
-  s.x = read_array(folder, json.at("x"));
-  s.adjoints = read_array(folder, json.at("adjoints"));
-  s.pairs = read_array(folder, json.at("pairs"));
+  s.has_columns = json.at("has_columns").get<bool>();
+  for (const auto& [name, values] : json.at("numbers").items()) s.numbers[name] = numbers_from(values);
+  for (const auto& [name, array] : json.at("arrays").items())
+    (name == "x" ? s.x : name == "adjoints" ? s.adjoints : s.arrays[name]) = read_array(folder, array);
   return s;
 }
 
@@ -213,6 +220,7 @@ void Checkpoint::state(const UpperState& state) {
   if (state.iteration < 0 || state.iteration > 999999999)
     throw ConfigError("a checkpoint of " + std::to_string(state.iteration) +
                       " iterations cannot be kept; it has 0 to 999999999.");
+  require_names(state);
   const fs::path target = folder_ / folder_name(state.iteration);
   const fs::path temporary = folder_ / ("." + folder_name(state.iteration) + ".tmp");
   remove_quietly(temporary);
@@ -220,9 +228,8 @@ void Checkpoint::state(const UpperState& state) {
   try {
     fs::create_directory(temporary, error);
     if (error) throw IoError(temporary.string(), "cannot be made (" + error.message() + ").");
-    write_file_atomically(temporary / "x.bin", as_text(state.x), false);
-    write_file_atomically(temporary / "adjoints.bin", as_text(state.adjoints), false);
-    if (!state.pairs.empty()) write_file_atomically(temporary / "pairs.bin", as_text(state.pairs), false);
+    for (const auto& [name, bytes] : arrays_of(state))
+      if (!bytes->empty()) write_file_atomically(temporary / (name + ".bin"), as_text(*bytes), false);
     write_file_atomically(temporary / "state.json", state_text(state, identity_), false);
     if (std::chrono::steady_clock::now() - forced_at_ >= force_every_) force(temporary, state.iteration);
     remove_quietly(target);

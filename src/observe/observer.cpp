@@ -7,6 +7,29 @@
 namespace bilevel {
 inline namespace v0 {
 
+namespace {
+
+template <class V>
+const V& named(const std::map<std::string, V>& all, const std::string& name) {
+  const auto found = all.find(name);
+  if (found == all.end()) throw ShapeError("the saved state of the run has no '" + name + "'.");
+  return found->second;
+}
+
+}  // namespace
+
+const std::vector<double>& UpperState::list(const std::string& name) const { return named(numbers, name); }
+const std::vector<std::uint8_t>& UpperState::array(const std::string& name) const {
+  return named(arrays, name);
+}
+double UpperState::number(const std::string& name) const {
+  const std::vector<double>& values = list(name);
+  if (values.size() != 1)
+    throw ShapeError("the saved state of the run has " + std::to_string(values.size()) + " numbers '" + name +
+                     "' instead of one.");
+  return values[0];
+}
+
 Observer::~Observer() = default;
 bool Observer::iteration(const IterationRecord&) { return true; }
 bool Observer::wants_state(const IterationRecord&) { return false; }

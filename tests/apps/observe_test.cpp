@@ -57,46 +57,38 @@ IterationRecord record(int iteration) {
 UpperState state(int iteration) {
   UpperState s;
   s.theta = {0.1, -1.0 / 3.0};
-  s.epsilon = 1e-3 / 7;
-  s.delta = 5e-324;
-  s.step = 0.7;
+  s.method = "maid";
   s.iteration = iteration;
   s.work = {1, 2, (std::uint64_t{1} << 60) + 1};
   s.seconds = 2.5;
   s.has_columns = true;
-  s.previous_theta = {1e300, -0.0};
-  s.previous_z = {0.1 + 0.2, 1e-17};
-  s.previous_omega = std::numeric_limits<double>::infinity();
-  s.last_step = 0.3;
-  s.damping = 1.0 / 3;
   s.losses = {3.5, 0.1 + 0.2};
-  s.diagonal = {1e-300, 1.0 / 7};
+  s.numbers = {{"epsilon", {1e-3 / 7}},
+               {"delta", {5e-324}},
+               {"previous-theta", {1e300, -0.0}},
+               {"previous-omega", {std::numeric_limits<double>::infinity()}},
+               {"diagonal", {1e-300, 1.0 / 7}},
+               {"step", {0.7}},
+               {"nothing", {}}};
   for (int k = 0; k < 1000; ++k) s.x.push_back(static_cast<std::uint8_t>(k * 7 + iteration));
   for (int k = 0; k < 333; ++k) s.adjoints.push_back(static_cast<std::uint8_t>(k * 3));
-  for (int k = 0; k < 64; ++k) s.pairs.push_back(static_cast<std::uint8_t>(k * 5));
+  for (int k = 0; k < 64; ++k) s.arrays["pairs"].push_back(static_cast<std::uint8_t>(k * 5));
   return s;
 }
 
 void expect_same(const UpperState& a, const UpperState& b) {
   EXPECT_EQ(a.theta, b.theta);
-  EXPECT_EQ(a.epsilon, b.epsilon);
-  EXPECT_EQ(a.delta, b.delta);
-  EXPECT_EQ(a.step, b.step);
+  EXPECT_EQ(a.method, b.method);
   EXPECT_EQ(a.iteration, b.iteration);
   EXPECT_EQ(a.work, b.work);
   EXPECT_EQ(a.seconds, b.seconds);
   EXPECT_EQ(a.has_columns, b.has_columns);
-  EXPECT_EQ(a.previous_theta, b.previous_theta);
-  EXPECT_EQ(std::signbit(a.previous_theta.at(1)), std::signbit(b.previous_theta.at(1)));
-  EXPECT_EQ(a.previous_z, b.previous_z);
-  EXPECT_EQ(a.previous_omega, b.previous_omega);
-  EXPECT_EQ(a.last_step, b.last_step);
-  EXPECT_EQ(a.damping, b.damping);
+  EXPECT_EQ(a.numbers, b.numbers);
+  EXPECT_EQ(std::signbit(a.list("previous-theta").at(1)), std::signbit(b.list("previous-theta").at(1)));
   EXPECT_EQ(a.losses, b.losses);
-  EXPECT_EQ(a.diagonal, b.diagonal);
   EXPECT_EQ(a.x, b.x);
   EXPECT_EQ(a.adjoints, b.adjoints);
-  EXPECT_EQ(a.pairs, b.pairs);
+  EXPECT_EQ(a.arrays, b.arrays);
 }
 
 const std::vector<NamedOption> kIdentity{
@@ -230,22 +222,39 @@ TEST(Checkpoint, SkipsDamagedOnes) {
   }
 }
 
-/// Checkpoints written before the damping of Gauss-Newton steps was kept.
-TEST(Checkpoint, ReadsOlderOnesWithoutADamping) {
+TEST(Checkpoint, RefusesThoseOfAnotherVersion) {
   const TemporaryFolder folder;
   const fs::path path = folder / "checkpoint";
   Checkpoint(path, kIdentity).state(state(1));
   auto json = nlohmann::ordered_json::parse(get_file(path / "000001" / "state.json"));
-  ASSERT_EQ(json.erase("damping"), 1u);
+  json["format_version"] = 2;
   json.erase("checksum");
   const std::string text = json.dump();
   json["checksum"] = fingerprint_text(fingerprint(std::as_bytes(std::span(text))));
   put_file(path / "000001" / "state.json", json.dump(1) + "\n");
-  const auto loaded = Checkpoint::load_latest(path, kIdentity);
-  ASSERT_TRUE(loaded);
-  UpperState old = state(1);
-  old.damping = UpperState().damping;
-  expect_same(loaded->state, old);
+  try {
+    Checkpoint::load_latest(path, kIdentity);
+    FAIL() << "no exception";
+  } catch (const IoError& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("another format version"), std::string::npos) << what;
+    EXPECT_NE(what.find("start a new run"), std::string::npos) << what;
+  }
+}
+
+/// Names of a state become names of files.
+TEST(Checkpoint, RefusesNamesThatAreNoneOfAFile) {
+  const TemporaryFolder folder;
+  Checkpoint checkpoint(folder / "checkpoint", kIdentity);
+  for (const char* name : {"", "../x", "a b", "Pairs", "x", "adjoints"}) {
+    UpperState bad = state(1);
+    bad.arrays[name] = {1};
+    EXPECT_THROW(checkpoint.state(bad), ConfigError) << name;
+    bad = state(1);
+    bad.numbers[name] = {1};
+    EXPECT_THROW(checkpoint.state(bad), ConfigError) << name;
+  }
+  EXPECT_TRUE(tree(folder / "checkpoint").empty());
 }
 
 TEST(Checkpoint, RefusesAnotherRun) {

@@ -136,6 +136,16 @@ says own_operator "$work/examples/own_operator"
 holds '/^operator: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
 says own_potential "$work/examples/own_potential"
 holds '/^term: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
+says own_loss "$work/examples/own_loss"
+holds '$2 == "alpha" { alpha[$1] = $3 + 0; n += $8 + 0 <= $10 + 0 }
+  END { exit !(n == 3 && alpha["region:"] < alpha["whole:"] && alpha["huber:"] > 0) }'
+says own_minimiser "$work/examples/own_minimiser"
+holds '/^(own|newton): stationary,/ { lower[$1] = $9 + 0; upper[$1] = $11 + 0 }
+  function near(a, b) { return a <= b * 1.01 && b <= a * 1.01 }
+  END { exit !(upper["own:"] > 0 && near(upper["own:"], upper["newton:"]) && lower["own:"] <= upper["newton:"] * 1.01) }'
+says own_method "$work/examples/own_method"
+holds '/^iteration/ { bad += n++ && !($6 + 0 < before); before = $4 + 0; certain += $8 + 0 > 2 * $10 }
+  /^stationary:/ { ok = 1 } END { exit !(ok && n > 1 && !bad && certain == n) }'
 says observer "$work/examples/observer"
 holds '/^iteration/ { ordered += $5 <= $7; above += $7 + 0 > 0.4; n++ }
   /^interrupted after/ { end = $3 }

@@ -8,7 +8,6 @@
 #include "kernels/analysis_args.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
-#include "kernels/loss_args.hpp"
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "tests/kernels/experts_cases.hpp"
@@ -156,18 +155,6 @@ void add_vector_cases(std::vector<KernelCase<T>>& cases) {
            b.table().dot(b.stream(), {b.active, b.size, b.image("x"), b.image("y"), jacobi, b.scalar(0)});
          }});
   }
-  for (const bool weighted : {false, true}) {
-    const auto size = [weighted](B& b) { return weighted ? b.size / 2 : b.size; };
-    cases.push_back({"misfit", false, [=](B& b) {
-                       b.table().misfit(b.stream(), {b.active, size(b), b.size, b.image("x"), b.image("y"),
-                                                     weighted ? b.weight(0) : nullptr, b.scalar(0)});
-                     }});
-    cases.push_back({"misfit_gradient", false, [=](B& b) {
-                       b.table().misfit_gradient(b.stream(),
-                                                 {b.active, size(b), b.size, 0.5, b.image("x"), b.image("y"),
-                                                  weighted ? b.weight(0) : nullptr, b.image("out")});
-                     }});
-  }
   cases.push_back({"residual", false, [=](B& b) {
                      b.table().residual(b.stream(),
                                         {b.active, b.size, b.image("q"), b.image("p"), b.image("x"),
@@ -271,7 +258,7 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 /// case. The passes of a CPU inside its Fourier transforms are no launches: tests/core/fft_test.cpp has them.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 73 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 75 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_analysis_cases(cases, height, width);

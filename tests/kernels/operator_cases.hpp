@@ -5,6 +5,7 @@
 
 #include "kernels/blur_args.hpp"
 #include "kernels/join_args.hpp"
+#include "kernels/loss_args.hpp"
 #include "kernels/wavelet_args.hpp"
 #include "tests/kernels/kernel_bag.hpp"
 
@@ -44,10 +45,29 @@ void add_wavelet_cases(std::vector<KernelCase<T>>& cases, int height, int width)
       }
 }
 
+/// On all of an image, and with weights on half of it.
+template <class T>
+void add_loss_cases(std::vector<KernelCase<T>>& cases) {
+  using B = DeviceBag<T>;
+  for (const bool weighted : {false, true}) {
+    const auto size = [weighted](B& b) { return weighted ? b.size / 2 : b.size; };
+    cases.push_back({"misfit", false, [=](B& b) {
+                       b.table().misfit(b.stream(), {b.active, size(b), b.size, b.image("x"), b.image("y"),
+                                                     weighted ? b.weight(0) : nullptr, b.scalar(0)});
+                     }});
+    cases.push_back({"misfit_gradient", false, [=](B& b) {
+                       b.table().misfit_gradient(b.stream(),
+                                                 {b.active, size(b), b.size, 0.5, b.image("x"), b.image("y"),
+                                                  weighted ? b.weight(0) : nullptr, b.image("out")});
+                     }});
+  }
+}
+
 template <class T>
 void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
   using B = DeviceBag<T>;
   add_wavelet_cases(cases, height, width);
+  add_loss_cases(cases);
   cases.push_back({"join", false, [](B& b) {
                      b.table().join(b.stream(), {b.active, b.size, b.image("x"), b.image("q"), b.image("out"),
                                                  b.scalar(0), b.scalar(1), b.scalar(2), b.scalar(3),

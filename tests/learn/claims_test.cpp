@@ -103,8 +103,8 @@ TEST(Claims, ADecreaseIsOneOfTheEnds) {
   UpperOptions options;
   options.schedule.fixed_accuracy = true;
   Observer silent;
-  LowerLevel<double> lower(setup.context, problem, options, silent);
-  CertifiedValue<double> value(setup.context, problem, options, lower);
+  UpperOracle<double> oracle(setup.context, problem, options, silent);
+  CertifiedValue<double> value(oracle);
   Evaluated<double> now = value.point(), next = value.point();
   now.point.loss = {0.9, 1.0, 1.1};
   next.point.loss = {0.7, 0.8, 0.95};  // the values fall, the enclosures overlap
@@ -229,9 +229,9 @@ TEST(Claims, TheWindowHasItsLength) {
   options.min_progress = 0.1;
   options.progress_window = 3;
   Observer silent;
-  LowerLevel<double> lower(setup.context, problem, options, silent);
-  for (const double loss : {100, 95, 90, 85, 80, 79}) EXPECT_NO_THROW(lower.watch_progress(loss)) << loss;
-  EXPECT_THROW(lower.watch_progress(78.5), Stop) << "85 - 78.5 is less than 7.85, 90 - 79 was not";
+  UpperOracle<double> oracle(setup.context, problem, options, silent);
+  for (const double loss : {100, 95, 90, 85, 80, 79}) EXPECT_NO_THROW(oracle.watch_progress(loss)) << loss;
+  EXPECT_THROW(oracle.watch_progress(78.5), UpperStop) << "85 - 78.5 is less than 7.85, 90 - 79 was not";
 }
 
 /// Time spent before a resume counts, in what is reported and against the limit.
@@ -275,14 +275,17 @@ TEST(Misuse, StatesOfOtherProblemsAreRefused) {
     refuses([](UpperState& s) { s.x.resize(s.x.size() - 8); });
     refuses([](UpperState& s) { s.x.clear(); });
     refuses([](UpperState& s) { s.adjoints.resize(s.adjoints.size() / 2); });
-    refuses([](UpperState& s) { s.epsilon = std::nan(""); });
-    refuses([](UpperState& s) { s.delta = 0; });
-    refuses([](UpperState& s) { s.damping = std::nan(""); });
+    refuses([](UpperState& s) { s.numbers["epsilon"] = {std::nan("")}; });
+    refuses([](UpperState& s) { s.numbers["delta"] = {0}; });
+    refuses([](UpperState& s) { s.numbers.erase("epsilon"); });
+    refuses([](UpperState& s) { s.method = "descent"; });
     refuses([](UpperState& s) { s.iteration = -1; });
-    refuses([](UpperState& s) { s.previous_z = {1}; });
-    if (lbfgsb) refuses([](UpperState& s) { s.pairs.resize(100); });
-    if (lbfgsb) refuses([](UpperState& s) { s.diagonal.clear(); });
-    if (!lbfgsb) refuses([](UpperState& s) { s.step = 0; });
+    if (lbfgsb) refuses([](UpperState& s) { s.arrays["library"].resize(100); });
+    if (lbfgsb) refuses([](UpperState& s) { s.numbers["evaluation"].clear(); });
+    if (lbfgsb) continue;
+    refuses([](UpperState& s) { s.numbers["previous-z"] = {1}; });
+    refuses([](UpperState& s) { s.numbers["damping"] = {std::nan("")}; });
+    refuses([](UpperState& s) { s.numbers["step"] = {0}; });
   }
 }
 

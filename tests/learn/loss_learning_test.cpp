@@ -3,6 +3,8 @@
 #include <cmath>
 #include <memory>
 
+#include "bilevel/learn/hypergradient.hpp"
+#include "bilevel/solve/minimiser.hpp"
 #include "tests/learn/maid_lab.hpp"
 #include "tests/oracle/tv_certificate.hpp"
 
@@ -261,8 +263,9 @@ TEST(LossLearning, MaidLearnsWithEveryScaling) {
       std::cout << (roi ? "region of interest" : "Huber loss") << ", scaling " << static_cast<int>(scaling)
                 << ": " << seen.records.size() << " iterations, " << report.message << std::endl;
       ASSERT_FALSE(seen.records.empty());
-      if (scaling == StepScaling::gauss_newton)
+      if (scaling == StepScaling::gauss_newton) {
         EXPECT_EQ(report.status, UpperStatus::stationary) << report.message;
+      }
       double before = HUGE_VAL;
       seen.records.push_back(report.last);
       for (const IterationRecord& r : seen.records) {
@@ -271,7 +274,9 @@ TEST(LossLearning, MaidLearnsWithEveryScaling) {
         EXPECT_GE(r.loss_upper, exact.f * (1 - 1e-13));
         EXPECT_LE(exact.f, before) << "a certified decrease";
         before = exact.f;
-        if (!r.gradient.empty()) EXPECT_LE(distance(r.gradient, exact.gradient), r.error_bound);
+        if (!r.gradient.empty()) {
+          EXPECT_LE(distance(r.gradient, exact.gradient), r.error_bound);
+        }
         EXPECT_EQ(std::isnan(r.psnr), !roi);
       }
       EXPECT_LT(before, 0.9 * exact_of(lab.setup.instance, lab.truth).f);

@@ -100,7 +100,7 @@ void expect_certified_decrease(const MaidRunOf<T>& run, const RunOptions& how) {
     const std::vector<double>& next = k + 1 < records.size() ? records[k + 1].theta : run.report.theta;
     const std::vector<double> d = add_scaled(next, -1, records[k].theta);
     // Scaled steps fall back to gradient steps where a bound leaves no descent.
-    const double along = -dot(run.seen.states[k].previous_z, d);
+    const double along = -dot(run.seen.states[k].list("previous-z"), d);
     const bool plain = how.options.scaling == StepScaling::none || !(along > 0);
     const double slope = plain ? dot(d, d) / records[k].step : along;
     const double f_next = run.exact(next).f;

@@ -42,10 +42,10 @@ double check_training(const TvInstance& instance, const RunOptions& how, const s
     const IterationRecord& r = run.seen.records[k];
     const UpperState& state = run.seen.states[k];
     expect_true_record(run, r);
-    EXPECT_EQ(state.previous_theta, r.theta);
+    EXPECT_EQ(state.list("previous-theta"), r.theta);
     EXPECT_EQ(r.iteration, static_cast<int>(k));
     const std::vector<double>& exact = run.exact(r.theta).hypergradient;
-    const double error = distance(state.previous_z, exact);
+    const double error = distance(state.list("previous-z"), exact);
     EXPECT_LE(error, r.error_bound);
     ratio.add(r.error_bound / error);
     loss_ratio.add(r.error_bound / norm(exact));

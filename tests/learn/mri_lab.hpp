@@ -94,7 +94,7 @@ class MriBoundLab {
       append(batch, add_scaled(minimiser(static_cast<int>(i)), 1, e[i]));
     start(batch);
     const std::vector<double> stored = values();
-    std::vector<double> squares;  // |x - truth|^2
+    std::vector<double> distances;
     for (int i = 0; i < model().n; ++i) distances.push_back(distance_to_minimiser(stored, i) * (1 + 1e-15));
     return distances;
   }

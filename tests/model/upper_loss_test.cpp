@@ -19,6 +19,11 @@ namespace {
 using namespace testing_support;
 using Vector = std::vector<double>;
 
+template <class T>
+Vector widened(const std::vector<T>& values) {
+  return {values.begin(), values.end()};
+}
+
 /// One loss of every kind on the same images: the library's, g_i in extended precision, H v, and L.
 template <class T>
 struct LossCase {
@@ -139,9 +144,13 @@ TYPED_TEST(UpperLosses, GradientsAreThoseOfTheValue) {
       // the remainder of the Taylor expansion falls as h^2, down to rounding
       for (double h = 1e-1; h > 1e-5; h /= 4) {
         const double change = static_cast<double>(c.value(i, add_scaled(own, h, d)) - c.value(i, own));
+        // rounding of b in T, and of the point moved in double
+        const double slope = 4 * norm(g) + c.loss->lipschitz() * h * norm(d);
+        const double rounding =
+            h * 16 * unit * norm(d) * (4 * norm(g) + c.loss->lipschitz() * (norm(own) + 10)) +
+            4 * unit_roundoff<double> * slope * (norm(own) + h * norm(d));
         EXPECT_LE(std::abs(change - 4 * h * dot(g, d)),
-                  c.loss->lipschitz() * h * h * dot(d, d) / 2 * (1 + 1e-9) +
-                      h * 16 * unit * norm(d) * (4 * norm(g) + c.loss->lipschitz() * (norm(own) + 10)));
+                  c.loss->lipschitz() * h * h * dot(d, d) / 2 * (1 + 1e-9) + rounding);
       }
     }
   }
@@ -155,7 +164,9 @@ TYPED_TEST(UpperLosses, WeighedVectorsAreThoseOfTheHessian) {
     Tensor<TypeParam> out = this->tensor(v);
     if (!c.loss->weigh(this->context_, this->all_.active(), direction.view(), direction.view(), out.view())) {
       EXPECT_EQ(widened(download(this->context_, out)), v);
-      if (c.weight) EXPECT_EQ(c.loss->lipschitz(), 1) << "the identity";
+      if (c.weight) {
+        EXPECT_EQ(c.loss->lipschitz(), 1) << "the identity";
+      }
       continue;
     }
     const Vector got = widened(download(this->context_, out));
@@ -236,8 +247,8 @@ TYPED_TEST(UpperLosses, EnclosuresAreExactWithoutErrorAndNeverBelowTheirBound) {
 /// The mean square of a region of interest is that of its pixels.
 TYPED_TEST(UpperLosses, ReportsTellTheMeanSquareOfTheRegion) {
   const Shape shape{1, 1, 2, 3};
-  Tensor<TypeParam> truth(this->context_, shape, {0, 0, 0, 0, 0, 0}),
-      x(this->context_, shape, {1, 2, 3, 4, 5, 6});
+  Tensor<TypeParam> truth(this->context_, shape, std::vector<TypeParam>(6, 0)),
+      x(this->context_, shape, std::vector<TypeParam>{1, 2, 3, 4, 5, 6});
   Frame frame(this->context_);
   ActiveSet all(this->context_, frame, 1);
   const Vector roi = {0, 1, 1, 0, 0, 0};

@@ -23,11 +23,12 @@ using GaussNewtonProduct = std::function<std::vector<double>(std::span<const dou
 struct HypergradientRequest {
   double delta = 0.1;            ///< residual of N A q_i = grad g_i to reach, per image
   double column_tolerance = .1;  ///< residual of A v_j = B d_j relative to |B d_j|
-  bool columns = true;           ///< may solve for adjoint columns, see unit_columns()
+  bool bounds = true;   ///< false: z alone, from one linear solve; bounds and adjoint_error are infinite
+  bool columns = true;  ///< may solve for adjoint columns, see unit_columns(); needs bounds
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
   double sufficient = -1;
   /// Given z (its bounds are still infinite), a direction d of theta along which the derivative is to be
-  /// certified, or nothing. Ignored when columns can be solved for.
+  /// certified, or nothing. Ignored when columns can be solved for, or without bounds.
   std::function<std::vector<double>(const HypergradientResult&, const GaussNewtonProduct&)> direction = {};
 };
 
@@ -70,6 +71,9 @@ class BILEVEL_API ImplicitHypergradient {
 
   ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
                         const std::string& solver = "pcg");
+  /// With a solver of one's own, whose residuals are measured anew. Throws ConfigError for a null pointer.
+  ImplicitHypergradient(Context& context, const BilevelProblem<T>& problem,
+                        std::shared_ptr<const LinearSolver<T>> solver);
   ~ImplicitHypergradient();
 
   /// At the theta bound to the energy, points x and certificates epsilon_i of the lower level.

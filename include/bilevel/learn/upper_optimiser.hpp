@@ -7,6 +7,8 @@
 #include "bilevel/learn/accuracy_schedule.hpp"
 #include "bilevel/model/bilevel_problem.hpp"
 #include "bilevel/observe/observer.hpp"
+#include "bilevel/solve/linear_solver.hpp"
+#include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -39,7 +41,15 @@ struct BILEVEL_API UpperOptions {
   void validate() const;
 };
 
-/// Chooses theta. Virtual so that relatives of MAID share problems, observers and reports.
+/// Solvers of one's own in place of those that the options name. What they claim is measured anew at the
+/// points they return.
+template <class T>
+struct UpperSolvers {
+  std::shared_ptr<const Minimiser<T>> minimiser = {};
+  std::shared_ptr<const LinearSolver<T>> linear = {};
+};
+
+/// Chooses theta. See upper_method.hpp for a method of one's own.
 template <class T>
 class BILEVEL_API UpperOptimiser {
  public:
@@ -55,7 +65,8 @@ class BILEVEL_API UpperOptimiser {
 
 /// MAID, the adaptively inexact first-order method; with schedule.fixed_accuracy, its fixed-accuracy twin.
 template <class T>
-BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& options);
+BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& options,
+                                                         const UpperSolvers<T>& solvers = {});
 
 /// L-BFGS-B (Byrd, Lu, Nocedal, Zhu 1995; the library L-BFGS-B 3.0) for long theta with bounds, on values and
 /// hypergradients whose accuracies follow the progress: the loss is enclosed with the adjoint's help (see
@@ -63,7 +74,8 @@ BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_maid(const UpperOptions& opt
 /// refines the accuracies. Of the options, the schedule's epsilon0, delta0, nu,
 /// nu_up, max_rounds, tolerance and fixed_accuracy, the solvers and the limits count.
 template <class T>
-BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_lbfgsb(const UpperOptions& options);
+BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_lbfgsb(const UpperOptions& options,
+                                                           const UpperSolvers<T>& solvers = {});
 
 }  // namespace v0
 }  // namespace bilevel

@@ -11,7 +11,8 @@ namespace bilevel {
 inline namespace v0 {
 
 /// Saves the state of a run after every iteration, in FOLDER/<iteration, 6 digits>/: state.json (numbers that
-/// read back to the same bits), x.bin and adjoints.bin (raw, with size and checksum in state.json). A
+/// read back to the same bits), x.bin, adjoints.bin and the arrays of the method (raw, with size and checksum
+/// in state.json). A
 /// checkpoint is written under a temporary name and renamed, and the last two are kept, so a killed process
 /// loses the iteration in progress only. Forcing each to the disk would cost more than a short iteration, so
 /// one is every `force_every` seconds, which stays beside the last two, and the last one at the end: a power
@@ -24,7 +25,8 @@ class BILEVEL_API Checkpoint final : public Observer {
 
   bool wants_state(const IterationRecord& record) override;
   /// Throws IoError (full disk; a folder that was removed or renamed); earlier checkpoints stay and no part
-  /// of the new one does. Throws ConfigError for a number of iterations below 0 or above 999999999.
+  /// of the new one does. Throws ConfigError for a number of iterations below 0 or above 999999999, and for
+  /// names that a state cannot keep.
   void state(const UpperState& state) override;
   void finished(const UpperReport& report) override;
   /// Number of the last iteration saved, -1 before the first.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,21 +49,24 @@ struct UpperReport {
   IterationRecord last;  ///< values at theta
 };
 
-/// What a run needs to go on with the same bits. `arrays` are flat: x [N,1,H,W], then q and the columns.
-struct UpperState {
+/// What a run needs to go on with the same bits: what every run has, and what its method keeps.
+struct BILEVEL_API UpperState {
+  std::string method;  ///< its name
   std::vector<double> theta;
-  double epsilon = 0, delta = 0, step = 0;
   int iteration = 0;  ///< iterations finished
   Work work;
   double seconds = 0;
-  bool has_columns = false;
-  std::vector<double> previous_theta, previous_z;
-  double previous_omega = 0, last_step = 0;
-  double damping = 1e-3;                  ///< of Gauss-Newton steps
   std::vector<double> losses;             ///< of the last iterations, oldest first
-  std::vector<double> diagonal;           ///< that L-BFGS starts from
-  std::vector<std::uint8_t> x, adjoints;  ///< raw elements of T in host byte order
-  std::vector<std::uint8_t> pairs;        ///< of L-BFGS, raw doubles [pairs][2][p]
+  bool has_columns = false;               ///< in `adjoints`
+  std::vector<std::uint8_t> x, adjoints;  ///< reconstructions; q, then the columns: raw, in host byte order
+  /// Of the method, by names of lower-case letters, digits and hyphens.
+  std::map<std::string, std::vector<double>> numbers;
+  std::map<std::string, std::vector<std::uint8_t>> arrays;
+
+  /// Those of a name. Throw ShapeError where there are none, `number` unless there is one.
+  double number(const std::string& name) const;
+  const std::vector<double>& list(const std::string& name) const;
+  const std::vector<std::uint8_t>& array(const std::string& name) const;
 };
 
 /// Sees what a run does and may stop it.
