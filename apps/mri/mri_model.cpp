@@ -81,18 +81,17 @@ OptionValue option_from(const Json& value) {
   return value.get<std::string>();
 }
 
-TvOptions options_from(const std::string& name, const Json& json) {
-  TvOptions options = regulariser_options(name);
+RegulariserOptions options_from(const std::string& name, const Json& json) {
   const auto potential = json.at("potential").get<std::string>();
-  if (options.smoothed()) options.potential = potential_from(potential);
-  return options;
+  return catalogue_entry(name).smoothed() ? regulariser_options(name, potential_from(potential))
+                                          : regulariser_options(name);
 }
 
 /// Older files have no regulariser; the parts of a sum stand in a list of their own.
 RegulariserSum regularisers_from(const std::filesystem::path& path, const Json& json) {
   const std::string name = json.value("regulariser", "tv");
-  if (name.find('+') == std::string::npos) return options_from(name, json);
-  const std::vector<std::string> names = regulariser_parts(name, false);
+  if (name.find('+') == std::string::npos) return RegulariserSum(options_from(name, json));
+  const std::vector<std::string> names = regulariser_parts(name, true);
   const Json& list = json.at("parts");
   if (!list.is_array() || list.size() != names.size())
     throw IoError(path.string(), "key 'parts' does not hold the parts of the regulariser " + name + ".");
@@ -173,7 +172,7 @@ Json regularisers_json(const RegulariserSum& sum) {
 RegulariserSum ModelOptions::regularisers() const {
   std::vector<std::string> names;
   try {
-    names = regulariser_parts(regulariser, false);
+    names = regulariser_parts(regulariser, true);
   } catch (const ConfigError& error) {
     throw ConfigError("--regulariser " + regulariser + ": " + error.what());
   }

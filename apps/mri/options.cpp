@@ -62,7 +62,7 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
 void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   const char* group = "Model";
   add_value(app, "--regulariser", o.regulariser,
-            bilevel::regulariser_choice() + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
+            bilevel::regulariser_choice(true) + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
       ->group(group);
   add_value(app, "--potential", o.potential,
             "smoothing: charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME")
