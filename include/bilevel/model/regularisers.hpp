@@ -48,7 +48,8 @@ BILEVEL_API const char* padding_name(FilterPadding padding);
 /// Throws ConfigError for a name other than symmetric, valid.
 BILEVEL_API FilterPadding padding_from(const std::string& name);
 
-/// A field of experts, sum_k b_k sum_p rho_{nu_k}((C_k x)_p), C_k the cross-correlation with filter k.
+/// A field of experts, sum_k b_k sum_p rho_{nu_k}((C_k x)_p), C_k the cross-correlation with filter k. Of
+/// complex images R(Re x) + R(Im x): the same filters on real and imaginary part, without a modulus.
 struct ExpertsOptions {
   FilterPadding padding = FilterPadding::symmetric;
   TvPotential potential = TvPotential::charbonnier;
