@@ -26,7 +26,7 @@ constexpr std::array catalogue{
                    TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
     CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, false,
                    true, true, nullptr},
-    CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, false, false, false,
+    CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,
                    " and give it more filters"}};
 
 constexpr std::size_t most_parts = 4;
