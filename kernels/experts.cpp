@@ -1,4 +1,4 @@
-// Fields of experts on [N,1,H,W]. A block holds its tile of the image with a
+// Fields of experts on [N,C,H,W]. A block holds its tile of the image with a
 // halo of 2R pixels and takes the filters one after the other: responses on the tile and R pixels around it,
 // their pointwise function as a field, and the adjoint correlation of the field added to the tile's gradient.
 
@@ -28,7 +28,7 @@ struct Energy {
   static constexpr int resident = sizeof(T) == 8 ? 2 : 3;
   ExpertsEnergyArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const typename Of::Image x(block);
     const typename Of::Field field(block);
@@ -64,29 +64,38 @@ struct Energy {
   BILEVEL_HD void finish(int image, const double* total) const { finish_experts_energy(a, image, total); }
 
  private:
-  BILEVEL_HD void store(Block& block, const Tile& t, const T* x, const T* sum, double* partial) const {
+  BILEVEL_HD void store(Block& block, const ChannelTile& t, const T* x, const T* sum, double* partial) const {
     const T* y = a.y ? pixels_at(a.y, a.model, t) : nullptr;
+    const T* s = sampling_at(a.sampling, a.model, t);
     T* gradient = pixels_at(a.gradient, a.model, t);
     const int width = a.model.width;
     const T mu = a.model.mu;
-    // d: x - y, or the gradient of the terms before
+    // d: S (x - y), or the gradient of the terms before
     const auto out = [=](int r, int c, T v, T d, T fit) -> Sums<3> {
       const T g = d + mu * v + sum[r * columns + c];
       gradient[r * width + c] = g;
       return {{double(fit) * fit, double(v) * v, double(g) * g}};
     };
-    if (y != nullptr)
+    if (y == nullptr)
+      block.template reduce<3>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) { return out(r, c, x[r * Of::Image::pitch + c], gradient[r * width + c], T(0)); },
+          partial);
+    else if (s != nullptr)
       block.template reduce<3>(
           0, t.rows, 0, t.columns,
           [=](int r, int c) {
-            const T v = x[r * Of::Image::pitch + c], d = v - y[r * width + c];
+            const T v = x[r * Of::Image::pitch + c], d = s[r * width + c] * (v - y[r * width + c]);
             return out(r, c, v, d, d);
           },
           partial);
     else
       block.template reduce<3>(
           0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, x[r * Of::Image::pitch + c], gradient[r * width + c], T(0)); },
+          [=](int r, int c) {
+            const T v = x[r * Of::Image::pitch + c], d = v - y[r * width + c];
+            return out(r, c, v, d, d);
+          },
           partial);
   }
 };
@@ -100,7 +109,7 @@ struct Linearise {
   static constexpr int scratch = Of::Near::bytes + Taps<T, S>::bytes, resident = 3;
   ExpertsLineariseArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double*) const {
     const ExpertsModel<T>& m = a.model;
     const typename Of::Near x(block);
     const Taps<T, S> taps(block);
@@ -142,7 +151,7 @@ struct Hessian {
   static constexpr int resident = 3;
   ExpertsHessianArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const typename Of::Image p(block);
     const typename Of::Field field(block);
@@ -161,6 +170,7 @@ struct Hessian {
       add_adjoint(block, m, t, field, taps, sum);
     }
     T* product = pixels_at(a.product, m, t);
+    const T* s = sampling_at(a.sampling, m, t);
     const int width = m.width;
     const T mu = m.mu, identity = T(1) + m.mu;
     const T *v = p.origin, *adjoint = sum.origin;
@@ -175,6 +185,14 @@ struct Hessian {
           [=](int r, int c) {
             const T value = v[r * Of::Image::pitch + c];
             return out(r, c, value, product[r * width + c] + mu * value);
+          },
+          partial);
+    else if (s != nullptr)
+      block.template reduce<1>(
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) {
+            const T value = v[r * Of::Image::pitch + c];
+            return out(r, c, value, s[r * width + c] * value + mu * value);
           },
           partial);
     else
@@ -199,7 +217,7 @@ struct Dual {
   static constexpr int scratch = 2 * Near::bytes + Own::bytes + Taps<T, S>::bytes, resident = 3;
   ExpertsDualArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double*) const {
     const ExpertsModel<T>& m = a.model;
     const bool start = a.d == nullptr;
     const Near x(block), d(block);

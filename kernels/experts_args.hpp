@@ -2,7 +2,8 @@
 
 // Arguments of the fields-of-experts kernels. C_k correlates with filter k; padding `symmetric` reflects the
 // image about its edges, edge pixels repeated, by (size-1)/2, `valid` has (H-size+1) x (W-size+1) responses.
-// Maps (one value per response) are [N][K][H][W]; valid ones fill the upper left corner of each plane, the
+// Images have C channels that the filters do not mix: sums of an image are over all of them.
+// Maps (one value per response) are [N][C][K][H][W]; valid ones fill the upper left corner of each plane, the
 // rest is neither read nor written.
 
 #include <cstddef>
@@ -18,7 +19,7 @@ enum class Padding : int { symmetric = 0, valid = 1 };
 inline constexpr int most_filters = 64;
 inline constexpr int largest_filter = 11;
 
-/// sum_k b_k sum_p rho_{nu_k}((C_k x)_p) + mu/2 |x|^2 on height x width images.
+/// sum_c sum_k b_k sum_p rho_{nu_k}((C_k x_c)_p) + mu/2 |x|^2 on images of height x width pixels.
 template <class T>
 struct ExpertsModel {
   int height = 0, width = 0;
@@ -30,10 +31,11 @@ struct ExpertsModel {
   const T* taps = nullptr;       // device, [K][size][size]
   const T* weight = nullptr;     // device, [K]: b_k
   const T* smoothing = nullptr;  // device, [K]: nu_k
+  int channels = 1;
 };
 
-/// gradient = x - y + mu x + sum_k b_k C_k^T psi(C_k x); without y, terms that are complete in `gradient`,
-/// `value`, `norm2` and `rounding` instead of x - y.
+/// gradient = S (x - y) + mu x + sum_k b_k C_k^T psi(C_k x); without y, terms that are complete in
+/// `gradient`, `value`, `norm2` and `rounding` instead of S (x - y).
 template <class T>
 struct ExpertsEnergyArgs {
   ExpertsModel<T> model;
@@ -46,12 +48,13 @@ struct ExpertsEnergyArgs {
   double* rounding;  // of the gradient: experts_finish.hpp
   double unit;       // unit roundoff of T; 0: the caller certifies elsewhere
   double rounding_x;
-  const double* rounding_psi;  // device, [K]
-  double underflow = 0;        // what underflow adds to the bound (src/model/underflow.hpp)
+  const double* rounding_psi;   // device, [K]
+  double underflow = 0;         // what underflow adds to the bound (src/model/underflow.hpp)
+  const T* sampling = nullptr;  // S, [H][W] of 0 and 1; null: the identity
 };
 
 /// maps = b (w - kappa t zeta), zeta the dual field; b phi'' without: the Hessian is
-/// (1 + mu) I + sum_k C_k^T maps_k C_k. inverse_diagonal is set to 1: no preconditioner; null: not.
+/// S + mu I + sum_k C_k^T maps_k C_k. inverse_diagonal is set to 1: no preconditioner; null: not.
 template <class T>
 struct ExpertsLineariseArgs {
   ExpertsModel<T> model;
@@ -70,7 +73,8 @@ struct ExpertsHessianArgs {
   const T* p;
   T* product;
   double* inner;     // <p, A p> per image
-  bool add = false;  // to mu p and what is there, instead of (1 + mu) p
+  bool add = false;  // to mu p and what is there, instead of S p + mu p
+  const T* sampling = nullptr;
 };
 
 /// zeta <- projection of w (t + step C d) - kappa t (step C d) zeta to [-1,1]; without d: zeta <- psi(t).
@@ -113,7 +117,7 @@ struct ExpertsMixedForwardArgs {
 };
 
 /// patches_p = |patch_p(x)|^2 over the size x size neighbourhood of every response, or the sum of squared
-/// deviations from the patch's mean when `centred`: [N][H][W].
+/// deviations from the patch's mean when `centred`: [N][C][H][W].
 template <class T>
 struct ExpertsPatchesArgs {
   ExpertsModel<T> model;

@@ -21,7 +21,7 @@ struct Patches {
   static constexpr int scratch = Near::bytes + 2 * Own::bytes + Block::scratch_size<T>(S * S), resident = 4;
   ExpertsPatchesArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double*) const {
     const ExpertsModel<T>& m = a.model;
     const Near x(block);
     const Own centre(block), total(block);
@@ -138,8 +138,9 @@ struct Bound {
   ExpertsBoundArgs<T> a;
 
   /// Loads an image and its responses; returns the bound of their rounding error, (S^2 + 2) u |c|_1 max|x|.
-  BILEVEL_HD T respond(Block& block, const T* batch, const Tile& t, const Near& image, const Taps<T, S>& taps,
-                       const Own& response, const double* norm, double* largest) const {
+  BILEVEL_HD T respond(Block& block, const T* batch, const ChannelTile& t, const Near& image,
+                       const Taps<T, S>& taps, const Own& response, const double* norm,
+                       double* largest) const {
     image.load(block, a.model, batch, t);
     const T* v = image.origin;
     block.for_elements(0, 1, [=](int) { *largest = 0; });
@@ -152,7 +153,7 @@ struct Bound {
     return T(double(S * S + 2) * roundoff<T> * *norm * *largest);
   }
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Near image(block);
     const Own own_t(block), own_g(block), own_h(block);

@@ -7,10 +7,10 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
-/// total = sums of b rho, (rounding_psi psi)^2, |x-y|^2, |x|^2, |grad|^2. Gives Phi, |grad|^2, and the
-/// rounding error of the gradient, u (3|x-y| + 3 mu|x| + rounding_x |x| + |(rounding_psi_k |psi_k|)_k|)
+/// total = sums of b rho, (rounding_psi psi)^2, |S(x-y)|^2, |x|^2, |grad|^2. Gives Phi, |grad|^2, and the
+/// rounding error of the gradient, u (3|S(x-y)| + 3 mu|x| + rounding_x |x| + |(rounding_psi_k |psi_k|)_k|)
 /// (counted in src/model/experts_constants.cpp), in single precision with the rounding of mu and of the data,
-/// |y| <= |x-y| + |x|. Beside terms before, whose bound is added, 2u of their gradient.
+/// |S y| <= |S(x-y)| + |x|. Beside terms before, whose bound is added, 2u of their gradient.
 template <class T>
 BILEVEL_HD inline void finish_experts_energy(const ExpertsEnergyArgs<T>& a, int image, const double* total) {
   constexpr double given = conversions<T>;

@@ -16,7 +16,7 @@ struct MixedAdjoint {
   static constexpr int scratch = 2 * Near::bytes + 2 * Own::bytes + Taps<T, S>::bytes, resident = 4;
   ExpertsMixedAdjointArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Near x(block), q(block);
     const Own gradient(block), curved(block);  // psi, phi'' u
@@ -67,7 +67,7 @@ struct MixedForward {
   static constexpr int resident = sizeof(T) == 8 ? 2 : 3;
   ExpertsMixedForwardArgs<T> a;
 
-  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+  BILEVEL_HD void operator()(Block& block, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Image x(block);
     const Field inner(block), outer(block);  // what C_k^T and C'_k^T are applied to

@@ -9,39 +9,81 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
+/// A tile of one channel of an image.
+struct ChannelTile : Tile {
+  int channel = 0;
+};
+
+/// A body on images of several channels, launched as one image with the channels below each other, each made
+/// up to whole tiles, so that sums are those of all channels.
+template <class Body>
+struct Stacked : Body {
+  int tile_rows;
+
+  BILEVEL_HD static int stacked_rows(int height, int tile_rows) {
+    return (height + tile_rows - 1) / tile_rows * tile_rows;
+  }
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
+    const int height = this->a.model.height, each = stacked_rows(height, tile_rows), row = t.row % each;
+    Body::operator()(
+        block,
+        ChannelTile{{t.image, row, t.column, minimum(height - row, tile_rows), t.columns, t.plane},
+                    t.row / each},
+        partial);
+  }
+};
+
+/// Every tile of every channel and plane once.
+template <class Body, class Args>
+void launch_channels(const Stream& stream, const Args& a, const Body& body, int tile_rows, int tile_columns,
+                     int planes) {
+  const int channels = a.model.channels, each = Stacked<Body>::stacked_rows(a.model.height, tile_rows);
+  launch_grid(stream, a.active, channels == 1 ? a.model.height : channels * each, a.model.width, tile_rows,
+              tile_columns, Stacked<Body>{body, tile_rows}, planes);
+}
+
 struct Region {
   int row0, row1, column0, column1;
 };
 
 template <class T>
-BILEVEL_HD inline Region image_region(const ExpertsModel<T>& m, const Tile& t) {
+BILEVEL_HD inline Region image_region(const ExpertsModel<T>& m, const ChannelTile& t) {
   return {-t.row, m.height - t.row, -t.column, m.width - t.column};
 }
 
 /// Responses at most `halo` away from the tile.
 template <int S, class T>
-BILEVEL_HD inline Region responses(const ExpertsModel<T>& m, const Tile& t, int halo) {
+BILEVEL_HD inline Region responses(const ExpertsModel<T>& m, const ChannelTile& t, int halo) {
   const int edge = m.padding == Padding::valid ? S / 2 : 0;
   return {maximum(-halo, edge - t.row), minimum(t.rows + halo, m.height - edge - t.row),
           maximum(-halo, edge - t.column), minimum(t.columns + halo, m.width - edge - t.column)};
 }
 
+/// The tile's channel, counted over the batch.
+template <class T>
+BILEVEL_HD inline long long channel_of(const ExpertsModel<T>& m, const ChannelTile& t) {
+  return static_cast<long long>(t.image) * m.channels + t.channel;
+}
 /// Address of pixel (0,0) of the tile inside a batch of images.
 template <class T, class V>
-BILEVEL_HD inline V* pixels_at(V* batch, const ExpertsModel<T>& m, const Tile& t) {
-  return batch + (static_cast<long long>(t.image) * m.height + t.row) * m.width + t.column;
+BILEVEL_HD inline V* pixels_at(V* batch, const ExpertsModel<T>& m, const ChannelTile& t) {
+  return batch + (channel_of(m, t) * m.height + t.row) * m.width + t.column;
+}
+/// And inside an image that all channels share, null for none.
+template <class T>
+BILEVEL_HD inline const T* sampling_at(const T* sampling, const ExpertsModel<T>& m, const ChannelTile& t) {
+  return sampling ? sampling + static_cast<long long>(t.row) * m.width + t.column : nullptr;
 }
 
-/// The responses of filter k inside maps [N][K][H][W], by the coordinates of their pixels.
+/// The responses of filter k inside maps [N][C][K][H][W], by the coordinates of their pixels.
 template <class V>
 struct ResponseMap {
   V* first;  // of the tile's first pixel, had the map one response per pixel
   int width, edge;
 
   template <class T>
-  BILEVEL_HD ResponseMap(V* maps, const ExpertsModel<T>& m, const Tile& t, int k)
-      : first(maps + ((static_cast<long long>(t.image) * m.filters + k) * m.height + t.row) * m.width +
-              t.column),
+  BILEVEL_HD ResponseMap(V* maps, const ExpertsModel<T>& m, const ChannelTile& t, int k)
+      : first(maps + ((channel_of(m, t) * m.filters + k) * m.height + t.row) * m.width + t.column),
         width(m.width),
         edge(m.padding == Padding::valid ? m.size / 2 : 0) {}
   BILEVEL_HD V& operator()(int r, int c) const { return first[(r - edge) * width + c - edge]; }
@@ -69,8 +111,8 @@ struct Plane {
     block.for_elements(0, size, [=](int e) { first[e] = T(0); });
   }
   /// The tile of the image with its halo, reflected.
-  BILEVEL_HD void load(Block& block, const ExpertsModel<T>& m, const T* batch, const Tile& t) const {
-    const T* image = batch + static_cast<long long>(t.image) * m.height * m.width;
+  BILEVEL_HD void load(Block& block, const ExpertsModel<T>& m, const T* batch, const ChannelTile& t) const {
+    const T* image = batch + channel_of(m, t) * m.height * m.width;
     T* target = origin;
     const int height = m.height, width = m.width, row = t.row, column = t.column;
     block.for_each(-halo, t.rows + halo, -halo, t.columns + halo, [=](int r, int c) {
@@ -117,7 +159,7 @@ struct Adjoint {
   Region image;
 
   BILEVEL_HD Adjoint(const Field& f, const Taps<T, S>& filter, const Out& sum, const ExpertsModel<T>& m,
-                     const Tile& t)
+                     const ChannelTile& t)
       : field(f.origin), taps(filter.flipped), out(sum.origin), image(image_region(m, t)) {}
 
   /// The adjoint correlation at (r, c), which may be outside the image, of the responses inside it.
@@ -152,8 +194,8 @@ struct Adjoint {
 };
 
 template <int S, class T, class Field, class Out>
-BILEVEL_HD inline void add_adjoint(Block& block, const ExpertsModel<T>& m, const Tile& t, const Field& field,
-                                   const Taps<T, S>& taps, const Out& out) {
+BILEVEL_HD inline void add_adjoint(Block& block, const ExpertsModel<T>& m, const ChannelTile& t,
+                                   const Field& field, const Taps<T, S>& taps, const Out& out) {
   T* sum = out.origin;
   block.template correlate<S>(0, t.rows, 0, t.columns, field.origin, Field::pitch, taps.flipped,
                               [=](int r, int c, T s) { sum[r * Out::pitch + c] += s; });
@@ -179,9 +221,7 @@ BILEVEL_HD inline void with_potential(const ExpertsModel<T>& m, int k, F f) {
 /// Launches the body for the size of the model's filters, over tiles of its own.
 template <class T, template <class, int> class Body, class Args>
 void launch_experts(const Stream& stream, const Args& a, int planes) {
-  const auto run = [&](auto body) {
-    launch_grid(stream, a.active, a.model.height, a.model.width, body.rows, body.columns, body, planes);
-  };
+  const auto run = [&](auto body) { launch_channels(stream, a, body, body.rows, body.columns, planes); };
   switch (a.model.size) {
     case 3:
       return run(Body<T, 3>{a});

@@ -125,66 +125,68 @@ void require_filters(const ModelOptions& o) {
 std::vector<Segment> segments_of(const ModelOptions& o, const FilterStart& start, std::uint64_t seed) {
   std::vector<Parameters> parts;
   for (const RegulariserOptions& part : o.regularisers().parts) {
-    if (const auto* tv = std::get_if<TvOptions>(&part))
-      parts.push_back(tv_parameters(*tv));
-    else if (const auto* sparse = std::get_if<WaveletSparsity>(&part))
-      parts.push_back(wavelet_parameters(*sparse));
-    else
-      parts.push_back(
-          experts_parameters(o.filters.value_or(30), o.size(), start.init, start.alpha, start.nu, seed));
+    const bool experts = std::holds_alternative<ExpertsOptions>(part);
+    parts.push_back(experts ? experts_parameters(o.filters.value_or(30), o.size(), start.init, start.alpha,
+                                                 start.nu, seed)
+                            : regulariser_parameters(part));
   }
   return joined_parameters(parts).segments();
 }
 
-bool of_differences(const std::string& part) { return part != "foe" && part != "wavelet"; }
-bool quadratic(const std::string& part) {
-  return of_differences(part) && !regulariser_options(part).smoothed();
+/// Of a kind of regulariser.
+template <class Kind>
+bool has(const RegulariserSum& sum) {
+  return std::any_of(sum.parts.begin(), sum.parts.end(),
+                     [](const auto& part) { return std::holds_alternative<Kind>(part); });
+}
+bool of_differences(const RegulariserOptions& part) { return std::holds_alternative<TvOptions>(part); }
+bool smoothed(const RegulariserOptions& part) { return catalogue_entry(part).smoothed(); }
+
+// What the options make of the usual ones of a kind.
+void put(const ModelOptions&, TvOptions&) {}
+void put(const ModelOptions& o, ExpertsOptions& options) {
+  options.padding = padding_from(o.padding.value_or("symmetric"));
+  options.zero_mean = !o.free_mean;
+}
+void put(const ModelOptions& o, WaveletSparsity& options) {
+  options.wavelet = {wavelet_filter(o.wavelet.value_or("db2")), o.levels.value_or(3)};
+  if (options.wavelet.levels < 1)
+    throw ConfigError("--levels " + std::to_string(options.wavelet.levels) +
+                      ": a transform has 1 level or more.");
+}
+
+/// Throws ConfigError for an option that was given without a part of its kind.
+void require_owner(const ModelOptions& o, bool has, const RegulariserOptions& owner,
+                   std::initializer_list<std::pair<const char*, bool>> options) {
+  for (const auto& [option, given] : options)
+    if (given && !has)
+      throw ConfigError(std::string(option) + " is an option of the model " + regulariser_name(owner) +
+                        ", not of " + o.type + "; leave it out.");
 }
 
 }  // namespace
 
 RegulariserSum ModelOptions::regularisers() const {
-  const Names names = regulariser_parts(type);
+  std::vector<RegulariserOptions> parts;
   const TvPotential rho = potential_from(potential.value_or("charbonnier"));
-  const auto refuse = [this](bool given, const char* option, const char* owner) {
-    if (given)
-      throw ConfigError(std::string(option) + " is an option of the model " + owner + ", not of " + type +
-                        "; leave it out.");
-  };
-  if (!contains(names, "foe")) {
-    refuse(filters.has_value(), "--filters", "foe");
-    refuse(filter_size.has_value(), "--filter-size", "foe");
-    refuse(padding.has_value(), "--padding", "foe");
-    refuse(filter_init.has_value(), "--filter-init", "foe");
-    refuse(free_mean, "--free-mean", "foe");
-  }
-  if (!contains(names, "wavelet")) {
-    refuse(wavelet.has_value(), "--wavelet", "wavelet");
-    refuse(levels.has_value(), "--levels", "wavelet");
-  }
-  if (potential && std::all_of(names.begin(), names.end(), quadratic))
+  for (const std::string& name : regulariser_parts(type)) parts.push_back(regulariser_options(name, rho));
+  RegulariserSum sum(std::move(parts));
+  require_owner(*this, has<ExpertsOptions>(sum), ExpertsOptions{},
+                {{"--filters", filters.has_value()},
+                 {"--filter-size", filter_size.has_value()},
+                 {"--padding", padding.has_value()},
+                 {"--filter-init", filter_init.has_value()},
+                 {"--free-mean", free_mean}});
+  require_owner(*this, has<WaveletSparsity>(sum), WaveletSparsity{},
+                {{"--wavelet", wavelet.has_value()}, {"--levels", levels.has_value()}});
+  if (potential && std::none_of(sum.parts.begin(), sum.parts.end(), smoothed))
     throw ConfigError("--potential is no option of the model " + type +
                       ", which is quadratic; leave it out.");
-  refuse(xi_inside_alpha && !of_differences(names.front()), "--xi-inside-alpha", "tv");
-  std::vector<RegulariserOptions> parts;
-  for (const std::string& name : names) {
-    if (name == "foe") {
-      parts.push_back(ExpertsOptions{padding_from(padding.value_or("symmetric")), rho, !free_mean});
-      continue;
-    }
-    if (name == "wavelet") {
-      WaveletOptions transform{wavelet_filter(wavelet.value_or("db2")), levels.value_or(3)};
-      if (transform.levels < 1)
-        throw ConfigError("--levels " + std::to_string(transform.levels) +
-                          ": a transform has 1 level or more.");
-      parts.push_back(WaveletSparsity{transform, rho});
-      continue;
-    }
-    TvOptions options = regulariser_options(name, rho);
-    options.xi_inside_alpha = xi_inside_alpha && parts.empty();
-    parts.push_back(options);
-  }
-  return RegulariserSum(std::move(parts));
+  require_owner(*this, of_differences(sum.parts.front()), TvOptions{},
+                {{"--xi-inside-alpha", xi_inside_alpha}});
+  for (RegulariserOptions& part : sum.parts) std::visit([this](auto& options) { put(*this, options); }, part);
+  if (auto* first = std::get_if<TvOptions>(&sum.parts.front())) first->xi_inside_alpha = xi_inside_alpha;
+  return sum;
 }
 
 Parameters ModelOptions::parameters(std::uint64_t seed) const {
@@ -206,16 +208,16 @@ Parameters ModelOptions::parameters(std::uint64_t seed) const {
 }
 
 std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
-  const Names parts = regulariser_parts(type);
+  const RegulariserSum sum = regularisers();
   const std::vector<Segment> segments = parameters(seed).segments();
   std::vector<NamedOption> list{{"model", type}};
-  if (!std::all_of(parts.begin(), parts.end(), quadratic))
+  if (std::any_of(sum.parts.begin(), sum.parts.end(), smoothed))
     list.emplace_back("potential", potential.value_or("charbonnier"));
-  if (of_differences(parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
-  if (contains(parts, "wavelet"))
+  if (of_differences(sum.parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
+  if (has<WaveletSparsity>(sum))
     list.insert(list.end(), {{"wavelet", wavelet.value_or("db2")},
                              {"levels", static_cast<std::int64_t>(levels.value_or(3))}});
-  if (contains(parts, "foe"))
+  if (has<ExpertsOptions>(sum))
     list.insert(list.end(), {{"filters", static_cast<std::int64_t>(filters.value_or(30))},
                              {"filter-size", static_cast<std::int64_t>(size())},
                              {"padding", padding.value_or("symmetric")},
@@ -236,9 +238,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
     return add_value(app, name, value, text, type)->group(group);
   };
   add(type_option, o.type,
-      (regulariser_choice() + ", wavelet (sparsity of an orthogonal wavelet transform), foe (field of "
-                              "experts), or a sum of them, such as tv+h1, the first with the ridge [tv]")
-          .c_str(),
+      (regulariser_choice() + ", or a sum of them, such as tv+h1, the first with the ridge [tv]").c_str(),
       "NAME");
   add("--potential", o.potential, "charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME");
   app.add_flag(

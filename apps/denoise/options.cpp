@@ -276,8 +276,9 @@ std::string tidy(std::string text) {
 /// Options of the model that a model file fixes may not stand beside --model.
 void require_no_model_options(const CLI::App& app, const CheckOptions& o) {
   if (o.model.empty()) return;
-  for (const char* name : {"--model-type", "--potential", "--xi-inside-alpha", "--init", "--learn",
-                           "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean"})
+  for (const char* name :
+       {"--model-type", "--potential", "--xi-inside-alpha", "--init", "--learn", "--wavelet", "--levels",
+        "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string(name) + " has no effect beside --model FILE; leave one of them out.");
 }

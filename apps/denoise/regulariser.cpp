@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/catalogue.hpp"
 
 namespace bilevel_app::denoise {
 
@@ -19,9 +20,11 @@ const TvOptions* single_differences(const RegulariserSum& sum) {
 }
 
 void require_no_mask(const RegulariserSum& sum, const std::string& mask) {
-  if (!mask.empty() && experts_part(sum))
-    throw ConfigError(
-        "--mask: a field of experts denoises whole images and fills in nothing; use a model tv or tv-aniso.");
+  if (mask.empty()) return;
+  for (const RegulariserOptions& part : sum.parts)
+    if (const CatalogueEntry& entry = catalogue_entry(part); !entry.fills_in)
+      throw ConfigError("--mask: the model " + std::string(entry.name) + " (" + entry.text +
+                        ") denoises whole images and fills in nothing; use another, such as tv.");
 }
 
 int smallest_image(const RegulariserSum& sum, int filter_size) {
@@ -57,19 +60,26 @@ void require_large_enough(const DenoiseModel& model, int height, int width, cons
                             std::to_string(least) + " x " + std::to_string(least) + ".");
 }
 
+namespace {
+
+bool newton(const RegulariserSum& sum) {
+  return std::all_of(sum.parts.begin(), sum.parts.end(),
+                     [](const auto& part) { return catalogue_entry(part).newton; });
+}
+
+}  // namespace
+
 std::string lower_solver(const std::string& name, const RegulariserSum& sum) {
-  if (name == "pdhg" && experts_part(sum))
-    throw ConfigError("--solver pdhg is for the model tv, not for foe; use another solver.");
   if (name == "pdhg" && !single_differences(sum))
-    throw ConfigError(
-        "--solver pdhg is for models of one part of differences, such as tv; use another solver.");
+    throw ConfigError("--solver pdhg is for models of one part of differences, such as tv, not for " +
+                      model_type(sum) + "; use another solver.");
   if (name != "auto") return name;
-  return experts_part(sum) ? "lbfgs" : "newton";
+  return newton(sum) ? "newton" : "lbfgs";
 }
 
 std::string linear_solver(const std::string& name, const RegulariserSum& sum) {
   if (name != "auto") return name;
-  return experts_part(sum) ? "cg" : "pcg";
+  return newton(sum) ? "pcg" : "cg";
 }
 
 }  // namespace bilevel_app::denoise

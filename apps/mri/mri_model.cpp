@@ -23,11 +23,27 @@ constexpr const char* kFormat = "bilevel-model";
 constexpr const char* kModel = "mri-tv";
 constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it had it at [0,0]
 
-const TvOptions& differences(const RegulariserOptions& part) { return std::get<TvOptions>(part); }
+bool of_experts(const RegulariserOptions& part) { return std::holds_alternative<ExpertsOptions>(part); }
+/// Whether a part has a smoothing of its own.
+bool smoothed(const RegulariserOptions& part) {
+  const auto* differences = std::get_if<TvOptions>(&part);
+  return differences != nullptr && differences->smoothed();
+}
+
+/// The numbers of a field of experts in the place of a smoothing; its ridge is called mu.
+void put_experts(std::vector<Segment>& segments, const Experts& experts) {
+  std::erase_if(segments, [](const Segment& s) { return s.name == "nu"; });
+  for (Segment& s : segments)
+    if (s.name == "xi") s.name = "mu";
+  for (Segment& s : experts.segments("")) segments.push_back(std::move(s));
+}
 
 /// Of a part of a sum that is not the first.
-Parameters further_parameters(const TvOptions& options, const FurtherPart& values, bool learn_weight) {
-  std::vector<Segment> segments = tv_parameters(options).segments();
+Parameters further_parameters(const RegulariserOptions& options, const std::optional<Experts>& experts,
+                              const FurtherPart& values, bool learn_weight) {
+  const auto* differences = std::get_if<TvOptions>(&options);
+  std::vector<Segment> segments = tv_parameters(differences ? *differences : TvOptions{}).segments();
+  if (of_experts(options)) put_experts(segments, experts.value());
   for (Segment& s : segments) {
     if (s.name == "alpha") s.initial = values.alpha;
     if (s.name == "nu") s.initial = values.nu;
@@ -37,10 +53,15 @@ Parameters further_parameters(const TvOptions& options, const FurtherPart& value
 }
 
 std::string energy_text(const RegulariserSum& sum) {
-  std::string text =
-      "1/2 sum_c |S(F sigma_c x - y_c)|^2 + alpha R_nu(x) + xi/2 |x|^2, F unitary, S = diag(s)";
-  for (std::size_t k = 1; k < sum.parts.size(); ++k)
-    text.insert(text.find(" + xi"), " + " + part_prefix(k) + "alpha R_" + std::to_string(k + 1) + "(x)");
+  std::string text = "1/2 sum_c |S(F sigma_c x - y_c)|^2";
+  for (std::size_t k = 0; k < sum.parts.size(); ++k)
+    text += " + " + part_prefix(k) + "alpha " +
+            (of_experts(sum.parts[k]) ? "(R(Re x) + R(Im x))"
+             : k == 0                 ? "R_nu(x)"
+                                      : "R_" + std::to_string(k + 1) + "(x)");
+  text += " + xi/2 |x|^2, F unitary, S = diag(s)";
+  if (std::any_of(sum.parts.begin(), sum.parts.end(), of_experts))
+    text += ", R(x) = sum_k weight_k sum_p rho((filter_k * x)_p; smoothing_k)";
   return text;
 }
 
@@ -81,18 +102,20 @@ OptionValue option_from(const Json& value) {
   return value.get<std::string>();
 }
 
-TvOptions options_from(const std::string& name, const Json& json) {
-  TvOptions options = regulariser_options(name);
+RegulariserOptions options_from(const std::string& name, const Json& json,
+                                const std::optional<Experts>& experts) {
+  if (name == "foe") return experts.value().options;
   const auto potential = json.at("potential").get<std::string>();
-  if (options.smoothed()) options.potential = potential_from(potential);
-  return options;
+  return catalogue_entry(name).smoothed() ? regulariser_options(name, potential_from(potential))
+                                          : regulariser_options(name);
 }
 
 /// Older files have no regulariser; the parts of a sum stand in a list of their own.
-RegulariserSum regularisers_from(const std::filesystem::path& path, const Json& json) {
+RegulariserSum regularisers_from(const std::filesystem::path& path, const Json& json,
+                                 const std::optional<Experts>& experts) {
   const std::string name = json.value("regulariser", "tv");
-  if (name.find('+') == std::string::npos) return options_from(name, json);
-  const std::vector<std::string> names = regulariser_parts(name, false);
+  if (name.find('+') == std::string::npos) return RegulariserSum(options_from(name, json, experts));
+  const std::vector<std::string> names = regulariser_parts(name, true);
   const Json& list = json.at("parts");
   if (!list.is_array() || list.size() != names.size())
     throw IoError(path.string(), "key 'parts' does not hold the parts of the regulariser " + name + ".");
@@ -101,7 +124,7 @@ RegulariserSum regularisers_from(const std::filesystem::path& path, const Json& 
     if (list[k].at("regulariser") != names[k])
       throw IoError(path.string(), "key 'parts[" + std::to_string(k) + "].regulariser' contradicts key " +
                                        "'regulariser', which is " + name + ".");
-    parts.push_back(options_from(names[k], list[k]));
+    parts.push_back(options_from(names[k], list[k], experts));
   }
   return RegulariserSum(std::move(parts));
 }
@@ -115,7 +138,7 @@ std::vector<FurtherPart> further_from(const std::filesystem::path& path, const J
       if (!theta.contains(key)) throw IoError(path.string(), "key 'theta." + key + "' is missing.");
       return positive(path, theta, key.c_str());
     };
-    further.push_back({number("alpha"), differences(sum.parts[k]).smoothed() ? number("nu") : 0});
+    further.push_back({number("alpha"), smoothed(sum.parts[k]) ? number("nu") : 0});
   }
   return further;
 }
@@ -127,7 +150,8 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
     throw IoError(path.string(), "the model is '" + json.value("model", "") + "', not one of bilevel-mri.");
   MriModel m;
   m.library_version = json.at("library_version").get<std::string>();
-  m.regulariser = regularisers_from(path, json);
+  if (json.contains("experts")) m.experts = experts_from(path, json.at("experts"));
+  m.regulariser = regularisers_from(path, json, m.experts);
   m.complex = json.at("image").get<std::string>() == "complex";
   const Json& pattern = json.at("pattern");
   m.kind = pattern_from(pattern.at("kind").get<std::string>());
@@ -159,8 +183,8 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
 
 Json regularisers_json(const RegulariserSum& sum) {
   const auto one = [](const RegulariserOptions& part) {
-    return Json{{"regulariser", model_type(part)},
-                {"potential", potential_name(differences(part).potential)}};
+    const TvPotential potential = std::visit([](const auto& o) { return o.potential; }, part);
+    return Json{{"regulariser", model_type(part)}, {"potential", potential_name(potential)}};
   };
   if (sum.parts.size() == 1) return one(sum.parts[0]);
   Json json{{"regulariser", model_type(sum)}, {"parts", Json::array()}};
@@ -173,26 +197,36 @@ Json regularisers_json(const RegulariserSum& sum) {
 RegulariserSum ModelOptions::regularisers() const {
   std::vector<std::string> names;
   try {
-    names = regulariser_parts(regulariser, false);
+    names = regulariser_parts(regulariser, true);
   } catch (const ConfigError& error) {
     throw ConfigError("--regulariser " + regulariser + ": " + error.what());
   }
   const TvPotential rho = potential_from(potential);
   std::vector<RegulariserOptions> parts;
-  for (const std::string& name : names) parts.push_back(regulariser_options(name, rho));
+  for (const std::string& name : names)
+    parts.push_back(name == "foe" ? RegulariserOptions(learned.value_or(Experts{}).options)
+                                  : RegulariserOptions(regulariser_options(name, rho)));
   return RegulariserSum(std::move(parts));
 }
 
+bool ModelOptions::has_experts() const {
+  const RegulariserSum sum = regularisers();
+  return std::any_of(sum.parts.begin(), sum.parts.end(), of_experts);
+}
 bool ModelOptions::quadratic() const {
   const RegulariserSum sum = regularisers();
-  return std::none_of(sum.parts.begin(), sum.parts.end(),
-                      [](const auto& part) { return differences(part).smoothed(); });
+  return std::none_of(sum.parts.begin(), sum.parts.end(), smoothed);
 }
 
-void validate(const ModelOptions& o) {
-  if (("+" + o.regulariser + "+").find("+foe+") != std::string::npos)
-    throw ConfigError("--regulariser " + o.regulariser +
-                      " has foe, which is for denoising; MRI has those of differences, tv among them.");
+void validate(ModelOptions& o) {
+  if (o.has_experts()) {
+    if (o.experts.empty())
+      throw ConfigError("--regulariser " + o.regulariser +
+                        " needs --experts MODEL.json, of a run of bilevel-denoise with --model foe.");
+    o.learned = read_experts(o.experts);
+  } else if (!o.experts.empty()) {
+    throw ConfigError("--experts is for --regulariser foe, and sums with it; leave it out.");
+  }
   if (const std::size_t parts = o.regularisers().parts.size(); !o.weight.empty() && o.weight.size() != parts)
     throw ConfigError("--weight has " + std::to_string(o.weight.size()) + " numbers for --regulariser " +
                       o.regulariser + "; give one for each part.");
@@ -207,6 +241,7 @@ SamplingPattern MriModel::pattern() const {
 
 void MriModel::take(const ModelOptions& options) {
   regulariser = options.regularisers();
+  experts = options.learned;
   alpha = options.weight_of(0);
   nu = options.nu;
   xi = options.xi;
@@ -227,10 +262,12 @@ Parameters MriModel::parameters(bool learn_weights) const {
 
 Parameters MriModel::parameters(const SamplingPattern& sampling, const std::vector<double>& values,
                                 bool learn_pattern, bool learn_weights) const {
-  std::vector<Parameters> parts{
-      mri_parameters(sampling, {1, alpha, nu, xi, learn_pattern, learn_weights, values})};
+  std::vector<Segment> first =
+      mri_parameters(sampling, {1, alpha, nu, xi, learn_pattern, learn_weights, values}).segments();
+  if (of_experts(regulariser.parts.at(0))) put_experts(first, experts.value());
+  std::vector<Parameters> parts{Parameters(std::move(first))};
   for (std::size_t k = 0; k < further.size(); ++k)
-    parts.push_back(further_parameters(differences(regulariser.parts.at(k + 1)), further[k], learn_weights));
+    parts.push_back(further_parameters(regulariser.parts.at(k + 1), experts, further[k], learn_weights));
   return joined_parameters(parts);
 }
 
@@ -265,6 +302,7 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
             {"model", kModel},
             {"energy", energy_text(m.regulariser)}};
   json.update(regularisers_json(m.regulariser));
+  if (m.experts) json["experts"] = experts_json(*m.experts);
   json["image"] = m.complex ? "complex" : "real";
   json["pattern"] = {
       {"kind", pattern_name(m.kind)}, {"height", m.height},        {"width", m.width},
@@ -272,8 +310,7 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
   json["theta"] = {{"s", m.s}, {"alpha", m.alpha}, {"nu", m.nu}, {"xi", m.xi}};
   for (std::size_t k = 0; k < m.further.size(); ++k) {
     json["theta"][part_prefix(k + 1) + "alpha"] = m.further[k].alpha;
-    if (differences(m.regulariser.parts.at(k + 1)).smoothed())
-      json["theta"][part_prefix(k + 1) + "nu"] = m.further[k].nu;
+    if (smoothed(m.regulariser.parts.at(k + 1))) json["theta"][part_prefix(k + 1) + "nu"] = m.further[k].nu;
   }
   json["relaxed_s"] = m.relaxed;
   json["training"] = Json::object();

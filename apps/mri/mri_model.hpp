@@ -2,10 +2,12 @@
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "apps/mri/experts.hpp"
 #include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "bilevel/model/sampling_pattern.hpp"
@@ -17,17 +19,20 @@ struct ModelOptions {
   std::string regulariser = "tv", potential = "charbonnier";
   std::vector<double> weight;  ///< of each part; see weight_of()
   double nu = 0.01, xi = 0.01;
+  std::string experts;             ///< file of --experts, for foe
+  std::optional<Experts> learned;  ///< what validate() has read there
 
   static constexpr double usual_weight = 0.01;
   double weight_of(std::size_t part) const { return part < weight.size() ? weight[part] : usual_weight; }
-  bool quadratic() const;  ///< all parts
+  bool has_experts() const;
+  bool quadratic() const;  ///< no part has a smoothing that can be chosen
   /// Throws ConfigError for unknown names.
   bilevel::RegulariserSum regularisers() const;
 };
 
-/// Throws ConfigError for unknown names (naming those that this version does not have) and values that are
-/// not positive.
-void validate(const ModelOptions& options);
+/// Reads the file of --experts. Throws ConfigError for unknown names, foe without --experts and values that
+/// are not positive, IoError for that file.
+void validate(ModelOptions& options);
 
 /// The numbers of a part of a sum that is not the first.
 struct FurtherPart {
@@ -40,9 +45,10 @@ struct MriModel {
   bilevel::PatternKind kind = bilevel::PatternKind::free;
   int height = 0, width = 0, spokes = 64;
   bool complex = true;
-  bilevel::RegulariserSum regulariser;  ///< of differences
-  std::vector<double> s;                ///< 0 or 1 per group of the pattern
-  std::vector<double> relaxed;          ///< theta of the pattern before it was made binary; empty: none
+  bilevel::RegulariserSum regulariser;
+  std::optional<Experts> experts;  ///< where the regulariser has foe
+  std::vector<double> s;           ///< 0 or 1 per group of the pattern
+  std::vector<double> relaxed;     ///< theta of the pattern before it was made binary; empty: none
   double alpha = 0, nu = 0, xi = 0;
   std::vector<FurtherPart> further;            ///< of a sum, from its second part on
   std::vector<bilevel::NamedOption> training;  ///< options of the run

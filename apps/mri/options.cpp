@@ -62,7 +62,12 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
 void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   const char* group = "Model";
   add_value(app, "--regulariser", o.regulariser,
-            bilevel::regulariser_choice() + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
+            bilevel::regulariser_choice(true) + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
+      ->group(group);
+  add_value(app, "--experts", o.experts,
+            "foe: model.json of a run of bilevel-denoise, whose filters, weights and smoothings stay, times "
+            "alpha; of complex images on real and imaginary part alike",
+            "FILE")
       ->group(group);
   add_value(app, "--potential", o.potential,
             "smoothing: charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME")
@@ -264,8 +269,8 @@ void require_solver(const std::string& solver) {
 
 void require_solver(const std::string& solver, const ModelOptions& model) {
   require_solver(solver);
-  if (solver == "pdhg" && model.regularisers().parts.size() > 1)
-    throw ConfigError("--solver pdhg is for a single --regulariser; use another solver.");
+  if (solver == "pdhg" && (model.regularisers().parts.size() > 1 || model.has_experts()))
+    throw ConfigError("--solver pdhg is for a single --regulariser of differences; use another solver.");
 }
 
 void finish(TrainingOptions& o, const char* command, int iterations) {
@@ -362,7 +367,7 @@ std::string tidy(std::string text) {
 /// Options of the model that a run brings may not stand beside --run.
 void require_no_model_options(const CLI::App& app, const ReconstructOptions& o) {
   if (o.run.empty()) return;
-  for (const char* name : {"--regulariser", "--potential", "--weight", "--nu", "--xi"})
+  for (const char* name : {"--regulariser", "--experts", "--potential", "--weight", "--nu", "--xi"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string("--run brings the model; leave out ") + name + ".");
 }

@@ -96,6 +96,7 @@ MriModel model_of(const ReconstructOptions& o, const Kspace& k, std::vector<std:
   m.height = k.rows;
   m.width = k.columns;
   m.take(o.model);
+  if (m.experts) require_large_enough(*m.experts, m.height, m.width, o.model.experts);
   if (!o.mask.empty()) {
     m.s = given_mask(o, k, notes);
   } else {

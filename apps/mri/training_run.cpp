@@ -50,6 +50,7 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"linear-solver", o.algorithm.linear_solver}});
   for (std::size_t k = 1; k < o.model.regularisers().parts.size(); ++k)
     list.emplace_back(part_prefix(k) + "weight", o.model.weight_of(k));
+  if (o.model.learned) list.emplace_back("experts", fingerprint_text(o.model.learned->fingerprint()));
   if (!o.data.crop_to.empty()) list.emplace_back("crop-to", o.data.crop_to);
   append_deciding(list, o.algorithm.upper.schedule, "nu-down");
   list.emplace_back("data (fingerprint)", fingerprint_text(data.fingerprint.pixels));
@@ -147,6 +148,8 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
     throw IoError(options.test_data.front(),
                   format("the held-out images have %d x %d pixels, those of --data %d x %d; use --size N.",
                          test_->width, test_->height, data_.width, data_.height));
+  if (const auto& experts = options.model.learned)
+    require_large_enough(*experts, data_.height, data_.width, options.model.experts);
 }
 
 Solver TrainingRun::solver() const {

@@ -10,14 +10,107 @@ inline namespace v0 {
 namespace {
 
 constexpr TvPotential any = TvPotential::charbonnier, quadratic = TvPotential::quadratic;
+constexpr const char* adds_up = ", as its weights only add up";
+
+// name, text, argument, options, complex, fills_in, newton, once
 constexpr std::array catalogue{
-    CatalogueEntry{"tv", "smoothed total variation, isotropic", {any, true, false, TvDifferences::first}},
-    CatalogueEntry{"tv-aniso", "anisotropic", {any, false, false, TvDifferences::first}},
-    CatalogueEntry{"tv2", "of second differences", {any, true, false, TvDifferences::second}},
-    CatalogueEntry{"h1", "squares of differences", {quadratic, true, false, TvDifferences::first}},
-    CatalogueEntry{"tikhonov", "squares of intensities", {quadratic, true, false, TvDifferences::none}}};
+    CatalogueEntry{"tv", "smoothed total variation, isotropic", "(Dx x, Dy x)",
+                   TvOptions{any, true, false, TvDifferences::first}, true, true, true, nullptr},
+    CatalogueEntry{"tv-aniso", "anisotropic", "(Dx x, Dy x)",
+                   TvOptions{any, false, false, TvDifferences::first}, true, true, true, nullptr},
+    CatalogueEntry{"tv2", "of second differences", "(Dxx x, Dyy x, sqrt 2 Dxy x)",
+                   TvOptions{any, true, false, TvDifferences::second}, true, true, true, nullptr},
+    CatalogueEntry{"h1", "squares of differences", "(Dx x, Dy x)",
+                   TvOptions{quadratic, true, false, TvDifferences::first}, true, true, true, adds_up},
+    CatalogueEntry{"tikhonov", "squares of intensities", "x",
+                   TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
+    CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, false,
+                   true, true, nullptr},
+    CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,
+                   " and give it more filters"}};
 
 constexpr std::size_t most_parts = 4;
+
+// Whether options of a kind have the same name.
+bool same(const TvOptions& a, const TvOptions& b) {
+  return a.differences == b.differences && a.smoothed() == b.smoothed() &&
+         (!a.smoothed() || a.isotropic == b.isotropic);
+}
+bool same(const ExpertsOptions&, const ExpertsOptions&) { return true; }
+bool same(const WaveletSparsity&, const WaveletSparsity&) { return true; }
+
+// First parameters of a kind; of filters those of learned anisotropic total variation on photographs.
+Parameters parameters_of(const TvOptions& o) { return tv_parameters(o); }
+Parameters parameters_of(const ExpertsOptions&) {
+  return experts_parameters(30, 7, FilterInit::tv, 0.055, 0.0066);
+}
+Parameters parameters_of(const WaveletSparsity& o) { return wavelet_parameters(o); }
+
+using Scope = RegulariserSetting::Scope;
+
+/// A setting that get() finds by `member` in the options of a kind.
+template <class Kind, auto member>
+RegulariserSetting flag(const char* key, Scope scope = Scope::all) {
+  return {key,
+          scope,
+          {},
+          [](const RegulariserOptions& o) { return OptionValue(std::get<Kind>(o).*member); },
+          [](RegulariserOptions& o, const OptionValue& v) { std::get<Kind>(o).*member = std::get<bool>(v); }};
+}
+
+// Settings of a kind beside its potential.
+std::vector<RegulariserSetting> settings_of(const TvOptions&) {
+  return {flag<TvOptions, &TvOptions::isotropic>("isotropic", Scope::name),
+          flag<TvOptions, &TvOptions::xi_inside_alpha>("xi_inside_alpha", Scope::denoising)};
+}
+std::vector<RegulariserSetting> settings_of(const ExpertsOptions&) {
+  return {{"padding",
+           Scope::all,
+           {"symmetric", "valid"},
+           [](const RegulariserOptions& o) {
+             return OptionValue(padding_name(std::get<ExpertsOptions>(o).padding));
+           },
+           [](RegulariserOptions& o, const OptionValue& v) {
+             std::get<ExpertsOptions>(o).padding = padding_from(std::get<std::string>(v));
+           }},
+          flag<ExpertsOptions, &ExpertsOptions::zero_mean>("zero_mean")};
+}
+std::vector<RegulariserSetting> settings_of(const WaveletSparsity&) {
+  return {{"wavelet",
+           Scope::all,
+           {"haar", "db2", "db4"},
+           [](const RegulariserOptions& o) {
+             return OptionValue(name_of(std::get<WaveletSparsity>(o).wavelet.filter));
+           },
+           [](RegulariserOptions& o, const OptionValue& v) {
+             std::get<WaveletSparsity>(o).wavelet.filter = wavelet_filter(std::get<std::string>(v));
+           }},
+          {"levels",
+           Scope::all,
+           {},
+           [](const RegulariserOptions& o) {
+             return OptionValue(std::int64_t{std::get<WaveletSparsity>(o).wavelet.levels});
+           },
+           [](RegulariserOptions& o, const OptionValue& v) {
+             std::get<WaveletSparsity>(o).wavelet.levels = static_cast<int>(std::get<std::int64_t>(v));
+           }},
+          {"keep_approximation",
+           Scope::all,
+           {},
+           [](const RegulariserOptions& o) {
+             return OptionValue(std::get<WaveletSparsity>(o).wavelet.keep_approximation);
+           },
+           [](RegulariserOptions& o, const OptionValue& v) {
+             std::get<WaveletSparsity>(o).wavelet.keep_approximation = std::get<bool>(v);
+           }}};
+}
+
+TvPotential& potential_of(RegulariserOptions& options) {
+  return std::visit([](auto& o) -> TvPotential& { return o.potential; }, options);
+}
+TvPotential potential_of(const RegulariserOptions& options) {
+  return std::visit([](const auto& o) { return o.potential; }, options);
+}
 
 /// What stands between the +, empty where nothing does.
 std::vector<std::string> split(const std::string& name) {
@@ -29,71 +122,133 @@ std::vector<std::string> split(const std::string& name) {
   return parts;
 }
 
-auto entry_of(const std::string& name) {
-  return std::find_if(catalogue.begin(), catalogue.end(), [&](const auto& e) { return e.name == name; });
+const CatalogueEntry* find(const std::string& name, bool complex) {
+  const auto at = std::find_if(catalogue.begin(), catalogue.end(),
+                               [&](const auto& e) { return e.name == name && (e.complex || !complex); });
+  return at == catalogue.end() ? nullptr : &*at;
+}
+
+std::vector<const CatalogueEntry*> entries(bool complex) {
+  std::vector<const CatalogueEntry*> list;
+  for (const CatalogueEntry& e : catalogue)
+    if (e.complex || !complex) list.push_back(&e);
+  return list;
 }
 
 }  // namespace
 
+const char* potential_name(TvPotential potential) {
+  if (potential == TvPotential::quadratic) return "quadratic";
+  return potential == TvPotential::charbonnier ? "charbonnier" : "huber_c2";
+}
+
+TvPotential potential_from(const std::string& name) {
+  if (name == "charbonnier") return TvPotential::charbonnier;
+  if (name == "huber_c2") return TvPotential::huber_c2;
+  throw ConfigError("potential '" + name + "' is unknown; use charbonnier or huber_c2.");
+}
+
+const char* padding_name(FilterPadding padding) {
+  return padding == FilterPadding::symmetric ? "symmetric" : "valid";
+}
+
+FilterPadding padding_from(const std::string& name) {
+  if (name == "symmetric") return FilterPadding::symmetric;
+  if (name == "valid") return FilterPadding::valid;
+  throw ConfigError("padding '" + name + "' is unknown; use symmetric or valid.");
+}
+
+bool CatalogueEntry::smoothed() const { return potential_of(options) != TvPotential::quadratic; }
+
 std::span<const CatalogueEntry> regulariser_catalogue() { return catalogue; }
 
-std::string regulariser_names() {
-  std::string names;
-  for (const CatalogueEntry& e : catalogue) names += (names.empty() ? "" : ", ") + std::string(e.name);
+const CatalogueEntry& catalogue_entry(const std::string& name) {
+  if (const CatalogueEntry* entry = find(name, false)) return *entry;
+  throw ConfigError("model '" + name + "' is unknown; known are " + regulariser_names() + ".");
+}
+
+const CatalogueEntry& catalogue_entry(const RegulariserOptions& options) {
+  const auto match = [&](const CatalogueEntry& e) {
+    return std::visit(
+        [&](const auto& o) {
+          const auto* of_entry = std::get_if<std::decay_t<decltype(o)>>(&e.options);
+          return of_entry != nullptr && same(o, *of_entry);
+        },
+        options);
+  };
+  const auto found = std::find_if(catalogue.begin(), catalogue.end(), match);
+  if (found == catalogue.end()) throw ConfigError("the options of the regulariser do not go together.");
+  return *found;
+}
+
+std::string regulariser_names(bool complex) {
+  const auto list = entries(complex);
+  std::string names = list.front()->name;
+  for (std::size_t k = 1; k < list.size(); ++k)
+    names += (k + 1 < list.size() ? ", " : " and ") + std::string(list[k]->name);
   return names;
 }
 
-std::string regulariser_choice() {
+std::string regulariser_choice(bool complex) {
   std::string choice;
-  for (const CatalogueEntry& e : catalogue)
-    choice += (choice.empty() ? "" : ", ") + std::string(e.name) + " (" + e.text + ")";
+  for (const CatalogueEntry* e : entries(complex))
+    choice += (choice.empty() ? "" : ", ") + std::string(e->name) + " (" + e->text + ")";
   return choice;
 }
 
-std::string regulariser_sums(bool experts) {
-  return regulariser_names() + (experts ? ", wavelet and foe" : "") +
-         ", and sums of them written with +, as tv+h1";
+std::string regulariser_sums(bool complex) {
+  return regulariser_names(complex) + ", and sums of them written with +, as tv+h1";
 }
 
-std::vector<std::string> regulariser_parts(const std::string& name, bool experts) {
+std::vector<std::string> regulariser_parts(const std::string& name, bool complex) {
   const std::string model = "model '" + name + "'";
   const std::vector<std::string> parts = split(name);
   for (auto part = parts.begin(); part != parts.end(); ++part) {
-    const bool foe = experts && *part == "foe";
-    const bool wavelet = experts && *part == "wavelet";
-    const auto entry = entry_of(*part);
     if (part->empty())
-      throw ConfigError(model + " lacks a name; known are " + regulariser_sums(experts) + ".");
-    if (!foe && !wavelet && entry == catalogue.end())
+      throw ConfigError(model + " lacks a name; known are " + regulariser_sums(complex) + ".");
+    const CatalogueEntry* entry = find(*part, complex);
+    if (!entry)
       throw ConfigError((parts.size() > 1 ? model + ": '" + *part + "'" : model) + " is unknown; known are " +
-                        regulariser_sums(experts) + ".");
-    const bool once = foe || (!wavelet && !entry->options.smoothed());
-    if (once && std::count(parts.begin(), part, *part) > 0)
-      throw ConfigError(model + " has " + *part + " twice; name it once" +
-                        (foe ? " and give it more filters." : ", as its weights only add up."));
+                        regulariser_sums(complex) + ".");
+    if (entry->once && std::count(parts.begin(), part, *part) > 0)
+      throw ConfigError(model + " has " + *part + " twice; name it once" + entry->once + ".");
   }
   if (parts.size() > most_parts) throw ConfigError(model + " has more than four parts; name fewer.");
   return parts;
 }
 
-TvOptions regulariser_options(const std::string& name, TvPotential potential) {
-  const auto entry = entry_of(name);
-  if (entry == catalogue.end())
-    throw ConfigError("model '" + name + "' is unknown; known are " + regulariser_names() +
-                      ", wavelet and foe.");
-  TvOptions options = entry->options;
-  if (options.smoothed()) options.potential = potential;
+RegulariserOptions regulariser_options(const std::string& name, TvPotential potential) {
+  const CatalogueEntry& entry = catalogue_entry(name);
+  RegulariserOptions options = entry.options;
+  if (entry.smoothed()) potential_of(options) = potential;
   return options;
 }
 
-const char* regulariser_name(const TvOptions& o) {
-  const auto same = [&](const CatalogueEntry& e) {
-    return e.options.differences == o.differences && e.options.smoothed() == o.smoothed() &&
-           (!o.smoothed() || e.options.isotropic == o.isotropic);
-  };
-  const auto found = std::find_if(catalogue.begin(), catalogue.end(), same);
-  if (found == catalogue.end()) throw ConfigError("the options of the regulariser do not go together.");
-  return found->name;
+const char* regulariser_name(const RegulariserOptions& options) { return catalogue_entry(options).name; }
+
+std::string model_type(const RegulariserSum& sum) {
+  std::string name;
+  for (const RegulariserOptions& part : sum.parts)
+    name += (name.empty() ? "" : "+") + std::string(regulariser_name(part));
+  return name;
+}
+
+Parameters regulariser_parameters(const RegulariserOptions& options) {
+  return std::visit([](const auto& o) { return parameters_of(o); }, options);
+}
+
+std::vector<RegulariserSetting> regulariser_settings(const RegulariserOptions& options) {
+  const bool smoothed = catalogue_entry(options).smoothed();
+  std::vector<RegulariserSetting> list{
+      {"potential", smoothed ? Scope::all : Scope::name,
+       smoothed ? std::vector<std::string>{"charbonnier", "huber_c2"} : std::vector<std::string>{"quadratic"},
+       [](const RegulariserOptions& o) { return OptionValue(potential_name(potential_of(o))); },
+       [](RegulariserOptions& o, const OptionValue& v) {
+         potential_of(o) = potential_from(std::get<std::string>(v));
+       }}};
+  for (RegulariserSetting& s : std::visit([](const auto& o) { return settings_of(o); }, options))
+    list.push_back(std::move(s));
+  return list;
 }
 
 }  // namespace v0

@@ -81,10 +81,6 @@ void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
       if (k == 0) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
       regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(shape(), *sparse, prefix));
     } else {
-      require_images(shape(), 1, "a field of experts");
-      if (data->pointwise() && data->diagonal().map != nullptr)
-        throw ConfigError(
-            "a field of experts denoises whole images and fills in nothing; use total variation.");
       regularisers.push_back(std::make_unique<ExpertsRegulariser<T>>(
           context, std::get<ExpertsOptions>(sum.parts[k]), shape(), parameters, k == 0, prefix));
     }
@@ -493,8 +489,17 @@ double ComposedEnergy<T>::mean_stiffness(Context& context, View<const T> x) cons
   linearise(context, all.active(), x, {}, weights, inverse);
   double sum = 0;
   for (T e : download(context, inverse)) sum += 1 / static_cast<double>(e);
-  const double data = (fourier() ? fourier()->mean_diagonal(context) : m.data->diagonal().mean) + m.ridge();
-  return std::max(0.0, sum / static_cast<double>(s.count()) - data) / m.regularisers.front()->diagonal();
+  double data = (fourier() ? fourier()->mean_diagonal(context) : m.data->diagonal().mean) + m.ridge();
+  double left_out = 0;
+  const T* planes = weights.device_data();
+  for (const auto& r : m.regularisers) {
+    const double mean = r->mean_left_out(context, planes);
+    if (mean >= 0 && r == m.regularisers.front()) data = 1;
+    left_out += std::max(0.0, mean);
+    planes += static_cast<std::size_t>(r->weight_arrays()) * s.count();
+  }
+  return (std::max(0.0, sum / static_cast<double>(s.count()) - data) + left_out) /
+         m.regularisers.front()->diagonal();
 }
 
 template <class T>

@@ -35,9 +35,7 @@ ExpertsConstants experts_constants(const ExpertsOptions& options, const ExpertsV
   std::vector<double> ratio(count);
   for (std::size_t k = 0; k < count; ++k) ratio[k] = v.weight[k] / v.smoothing[k];
   c.norm2 = norms.joint(ratio);
-  c.mu = 1 + v.mu;
-  c.lipschitz = c.mu + curved * c.norm2;
-  c.underflow_products = 8 * (1 + c.mu);
+  c.underflow_products = 8 * (2 + v.mu);
   for (std::size_t k = 0; k < count; ++k) {
     const double nu = v.smoothing[k], square = c.operators[k] * c.operators[k];
     c.hessian_lipschitz += v.weight[k] * change / (nu * nu) * square * c.rows[k];
@@ -75,6 +73,7 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
   const double slack = 1 + 64 * unit;
   const double infinity = std::numeric_limits<double>::infinity();
   double kg = 0, kh = 0, kg_w = 0, kh_w = 0, ag = 0, ah = 0, khg = 0, ahg = 0, khg_w = 0;
+  double ag_w = 0, psi = 0, steepest = 0, steepest_w = 0, moved_all = 0, rounding = 0;
   ExpertsDirectional d{};
   for (std::size_t k = 0; k < v.count(); ++k) {
     const ExpertsSums& s = sums[k];
@@ -88,6 +87,10 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
     khg += cube * s.khg * s.khg;
     khg_w += cube * s.khg_w * s.khg_w;
     ahg += b * s.ahg;
+    ag_w += b * nu * s.ag_w * s.ag_w;
+    psi += b * nu * s.psi * s.psi;
+    steepest = std::max(steepest, nu * s.a);
+    steepest_w = std::max(steepest_w, nu * s.a_w);
 
     const double responses = moved(1, nu, op, epsilon, s.ag, s.ag_w / std::sqrt(b));
     const double moved_b = std::min(responses, 2 * s.g);
@@ -104,6 +107,8 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
     const double bent = round_u * s.a + s.k / (nu * nu) * round_t * op * norm_q;
     const double round_c =
         patches * (norm_q * (round_t * s.a + 80 * unit * s.psi) + s.x * (bent + 80 * unit * s.ag));
+    moved_all += b * moved_b;
+    rounding += b * round_b;
     d.weight.push_back({slack * moved_b, slack * s.a_w * epsilon * nu / b, round_b, slack * op * s.psi,
                         slack * s.a * op * op});
     d.smoothing.push_back({slack * b / nu * moved_nu,
@@ -114,6 +119,9 @@ ExpertsDirectional experts_directional(const ExpertsConstants& c, const ExpertsO
                          slack * b * (patches * s.psi + op * s.bend_x), slack * taps_lipschitz});
   }
   const double lambda = c.norm2, root = std::sqrt(lambda);
+  d.overall = {slack * std::min({epsilon * root * std::sqrt(ag), epsilon * std::sqrt(ag_w), moved_all}),
+               slack * epsilon * steepest_w, rounding, slack * root * std::sqrt(psi),
+               slack * lambda * steepest};
   const double plain_q =
       slack * std::min({lambda * epsilon * kg, root * std::sqrt(ag), c.hessian_lipschitz * epsilon * norm_q});
   d.hessian_q = std::min(plain_q, slack * std::sqrt(2.0) * epsilon * kg_w);

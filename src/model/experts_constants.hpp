@@ -26,9 +26,12 @@ struct ExpertsValues {
   std::size_t taps() const { return static_cast<std::size_t>(size) * size; }
 };
 
-/// Constants of a field of experts, with respect to the values b_k, nu_k and the taps.
+/// Constants of a field of experts, with respect to the values b_k, nu_k and the taps, for images with any
+/// number of channels: A and the columns B_beta, B_gamma act on each channel alone, where D_c is bounded by L
+/// |e_c| |q_c| or L |e_c|, and sum_c |e_c|^2 |q_c|^2 <= |e|^2 |q|^2. The column of a tap adds inner products
+/// over the channels, which the patches of all of them bound by Cauchy's inequality.
 struct ExpertsConstants {
-  double mu, lipschitz, hessian_lipschitz;
+  double hessian_lipschitz;
   double norm2;                         ///< Lambda >= |sum_k b_k/nu_k C_k^T C_k|
   double extension;                     ///< e: |patches of x| <= e sqrt(taps) |x|
   std::vector<double> operators, rows;  ///< >= |C_k|; row norms
@@ -58,6 +61,7 @@ struct ExpertsDirectional {
     double mixed_q, energy_mixed, rounding, norm_mixed, lipschitz;
   };
   std::vector<Block> weight, smoothing, filters;
+  Block overall;  ///< of the logarithm of a number that multiplies all weights
 };
 
 /// Changes between x~ and xhat = x~ + e, |e| <= epsilon, from the sums of the kernel. With the scaled
@@ -67,6 +71,7 @@ struct ExpertsDirectional {
 ///   |Delta_A q| <= Lambda epsilon max K g/nu,  Lambda^(1/2) |((b nu)^(1/2) a g)|,  L_H epsilon |q|,
 /// and those that use the energy with M_q = max K g/(nu W). The blocks of B:
 ///   weight    C^T psi                                    |Delta^T q| <= sum a |C e| g
+///   overall   sum_k b_k C_k^T psi_k                      |Delta^T q| <= sum_k (b nu)^(1/2) sum a g y
 ///   smoothing b/nu C^T (w_nu t)                          the same times b/nu (charbonnier)
 ///   filter    b (S^T psi + C^T [phi'' S_tap x])          |Delta^T q| <= b (sum a |C e| |Q| + e m^(1/2)
 ///   epsilon

@@ -85,7 +85,8 @@ kernels::ExpertsModel<T> ExpertsRegulariser<T>::model() const {
           static_cast<T>(value_.mu),
           device_[kTaps].view().device_data(),
           device_[kWeight].view().device_data(),
-          device_[kSmoothing].view().device_data()};
+          device_[kSmoothing].view().device_data(),
+          images_.c};
 }
 
 template <class T>
@@ -101,6 +102,8 @@ void ExpertsRegulariser<T>::require_parameters(const Parameters& parameters) con
     throw ConfigError("mu of a field of experts is one fixed number.");
   if (w.size() != 1 || s.size() != 1 || f.size() != 3 || w[0] != s[0] || w[0] != f[0] || f[1] != f[2])
     throw ConfigError("a field of experts needs weight [K], smoothing [K] and filters [K,size,size].");
+  if (has_segment(parameters, prefix_ + "alpha") && !shape_of(prefix_ + "alpha").empty())
+    throw ConfigError("alpha of a field of experts is one number.");
   if (w[0] > kernels::most_filters)
     throw ConfigError(std::to_string(w[0]) + " filters: at most " + std::to_string(kernels::most_filters) +
                       " are possible.");
@@ -111,8 +114,8 @@ void ExpertsRegulariser<T>::require_parameters(const Parameters& parameters) con
 template <class T>
 void ExpertsRegulariser<T>::require_shape() const {
   const Shape& s = images_;
-  if (s.c != 1 || s.n < 1 || s.h < 1 || s.w < 1)
-    throw ShapeError("a field of experts works on images [N,1,H,W], not on " + s.str() + ".");
+  if (s.c < 1 || s.n < 1 || s.h < 1 || s.w < 1)
+    throw ShapeError("a field of experts works on images [N,C,H,W], not on " + s.str() + ".");
   if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
   const bool valid = options_.padding == FilterPadding::valid;
@@ -155,15 +158,23 @@ ExpertsValues ExpertsRegulariser<T>::values_at(const Parameters& parameters,
 template <class T>
 void ExpertsRegulariser<T>::bind(Context& context, const Parameters& parameters,
                                  std::span<const double> theta) {
+  Number overall{1};
+  if (has_segment(parameters, prefix_ + "alpha")) overall = number_at(parameters, theta, prefix_ + "alpha");
+  if (!(overall.value > 0) || !std::isfinite(overall.value))
+    throw ConfigError("parameter '" + prefix_ + "alpha' = " + std::to_string(overall.value) +
+                      " must be positive and finite.");
   ExpertsValues v = values_at(parameters, theta);
+  for (double& b : v.weight) b *= overall.value;
   ExpertsConstants c = experts_constants(options_, v, images_.h, images_.w);
-  if (!std::isfinite(c.lipschitz) || !std::isfinite(c.hessian_lipschitz) || !std::isfinite(c.rounding_x))
+  if (!std::isfinite(c.norm2) || !std::isfinite(c.hessian_lipschitz) || !std::isfinite(c.rounding_x))
     throw ConfigError("the filters, weights and smoothings do not give finite constants.");
   for (std::size_t part = 0; part < 3; ++part)
     for (std::size_t j = 0; j < slope_[part].size(); ++j) {
       const std::size_t at = entry_[part] + j;
       slope_[part][j] = transform_slope(parameters.learned(at).transform, theta[at]);
+      if (part == kWeight) slope_[part][j] *= overall.value;
     }
+  overall_ = overall;
   value_ = std::move(v);
   constants_ = std::move(c);
   device_[kWeight].upload(context, in_precision<T>(value_.weight));
@@ -191,6 +202,7 @@ std::vector<std::size_t> ExpertsRegulariser<T>::block_ends() const {
     const std::size_t size = part == kTaps ? value_.taps() : 1;
     for (std::size_t k = 0; k < count(); ++k) ends.push_back(entry_[part] + (k + 1) * size);
   }
+  if (overall_.entry >= 0) ends.push_back(static_cast<std::size_t>(overall_.entry) + 1);
   return ends;
 }
 
@@ -205,6 +217,8 @@ std::vector<BlockConstant> ExpertsRegulariser<T>::blocks() const {
     if (learned(kTaps))  // grows with x
       out.push_back({entry_[kTaps] + k * value_.taps(), std::numeric_limits<double>::infinity()});
   }
+  if (overall_.entry >= 0)
+    out.push_back({static_cast<std::size_t>(overall_.entry), constants().lipschitz * overall_slope()});
   return out;
 }
 
@@ -213,16 +227,15 @@ void ExpertsRegulariser<T>::gradient(Context& context, const Active& active, Vie
                                      const GradientSums& sums, const GradientStart<T>& start,
                                      const Roundoff& roundoff) const {
   double underflow = roundoff.underflow;
-  if (start.sums != nullptr ||
-      start.sampling != nullptr) {  // data that the pass over the filters cannot take
+  if (start.sums != nullptr) {  // data that the pass over the filters cannot take
     complete<T>(context, active, images_, x, g, sums, start, roundoff);
     underflow = 0;
   }
   kernel_table<T>(context).experts_energy(
       stream_of(context),
-      {model(), active, x.device_data(), start.sampling ? nullptr : start.y, g.device_data(),
-       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(), roundoff.unit,
-       constants_.rounding_x, rounding_psi_.view().device_data(), underflow});
+      {model(), active, x.device_data(), start.y, g.device_data(), sums.value.device_data(),
+       sums.norm2.device_data(), sums.rounding.device_data(), roundoff.unit, constants_.rounding_x,
+       rounding_psi_.view().device_data(), underflow, start.sampling});
 }
 
 template <class T>
@@ -238,8 +251,8 @@ template <class T>
 void ExpertsRegulariser<T>::hessian(Context& context, const Active& active, const T* maps, View<const T> p,
                                     View<T> product, Scalars inner, const HessianStart<T>& start) const {
   kernel_table<T>(context).experts_hessian(
-      stream_of(context),
-      {model(), active, maps, p.device_data(), product.device_data(), inner.device_data(), start.add});
+      stream_of(context), {model(), active, maps, p.device_data(), product.device_data(), inner.device_data(),
+                           start.add, start.sampling});
 }
 
 template <class T>
@@ -275,6 +288,10 @@ void ExpertsRegulariser<T>::mixed(const ImageSums& sums, std::span<double> z) co
     if (options_.zero_mean) remove_means(filter, size);
     for (std::size_t j = 0; j < size; ++j) filter[j] *= slope_[kTaps][k * size + j];
   }
+  if (overall_.entry < 0) return;
+  double all = 0;
+  for (std::size_t k = 0; k < count(); ++k) all += value_.weight[k] * sum(0, k);
+  z[static_cast<std::size_t>(overall_.entry)] = overall_slope() * all;
 }
 
 template <class T>
@@ -289,7 +306,7 @@ void ExpertsRegulariser<T>::mixed_forward(Context& context, const Active& active
   }
   // The kernel multiplies by b and takes w_nu t, the derivative with respect to ln nu.
   for (std::size_t k = 0; k < count(); ++k) {
-    d[kWeight][k] /= value_.weight[k];
+    d[kWeight][k] = d[kWeight][k] / value_.weight[k] + overall_.forward(direction) / overall_.value;
     d[kSmoothing][k] /= value_.smoothing[k];
   }
   if (options_.zero_mean) remove_means(d[kTaps], value_.taps());
@@ -353,7 +370,30 @@ TermBound ExpertsRegulariser<T>::directional(const ImageSums& sums, const Ball& 
     push(entry_[kTaps] + first, *std::max_element(begin, begin + static_cast<std::ptrdiff_t>(value_.taps())),
          d.filters[k]);
   }
+  if (overall_.entry >= 0) push(static_cast<std::size_t>(overall_.entry), overall_slope(), d.overall);
   return out;
+}
+
+/// sum_k |c_k|^2 times the mean of the maps, as inside an image.
+template <class T>
+double ExpertsRegulariser<T>::mean_left_out(Context& context, const T* maps) const {
+  const int planes = images_.n * images_.c, all = planes * static_cast<int>(count());
+  const std::vector<T> v = download(context, View<const T>(maps, {all, 1, images_.h, images_.w}));
+  const bool valid = options_.padding == FilterPadding::valid;
+  const int rows = images_.h - (valid ? value_.size - 1 : 0),
+            columns = images_.w - (valid ? value_.size - 1 : 0);
+  double sum = 0;
+  for (std::size_t plane = 0; plane < static_cast<std::size_t>(all); ++plane) {
+    double square = 0, of_map = 0;
+    for (double tap : value_.filter(plane % count())) square += tap * tap;
+    for (int r = 0; r < rows; ++r)
+      for (int c = 0; c < columns; ++c)
+        of_map += v[(plane * static_cast<std::size_t>(images_.h) + static_cast<std::size_t>(r)) *
+                        static_cast<std::size_t>(images_.w) +
+                    static_cast<std::size_t>(c)];
+    sum += square * of_map;
+  }
+  return sum / (static_cast<double>(planes) * images_.h * images_.w);
 }
 
 template <class T>

@@ -9,11 +9,13 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// sum_k b_k sum_p rho_{nu_k}((C_k x)_p) on real images, and the ridge where it comes first.
+/// sum_k b_k sum_p rho_{nu_k}((C_k x)_p), and the ridge where it comes first; of several channels (real and
+/// imaginary part) the sum of each alone, with the same filters.
 template <class T>
 class ExpertsRegulariser final : public Regulariser<T> {
  public:
-  /// Parameters are named `prefix` + weight, smoothing, filters, and mu of the ridge.
+  /// Parameters are named `prefix` + weight, smoothing, filters, alpha where one number multiplies all
+  /// weights, and mu of the ridge.
   ExpertsRegulariser(Context& context, const ExpertsOptions& options, const Shape& images,
                      const Parameters& parameters, bool carries_ridge, std::string prefix);
 
@@ -43,6 +45,7 @@ class ExpertsRegulariser final : public Regulariser<T> {
              const BallInputs& ball, double mu, double* sums) const override;
   TermBound directional(const ImageSums& sums, const Ball& ball) const override;
   bool bounds_columns() const override { return true; }
+  double mean_left_out(Context&, const T* maps) const override;
   double diagonal() const override;
   double symbol(double laplacian) const override;
   std::unique_ptr<Regulariser<float>> single(Context&) const override;
@@ -52,6 +55,7 @@ class ExpertsRegulariser final : public Regulariser<T> {
   std::string name(std::size_t part) const;
   std::size_t count() const { return value_.count(); }
   bool learned(std::size_t part) const { return !slope_[part].empty(); }
+  double overall_slope() const { return overall_.slope / overall_.value; }  // d ln alpha / d theta
   void require_parameters(const Parameters& parameters) const;
   void require_shape() const;
   /// Values at theta, filters with their mean removed where the model says so.
@@ -65,7 +69,8 @@ class ExpertsRegulariser final : public Regulariser<T> {
   Parameters parameters_;
   bool carries_ridge_;
   std::string prefix_;
-  ExpertsValues value_{};
+  ExpertsValues value_{};  // b_k with alpha
+  Number overall_{1};      // alpha
   ExpertsConstants constants_{};
   std::array<std::vector<double>, 3> slope_{};    // d value / d theta of every entry; empty when fixed
   std::array<std::size_t, 3> entry_{};            // first entry of theta

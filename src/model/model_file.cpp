@@ -113,24 +113,14 @@ std::optional<Fault> fault_of(const Segment& s) {
 
 constexpr int most_filters = 64, largest_filter = 11;
 
-/// The parameters of a regulariser, in the order in which messages name them.
-std::vector<std::string> parameter_names(const RegulariserOptions& options) {
-  const auto* tv = std::get_if<TvOptions>(&options);
-  if (std::holds_alternative<ExpertsOptions>(options)) return {"weight", "smoothing", "filters", "mu"};
-  if (tv == nullptr) return {"alpha", "nu", "xi"};
-  if (!tv->smoothed()) return {"alpha", "xi"};
-  return {"alpha", "nu", "xi"};
-}
-
-/// Those of a sum, as joined_parameters() calls them: the ridge stands last of a part and is the first's.
+/// The parameters of a sum, in the order in which messages name them.
 std::vector<std::string> parameter_names(const RegulariserSum& sum) {
-  std::vector<std::string> all;
-  for (std::size_t k = 0; k < sum.parts.size(); ++k) {
-    std::vector<std::string> names = parameter_names(sum.parts[k]);
-    if (k > 0) names.pop_back();
-    for (const std::string& name : names) all.push_back(part_prefix(k) + name);
-  }
-  return all;
+  std::vector<Parameters> parts;
+  for (const RegulariserOptions& part : sum.parts) parts.push_back(regulariser_parameters(part));
+  std::vector<std::string> names;
+  const Parameters joined = joined_parameters(parts);
+  for (const Segment& s : joined.segments()) names.push_back(s.name);
+  return names;
 }
 
 /// Without what part_prefix() puts before it.
@@ -240,16 +230,22 @@ std::vector<Segment> read_segments(const Reader& reader, const RegulariserSum& o
   return segments;
 }
 
-WaveletSparsity read_wavelet(const Reader& reader, TvPotential potential) {
-  WaveletSparsity options{{}, potential};
-  const std::string filter = reader.text("wavelet");
-  if (filter != "haar" && filter != "db2" && filter != "db4")
-    reader.fail("wavelet", "is '" + filter + "'; known are haar, db2 and db4");
-  options.wavelet.filter = wavelet_filter(filter);
-  options.wavelet.levels = reader.count("levels");
-  if (options.wavelet.levels < 1) reader.fail("levels", "is not a number from 1");
-  options.wavelet.keep_approximation = reader.flag("keep_approximation");
-  return options;
+OptionValue read_setting(const Reader& reader, const RegulariserSetting& setting, const OptionValue& usual) {
+  if (std::holds_alternative<bool>(usual)) return reader.flag(setting.key);
+  if (std::holds_alternative<std::int64_t>(usual)) {
+    const int count = reader.count(setting.key);
+    if (count < 1) reader.fail(setting.key, "is not a number from 1");
+    return std::int64_t{count};
+  }
+  return reader.text(setting.key);
+}
+
+void require_known(const Reader& reader, const RegulariserSetting& setting, const OptionValue& value) {
+  const std::vector<std::string>& known = setting.known;
+  if (known.empty() || std::find(known.begin(), known.end(), option_text(value)) != known.end()) return;
+  std::string list = known.front();
+  for (std::size_t k = 1; k < known.size(); ++k) list += (k + 1 < known.size() ? ", " : " and ") + known[k];
+  reader.fail(setting.key, "is '" + option_text(value) + "'; known are " + list);
 }
 
 /// Options of the regulariser, with keys of their own for each kind.
@@ -257,26 +253,17 @@ RegulariserOptions read_regulariser(const Reader& reader) {
   const std::string type = reader.text("model");
   const auto known = regulariser_catalogue();
   const auto entry = std::find_if(known.begin(), known.end(), [&](const auto& e) { return e.name == type; });
-  const bool named = type != "foe" && type != "wavelet";
-  if (named && entry == known.end())
-    reader.fail("model", "is '" + type + "'; known are " + regulariser_sums());
-  const std::string potential = reader.text("potential");
-  if (named && !entry->options.smoothed()) {
-    if (potential != "quadratic") reader.fail("potential", "contradicts key 'model', which is quadratic");
-  } else if (potential != "charbonnier" && potential != "huber_c2") {
-    reader.fail("potential", "is '" + potential + "'; known are charbonnier and huber_c2");
+  if (entry == known.end()) reader.fail("model", "is '" + type + "'; known are " + regulariser_sums());
+  RegulariserOptions options = entry->options;
+  for (const RegulariserSetting& setting : regulariser_settings(options)) {
+    const OptionValue usual = setting.get(options), value = read_setting(reader, setting, usual);
+    if (setting.scope != RegulariserSetting::Scope::name) {
+      require_known(reader, setting, value);
+      setting.set(options, value);
+    } else if (value != usual) {
+      reader.fail(setting.key, "contradicts key 'model', which demands " + option_text(usual));
+    }
   }
-  if (type == "foe") {
-    const std::string padding = reader.text("padding");
-    if (padding != "symmetric" && padding != "valid")
-      reader.fail("padding", "is '" + padding + "'; known are symmetric and valid");
-    return ExpertsOptions{padding_from(padding), potential_from(potential), reader.flag("zero_mean")};
-  }
-  if (type == "wavelet") return read_wavelet(reader, potential_from(potential));
-  TvOptions options = entry->options;
-  if (options.smoothed()) options.potential = potential_from(potential);
-  if (reader.flag("isotropic") != options.isotropic) reader.fail("isotropic", "contradicts key 'model'");
-  options.xi_inside_alpha = reader.flag("xi_inside_alpha");
   return options;
 }
 
@@ -372,29 +359,7 @@ std::string text_of(const Json& json) {
   return compact;
 }
 
-Json options_json(const TvOptions& o) {
-  return {{"potential", potential_name(o.potential)},
-          {"isotropic", o.isotropic},
-          {"xi_inside_alpha", o.xi_inside_alpha}};
-}
-Json options_json(const ExpertsOptions& o) {
-  return {{"potential", potential_name(o.potential)},
-          {"padding", padding_name(o.padding)},
-          {"zero_mean", o.zero_mean}};
-}
-
-Json options_json(const WaveletSparsity& o) {
-  return {{"potential", potential_name(o.potential)},
-          {"wavelet", name_of(o.wavelet.filter)},
-          {"levels", o.wavelet.levels},
-          {"keep_approximation", o.wavelet.keep_approximation}};
-}
-
-const char* differences_text(const TvOptions& o) {
-  return o.differences == TvDifferences::first    ? "(Dx x, Dy x)"
-         : o.differences == TvDifferences::second ? "(Dxx x, Dyy x, sqrt 2 Dxy x)"
-                                                  : "x";
-}
+const char* argument(const RegulariserOptions& options) { return catalogue_entry(options).argument; }
 
 /// The energy of one regulariser in words.
 std::string energy_text(const TvOptions& o) {
@@ -402,12 +367,11 @@ std::string energy_text(const TvOptions& o) {
   return "1/2 |x - y|^2 + alpha " + (o.xi_inside_alpha ? "(" + r + " + xi/2 |x|^2)" : r + " + xi/2 |x|^2") +
          (o.differences == TvDifferences::first && o.smoothed()
               ? ""
-              : std::string(", R = sum_p rho(|z_p|), z = ") + differences_text(o));
+              : std::string(", R = sum_p rho(|z_p|), z = ") + argument(o));
 }
 std::string energy_text(const ExpertsOptions& o) {
-  return std::string(
-             "1/2 |x - y|^2 + sum_k weight_k sum_p rho((c_k * x)_p; smoothing_k) + mu/2 |x|^2, "
-             "* cross-correlation, c_k = filters_k") +
+  return std::string("1/2 |x - y|^2 + sum_k weight_k sum_p rho((") + argument(o) +
+         ")_p; smoothing_k) + mu/2 |x|^2, * cross-correlation, c_k = filters_k" +
          (o.zero_mean ? " minus its mean" : "");
 }
 std::string part_text(const WaveletSparsity& o, const std::string& prefix);
@@ -416,17 +380,17 @@ std::string energy_text(const WaveletSparsity& o) { return "1/2 |x - y|^2 + " + 
 /// The part of a sum whose parameters begin with `prefix`, with its ridge when that is empty.
 std::string part_text(const TvOptions& o, const std::string& prefix) {
   const std::string r =
-      std::string("sum_p rho(|") + differences_text(o) + "_p|" + (o.smoothed() ? "; " + prefix + "nu)" : ")");
+      std::string("sum_p rho(|") + argument(o) + "_p|" + (o.smoothed() ? "; " + prefix + "nu)" : ")");
   const std::string ridge = prefix.empty() ? " + xi/2 |x|^2" : "";
   return prefix + "alpha " + (o.xi_inside_alpha ? "(" + r + ridge + ")" : r + ridge);
 }
 std::string part_text(const ExpertsOptions& o, const std::string& prefix) {
-  return "sum_k " + prefix + "weight_k sum_p rho((c_k * x)_p; " + prefix + "smoothing_k)" +
+  return "sum_k " + prefix + "weight_k sum_p rho((" + argument(o) + ")_p; " + prefix + "smoothing_k)" +
          (prefix.empty() ? " + mu/2 |x|^2" : "") + " (* cross-correlation, c_k = " + prefix + "filters_k" +
          (o.zero_mean ? " minus its mean)" : ")");
 }
 std::string part_text(const WaveletSparsity& o, const std::string& prefix) {
-  return prefix + "alpha sum_j rho((W x)_j" +
+  return prefix + "alpha sum_j rho((" + argument(o) + ")_j" +
          (o.potential == TvPotential::quadratic ? ")" : "; " + prefix + "nu)") +
          (prefix.empty() ? " + xi/2 |x|^2" : "") + " (W: " + name_of(o.wavelet.filter) + ", " +
          std::to_string(o.wavelet.levels) + " levels" +
@@ -444,8 +408,8 @@ std::string energy_text(const RegulariserSum& sum) {
 /// Keys of the regularisers.
 Json regularisers_json(const RegulariserSum& sum) {
   const auto one = [](const RegulariserOptions& part) {
-    Json json{{"model", model_type(part)}};
-    json.update(std::visit([](const auto& o) { return options_json(o); }, part));
+    Json json{{"model", regulariser_name(part)}};
+    for (const RegulariserSetting& s : regulariser_settings(part)) json[s.key] = to_json(s.get(part));
     return json;
   };
   if (sum.parts.size() == 1) return one(sum.parts[0]);
@@ -459,13 +423,12 @@ void require_readable(const RegulariserSum& sum) {
   if (sum.parts.empty()) throw ConfigError("the model was not written: it has no regulariser.");
   static_cast<void>(regulariser_parts(model_type(sum)));
   for (const RegulariserOptions& part : sum.parts) {
-    const auto* foe = std::get_if<ExpertsOptions>(&part);
-    const auto* sparse = std::get_if<WaveletSparsity>(&part);
-    if (sparse) sparse->wavelet.validate();
-    if ((foe && foe->potential == TvPotential::quadratic) ||
-        (sparse && sparse->potential == TvPotential::quadratic))
-      throw ConfigError("the model was not written: the potential of " + model_type(part) +
-                        " in files is charbonnier or huber_c2.");
+    if (const auto* sparse = std::get_if<WaveletSparsity>(&part)) sparse->wavelet.validate();
+    for (const RegulariserSetting& s : regulariser_settings(part))
+      if (!s.known.empty() &&
+          std::find(s.known.begin(), s.known.end(), option_text(s.get(part))) == s.known.end())
+        throw ConfigError("the model was not written: the " + std::string(s.key) + " of " +
+                          regulariser_name(part) + " is " + option_text(s.get(part)) + ".");
   }
   for (std::size_t k = 1; k < sum.parts.size(); ++k)
     if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k]); tv && tv->xi_inside_alpha)
@@ -473,13 +436,6 @@ void require_readable(const RegulariserSum& sum) {
 }
 
 }  // namespace
-
-std::string option_text(const OptionValue& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* number = std::get_if<double>(&value); number && !std::isfinite(*number))
-    return std::isnan(*number) ? "nan" : *number > 0 ? "inf" : "-inf";
-  return to_json(value).dump();
-}
 
 std::uint64_t fingerprint(std::span<const std::byte> bytes, std::uint64_t start) {
   constexpr std::uint64_t prime = 0x100000001b3u;
@@ -511,37 +467,6 @@ double DenoiseModel::value(const std::string& name) const {
   for (const Segment& s : parameters)
     if (s.name == name && s.shape.empty()) return s.initial;
   throw ConfigError("parameter '" + name + "' is no number of the model.");
-}
-
-std::string model_type(const RegulariserSum& options) {
-  std::string name;
-  for (const RegulariserOptions& part : options.parts) {
-    const auto* tv = std::get_if<TvOptions>(&part);
-    const bool experts = std::holds_alternative<ExpertsOptions>(part);
-    name += (name.empty() ? "" : "+") + std::string(tv ? regulariser_name(*tv) : experts ? "foe" : "wavelet");
-  }
-  return name;
-}
-
-const char* potential_name(TvPotential potential) {
-  if (potential == TvPotential::quadratic) return "quadratic";
-  return potential == TvPotential::charbonnier ? "charbonnier" : "huber_c2";
-}
-
-TvPotential potential_from(const std::string& name) {
-  if (name == "charbonnier") return TvPotential::charbonnier;
-  if (name == "huber_c2") return TvPotential::huber_c2;
-  throw ConfigError("potential '" + name + "' is unknown; use charbonnier or huber_c2.");
-}
-
-const char* padding_name(FilterPadding padding) {
-  return padding == FilterPadding::symmetric ? "symmetric" : "valid";
-}
-
-FilterPadding padding_from(const std::string& name) {
-  if (name == "symmetric") return FilterPadding::symmetric;
-  if (name == "valid") return FilterPadding::valid;
-  throw ConfigError("padding '" + name + "' is unknown; use symmetric or valid.");
 }
 
 DenoiseModel read_model(const std::filesystem::path& path) {

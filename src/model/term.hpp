@@ -182,6 +182,9 @@ class Regulariser {
   virtual bool bounds_columns() const { return false; }
   virtual bool knows_columns() const { return true; }  ///< has finite bounds on them
 
+  /// Mean diagonal of its Hessian where linearise() leaves that out of the inverse diagonal, which it then
+  /// sets to 1 as first regulariser; negative: it is there.
+  virtual double mean_left_out(Context&, const T*) const { return -1; }
   /// Diagonal of K^T K inside an image, and its eigenvalue where that of the Laplacian is `laplacian`.
   virtual double diagonal() const = 0;
   virtual double symbol(double laplacian) const = 0;

@@ -194,7 +194,8 @@ Denoising other_differences(Random& random) {
   const char* name =
       std::array{"tv2", "tv2", "h1", "tikhonov"}[static_cast<std::size_t>(random.integer(0, 3))];
   const bool huber = random.integer(0, 1) == 1, inside = random.integer(0, 3) == 0;
-  TvOptions options = regulariser_options(name, huber ? TvPotential::huber_c2 : TvPotential::charbonnier);
+  auto options = std::get<TvOptions>(
+      regulariser_options(name, huber ? TvPotential::huber_c2 : TvPotential::charbonnier));
   options.xi_inside_alpha = inside;
   std::vector<Segment> segments = tv_parameters(options).segments();
   for (Segment& s : segments) s.initial = parameter(s.lower, s.upper, random);

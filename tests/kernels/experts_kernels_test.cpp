@@ -483,5 +483,110 @@ TYPED_TEST(ExpertsKernels, SquaredNormsOfPatches) {
   });
 }
 
+/// A sampling image takes (I - S) (x - y) out of the gradient and (I - S) p out of the product.
+TYPED_TEST(ExpertsKernels, SamplingImages) {
+  this->for_all([&](const NaiveExperts& m, int n) {
+    const double u = this->unit;
+    const Numbers x = this->batch(m, n), y = this->batch(m, n), none(static_cast<std::size_t>(m.filters), 0);
+    const Numbers maps = this->field(static_cast<std::size_t>(n * m.filters) * m.responses(), 0, 4);
+    const Numbers s = random_mask(m.height, m.width, 0.5, this->random_);
+    ExpertsLab<TypeParam> lab(m, n);
+    const auto whole = lab.energy(x, y, u, 0, none), part = lab.energy(x, y, u, 0, none, s);
+    const auto of_whole = lab.hessian(maps, x), of_part = lab.hessian(maps, x, s);
+    for (const std::size_t i : this->images(n)) {
+      Real hidden = 0, seen = 0, norm = 0, inner = 0, scale = 0;
+      for (std::size_t p = 0; p < m.pixels(); ++p) {
+        const std::size_t e = i * m.pixels() + p;
+        const Real d = Real(x[e]) - y[e], out = s[p] == 0 ? d : 0, of_p = s[p] == 0 ? x[e] : 0;
+        hidden += out * out;
+        seen += (d - out) * (d - out);
+        norm += Real(x[e]) * x[e];
+        inner += x[e] * Real(of_part.product[e]);
+        scale += std::abs(x[e] * Real(of_part.product[e]));
+        const double roundings = 6 * u * double(std::abs(d) + m.mu * std::abs(x[e]));
+        ASSERT_NEAR(part.gradient[e], double(whole.gradient[e] - out),
+                    roundings + 4 * u * (std::abs(part.gradient[e]) + std::abs(whole.gradient[e])));
+        ASSERT_NEAR(
+            of_part.product[e], double(of_whole.product[e] - of_p),
+            8 * u * (2 * std::abs(x[e]) + std::abs(of_part.product[e]) + std::abs(of_whole.product[e])));
+      }
+      EXPECT_NEAR(part.value[i], double(whole.value[i] - hidden / 2), 8 * u * whole.value[i]);
+      EXPECT_NEAR(of_part.inner[i], double(inner), 1e-12 * double(scale));
+      const Real given = sizeof(TypeParam) == 4 ? 1 : 0;
+      const double rounding =
+          double(u * ((3 + given) * std::sqrt(seen) + ((3 + given) * m.mu + given) * std::sqrt(norm)));
+      EXPECT_NEAR(part.rounding[i], rounding, 1e-3 * rounding);
+    }
+  });
+}
+
+/// Images of two channels are twice as many of one, bit for bit, whose sums are added in pairs.
+TYPED_TEST(ExpertsKernels, SeveralChannels) {
+  this->for_all([&](const NaiveExperts& m, int n) {
+    const auto count = static_cast<std::size_t>(m.filters), images = static_cast<std::size_t>(n);
+    ExpertsLab<TypeParam> two(m, n, 2), one(m, 2 * n);
+    const Numbers x = this->batch(m, 2 * n), y = this->batch(m, 2 * n), q = this->batch(m, 2 * n);
+    const Numbers zeta = this->field(2 * images * count * m.responses(), -0.999, 0.999);
+    const auto twice = [](const Numbers& of_images) {
+      Numbers out;
+      for (const double v : of_images) out.insert(out.end(), 2, v);
+      return out;
+    };
+    /// sums[row * n + image], added up or, from a row on, joined by maximum.
+    const auto expect_joined = [&](const Numbers& got, const Numbers& each, std::size_t first_maximum) {
+      ASSERT_EQ(got.size() * 2, each.size());
+      for (std::size_t e = 0; e < got.size(); ++e) {
+        const double a = each[2 * e], b = each[2 * e + 1];
+        if (e / images < first_maximum)
+          ASSERT_NEAR(got[e], a + b, 1e-12 * (std::abs(a) + std::abs(b))) << "row " << e / images;
+        else
+          ASSERT_EQ(got[e], std::max(a, b)) << "row " << e / images;
+      }
+    };
+    constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+    const auto [rounding_x, rounding] = this->rounding_factors(m);
+    const auto energy = two.energy(x, y, this->unit, rounding_x, rounding),
+               parts = one.energy(x, y, this->unit, rounding_x, rounding);
+    EXPECT_EQ(energy.gradient, parts.gradient);
+    expect_joined(energy.value, parts.value, all);
+    expect_joined(energy.norm2, parts.norm2, all);
+    for (std::size_t i = 0; i < images; ++i) {  // by Minkowski's inequality
+      const double a = parts.rounding[2 * i], b = parts.rounding[2 * i + 1];
+      EXPECT_GE(energy.rounding[i], std::hypot(a, b) * (1 - 1e-12));
+      EXPECT_LE(energy.rounding[i], (a + b) * (1 + 1e-12));
+    }
+    const Numbers maps = two.linearise(x, zeta);
+    EXPECT_EQ(maps, one.linearise(x, zeta));
+    EXPECT_EQ(two.linearise(x), one.linearise(x));
+    const auto product = two.hessian(maps, q), products = one.hessian(maps, q);
+    EXPECT_EQ(product.product, products.product);
+    for (std::size_t i = 0; i < images; ++i)
+      EXPECT_NEAR(product.inner[i], products.inner[2 * i] + products.inner[2 * i + 1],
+                  1e-12 * std::abs(products.inner[2 * i]) + 1e-12 * std::abs(products.inner[2 * i + 1]));
+    const Numbers step = this->field(images, 0.1, 1);
+    EXPECT_EQ(two.dual(x, {}, step, {}), one.dual(x, {}, twice(step), {}));
+    EXPECT_EQ(two.dual(x, q, step, zeta), one.dual(x, q, twice(step), zeta));
+    const Numbers adjoint = two.mixed_adjoint(x, q), adjoints = one.mixed_adjoint(x, q);
+    double largest = 0;
+    for (const double v : adjoints) largest = std::max(largest, std::abs(v));
+    for (std::size_t e = 0; e < adjoint.size(); ++e)
+      ASSERT_NEAR(adjoint[e], adjoints[2 * e] + adjoints[2 * e + 1], 1e-12 * largest);
+    const auto direction = this->direction(m);
+    const auto forward = two.mixed_forward(x, direction.weight, direction.smoothing, direction.taps),
+               forwards = one.mixed_forward(x, direction.weight, direction.smoothing, direction.taps);
+    EXPECT_EQ(forward.out, forwards.out);
+    expect_joined(forward.norm2, forwards.norm2, all);
+    const Numbers patches_x = two.patches(x, true), patches_q = two.patches(q, true);
+    EXPECT_EQ(patches_x, one.patches(x, true));
+    typename ExpertsLab<TypeParam>::Ball ball{this->field(images, 0.01, 0.1), this->field(images, 0.01, 0.1),
+                                              1, 50, Numbers(count, 1.5)};
+    const Numbers bound = two.bound(x, q, y, patches_x, patches_q, ball);
+    ball.epsilon = twice(ball.epsilon);
+    ball.gradient = twice(ball.gradient);
+    expect_joined(bound, one.bound(x, q, y, patches_x, patches_q, ball),
+                  (kernels::experts_bound_sums - kernels::experts_bound_maxima) * count);
+  });
+}
+
 }  // namespace
 }  // namespace bilevel

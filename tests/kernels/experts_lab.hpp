@@ -41,14 +41,14 @@ inline std::string describe(const NaiveExperts& m, int n) {
          (m.valid ? ", valid" : ", symmetric") + (m.huber ? ", huber_c2" : ", charbonnier");
 }
 
-/// The kernels of one model on a device; arrays cross as vectors of double.
+/// The kernels of one model on a device, for n images of `channels`; arrays cross as vectors of double.
 template <class T>
 class ExpertsLab {
  public:
   using Numbers = std::vector<double>;
 
-  ExpertsLab(const NaiveExperts& m, int n, const std::string& device = test_device("cpu:2"))
-      : model_(m), n_(n), context_(Device::open(device)) {
+  ExpertsLab(const NaiveExperts& m, int n, int channels = 1)
+      : model_(m), n_(n), channels_(channels), context_(Device::open(test_device("cpu:2"))) {
     std::vector<std::int32_t> all;
     for (int i = 0; i < n; ++i) all.push_back(i);
     mask_ = Tensor<std::uint8_t>(context_, {n, 1, 1, 1}, std::vector<std::uint8_t>(all.size(), 1));
@@ -65,25 +65,30 @@ class ExpertsLab {
              static_cast<T>(m.mu),
              at(taps_),
              at(weight_),
-             at(smoothing_)};
+             at(smoothing_),
+             channels};
   }
 
   struct Energy {
     Numbers gradient, value, norm2, rounding;
   };
-  Energy energy(const Numbers& x, const Numbers& y, double unit, double rounding_x, const Numbers& rounding) {
+  /// `sampling`, [H][W], may be empty.
+  Energy energy(const Numbers& x, const Numbers& y, double unit, double rounding_x, const Numbers& rounding,
+                const Numbers& sampling = {}) {
     auto in = put<T>(x), data = put<T>(y), out = zeros<T>(x.size());
+    auto mask = put<T>(sampling.empty() ? Numbers{0} : sampling);
     auto per_filter = put<double>(rounding);
     auto sums = zeros<double>(3 * images());
-    table().experts_energy(stream(), {args_, active(), at(in), at(data), at(out), at(sums), at(sums) + n_,
-                                      at(sums) + 2 * n_, unit, rounding_x, at(per_filter)});
+    table().experts_energy(
+        stream(), {args_, active(), at(in), at(data), at(out), at(sums), at(sums) + n_, at(sums) + 2 * n_,
+                   unit, rounding_x, at(per_filter), 0, sampling.empty() ? nullptr : at(mask)});
     const Numbers s = get(sums);
     const auto part = [&](std::ptrdiff_t row) {
       return Numbers(s.begin() + row * n_, s.begin() + (row + 1) * n_);
     };
     return {get(out), part(0), part(1), part(2)};
   }
-  /// Maps are exchanged without the unused places: [N][K][responses].
+  /// Maps are exchanged without the unused places: [N][C][K][responses].
   Numbers linearise(const Numbers& x, const Numbers& dual = {}) {
     auto in = put<T>(x), maps = filled<T>(map_size(), -7), diagonal = zeros<T>(x.size());
     auto zeta = put<float>(dual.empty() ? Numbers{0} : scattered(dual));
@@ -95,10 +100,12 @@ class ExpertsLab {
   struct Product {
     Numbers product, inner;
   };
-  Product hessian(const Numbers& maps, const Numbers& p) {
+  Product hessian(const Numbers& maps, const Numbers& p, const Numbers& sampling = {}) {
+    auto mask = put<T>(sampling.empty() ? Numbers{0} : sampling);
     auto in = put<T>(p), weights = put<T>(scattered(maps)), out = zeros<T>(p.size());
     auto inner = zeros<double>(images());
-    table().experts_hessian(stream(), {args_, active(), at(weights), at(in), at(out), at(inner)});
+    table().experts_hessian(stream(), {args_, active(), at(weights), at(in), at(out), at(inner), false,
+                                       sampling.empty() ? nullptr : at(mask)});
     return {get(out), get(inner)};
   }
   /// Without d: the first dual field.
@@ -130,7 +137,7 @@ class ExpertsLab {
                                   {args_, active(), at(in), at(t), at(w), at(s), at(out), at(norm2)});
     return {get(out), get(norm2)};
   }
-  /// [N][responses]
+  /// [N][C][responses]
   Numbers patches(const Numbers& x, bool centred) {
     auto in = put<T>(x), out = filled<T>(x.size(), -7);
     table().experts_patches(stream(), {args_, active(), at(in), centred, at(out)});
@@ -141,7 +148,7 @@ class ExpertsLab {
     double mu, norm2;
     Numbers row_bound;
   };
-  /// [23][K][N]; patches are [N][responses], v may be empty.
+  /// [23][K][N]; patches are [N][C][responses], v may be empty.
   Numbers bound(const Numbers& x, const Numbers& q, const Numbers& v, const Numbers& patches_x,
                 const Numbers& patches_q, const Ball& ball) {
     auto in = put<T>(x), by = put<T>(q), other = put<T>(v.empty() ? Numbers{0} : v);
@@ -180,19 +187,20 @@ class ExpertsLab {
     return Numbers(values.begin(), values.end());
   }
   std::size_t images() const { return static_cast<std::size_t>(n_); }
+  std::size_t planes() const { return static_cast<std::size_t>(n_ * channels_); }
   std::size_t map_size() const {
-    return images() * static_cast<std::size_t>(model_.filters) * model_.pixels();
+    return planes() * static_cast<std::size_t>(model_.filters) * model_.pixels();
   }
 
   /// Places of the responses inside planes of pixels, and back; other places must keep what they had.
-  Numbers scattered(const Numbers& maps, int planes = 0) const {
-    const std::size_t count = images() * static_cast<std::size_t>(planes > 0 ? planes : model_.filters);
+  Numbers scattered(const Numbers& maps, int each = 0) const {
+    const std::size_t count = planes() * static_cast<std::size_t>(each > 0 ? each : model_.filters);
     Numbers out(count * model_.pixels(), 9e30);
     for_places(count, [&](std::size_t packed, std::size_t place) { out[place] = maps[packed]; });
     return out;
   }
-  Numbers gathered(const Numbers& padded, int planes = 0) const {
-    const std::size_t count = images() * static_cast<std::size_t>(planes > 0 ? planes : model_.filters);
+  Numbers gathered(const Numbers& padded, int each = 0) const {
+    const std::size_t count = planes() * static_cast<std::size_t>(each > 0 ? each : model_.filters);
     Numbers out(count * model_.responses());
     for_places(count, [&](std::size_t packed, std::size_t place) { out[packed] = padded[place]; });
     return out;
@@ -211,7 +219,7 @@ class ExpertsLab {
   Active active() { return {at(mask_), at(index_), n_}; }
 
   NaiveExperts model_;
-  int n_;
+  int n_, channels_;
   Context context_;
   Tensor<std::uint8_t> mask_;
   Tensor<std::int32_t> index_;

@@ -133,9 +133,15 @@ Bag make_bag(int n, int height, int width, Random& random) {
       values.push_back(static_cast<T>(random.normal()));
     add(name, rows, of_image * size * sizeof(T), bytes_of(values));
   };
-  for (const char* name : {"complex_x", "complex_q", "complex_v", "complex_out"}) normals(name, 1, 2);
+  for (const char* name : {"complex_x", "complex_y", "complex_p", "complex_q", "complex_v", "complex_out"})
+    normals(name, 1, 2);
   for (const char* name : {"coils_x", "coils_q", "coils_data", "coils_out"}) normals(name, 1, 4);
   normals("joint_weights", 7, 2);
+  std::vector<float> complex_dual_maps;
+  for (std::size_t e = 0; e < 2 * expert_filters * all; ++e)
+    complex_dual_maps.push_back(static_cast<float>(random.uniform(-0.7, 0.7)));
+  normals("complex_maps", 1, 2 * expert_filters);
+  add("complex_dual_maps", 1, 2 * expert_filters * size * sizeof(float), bytes_of(complex_dual_maps));
   std::vector<float> joint_dual;
   for (std::size_t e = 0; e < 6 * all; ++e)
     joint_dual.push_back(static_cast<float>(random.uniform(-0.5, 0.5)));
@@ -207,8 +213,9 @@ struct DeviceBag {
   double* wide() { return reinterpret_cast<double*>(raw("wide")); }
   /// Numbers shared by the batch: taps, other taps, weights, smoothings, their directions.
   T* experts(int first) { return image("experts") + first; }
-  T* maps() { return image("maps"); }
-  float* dual_maps() { return reinterpret_cast<float*>(raw("dual_maps")); }
+  float* dual_maps(int channels) {
+    return reinterpret_cast<float*>(raw(channels == 2 ? "complex_dual_maps" : "dual_maps"));
+  }
   double* expert_sums() { return reinterpret_cast<double*>(raw("expert_sums")); }
   double* scalar(int row) { return reinterpret_cast<double*>(raw("scalars")) + row * n; }
   double* shared(int k) { return reinterpret_cast<double*>(raw("shared")) + k; }

@@ -98,8 +98,7 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
                               DataKind::complex_fourier, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 10, 12, random);
-    for (const SumCase& c : sum_cases(kind != DataKind::inpainting && kind != DataKind::complex_fourier,
-                                      data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       EXPECT_LT(lab.reference.omega, 1e-4 * norm(lab.reference.z));
@@ -116,12 +115,11 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
 TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
   Random random(seed(2812));
   RatioRecorder distances("given/distance, sums"), omegas("omega/error, perturbed sums");
-  for (const DataKind kind :
-       {DataKind::denoising, DataKind::complex_fourier, DataKind::fourier, DataKind::blur}) {
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier,
+                              DataKind::fourier, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 9, 8, random);
-    for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier,
-                                      data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::size_t each = data.shape.image();
@@ -174,17 +172,116 @@ TEST(SumsCertificate, HoldsWithATermFromOutside) {
   }
 }
 
+/// What the forms of DirectionalBound speak about, of all images: A q and B^T q.
+struct Products {
+  std::vector<double> hessian, mixed;
+};
+Products products(SumLab& lab, const std::vector<double>& at, const std::vector<double>& q) {
+  const ComposedEnergy<double>& energy = static_cast<const ComposedEnergy<double>&>(lab.problem.energy());
+  Context& context = lab.context;
+  const Shape s = energy.shape();
+  Frame frame(context);
+  const ActiveSet all(context, frame, s.n);
+  const Tensor<double> x(context, s, at), along(context, s, q);
+  const View<double> weights = frame.view<double>({s.n * energy.weight_arrays(), s.c, s.h, s.w}),
+                     out = frame.view<double>(s), inner = frame.view<double>({s.n, 1, 1, 1}),
+                     sums = frame.view<double>({energy.mixed_sums(), s.n, 1, 1});
+  energy.linearise(context, all.active(), x.view(), {}, weights, frame.view<double>(s));
+  energy.hessian_product(context, all.active(), weights, along.view(), out, inner);
+  energy.mixed_adjoint(context, all.active(), x.view(), along.view(), sums);
+  return {download<double>(context, out), energy.mixed(download<double>(context, sums))};
+}
+
+/// |(B - B~)_b^T q|, |B~_b^T f| with A f known, |v^T (A - A~) q| and |(A - A~) q|, image by image.
+TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
+  Random random(seed(2815));
+  RatioRecorder mixed_q("mixed_q, bound/measured, sums"), norm_mixed("norm_mixed, bound/measured, sums"),
+      hessian_vq("hessian_vq, bound/measured, sums"), hessian_q("hessian_q, bound/measured, sums");
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier}) {
+    Context context(Device::open(test_device("cpu:2")));
+    const SumData<double> data(kind, context, 8, 10, random);
+    for (const SumCase& c : sum_cases(true, 0.1, random)) {
+      SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
+      SumLab lab(data, c, random);
+      const ComposedEnergy<double>& energy = static_cast<ComposedEnergy<double>&>(lab.problem.energy());
+      const double mu = energy.curvature().mu;
+      const std::size_t each = data.shape.image(), p = lab.theta.size();
+      const auto image = [&](const std::vector<double>& v, std::size_t i, std::size_t size) {
+        const auto first = v.begin() + static_cast<std::ptrdiff_t>(i * size);
+        return std::vector<double>(first, first + static_cast<std::ptrdiff_t>(size));
+      };
+      for (const double epsilon : {1e-2, 0.3, 5.0}) {
+        const std::vector<double> q = random.normal_vector(2 * each), v = random.normal_vector(2 * each);
+        std::vector<double> at = lab.exact;
+        for (std::size_t i = 0; i < 2; ++i) {
+          const std::vector<double> e = scaled_to(random.normal_vector(each), epsilon);
+          for (std::size_t k = 0; k < each; ++k) at[i * each + k] += e[k];
+        }
+        Frame frame(context);
+        const ActiveSet all(context, frame, 2);
+        const auto numbers = [&] { return frame.view<double>({2, 1, 1, 1}); };
+        const View<double> radius = numbers(), norm2 = numbers(), out = frame.view<double>(data.shape),
+                           sums = frame.view<double>({energy.bound_sums(), 2, 1, 1});
+        const Tensor<double> x(context, data.shape, at), on_q(context, data.shape, q),
+            on_v(context, data.shape, v);
+        energy.value_and_gradient(context, all.active(), x.view(), out, {numbers(), norm2, numbers()});
+        std::vector<double> gradient = download<double>(context, norm2);
+        for (double& g : gradient) g = std::sqrt(g) * (1 + 1e-9) + 1e-9;
+        upload<double>(context, gradient, norm2);
+        upload<double>(context, std::vector<double>(2, epsilon * (1 + 1e-9) + 1e-9), radius);
+        energy.directional_sums(context, all.active(), x.view(), on_q.view(), on_v.view(), {radius, norm2},
+                                sums);
+        const std::vector<double> measured = download<double>(context, sums);
+        const Products here = products(lab, at, q), there = products(lab, lab.exact, q),
+                       of_v = products(lab, at, v), from_v = products(lab, lab.exact, v);
+        for (std::size_t i = 0; i < 2; ++i) {
+          const DirectionalBound b =
+              energy.directional(measured, static_cast<int>(i), epsilon * (1 + 1e-9) + 1e-9,
+                                 norm(image(q, i, each)), norm(image(v, i, each)));
+          const std::vector<double> change =
+              add_scaled(image(there.hessian, i, each), -1, image(here.hessian, i, each));
+          const auto expect = [&](double bound, double value, double floor, RatioRecorder& ratios) {
+            ASSERT_LE(value, bound + floor);
+            if (value > 10 * floor) ratios.add(bound / value);
+          };
+          const double floor = 1e-12 * norm(image(there.hessian, i, each));
+          expect(b.hessian_q, norm(change), floor, hessian_q);
+          expect(b.hessian_vq, std::fabs(dot(image(v, i, each), change)), floor * norm(image(v, i, each)),
+                 hessian_vq);
+          const std::vector<double> z = image(here.mixed, i, p), zhat = image(there.mixed, i, p),
+                                    zv = image(of_v.mixed, i, p);
+          const double on_hat = norm(image(from_v.hessian, i, each)) / mu;  // v solves A f = A v
+          std::size_t first = 0, block = 0;
+          for (const std::size_t end : energy.blocks()) {
+            double moved = 0, own = 0;
+            for (std::size_t j = first; j < end; ++j)
+              moved += std::pow(z[j] - zhat[j], 2), own += zv[j] * zv[j];
+            const double least = 1e-12 * norm(z);
+            expect(b.mixed_q[block], std::sqrt(moved), least, mixed_q);
+            if (!b.norm_mixed.empty())
+              expect(b.norm_mixed[block] * on_hat, std::sqrt(own), least, norm_mixed);
+            first = end;
+            ++block;
+          }
+        }
+      }
+    }
+  }
+  for (const RatioRecorder* r : {&mixed_q, &norm_mixed, &hessian_vq, &hessian_q}) EXPECT_GT(r->count(), 100u);
+}
+
 /// Perturbations down to the rounding of the images.
 TEST(SumsCertificate, HoldsInSinglePrecision) {
   Random random(seed(2814));
   RatioRecorder omegas("omega/error, sums in single precision");
-  for (const DataKind kind : {DataKind::denoising, DataKind::complex_fourier, DataKind::fourier}) {
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::fourier}) {
     Context context(Device::open(test_device("cpu:1")));
     const std::uint64_t same = random.bits();
     Random first(same), second(same);
     const SumData<float> single(kind, context, 8, 8, first);
     const SumData<double> twice(kind, context, 8, 8, second);
-    for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier, true, 0.1, random)) {
+    for (const SumCase& c : sum_cases(true, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(twice, c, random);
       const std::vector<double> wanted = download(context, lab.truth);
@@ -232,12 +329,11 @@ TEST(OwnTermHypergradient, IsTheDerivativeOfTheLoss) {
 
 TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
   Random random(seed(2813));
-  for (const DataKind kind :
-       {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier, DataKind::blur}) {
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
+                              DataKind::complex_fourier, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 7, 8, random);
-    for (const SumCase& c : sum_cases(kind != DataKind::complex_fourier,
-                                      data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::vector<double> d = scaled_to(random.normal_vector(lab.theta.size()), 1);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -27,18 +28,45 @@ TEST(Catalogue, NamesAndOptionsBelongTogether) {
     SCOPED_TRACE(e.name);
     EXPECT_TRUE(names.insert(e.name).second);
     for (const TvPotential rho : {TvPotential::charbonnier, TvPotential::huber_c2}) {
-      TvOptions options = regulariser_options(e.name, rho);
-      const bool quadratic = e.options.potential == TvPotential::quadratic;
-      EXPECT_EQ(options.potential, quadratic ? TvPotential::quadratic : rho);
-      options.xi_inside_alpha = true;
+      RegulariserOptions options = regulariser_options(e.name, rho);
+      if (auto* tv = std::get_if<TvOptions>(&options)) tv->xi_inside_alpha = true;
       EXPECT_STREQ(regulariser_name(options), e.name);
-      EXPECT_EQ(model_type(options), std::string(e.name));
-      EXPECT_EQ(tv_parameters(options).size(), quadratic ? 1u : 2u);
+      EXPECT_EQ(model_type(RegulariserSum({options})), std::string(e.name));
+      const RegulariserSetting potential = regulariser_settings(options).front();
+      EXPECT_STREQ(potential.key, "potential");
+      EXPECT_EQ(option_text(potential.get(options)), e.smoothed() ? potential_name(rho) : "quadratic");
+      const std::vector<Segment> segments = regulariser_parameters(options).segments();
+      const bool smoothing = std::any_of(segments.begin(), segments.end(), [](const Segment& s) {
+        return s.name == "nu" || s.name == "smoothing";
+      });
+      EXPECT_EQ(smoothing, e.smoothed());
     }
     EXPECT_THAT(regulariser_names(), HasSubstr(e.name));
   }
   EXPECT_THAT(message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
               HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, wavelet and foe"));
+}
+
+/// What a setting is set to is found again, and settings of the name are what the name says.
+TEST(Catalogue, SettingsAreKept) {
+  for (const CatalogueEntry& e : regulariser_catalogue()) {
+    RegulariserOptions options = e.options;
+    std::set<std::string> keys;
+    for (const RegulariserSetting& s : regulariser_settings(options)) {
+      SCOPED_TRACE(std::string(e.name) + ", " + s.key);
+      EXPECT_TRUE(keys.insert(s.key).second);
+      std::vector<OptionValue> values(s.known.begin(), s.known.end());
+      if (std::holds_alternative<bool>(s.get(options))) values = {true, false};
+      if (std::holds_alternative<std::int64_t>(s.get(options))) values = {std::int64_t{1}, std::int64_t{5}};
+      ASSERT_FALSE(values.empty());
+      if (s.scope == RegulariserSetting::Scope::name) continue;
+      for (const OptionValue& value : values) {
+        s.set(options, value);
+        EXPECT_EQ(s.get(options), value);
+        EXPECT_STREQ(regulariser_name(options), e.name);
+      }
+    }
+  }
 }
 
 TEST(Catalogue, NamesOfSums) {
@@ -78,16 +106,20 @@ TEST(Catalogue, OptionsThatDoNotGoTogetherAreRefused) {
 /// Every solver comes to the same minimiser, within its certificate, in every precision.
 TEST(Catalogue, EverySolverFindsTheMinimiser) {
   Random random(seed(2810));
-  const Shape shape{2, 1, 13, 11};
+  const Shape shape{2, 1, 16, 24};  // divisible by 2^3
   std::vector<double> data;
   for (int i = 0; i < shape.n; ++i) append(data, piecewise_constant(shape.h, shape.w, 0.1, random));
   Context context(Device::open(test_device("cpu:2")));
   Tensor<double> y(context, shape, data);
   for (const CatalogueEntry& e : regulariser_catalogue()) {
     const auto energy =
-        make_energy<double>(context, std::as_const(y).view(), tv_parameters(e.options), e.options, {}, true);
+        make_energy<double>(context, std::as_const(y).view(), regulariser_parameters(e.options),
+                            RegulariserSum({e.options}), {}, true);
     std::vector<double> first;
-    for (const char* solver : {"newton", "mixed:newton", "lbfgs", "fista-restart", "pdhg"}) {
+    std::vector<const char*> solvers{"newton", "mixed:newton", "lbfgs", "fista-restart"};
+    if (energy->proximal()) solvers.push_back("pdhg");
+    EXPECT_EQ(energy->proximal() != nullptr, std::holds_alternative<TvOptions>(e.options)) << e.name;
+    for (const char* solver : solvers) {
       SCOPED_TRACE(std::string(e.name) + ", " + solver);
       Tensor<double> x(context, shape, data);
       SolveRequest<double> request;

@@ -46,8 +46,8 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
   return out;
 }
 
-/// Sums of one to three, wavelets among them where the sides are even, experts where `experts`.
-inline std::vector<SumCase> sum_cases(bool experts, bool even, double ridge, Random& random) {
+/// Sums of one to three, wavelets among them where the sides are even.
+inline std::vector<SumCase> sum_cases(bool even, double ridge, Random& random) {
   using P = TvPotential;
   const TvOptions tv{}, separate{P::charbonnier, false, false, TvDifferences::first},
       huber{P::huber_c2, true, false, TvDifferences::first},
@@ -69,7 +69,10 @@ inline std::vector<SumCase> sum_cases(bool experts, bool even, double ridge, Ran
     add("tv+wavelet db2", {tv, all});
     add("wavelet db2+h1", {all, h1});
   }
-  if (!experts) return out;
+  add("alpha foe", {foe});
+  std::vector<Segment> segments = out.back().parameters[0].segments();
+  segments.insert(segments.begin(), {"alpha", Transform::exp, random.uniform(0.5, 2), 1e-8, 1e2, true});
+  out.back().parameters[0] = Parameters(segments);
   add("foe+h1", {foe, h1});
   add("tv+foe", {tv, foe});
   add("foe+foe valid", {foe, inside});

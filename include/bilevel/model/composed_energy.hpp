@@ -36,7 +36,8 @@ class BILEVEL_API FourierData {
 /// regularisers.hpp), and a ridge. Each finds its numbers in `parameters` by name, any of them may be fixed:
 ///
 ///   of differences, wavelets     alpha, nu (not of the quadratic potential)
-///   field of experts             weight [K], smoothing [K], filters [K,size,size]; filters must be there
+///   field of experts             weight [K], smoothing [K], filters [K,size,size], which must be there;
+///                                alpha, a factor of all weights, may be there
 ///   ridge                        xi, mu (fixed) where the first regulariser is a field of experts
 ///   sampled Fourier data         s, one per group of the pattern (mri_parameters())
 ///
@@ -46,25 +47,24 @@ template <class T>
 class BILEVEL_API ComposedEnergy final : public Energy<T> {
  public:
   /// Denoising and inpainting: D_i = 1/2 |S (x - y_i)|^2, y [N,1,H,W], `sampling` a 0/1 image [H,W] shared by
-  /// the batch (empty: S = I; differences alone). The energy keeps the context and the view, not the data.
-  /// Throws ShapeError for other shapes and images smaller than the filters allow, ConfigError for a sampling
-  /// image that is not 0/1, parameters that do not fit, options that do not go together, or a model that is
-  /// not strongly convex. xi may be a fixed 0 when S = I.
+  /// the batch (empty: S = I). The energy keeps the context and the view, not the data. Throws ShapeError for
+  /// other shapes and images smaller than the filters allow, ConfigError for a sampling image that is not
+  /// 0/1, parameters that do not fit, options that do not go together, or a model that is not strongly
+  /// convex. xi may be a fixed 0 when S = I.
   ComposedEnergy(Context& context, View<const T> y, const Parameters& parameters,
                  const RegulariserSum& regularisers = {}, std::span<const double> sampling = {});
   /// Magnetic resonance: D_i = 1/2 sum_c sum_j w_j |(F sigma_c x - y_ic)_j|^2 with the weights w of a
-  /// sampling pattern. x is [N,1,H,W] (real) or [N,2,H,W] (complex, not of experts). `kspace`
-  /// [N][coils][H][W] on the host, fully sampled, zero frequency at [0,0]; copied to the device. Throws
-  /// ShapeError when the sizes of images, k-space, pattern and maps do not agree, ConfigError for values that
-  /// are not finite and for options that do not go together (xi inside alpha among them).
+  /// sampling pattern. x is [N,1,H,W] (real) or [N,2,H,W] (complex). `kspace` [N][coils][H][W] on the host,
+  /// fully sampled, zero frequency at [0,0]; copied to the device. Throws ShapeError when the sizes of
+  /// images, k-space, pattern and maps do not agree, ConfigError for values that are not finite and for
+  /// options that do not go together (xi inside alpha among them).
   ComposedEnergy(Context& context, const Shape& images, std::span<const std::complex<T>> kspace,
                  const SamplingPattern& pattern, const Parameters& parameters,
                  const RegulariserSum& regularisers = {}, const CoilMaps& maps = {});
   /// Any linear operator (deblurring: ops/blur.hpp): D_i = 1/2 |A x - y_i|^2, x in the domain of A,
-  /// [N,1,H,W] or [N,2,H,W] (not of experts), y in its range. The energy keeps the operator, the context and
-  /// the view of y. Its certificates are as right as norm2(), least2() and rounding() of the operator. No
-  /// single precision twin, no proximal form. Throws what the first one throws, ConfigError without an
-  /// operator.
+  /// [N,1,H,W] or [N,2,H,W], y in its range. The energy keeps the operator, the context and the view of y.
+  /// Its certificates are as right as norm2(), least2() and rounding() of the operator. No single precision
+  /// twin, no proximal form. Throws what the first one throws, ConfigError without an operator.
   ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a, View<const T> y,
                  const Parameters& parameters, const RegulariserSum& regularisers = {});
   ~ComposedEnergy() override;
@@ -111,8 +111,8 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
   double ridge() const;
   /// The data of magnetic resonance; null for others.
   const FourierData<T>* fourier() const;
-  /// Mean over pixels of the diagonal of the regularisers' Hessian at x, experts and wavelets left out, per
-  /// unit of that of K^T K of the first (one host synchronisation).
+  /// Mean over pixels of the diagonal of the regularisers' Hessian at x, wavelets left out, per unit of that
+  /// of K^T K of the first (one host synchronisation, with experts one more for each).
   double mean_stiffness(Context&, View<const T> x) const;
   /// Eigenvalue of the first regulariser's K^T K at a frequency where that of the Laplacian Dx^T Dx + Dy^T Dy
   /// is `laplacian`.

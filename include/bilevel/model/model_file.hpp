@@ -10,19 +10,13 @@
 #include <variant>
 #include <vector>
 
+#include "bilevel/model/catalogue.hpp"
 #include "bilevel/model/energy.hpp"
+#include "bilevel/model/named_option.hpp"
 #include "bilevel/model/regularisers.hpp"
 
 namespace bilevel {
 inline namespace v0 {
-
-/// An option as a file keeps it, for people and for comparing runs.
-using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
-using NamedOption = std::pair<std::string, OptionValue>;
-
-/// The value as JSON writes it, text without quotes: true, 25, 0.1, maid; numbers that JSON lacks: nan, inf,
-/// -inf.
-BILEVEL_API std::string option_text(const OptionValue& value);
 
 /// 64-bit FNV-1a over 8-byte little-endian words (the last one padded with zeros) and the length; `start`
 /// chains calls. Finds accidents, not attacks. Source: Fowler, Noll, Vo; www.isthe.com/chongo/tech/comp/fnv.
@@ -67,14 +61,6 @@ template <class T>
 BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
                                                    const DenoiseModel& model,
                                                    std::span<const double> sampling = {}, bool mixed = false);
-
-/// The names in catalogue.hpp, "foe" for fields of experts, joined with +.
-BILEVEL_API std::string model_type(const RegulariserSum& options);
-BILEVEL_API const char* potential_name(TvPotential potential);
-BILEVEL_API const char* padding_name(FilterPadding padding);
-/// Throw ConfigError for a name other than charbonnier, huber_c2; symmetric, valid.
-BILEVEL_API TvPotential potential_from(const std::string& name);
-BILEVEL_API FilterPadding padding_from(const std::string& name);
 
 /// Reads a model.json. Throws IoError naming the file and the key: no JSON, another format or version,
 /// unknown model, a missing key, a value that is not finite or outside its bounds, arrays whose shapes do not

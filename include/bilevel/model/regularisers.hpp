@@ -16,6 +16,9 @@ inline namespace v0 {
 
 /// rho_nu(r): sqrt(r^2 + nu^2); r^2/nu - r^3/(3 nu^2) for r <= nu and r - nu/3 beyond; r^2/2, without nu.
 enum class TvPotential { charbonnier, huber_c2, quadratic };
+BILEVEL_API const char* potential_name(TvPotential potential);
+/// Throws ConfigError for a name other than charbonnier, huber_c2.
+BILEVEL_API TvPotential potential_from(const std::string& name);
 
 /// K x, with differences that would reach over the border zero (Neumann): (Dx, Dy), forward differences to
 /// the right and down; (Dxx, Dyy, sqrt 2 Dxy), Dxx = -Dx^T Dx; x itself.
@@ -42,8 +45,12 @@ BILEVEL_API Parameters tv_parameters(const TvOptions& options = {});
 /// What a filter sees beyond the border: the image reflected about its edge, edge pixels repeated, or nothing
 /// (responses only where the filter fits inside).
 enum class FilterPadding { symmetric, valid };
+BILEVEL_API const char* padding_name(FilterPadding padding);
+/// Throws ConfigError for a name other than symmetric, valid.
+BILEVEL_API FilterPadding padding_from(const std::string& name);
 
-/// A field of experts, sum_k b_k sum_p rho_{nu_k}((C_k x)_p), C_k the cross-correlation with filter k.
+/// A field of experts, sum_k b_k sum_p rho_{nu_k}((C_k x)_p), C_k the cross-correlation with filter k. Of
+/// complex images R(Re x) + R(Im x): the same filters on real and imaginary part, without a modulus.
 struct ExpertsOptions {
   FilterPadding padding = FilterPadding::symmetric;
   TvPotential potential = TvPotential::charbonnier;

@@ -15,14 +15,14 @@ struct EnergyBlocks {
   static constexpr int work = 64;
   ExpertsEnergyArgs<T> a;
 
-  void operator()(HostBlock&, const Tile& t, double* partial) const {
+  void operator()(HostBlock&, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Blocks<T, size> tile(m, t, true);
     typename Blocks<T, size>::Gathered gathered;
     ColumnSums<5> sum;
     const int whole = tile.whole(), own_begin = tile.own_begin(), own_end = tile.own_end();
     tile.filtered(
-        m, image_of(a.x, m, t.image), gathered, [&](int k) { return m.weight[k]; },
+        m, image_of(a.x, m, t), gathered, [&](int k) { return m.weight[k]; },
         [&](int k, int r, const T* z, T* psi) {
           alignas(64) T value[Blocks<T, size>::most_responses];
           const Rho<T> rho(m.smoothing[k]);
@@ -47,13 +47,13 @@ struct EnergyBlocks {
   void finish(int image, const double* total) const { finish_experts_energy(a, image, total); }
 
  private:
-  void store(const Blocks<T, size>& tile, const typename Blocks<T, size>::Gathered& gathered, const Tile& t,
-             ColumnSums<5>& sum) const {
+  void store(const Blocks<T, size>& tile, const typename Blocks<T, size>::Gathered& gathered,
+             const ChannelTile& t, ColumnSums<5>& sum) const {
     const T mu = a.model.mu;
     for (int r = t.row; r < t.row + t.rows; ++r) {
       const long long e = static_cast<long long>(r) * a.model.width + t.column;
-      const T* x = image_of(a.x, a.model, t.image) + e;
-      T* gradient = image_of(a.gradient, a.model, t.image) + e;
+      const T* x = image_of(a.x, a.model, t) + e;
+      T* gradient = image_of(a.gradient, a.model, t) + e;
       const T* regulariser = tile.row(gathered, r);
       if (a.y == nullptr) {
 #pragma GCC ivdep
@@ -65,15 +65,21 @@ struct EnergyBlocks {
         }
         continue;
       }
-      const T* y = image_of(a.y, a.model, t.image) + e;
+      const T* y = image_of(a.y, a.model, t) + e;
+      const auto fit = [&](auto residual) {
 #pragma GCC ivdep
-      for (int c = 0; c < t.columns; ++c) {
-        const T v = x[c], d = v - y[c], g = d + mu * v + regulariser[c];
-        gradient[c] = g;
-        sum.v[2][c] += double(d) * d;
-        sum.v[3][c] += double(v) * v;
-        sum.v[4][c] += double(g) * g;
-      }
+        for (int c = 0; c < t.columns; ++c) {
+          const T v = x[c], d = residual(c), g = d + mu * v + regulariser[c];
+          gradient[c] = g;
+          sum.v[2][c] += double(d) * d;
+          sum.v[3][c] += double(v) * v;
+          sum.v[4][c] += double(g) * g;
+        }
+      };
+      if (const T* s = a.sampling ? a.sampling + e : nullptr)
+        fit([=](int c) { return s[c] * (x[c] - y[c]); });
+      else
+        fit([=](int c) { return x[c] - y[c]; });
     }
   }
 };
@@ -84,26 +90,36 @@ struct HessianBlocks {
   static constexpr int work = 64;
   ExpertsHessianArgs<T> a;
 
-  void operator()(HostBlock&, const Tile& t, double* partial) const {
+  void operator()(HostBlock&, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Blocks<T, size> tile(m, t, true);
     typename Blocks<T, size>::Gathered gathered;
     tile.filtered(
-        m, image_of(a.p, m, t.image), gathered, [](int) { return T(1); },
+        m, image_of(a.p, m, t), gathered, [](int) { return T(1); },
         [&](int k, int r, const T* z, T* field) {
-          const T* map = a.maps + map_element(m, t.image, k, r, tile.columns.response_begin);
+          const T* map = a.maps + map_element(m, t, k, r, tile.columns.response_begin);
           for (int c = 0; c < tile.responses; ++c) field[c] = map[c] * z[c];
         });
     ColumnSums<1> sum;
     for (int r = t.row; r < t.row + t.rows; ++r) {
       const long long e = static_cast<long long>(r) * m.width + t.column;
-      const T* p = image_of(a.p, m, t.image) + e;
-      T* product = image_of(a.product, m, t.image) + e;
+      const T* p = image_of(a.p, m, t) + e;
+      T* product = image_of(a.product, m, t) + e;
       const T* regulariser = tile.row(gathered, r);
       if (a.add) {
 #pragma GCC ivdep
         for (int c = 0; c < t.columns; ++c) {
           const T v = p[c], g = product[c] + m.mu * v + regulariser[c];
+          product[c] = g;
+          sum.v[0][c] += double(v) * g;
+        }
+        continue;
+      }
+      if (a.sampling) {
+        const T* s = a.sampling + e;
+#pragma GCC ivdep
+        for (int c = 0; c < t.columns; ++c) {
+          const T v = p[c], g = s[c] * v + m.mu * v + regulariser[c];
           product[c] = g;
           sum.v[0][c] += double(v) * g;
         }

@@ -14,22 +14,22 @@ struct LineariseBlocks {
   static constexpr int work = 64;
   ExpertsLineariseArgs<T> a;
 
-  void operator()(HostBlock&, const Tile& t, double*) const {
+  void operator()(HostBlock&, const ChannelTile& t, double*) const {
     const ExpertsModel<T>& m = a.model;
     const Blocks<T, size> tile(m, t, false);
     typename Blocks<T, size>::Image x;
     typename Blocks<T, size>::Rows z;
-    tile.load(image_of(a.x, m, t.image), x);
+    tile.load(image_of(a.x, m, t), x);
     tile.groups(m, [&](int k, int count) {
       for (int r = tile.rows.own_begin; r < tile.rows.own_end; ++r) {
         tile.correlate(x, r, m.taps + k * tile.taps, count, z);
         for (int f = 0; f < count; ++f)
-          map(k + f, map_element(m, t.image, k + f, r, t.column), tile.responses, z.v[f]);
+          map(k + f, map_element(m, t, k + f, r, t.column), tile.responses, z.v[f]);
       }
     });
     for (int r = t.row; r < t.row + t.rows; ++r) {
       if (a.inverse_diagonal == nullptr) break;
-      T* inverse = image_of(a.inverse_diagonal, m, t.image) + static_cast<long long>(r) * m.width + t.column;
+      T* inverse = image_of(a.inverse_diagonal, m, t) + static_cast<long long>(r) * m.width + t.column;
       for (int c = 0; c < t.columns; ++c) inverse[c] = T(1);
     }
   }
@@ -61,20 +61,20 @@ struct DualBlocks {
   static constexpr int work = 64;
   ExpertsDualArgs<T> a;
 
-  void operator()(HostBlock&, const Tile& t, double*) const {
+  void operator()(HostBlock&, const ChannelTile& t, double*) const {
     const ExpertsModel<T>& m = a.model;
     const Blocks<T, size> tile(m, t, false);
     typename Blocks<T, size>::Image x, d;
     typename Blocks<T, size>::Rows z, move;
-    tile.load(image_of(a.x, m, t.image), x);
-    if (a.d) tile.load(image_of(a.d, m, t.image), d);
+    tile.load(image_of(a.x, m, t), x);
+    if (a.d) tile.load(image_of(a.d, m, t), d);
     tile.groups(m, [&](int k, int count) {
       const T* filters = m.taps + k * tile.taps;
       for (int r = tile.rows.own_begin; r < tile.rows.own_end; ++r) {
         tile.correlate(x, r, filters, count, z);
         if (a.d) tile.correlate(d, r, filters, count, move);
         for (int f = 0; f < count; ++f)
-          map(Rho<T>(m.smoothing[k + f]), t.image, a.dual + map_element(m, t.image, k + f, r, t.column),
+          map(Rho<T>(m.smoothing[k + f]), t.image, a.dual + map_element(m, t, k + f, r, t.column),
               tile.responses, z.v[f], move.v[f]);
       }
     });

@@ -18,7 +18,7 @@ struct MixedAdjointBlocks {
   static constexpr int work = 64;
   ExpertsMixedAdjointArgs<T> a;
 
-  void operator()(HostBlock&, const Tile& t, double* partial) const {
+  void operator()(HostBlock&, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Of tile(m, t, false);
     const int k = t.plane * Of::group, count = minimum(Of::group, m.filters - k);
@@ -27,8 +27,8 @@ struct MixedAdjointBlocks {
     typename Of::PatchSums patches;
     typename Of::Rows z, u;
     ColumnSums<2 * Of::group> sum;
-    tile.load(image_of(a.x, m, t.image), x);
-    tile.load(image_of(a.q, m, t.image), q);
+    tile.load(image_of(a.x, m, t), x);
+    tile.load(image_of(a.q, m, t), q);
     if (count < Of::group) psi = bent = {};
     for (int r = tile.rows.own_begin; r < tile.rows.own_end; r += Of::Strip::rows) {
       const int strip = minimum(Of::Strip::rows, tile.rows.own_end - r);
@@ -84,7 +84,7 @@ struct MixedForwardBlocks {
   static constexpr int pairs = Of::group / 2;  ///< filters at a time, each with its direction
   ExpertsMixedForwardArgs<T> a;
 
-  void operator()(HostBlock&, const Tile& t, double* partial) const {
+  void operator()(HostBlock&, const ChannelTile& t, double* partial) const {
     const ExpertsModel<T>& m = a.model;
     const Of tile(m, t, true);
     typename Of::Image x;
@@ -92,7 +92,7 @@ struct MixedForwardBlocks {
     typename Of::Gathered gathered;
     typename Of::Rows z;
     T filters[Of::group * Of::taps];
-    tile.load(image_of(a.x, m, t.image), x);
+    tile.load(image_of(a.x, m, t), x);
     tile.clear(gathered);
     for (auto& f : fields) tile.clear(f);
     for (int k = 0; k < m.filters; k += pairs) {
@@ -113,7 +113,7 @@ struct MixedForwardBlocks {
     tile.fold(gathered);
     ColumnSums<1> sum;
     for (int r = t.row; r < t.row + t.rows; ++r) {
-      T* out = image_of(a.out, m, t.image) + static_cast<long long>(r) * m.width + t.column;
+      T* out = image_of(a.out, m, t) + static_cast<long long>(r) * m.width + t.column;
       const T* row = tile.row(gathered, r);
       if (a.add) {
 #pragma GCC ivdep

@@ -12,8 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/experts_args.hpp"
-#include "kernels/launch.hpp"
+#include "kernels/experts_tile.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND::blocked {
 
@@ -104,7 +103,7 @@ struct Blocks {
   int responses;  ///< in a row
   int lead;       ///< zeros before them in the row of a field
 
-  Blocks(const ExpertsModel<T>& m, const Tile& t, bool halo)
+  Blocks(const ExpertsModel<T>& m, const ChannelTile& t, bool halo)
       : height(m.height),
         width(m.width),
         rows(t.row, t.rows, m.height, size, m.padding, halo),
@@ -202,8 +201,8 @@ void with_size(const ExpertsModel<T>& m, F f) {
 /// Every tile of every plane once.
 template <int size, class T, template <class> class Args, class Body>
 void launch(const Stream& stream, const Args<T>& a, const Body& body, int planes = 1) {
-  launch_grid(stream, a.active, a.model.height, a.model.width, Blocks<T, size>::tile_rows(a.model.height),
-              Blocks<T, size>::tile_columns(a.model.width), body, planes);
+  launch_channels(stream, a, body, Blocks<T, size>::tile_rows(a.model.height),
+                  Blocks<T, size>::tile_columns(a.model.width), planes);
 }
 
 /// Launches the body for the model's potential and the size of its filters.
@@ -217,14 +216,15 @@ void launch_potential(const Stream& stream, const Args<T>& a, int planes = 1) {
   });
 }
 
+/// The first pixel of the tile's channel.
 template <class V, class T>
-V* image_of(V* batch, const ExpertsModel<T>& m, int image) {
-  return batch + static_cast<long long>(image) * m.height * m.width;
+V* image_of(V* batch, const ExpertsModel<T>& m, const ChannelTile& t) {
+  return batch + channel_of(m, t) * m.height * m.width;
 }
 /// Where maps hold the response of filter k at (row, column).
 template <class T>
-long long map_element(const ExpertsModel<T>& m, int image, int k, int row, int column) {
-  return ((static_cast<long long>(image) * m.filters + k) * m.height + row) * m.width + column;
+long long map_element(const ExpertsModel<T>& m, const ChannelTile& t, int k, int row, int column) {
+  return ((channel_of(m, t) * m.filters + k) * m.height + row) * m.width + column;
 }
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND::blocked
