@@ -150,7 +150,6 @@ TEST_F(BadInput, FieldsOfExperts) {
   refused(foe({"--init", "mu=-1"}), 2, {"--init mu=-1", "between"});
   refused(foe({"--xi-inside-alpha"}), 2, {"--xi-inside-alpha", "tv"});
   refused(foe({"--condition-penalty", "1"}), 2, {"--condition-penalty", "tv"});
-  refused(foe({"--mask", data_ + "/photo1.png"}), 2, {"--mask", "field of experts"});
   const auto sized = [this](const char* crop, const char* size, const char* padding) {
     return std::vector<std::string>{"train",   "--data",    data_,    "--out", file("run"),
                                     "--model", "foe",       "--crop", crop,    "--filter-size",
@@ -187,14 +186,6 @@ TEST_F(BadInput, ModelsOfFieldsOfExperts) {
   refused({"evaluate", "--model", file("foe.json"), "--data", file("small.png")}, 3,
           {"small.png", "40 x 8", "9 x 9"});
   refused({"check", "--model", file("foe.json"), "--data", data_, "--crop", "8"}, 3, {"foe.json", "8 x 8"});
-  const std::string image = data_ + "/photo1.png";
-  refused(
-      {"apply", "--model", file("foe.json"), "--input", image, "--output", file("x.png"), "--mask", image}, 2,
-      {"--mask", "field of experts"});
-  refused({"evaluate", "--model", file("foe.json"), "--data", image, "--mask", image}, 2,
-          {"--mask", "field of experts"});
-  refused({"check", "--model", file("foe.json"), "--data", data_, "--mask", image}, 2,
-          {"--mask", "field of experts"});
 }
 
 TEST_F(BadInput, HeldOutImages) {

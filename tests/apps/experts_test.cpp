@@ -99,6 +99,36 @@ TEST_F(Experts, TheLogHasTestsButNoArrays) {
   EXPECT_LT(get_file(file("run/summary.json")).size(), 3000u);
 }
 
+TEST_F(Experts, FillInWhatAMaskLeavesOut) {
+  const auto masked = [](const std::string& name, int size) {
+    bilevel::HostImage mask{1, size, size, std::vector<double>(static_cast<std::size_t>(size * size), 1.0)};
+    std::mt19937 generator(5);
+    for (double& m : mask.pixels) m = generator() % 4 == 0 ? 0.0 : 1.0;
+    bilevel::write_image(file(name), mask);
+    return mask;
+  };
+  masked("mask16.png", 16);
+  const Outcome o = run(arguments("masked", {"--mask", file("mask16.png"), "--json"}));
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json trained = Json::parse(o.out)["training"];
+  EXPECT_GT(trained["psnr"].get<double>(), trained["psnr_noisy"].get<double>() + 3);
+  const bilevel::HostImage clean = photograph(24, 24, 31), mask = masked("mask24.png", 24);
+  bilevel::HostImage holes = clean;
+  for (std::size_t p = 0; p < holes.pixels.size(); ++p) holes.pixels[p] *= mask.pixels[p];
+  bilevel::write_image(file("holes.npy"), holes);
+  const Outcome filled =
+      run(on_device({"apply", "--json", "--model", file("masked/model.json"), "--input", file("holes.npy"),
+                     "--mask", file("mask24.png"), "--output", file("filled.npy"), "--tolerance", "1e-4"}));
+  ASSERT_EQ(filled.code, 0) << filled.err;
+  const bilevel::HostImage x = bilevel::read_image(file("filled.npy"));
+  double before = 0, after = 0;
+  for (std::size_t p = 0; p < clean.pixels.size(); ++p) {
+    before += std::pow(holes.pixels[p] - clean.pixels[p], 2);
+    after += std::pow(x.pixels[p] - clean.pixels[p], 2);
+  }
+  EXPECT_LT(after, 0.2 * before);
+}
+
 /// Tests are measured in a context of their own: the run has the same bits without them.
 TEST_F(Experts, TestsDoNotDisturbTheRun) {
   ASSERT_EQ(run(arguments("untested")).code, 0);

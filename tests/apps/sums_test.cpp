@@ -149,7 +149,6 @@ TEST_F(Sums, WhatDoesNotFitIsRefused) {
   refused("tv+h1", {"--learn", "2.xi"}, {"--learn 2.xi", "2.alpha"});
   refused("tv+h1", {"--solver", "pdhg"}, {"--solver pdhg", "one part"});
   refused("tv+h1", {"--condition-penalty", "1"}, {"--condition-penalty", "tv+h1"});
-  refused("tv+foe", {"--mask", "mask.png"}, {"--mask"});
   refused("wavelet", {"--wavelet", "db3"}, {"db3", "haar"});
   refused("wavelet", {"--levels", "6"}, {"--levels 6", "multiples of 64", "--crop 32"});
   refused("wavelet", {"--levels", "0"}, {"--levels 0", "1 level"});
