@@ -140,6 +140,8 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       regulariser_(options.model.regularisers()),
       identity_(identity_of(options, command, std::move(deciding), data_)),
       stages_(folder_, options.common, options.run.resume, identity_, device_, data_, regulariser_, err) {
+  if (const auto& experts = options.model.learned)
+    require_large_enough(*experts, data_.height, data_.width, options.model.experts);
   for (const std::string& text : data_.notes) note(text);
   if (test_)
     for (const std::string& text : test_->notes)
@@ -148,8 +150,6 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
     throw IoError(options.test_data.front(),
                   format("the held-out images have %d x %d pixels, those of --data %d x %d; use --size N.",
                          test_->width, test_->height, data_.width, data_.height));
-  if (const auto& experts = options.model.learned)
-    require_large_enough(*experts, data_.height, data_.width, options.model.experts);
 }
 
 Solver TrainingRun::solver() const {

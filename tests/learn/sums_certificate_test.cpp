@@ -95,7 +95,7 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
   Random random(seed(2811));
   RatioRecorder distances("certificate/distance, sums"), omegas("omega/error, sums");
   for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::blur}) {
+                              DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 10, 12, random);
     for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
@@ -116,7 +116,7 @@ TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
   Random random(seed(2812));
   RatioRecorder distances("given/distance, sums"), omegas("omega/error, perturbed sums");
   for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier,
-                              DataKind::fourier, DataKind::blur}) {
+                              DataKind::fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 9, 8, random);
     for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
@@ -197,7 +197,8 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
   Random random(seed(2815));
   RatioRecorder mixed_q("mixed_q, bound/measured, sums"), norm_mixed("norm_mixed, bound/measured, sums"),
       hessian_vq("hessian_vq, bound/measured, sums"), hessian_q("hessian_q, bound/measured, sums");
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier}) {
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::coils}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 8, 10, random);
     for (const SumCase& c : sum_cases(true, 0.1, random)) {
@@ -274,8 +275,8 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
 TEST(SumsCertificate, HoldsInSinglePrecision) {
   Random random(seed(2814));
   RatioRecorder omegas("omega/error, sums in single precision");
-  for (const DataKind kind :
-       {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::fourier}) {
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier,
+                              DataKind::fourier, DataKind::coils}) {
     Context context(Device::open(test_device("cpu:1")));
     const std::uint64_t same = random.bits();
     Random first(same), second(same);
@@ -330,7 +331,7 @@ TEST(OwnTermHypergradient, IsTheDerivativeOfTheLoss) {
 TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
   Random random(seed(2813));
   for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::blur}) {
+                              DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 7, 8, random);
     for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {

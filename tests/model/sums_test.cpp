@@ -150,7 +150,7 @@ TYPED_TEST(Sums, AreThoseOfTheirParts) {
   Random random(seed(2801));
   const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-12, ridge = 0.05;
   for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::blur})
+                              DataKind::complex_fourier, DataKind::coils, DataKind::blur})
     for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 38, 70}}) {
       Context context(Device::open(test_device("cpu:2")));
       const SumData<T> data(kind, context, size.h, size.w, random);
@@ -168,7 +168,8 @@ TEST(MeanStiffness, IsTheMeanDiagonalOfTheRegularisers) {
   const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
   const Parameters none(
       {{"alpha", Transform::identity, 0, 0, 1, false}, {"xi", Transform::identity, 0.1, 0, 1, false}});
-  for (const DataKind kind : {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier}) {
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::fourier, DataKind::complex_fourier, DataKind::coils}) {
     Context context(Device::open(test_device("cpu:1")));
     const SumData<double> data(kind, context, 5, 6, random);
     const std::vector<double> x = random.normal_vector(data.shape.count());
@@ -301,7 +302,7 @@ TEST(SumsRounding, CoversThatOfChainedPasses) {
   Random random(seed(2802));
   RatioRecorder ratios("error of the gradient/rounding bound, sums in single precision");
   for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::blur})
+                              DataKind::complex_fourier, DataKind::coils, DataKind::blur})
     for (int round = 0; round < 3; ++round) {
       Context context(Device::open(test_device("cpu:1")));
       const std::uint64_t same = random.bits();

@@ -79,9 +79,10 @@ inline std::vector<SumCase> sum_cases(bool even, double ridge, Random& random) {
   return out;
 }
 
-enum class DataKind { denoising, inpainting, fourier, complex_fourier, blur };
+enum class DataKind { denoising, inpainting, fourier, complex_fourier, coils, blur };
 inline const char* name_of(DataKind kind) {
-  constexpr const char* names[] = {"denoising", "inpainting", "real Fourier", "complex Fourier", "blur"};
+  constexpr const char* names[] = {"denoising",       "inpainting", "real Fourier",
+                                   "complex Fourier", "coils",      "blur"};
   return names[static_cast<int>(kind)];
 }
 
@@ -94,14 +95,18 @@ struct SumData {
   Tensor<T> y{};
   std::vector<double> mask{};
   std::vector<std::complex<T>> kspace{};
+  std::vector<std::complex<double>> maps{};  // of two coils
   std::unique_ptr<SamplingPattern> pattern{};
   std::vector<double> s{};
   std::shared_ptr<const LinearOperator<T>> blur{};
 
   SumData(DataKind of, Context& on, int h, int w, Random& random)
-      : kind(of), context(on), shape{2, of == DataKind::complex_fourier ? 2 : 1, h, w} {
+      : kind(of),
+        context(on),
+        shape{2, of == DataKind::complex_fourier || of == DataKind::coils ? 2 : 1, h, w} {
     const auto number = [&random] { return static_cast<T>(static_cast<float>(random.normal() / 2)); };
-    if (kind != DataKind::fourier && kind != DataKind::complex_fourier) {
+    const bool coils = kind == DataKind::coils;
+    if (kind != DataKind::fourier && kind != DataKind::complex_fourier && !coils) {
       std::vector<T> values(shape.count());
       std::generate(values.begin(), values.end(), number);
       y = Tensor<T>(context, shape, values);
@@ -113,9 +118,10 @@ struct SumData {
     }
     pattern = std::make_unique<SamplingPattern>(PatternKind::rows, h, w);
     for (std::size_t k = 0; k < pattern->groups(); ++k) s.push_back(random.uniform(0, 1));
-    for (int e = 0; e < 2 * h * w; ++e) {
+    for (int e = 0; e < (coils ? 4 : 2) * h * w; ++e) {
       const T re = number(), im = number();
       kspace.emplace_back(re, im);
+      if (coils && e % 2 == 0) maps.emplace_back(re, im);
     }
   }
 
@@ -132,7 +138,9 @@ struct SumData {
   }
   std::unique_ptr<ComposedEnergy<T>> energy(const Parameters& regularisers, const RegulariserSum& sum) const {
     const Parameters all = parameters(regularisers);
-    if (pattern) return std::make_unique<ComposedEnergy<T>>(context, shape, kspace, *pattern, all, sum);
+    if (pattern)
+      return std::make_unique<ComposedEnergy<T>>(context, shape, kspace, *pattern, all, sum,
+                                                 maps.empty() ? CoilMaps{} : CoilMaps{2, maps});
     if (blur) return std::make_unique<ComposedEnergy<T>>(context, blur, y.view(), all, sum);
     return std::make_unique<ComposedEnergy<T>>(context, y.view(), all, sum, mask);
   }
