@@ -172,37 +172,20 @@ struct Hessian {
     T* product = pixels_at(a.product, m, t);
     const T* s = sampling_at(a.sampling, m, t);
     const int width = m.width;
-    const T mu = m.mu, identity = T(1) + m.mu;
+    const bool add = a.add;
+    const T mu = m.mu;
     const T *v = p.origin, *adjoint = sum.origin;
-    const auto out = [=](int r, int c, T value, T start) -> Sums<1> {
-      const T g = start + adjoint[r * columns + c];
-      product[r * width + c] = g;
-      return {{double(value) * g}};
-    };
-    if (a.add)
-      block.template reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) {
-            const T value = v[r * Of::Image::pitch + c];
-            return out(r, c, value, product[r * width + c] + mu * value);
-          },
-          partial);
-    else if (s != nullptr)
-      block.template reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) {
-            const T value = v[r * Of::Image::pitch + c];
-            return out(r, c, value, s[r * width + c] * value + mu * value);
-          },
-          partial);
-    else
-      block.template reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) {
-            const T value = v[r * Of::Image::pitch + c];
-            return out(r, c, value, identity * value);
-          },
-          partial);
+    block.template reduce<1>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) -> Sums<1> {
+          const int o = r * width + c;
+          const T value = v[r * Of::Image::pitch + c];
+          const T start = add ? product[o] + mu * value : ((s ? s[o] : T(1)) + mu) * value;
+          const T g = start + adjoint[r * columns + c];
+          product[o] = g;
+          return {{double(value) * g}};
+        },
+        partial);
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
 };

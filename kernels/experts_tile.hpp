@@ -11,7 +11,7 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 
 /// A tile of one channel of an image.
 struct ChannelTile : Tile {
-  int channel = 0;
+  int channel;  // counted over the batch
 };
 
 /// A body on images of several channels, launched as one image with the channels below each other, each made
@@ -28,7 +28,7 @@ struct Stacked : Body {
     Body::operator()(
         block,
         ChannelTile{{t.image, row, t.column, minimum(height - row, tile_rows), t.columns, t.plane},
-                    t.row / each},
+                    t.image * this->a.model.channels + t.row / each},
         partial);
   }
 };
@@ -59,15 +59,10 @@ BILEVEL_HD inline Region responses(const ExpertsModel<T>& m, const ChannelTile& 
           maximum(-halo, edge - t.column), minimum(t.columns + halo, m.width - edge - t.column)};
 }
 
-/// The tile's channel, counted over the batch.
-template <class T>
-BILEVEL_HD inline long long channel_of(const ExpertsModel<T>& m, const ChannelTile& t) {
-  return static_cast<long long>(t.image) * m.channels + t.channel;
-}
 /// Address of pixel (0,0) of the tile inside a batch of images.
 template <class T, class V>
 BILEVEL_HD inline V* pixels_at(V* batch, const ExpertsModel<T>& m, const ChannelTile& t) {
-  return batch + (channel_of(m, t) * m.height + t.row) * m.width + t.column;
+  return batch + (static_cast<long long>(t.channel) * m.height + t.row) * m.width + t.column;
 }
 /// And inside an image that all channels share, null for none.
 template <class T>
@@ -83,7 +78,8 @@ struct ResponseMap {
 
   template <class T>
   BILEVEL_HD ResponseMap(V* maps, const ExpertsModel<T>& m, const ChannelTile& t, int k)
-      : first(maps + ((channel_of(m, t) * m.filters + k) * m.height + t.row) * m.width + t.column),
+      : first(maps + (static_cast<long long>(t.channel * m.filters + k) * m.height + t.row) * m.width +
+              t.column),
         width(m.width),
         edge(m.padding == Padding::valid ? m.size / 2 : 0) {}
   BILEVEL_HD V& operator()(int r, int c) const { return first[(r - edge) * width + c - edge]; }
@@ -112,7 +108,7 @@ struct Plane {
   }
   /// The tile of the image with its halo, reflected.
   BILEVEL_HD void load(Block& block, const ExpertsModel<T>& m, const T* batch, const ChannelTile& t) const {
-    const T* image = batch + channel_of(m, t) * m.height * m.width;
+    const T* image = batch + static_cast<long long>(t.channel) * m.height * m.width;
     T* target = origin;
     const int height = m.height, width = m.width, row = t.row, column = t.column;
     block.for_each(-halo, t.rows + halo, -halo, t.columns + halo, [=](int r, int c) {

@@ -219,12 +219,12 @@ void launch_potential(const Stream& stream, const Args<T>& a, int planes = 1) {
 /// The first pixel of the tile's channel.
 template <class V, class T>
 V* image_of(V* batch, const ExpertsModel<T>& m, const ChannelTile& t) {
-  return batch + channel_of(m, t) * m.height * m.width;
+  return batch + static_cast<long long>(t.channel) * m.height * m.width;
 }
 /// Where maps hold the response of filter k at (row, column).
 template <class T>
 long long map_element(const ExpertsModel<T>& m, const ChannelTile& t, int k, int row, int column) {
-  return ((channel_of(m, t) * m.filters + k) * m.height + row) * m.width + column;
+  return ((static_cast<long long>(t.channel) * m.filters + k) * m.height + row) * m.width + column;
 }
 
 }  // namespace bilevel::kernels::BILEVEL_BACKEND::blocked
