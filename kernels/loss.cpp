@@ -48,14 +48,17 @@ struct MisfitGradient {
     const T* truth = image_of(a.truth, a.size, t);
     const T* weight = a.weight;
     T* out = image_of(a.out, a.image, t);
-    const T scale = T(a.scale), minus = -scale;
+    const double scale = a.scale, minus = -scale;
     const int left = static_cast<int>(a.size) - t.column;
     const int compared = left < 0 ? 0 : left < t.columns ? left : t.columns;
-    const auto misfit = [=](int e) { return scale * x[e] + (truth ? minus * truth[e] : T(0)); };
+    // In double, so that rounding to T is relative to the difference.
+    const auto misfit = [=](int e) {
+      return scale * double(x[e]) + (truth ? minus * double(truth[e]) : 0.0);
+    };
     if (weight)
-      block.for_elements(t.column, compared, [=](int e) { out[e] = weight[e] * misfit(e); });
+      block.for_elements(t.column, compared, [=](int e) { out[e] = T(double(weight[e]) * misfit(e)); });
     else
-      block.for_elements(t.column, compared, [=](int e) { out[e] = misfit(e); });
+      block.for_elements(t.column, compared, [=](int e) { out[e] = T(misfit(e)); });
     block.for_elements(t.column + compared, t.columns - compared, [=](int e) { out[e] = T(0); });
   }
 };

@@ -45,20 +45,22 @@ void add_wavelet_cases(std::vector<KernelCase<T>>& cases, int height, int width)
       }
 }
 
-/// On all of an image, and with weights on half of it.
+/// On all of an image, and with weights on the first of two channels.
 template <class T>
 void add_loss_cases(std::vector<KernelCase<T>>& cases) {
   using B = DeviceBag<T>;
-  for (const bool weighted : {false, true}) {
-    const auto size = [weighted](B& b) { return weighted ? b.size / 2 : b.size; };
+  for (const bool part : {false, true}) {
+    const char *x = part ? "complex_x" : "x", *out = part ? "complex_out" : "out";
+    const std::size_t channels = part ? 2 : 1;
+    const auto weight = [part](B& b) { return part ? b.image("sampling") : nullptr; };
     cases.push_back({"misfit", false, [=](B& b) {
-                       b.table().misfit(b.stream(), {b.active, size(b), b.size, b.image("x"), b.image("y"),
-                                                     weighted ? b.weight(0) : nullptr, b.scalar(0)});
+                       b.table().misfit(b.stream(), {b.active, b.size, channels * b.size, b.image(x),
+                                                     b.image("y"), weight(b), b.scalar(0)});
                      }});
     cases.push_back({"misfit_gradient", false, [=](B& b) {
-                       b.table().misfit_gradient(b.stream(),
-                                                 {b.active, size(b), b.size, 0.5, b.image("x"), b.image("y"),
-                                                  weighted ? b.weight(0) : nullptr, b.image("out")});
+                       b.table().misfit_gradient(
+                           b.stream(), {b.active, b.size, channels * b.size, 0.5, b.image(x), b.image("y"),
+                                        weight(b), b.image(out)});
                      }});
   }
 }

@@ -240,11 +240,10 @@ TEST(LossLearning, HypergradientsPassTheTaylorTest) {
   }
 }
 
-/// MAID learns with both; every record tells the truth, and the region is served better than by the error to
-/// the whole.
-TEST(LossLearning, MaidLearnsWithEveryScaling) {
+/// MAID and L-BFGS-B learn with both, and every record tells the truth.
+TEST(LossLearning, MethodsLearn) {
   for (const bool roi : {true, false})
-    for (const StepScaling scaling : {StepScaling::gauss_newton, StepScaling::lbfgs, StepScaling::none}) {
+    for (const std::string method : {"gauss-newton", "lbfgs", "none", "lbfgsb"}) {
       Random random(seed(1412));
       oracle::TvModel model = model_of(14, 14, random);
       model.alpha = 0.3;
@@ -253,17 +252,19 @@ TEST(LossLearning, MaidLearnsWithEveryScaling) {
       for (oracle::Parameter& p : in.learned) p.transform = oracle::Transform::exp;
       LossLab<double> lab(in, roi);
       UpperOptions options;
-      options.scaling = scaling;
+      options.scaling = method == "none"    ? StepScaling::none
+                        : method == "lbfgs" ? StepScaling::lbfgs
+                                            : StepScaling::gauss_newton;
       options.schedule.tolerance = 1e-3;
       options.max_iterations = 60;
       Recorder seen;
-      const auto maid = make_maid<double>(options);
-      const UpperReport report =
-          maid->run(lab.setup.context, lab.problem, lab.setup.parameters.initial(), lab.setup.y.view(), seen);
-      std::cout << (roi ? "region of interest" : "Huber loss") << ", scaling " << static_cast<int>(scaling)
-                << ": " << seen.records.size() << " iterations, " << report.message << std::endl;
+      const auto optimiser = method == "lbfgsb" ? make_lbfgsb<double>(options) : make_maid<double>(options);
+      const UpperReport report = optimiser->run(lab.setup.context, lab.problem,
+                                                lab.setup.parameters.initial(), lab.setup.y.view(), seen);
+      std::cout << (roi ? "region of interest" : "Huber loss") << ", " << method << ": "
+                << seen.records.size() << " iterations, " << report.message << std::endl;
       ASSERT_FALSE(seen.records.empty());
-      if (scaling == StepScaling::gauss_newton) {
+      if (method != "none") {
         EXPECT_EQ(report.status, UpperStatus::stationary) << report.message;
       }
       double before = HUGE_VAL;
