@@ -14,6 +14,12 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
+/// Whether a neighbour is inside, as a factor: a choice would keep loops over pixels from being vectors.
+template <class T>
+BILEVEL_PIXEL T inside(bool neighbour) {
+  return neighbour ? T(1) : T(0);
+}
+
 /// z = D x - v, D x = (x_{r,c+1} - x_{r,c}, x_{r+1,c} - x_{r,c}), zero where it would reach over the border.
 struct Coupling {
   static constexpr int directions = 2, reach = 1, after = 0, first = 0;
@@ -33,7 +39,7 @@ struct Coupling {
   template <int input, class T>
   BILEVEL_PIXEL static T adjoint(T* const* f, int e, int pitch, const Edges& g) {
     if constexpr (input == 0)
-      return (f[0][e - 1] - (g.right ? f[0][e] : T(0))) + (f[1][e - pitch] - (g.down ? f[1][e] : T(0)));
+      return (f[0][e - 1] - inside<T>(g.right) * f[0][e]) + (f[1][e - pitch] - inside<T>(g.down) * f[1][e]);
     else
       return -f[input - 1][e];
   }
@@ -42,8 +48,9 @@ struct Coupling {
     if constexpr (input == 1) return m(at<0>, at<0>, 0, 0);
     if constexpr (input == 2) return m(at<1>, at<1>, 0, 0);
     const T before = m(at<0>, at<0>, 0, -1) + m(at<1>, at<1>, -1, 0);
-    const T own = (g.right ? m(at<0>, at<0>, 0, 0) : T(0)) + (g.down ? m(at<1>, at<1>, 0, 0) : T(0));
-    return (before + own) + (g.right & g.down ? T(2) * m(at<0>, at<1>, 0, 0) : T(0));
+    const T right = inside<T>(g.right), down = inside<T>(g.down);
+    const T own = right * m(at<0>, at<0>, 0, 0) + down * m(at<1>, at<1>, 0, 0);
+    return (before + own) + T(2) * right * down * m(at<0>, at<1>, 0, 0);
   }
 };
 
@@ -70,17 +77,17 @@ struct Strain {
   BILEVEL_PIXEL static T adjoint(T* const* f, int e, int pitch, const Edges& g) {
     const T* own = f[input - 1];
     const int step = input == 1 ? 1 : pitch, aside = input == 1 ? pitch : 1;
-    const bool far = input == 1 ? g.right : g.down, across = input == 1 ? g.down : g.right;
-    return (far ? own[e] - own[e + step] : T(0)) + half_root<T> * (across ? f[2][e] - f[2][e + aside] : T(0));
+    const T far = inside<T>(input == 1 ? g.right : g.down), across = inside<T>(input == 1 ? g.down : g.right);
+    return far * (own[e] - own[e + step]) + half_root<T> * across * (f[2][e] - f[2][e + aside]);
   }
   template <int input, class T, class Matrix>
   BILEVEL_PIXEL static T diagonal(const Matrix& m, const Edges& g) {
     constexpr int d = input - 1, row = input == 1 ? 0 : 1;  // along v1, down v2
-    const bool far = input == 1 ? g.right : g.down, across = input == 1 ? g.down : g.right;
-    const T own = far ? m(at<d>, at<d>, 0, 0) + m(at<d>, at<d>, row, 1 - row) : T(0);
-    const T mixed = across ? m(at<2>, at<2>, 0, 0) + m(at<2>, at<2>, 1 - row, row) : T(0);
-    const T both = far & across ? T(2) * half_root<T> * m(at<d>, at<2>, 0, 0) : T(0);
-    return (own + T(0.5) * mixed) + both;
+    const T far = inside<T>(input == 1 ? g.right : g.down), across = inside<T>(input == 1 ? g.down : g.right);
+    const T own = m(at<d>, at<d>, 0, 0) + m(at<d>, at<d>, row, 1 - row);
+    const T mixed = m(at<2>, at<2>, 0, 0) + m(at<2>, at<2>, 1 - row, row);
+    const T both = T(2) * half_root<T> * m(at<d>, at<2>, 0, 0);
+    return (far * own + T(0.5) * across * mixed) + far * across * both;
   }
 
  private:
@@ -88,11 +95,11 @@ struct Strain {
   static constexpr T half_root = T(0.70710678118654752);
   template <class T>
   BILEVEL_PIXEL static T along(const T* v, int e, const Edges& g) {
-    return (g.right ? v[e] : T(0)) - (g.left ? v[e - 1] : T(0));
+    return inside<T>(g.right) * v[e] - inside<T>(g.left) * v[e - 1];
   }
   template <class T>
   BILEVEL_PIXEL static T down(const T* v, int e, int pitch, const Edges& g) {
-    return (g.down ? v[e] : T(0)) - (g.up ? v[e - pitch] : T(0));
+    return inside<T>(g.down) * v[e] - inside<T>(g.up) * v[e - pitch];
   }
 };
 
@@ -124,15 +131,28 @@ struct JointTile {
   using Image = Halo<T, Unknown, G>;
   using Fluxes = Flux<T, S, G, 3>;
 
-  /// The components of a group at a pixel; component d C + k is direction d of channel k.
+  /// The components of a group at a pixel; component d C + k is direction d of channel k. (Edges are to be
+  /// temporaries: a variable of them keeps the loop over pixels from being vectors, GCC 12.)
   template <class Group>
   BILEVEL_PIXEL static void components(const Image& u, int e, const Edges& g, T (&z)[Group::directions * C]) {
-    unrolled<C>([&](auto k) BILEVEL_PIXEL_LAMBDA {
+    BILEVEL_UNROLL
+    for (int k = 0; k < C; ++k) {
       const T* const inputs[3] = {u.v[k], u.v[C + k], u.v[2 * C + k]};
       T own[Group::directions];
       Group::forward(inputs, e, G::pitch, g, own);
-      unrolled<Group::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA { z[d * C + k] = own[d]; });
-    });
+      BILEVEL_UNROLL
+      for (int d = 0; d < Group::directions; ++d) z[d * C + k] = own[d];
+    }
+  }
+  template <class Group>
+  BILEVEL_PIXEL static T reading(const Image& u, int e, const Edges& g) {
+    T sum = T(0);
+    BILEVEL_UNROLL
+    for (int k = 0; k < C; ++k) {
+      const T* const inputs[3] = {u.v[k], u.v[C + k], u.v[2 * C + k]};
+      sum += Group::reading(inputs, e, G::pitch, g);
+    }
+    return sum;
   }
   /// Address of pixel (0,0) of the tile in a plane of its image; null stays null.
   template <class V>
@@ -163,7 +183,7 @@ struct JointTile {
     const T* own = u.v[input * C + k];
     T* out = plane(batch, m, t, input * C + k);
     const Border border(m, t);
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       const int e = r * G::pitch + c;
       out[r * width + c] = ridge * own[e] + Coupling::adjoint<input, T>(f.f, e, G::pitch, border.at(r, c));
     });
@@ -177,7 +197,7 @@ struct JointTile {
     const Border border(m, t);
     block.template reduce<Q>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<Q> {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<Q> {
           const int e = r * G::pitch + c, o = r * width + c;
           const T g = out[o] + Strain::adjoint<input, T>(f.f, e, G::pitch, border.at(r, c));
           out[o] = g;

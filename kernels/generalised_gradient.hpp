@@ -48,17 +48,13 @@ struct GeneralisedGradient {
     using Own = Operator<Group, false, C>;
     const EnergyPixel<T, Rho, Own> pixel{Rho(a.model.nu), T(alpha)};
     const Border border(a.model, t);
-    const auto flux = [=](int r, int c) -> Sums<3> {
+    const auto flux = [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<3> {
       const int e = r * G::pitch + c;
-      const Edges g = border.at(r, c);
-      T z[Own::components], p[Own::components], reading = T(0);
-      Joint::template components<Group>(u, e, g, z);
+      T z[Own::components], p[Own::components];
+      Joint::template components<Group>(u, e, border.at(r, c), z);
       const Sums<2> s = pixel(z, p);
       unrolled<Group::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA { f.f[d][e] = p[d * C + k]; });
-      unrolled<C>([&](auto j) BILEVEL_PIXEL_LAMBDA {
-        const T* const inputs[3] = {u.v[j], u.v[C + j], u.v[2 * C + j]};
-        reading += Group::reading(inputs, e, G::pitch, g);
-      });
+      const T reading = Joint::template reading<Group>(u, e, border.at(r, c));
       return {{s.v[0], s.v[1], static_cast<double>(reading)}};
     };
     visit_span<k == 0 ? 3 : 0>(block, t, Span<Group>(a.model, t), flux, partial);
@@ -73,7 +69,7 @@ struct GeneralisedGradient {
     T* gradient = Joint::plane(a.gradient, a.model, t, k);
     const T xi = T(a.model.xi);
     const Border border(a.model, t);
-    const auto out = [=](int r, int c, T d, T fit) -> Sums<3> {
+    const auto out = [=](int r, int c, T d, T fit) BILEVEL_PIXEL_LAMBDA -> Sums<3> {
       const int e = r * G::pitch + c;
       const T v = own[e];
       const T g = d + xi * v + Coupling::adjoint<0, T>(f.f, e, G::pitch, border.at(r, c));
@@ -129,7 +125,7 @@ struct GeneralisedHessian {
     const Border border(a.model, t);
     visit_span<0>(
         block, t, Span<Group>(a.model, t),
-        [=](int r, int c) {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
           const int e = r * G::pitch + c;
           T z[Own::components], flux[Own::components];
           Joint::template components<Group>(p, e, border.at(r, c), z);
@@ -147,7 +143,7 @@ struct GeneralisedHessian {
     const T* own = p.v[k];
     T* product = Joint::plane(a.product, a.model, t, k);
     const Border border(a.model, t);
-    const auto out = [=](int r, int c, T start) -> Sums<1> {
+    const auto out = [=](int r, int c, T start) BILEVEL_PIXEL_LAMBDA -> Sums<1> {
       const int e = r * G::pitch + c;
       const T g = start + Coupling::adjoint<0, T>(f.f, e, G::pitch, border.at(r, c));
       product[r * width + c] = g;

@@ -171,12 +171,11 @@ struct GeneralisedDual {
     const long long size = static_cast<long long>(a.model.height) * width;
     float* zeta = Joint::plane(a.dual, a.model, t, 0);
     const Border border(a.model, t);
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       const int e = r * G::pitch + c, o = r * width + c;
-      const Edges g = border.at(r, c);
       T z[Own::components], v[Own::components] = {};
-      Joint::template components<Group>(u, e, g, z);
-      if constexpr (!start) Joint::template components<Group>(d, e, g, v);
+      Joint::template components<Group>(u, e, border.at(r, c), z);
+      if constexpr (!start) Joint::template components<Group>(d, e, border.at(r, c), v);
       move_dual<Own, start>(rho, step, z, v, zeta, [&](auto i) BILEVEL_PIXEL_LAMBDA {
         return dual_offset<Group, C>(i, size, n) + o;
       });

@@ -39,12 +39,11 @@ struct GeneralisedMixedAdjoint {
     const Border border(a.model, t);
     block.template reduce<3>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<3> {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<3> {
           const int e = r * G::pitch + c;
-          const Edges g = border.at(r, c);
           T z[Own::components], w[Own::components], by_w = T(0), by_nu = T(0);
-          Joint::template components<Group>(u, e, g, z);
-          Joint::template components<Group>(q, e, g, w);
+          Joint::template components<Group>(u, e, border.at(r, c), z);
+          Joint::template components<Group>(q, e, border.at(r, c), w);
           mixed_pixel<Own>(rho, z, w, by_w, by_nu);
           double ridge = 0;
           BILEVEL_UNROLL
@@ -85,7 +84,7 @@ struct GeneralisedMixedForward {
     const Border border(a.model, t);
     visit_span<0>(
         block, t, Span<Group>(a.model, t),
-        [=](int r, int c) {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
           const int e = r * G::pitch + c;
           T z[Own::components], w, w_nu;
           Joint::template components<Group>(u, e, border.at(r, c), z);
@@ -104,7 +103,7 @@ struct GeneralisedMixedForward {
     const T ridge = T(a.ridge);
     const int width = a.model.width;
     const Border border(a.model, t);
-    const auto add = [=](int r, int c, T start) -> Sums<1> {
+    const auto add = [=](int r, int c, T start) BILEVEL_PIXEL_LAMBDA -> Sums<1> {
       const int e = r * G::pitch + c;
       const T g = start + ridge * own[e] + Coupling::adjoint<0, T>(f.f, e, G::pitch, border.at(r, c));
       out[r * width + c] = g;
@@ -112,10 +111,12 @@ struct GeneralisedMixedForward {
     };
     if (a.add)
       block.template reduce<1>(
-          0, t.rows, 0, t.columns, [=](int r, int c) { return add(r, c, out[r * width + c]); }, partial);
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) BILEVEL_PIXEL_LAMBDA { return add(r, c, out[r * width + c]); }, partial);
     else
       block.template reduce<1>(
-          0, t.rows, 0, t.columns, [=](int r, int c) { return add(r, c, T(0)); }, partial);
+          0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA { return add(r, c, T(0)); },
+          partial);
     Joint::template start_field<k>(block, a.model, t, u, f, T(a.field_ridge), a.out);
   }
   template <int k>
@@ -159,13 +160,12 @@ struct GeneralisedBound {
     const Border border(a.model, t);
     block.template reduce<sums, maxima>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<sums> {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<sums> {
           const int e = r * G::pitch + c;
-          const Edges edges = border.at(r, c);
           T z[Own::components], g[Own::components], h[Own::components];
-          Joint::template components<Group>(u, e, edges, z);
-          Joint::template components<Group>(q, e, edges, g);
-          Joint::template components<Group>(v, e, edges, h);
+          Joint::template components<Group>(u, e, border.at(r, c), z);
+          Joint::template components<Group>(q, e, border.at(r, c), g);
+          Joint::template components<Group>(v, e, border.at(r, c), h);
           Sums<sums> s = ball(modulus2<Own, 0>(z), modulus2<Own, 0>(g), modulus2<Own, 0>(h));
           BILEVEL_UNROLL
           for (int k = first; k < last; ++k) s.v[9] += double(u.v[k][e]) * u.v[k][e];

@@ -481,6 +481,7 @@ DirectionalBound ComposedEnergy<T>::directional(std::span<const double> sums, in
   out.energy_v = sum.energy_v;
   out.hessian_vq = sum.hessian_vq;
   out.hessian_qe = sum.hessian_qe;
+  out.linearisation = sum.linearisation;
   const std::vector<BlockBound> of_data = m.data->directional(rows, ball, m.ridge());
   blocks.insert(blocks.end(), of_data.begin(), of_data.end());
   Impl::sort(blocks);

@@ -30,6 +30,7 @@ void loosen(TermBound& b, double tau, double change, double shift, const Ball& b
   b.energy_v = loosened(b.energy_v, tau, std::numbers::sqrt2 * v) + std::numbers::sqrt2 * shift_v;
   b.hessian_vq = loosened(b.hessian_vq, tau, q * ball.norm_v) + shift_q * ball.norm_v;
   b.hessian_qe = loosened(b.hessian_qe, tau, q * ball.epsilon) + shift_q * ball.epsilon;
+  b.linearisation = shift_q;
 }
 
 }  // namespace

@@ -108,7 +108,8 @@ struct BlockBound {
 /// term as in its own.
 struct TermBound {
   double hessian_q = 0, energy_q = 0, hessian_v = 0, energy_v = 0, hessian_vq = 0, hessian_qe = 0;
-  std::vector<BlockBound> blocks;
+  std::vector<BlockBound> blocks = {};
+  double linearisation = 0;
 
   /// But the blocks.
   void add(const TermBound& b) {
@@ -118,6 +119,7 @@ struct TermBound {
     energy_v += b.energy_v;
     hessian_vq += b.hessian_vq;
     hessian_qe += b.hessian_qe;
+    linearisation += b.linearisation;
   }
 };
 /// What the measured sums of one image are bounds for.

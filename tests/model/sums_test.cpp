@@ -253,17 +253,17 @@ TEST(SumsRounding, CoversThatOfChainedPasses) {
       Random first(same), second(same);
       const SumData<float> single(kind, context, 12, 14, first);
       const SumData<double> twice(kind, context, 12, 14, second);
-      for (const SumCase& c : sum_cases(single.shape.h % 2 == 0 && single.shape.w % 2 == 0, 0.02, random)) {
+      for (const SumCase& c : all_cases(single.shape.h % 2 == 0 && single.shape.w % 2 == 0, 0.02, random)) {
         SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
         const auto a = single.energy(c.joined(), c.sum());
         const auto b = twice.energy(c.joined(), c.sum());
-        std::vector<double> x = random.normal_vector(single.shape.count());
+        std::vector<double> x = random.normal_vector(a->shape().count());
         const double size = random.log_uniform(1e-3, 1e3);
         for (double& e : x) e *= size;
         x = representable<float>(x);
         const Evaluated low = evaluate<float>(context, *a, x, x, {}),
                         high = evaluate<double>(context, *b, x, x, {});
-        const std::size_t each = single.shape.image();
+        const std::size_t each = a->shape().image();
         for (std::size_t i = 0; i < 2; ++i) {
           double error = 0;
           for (std::size_t e = i * each; e < (i + 1) * each; ++e)
