@@ -15,20 +15,24 @@ namespace {
 
 using namespace testing_support;
 
+Parameters layout_of(const ReferenceCase& data) {
+  std::vector<Segment> segments;
+  for (const std::string& learned : data.scalar_layout) {
+    const std::string own = learned.substr(4);  // "log_"
+    segments.push_back({own, Transform::exp, data.parameter(own), 1e-12, 1e6, true});
+  }
+  for (const auto& [fixed, value] : data.fixed)
+    segments.push_back({fixed, Transform::identity, value, 0, 1e6, false});
+  return Parameters(segments);
+}
+
 struct Reference {
   explicit Reference(const std::string& name)
       : data(read_reference(name)),
         context(Device::open(test_device("cpu:2"))),
         y(context, {data.N, 1, data.H, data.W}, data.y),
-        truth(context, y.shape(), data.x_true) {
-    std::vector<Segment> segments;
-    for (const std::string& learned : data.scalar_layout) {
-      const std::string own = learned.substr(4);  // "log_"
-      segments.push_back({own, Transform::exp, data.parameter(own), 1e-12, 1e6, true});
-    }
-    for (const auto& [fixed, value] : data.fixed)
-      segments.push_back({fixed, Transform::identity, value, 0, 1e6, false});
-    layout = Parameters(segments);
+        truth(context, y.shape(), data.x_true),
+        layout(layout_of(data)) {
     auto made =
         std::make_unique<ComposedEnergy<double>>(context, std::as_const(y).view(), layout, TgvOptions{});
     made->keep_single_precision(context);

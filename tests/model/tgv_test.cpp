@@ -94,13 +94,13 @@ TEST(TgvDual, FollowsTheFormula) {
       Frame frame(setup.context);
       const ActiveSet all(setup.context, frame, n);
       const Tensor<double> at(setup.context, s, u), step(setup.context, s, d);
-      const Tensor<double> lengths(setup.context, {n, 1, 1, 1}, {0.7, 0.2});
+      Tensor<double> lengths(setup.context, {n, 1, 1, 1}, std::vector<double>{0.7, 0.2});
       Tensor<float> dual(setup.context, {n * setup.energy->dual_arrays(), s.c, s.h, s.w});
       setup.energy->start_dual(setup.context, all.active(), at.view(), dual.view());
       const auto field = [&] { return download(setup.context, dual); };
       const std::vector<float> first = field();
-      View<double> t{const_cast<double*>(lengths.view().device_data()), {n, 1, 1, 1}};
-      setup.energy->update_dual(setup.context, all.active(), at.view(), step.view(), t, dual.view());
+      setup.energy->update_dual(setup.context, all.active(), at.view(), step.view(), lengths.view(),
+                                dual.view());
       const std::vector<float> second = field();
       const std::vector<oracle::TgvModulus> moduli = oracle::tgv_moduli(m);
       for (std::size_t i = 0; i < n; ++i) {
