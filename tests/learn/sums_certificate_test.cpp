@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/solve/minimiser.hpp"
@@ -344,14 +346,14 @@ TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::vector<double> d = scaled_to(random.normal_vector(lab.theta.size()), 1);
-      const double step = 1e-3;
-      const auto at = [&](double t) {
-        std::vector<double> theta = add_scaled(lab.theta, t * step, d);
-        return lab.loss(theta);
-      };
-      // the fourth-order difference
-      const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
-      EXPECT_LT(std::fabs(slope - dot(lab.reference.z, d)), 1e-6 * (norm(lab.reference.z) + 1e-3));
+      double off = std::numeric_limits<double>::infinity();
+      for (const double step : {1e-3, 3e-4}) {  // huber_c2 has kinks, which one may meet
+        const auto at = [&](double t) { return lab.loss(add_scaled(lab.theta, t * step, d)); };
+        // the fourth-order difference
+        const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
+        off = std::min(off, std::fabs(slope - dot(lab.reference.z, d)));
+      }
+      EXPECT_LT(off, 1e-6 * (norm(lab.reference.z) + 1e-3));
     }
   }
 }
