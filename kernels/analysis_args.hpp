@@ -75,7 +75,8 @@ struct AnalysisDualArgs {
   float* dual;
 };
 
-/// sum w <z,Kq>, sum w_nu <z,Kq> and <x,q>: three arrays of one double per image.
+/// sum w <z,Kq>, sum w_nu <z,Kq> and <x,q>: three arrays of one double per image. Of the generalised stencil
+/// those of D x - v and the same of E v, with <v,q>.
 template <class T>
 struct AnalysisMixedAdjointArgs {
   AnalysisModel model;
@@ -85,6 +86,7 @@ struct AnalysisMixedAdjointArgs {
   double* weight;
   double* smoothing;
   double* ridge;
+  double* field[3] = {};
 };
 
 /// out = K^T (weight w + smoothing w_nu) z + ridge x, with `add` beside what is there, and its squared norm.
@@ -97,6 +99,7 @@ struct AnalysisMixedForwardArgs {
   T* out;
   double* norm2;
   bool add = false;
+  double field_weight = 0, field_smoothing = 0, field_ridge = 0;  // of E v and v
 };
 
 /// Sums of the directional error bounds (src/model/tv_constants.hpp derives them) with g = |Kq|, h = |Kv| per
@@ -118,6 +121,7 @@ struct AnalysisBoundArgs {
   double* out;  // [15][n]: |a g|^2, sum g, |K h g|^2, sum a h g, |a h|^2, sum (K h g)^2/W, sum (a g)^2/W,
                 // |psi|^2, |psi|^2/W, |x|^2; maxima of K g, K h, K g/W, K h/W, a/W
   int n;
+  double field_row_bound = 0, field_norm2 = 0;  // of E; its sums follow those of D x - v
 };
 
 /// w <- prox_{sigma F*}(w + sigma Kx), F = alpha R; xi of the model is not used.

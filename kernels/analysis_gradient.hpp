@@ -9,6 +9,53 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
+/// Adds up out(r, c, d, fit) over the tile of a channel: d = S (x - y) and fit = d, or d the gradient of
+/// another data term (y null) and fit = 0.
+template <int pitch, class T, class Out>
+BILEVEL_HD inline void reduce_data(Block& block, const Tile& t, int width, const T* y, const T* s,
+                                   const T* gradient, const T* own, Out out, double* partial) {
+  if (y == nullptr)
+    block.template reduce<3>(
+        0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, gradient[r * width + c], T(0)); },
+        partial);
+  else if (s != nullptr)
+    block.template reduce<3>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) {
+          const int o = r * width + c;
+          const T d = s[o] * (own[r * pitch + c] - y[o]);
+          return out(r, c, d, d);
+        },
+        partial);
+  else
+    block.template reduce<3>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) {
+          const T d = own[r * pitch + c] - y[r * width + c];
+          return out(r, c, d, d);
+        },
+        partial);
+}
+
+/// Adds up out(r, c, start) over the tile of a channel: start = (S + xi) p, or with `add` what is in product
+/// and xi p.
+template <int pitch, class T, class Out>
+BILEVEL_HD inline void reduce_product(Block& block, const Tile& t, int width, bool add, const T* s,
+                                      const T* product, const T* own, T xi, Out out, double* partial) {
+  if (add)
+    block.template reduce<1>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) { return out(r, c, product[r * width + c] + xi * own[r * pitch + c]); }, partial);
+  else if (s != nullptr)
+    block.template reduce<1>(
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) { return out(r, c, (s[r * width + c] + xi) * own[r * pitch + c]); }, partial);
+  else
+    block.template reduce<1>(
+        0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, (T(1) + xi) * own[r * pitch + c]); },
+        partial);
+}
+
 /// 2r 1w per channel (3r masked; beside another data term 2r 1w).
 template <class T, class Rho, class K>
 struct AnalysisGradient {
@@ -60,7 +107,6 @@ struct AnalysisGradient {
     const T* own = x.v[k];
     const T xi = T(a.model.xi);
     const Border border(a.model, t);
-    // d: S (x - y), or the gradient of another data term
     const auto out = [=](int r, int c, T d, T fit) -> Sums<3> {
       const int e = r * G::pitch + c;
       const T v = own[e];
@@ -68,27 +114,7 @@ struct AnalysisGradient {
       gradient[r * width + c] = g;
       return {{double(fit) * fit, double(v) * v, double(g) * g}};
     };
-    if (y == nullptr)
-      block.template reduce<3>(
-          0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, gradient[r * width + c], T(0)); },
-          partial + 2);
-    else if (s != nullptr)
-      block.template reduce<3>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) {
-            const int o = r * width + c;
-            const T d = s[o] * (own[r * G::pitch + c] - y[o]);
-            return out(r, c, d, d);
-          },
-          partial + 2);
-    else
-      block.template reduce<3>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) {
-            const T d = own[r * G::pitch + c] - y[r * width + c];
-            return out(r, c, d, d);
-          },
-          partial + 2);
+    reduce_data<G::pitch>(block, t, width, y, s, gradient, own, out, partial + 2);
   }
 };
 
@@ -137,19 +163,7 @@ struct AnalysisHessian {
       product[r * width + c] = g;
       return {{double(own[e]) * g}};
     };
-    if (a.add)
-      block.template reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, product[r * width + c] + xi * own[r * G::pitch + c]); },
-          partial);
-    else if (s != nullptr)
-      block.template reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, (s[r * width + c] + xi) * own[r * G::pitch + c]); }, partial);
-    else
-      block.template reduce<1>(
-          0, t.rows, 0, t.columns,
-          [=](int r, int c) { return out(r, c, (T(1) + xi) * own[r * G::pitch + c]); }, partial);
+    reduce_product<G::pitch>(block, t, width, a.add, s, product, own, xi, out, partial);
   }
 };
 

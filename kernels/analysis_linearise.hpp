@@ -51,16 +51,9 @@ struct AnalysisLinearise {
     const Border border(a.model, t);
     const auto matrix = [=](int r, int c, CurvedPixel<T, K>& p) BILEVEL_PIXEL_LAMBDA {
       x.differences(r * G::pitch + c, p.z);
-      unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
-        rho.hessian(modulus2<K, g>(p.z), p.w[g], p.kappa[g]);
-        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
-          constexpr int k = g * K::size + i;
-          if constexpr (Given::value)
-            p.zeta[k] = T(dual.f[k][r * width + c]);
-          else
-            p.zeta[k] = p.w[g] * p.z[k];
-          p.weight[k] = S::template exists<k / K::channels>(border, r, c) ? alpha : T(0);
-        });
+      p.template bend<Given::value>(rho, dual.f, r * width + c);
+      unrolled<K::components>([&](auto k) BILEVEL_PIXEL_LAMBDA {
+        p.weight[k] = S::template exists<k / K::channels>(border, r, c) ? alpha : T(0);
       });
     };
     const WeightPlanes<T, K> planes(plane_at<K::channels>(a.weights, a.model, t, 0), a.model, a.n);
@@ -147,6 +140,35 @@ struct AnalysisLinearise {
   }
 };
 
+/// The dual variables of a pixel, component i at zeta[place(i)], after the step z + step v, or at z (start).
+template <class K, bool start, class T, class Rho, class Place>
+BILEVEL_PIXEL void move_dual(const Rho& rho, T step, const T (&z)[K::components], T (&v)[K::components],
+                             float* zeta, Place place) {
+  const T inside = T(1) - T(2.4e-7);  // of the unit ball, also after rounding to single precision
+  T next[K::components];
+  unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+    constexpr int first = g * K::size;
+    T w, kappa, length2 = T(0);
+    rho.hessian(modulus2<K, g>(z), w, kappa);
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA { v[first + i] *= step; });
+    T bend = T(0);
+    if constexpr (!start) bend = K::size == 1 ? kappa * z[g] * v[g] : kappa * inner<K, g>(z, v);
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      constexpr std::integral_constant<int, first + i> k{};
+      const T old = start ? T(0) : T(zeta[place(k)]);
+      next[k] = w * (z[k] + v[k]) - bend * old;
+      length2 += next[k] * next[k];
+    });
+    const T scale = inside / maximum(std::sqrt(length2), inside);
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      constexpr std::integral_constant<int, first + i> k{};
+      const T moved = next[k];
+      const T own = K::size == 1 ? minimum(maximum(moved, -inside), inside) : scale * moved;
+      zeta[place(k)] = static_cast<float>(own);
+    });
+  });
+}
+
 /// 1r (2r with a step), the field's floats r and w.
 template <class T, class Rho, class K>
 struct AnalysisDual {
@@ -176,35 +198,15 @@ struct AnalysisDual {
     const int width = m.width;
     const long long size = static_cast<long long>(m.height) * width, batch = size * K::channels * a.n;
     float* zeta = plane_at<K::channels>(a.dual, m, t, 0);
-    const T inside = T(1) - T(2.4e-7);  // of the unit ball, also after rounding to single precision
     block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
       const int e = r * G::pitch + c, o = r * width + c;
-      T z[K::components], v[K::components] = {}, next[K::components];
+      T z[K::components], v[K::components] = {};
       x.differences(e, z);
       if constexpr (!Start::value) d.differences(e, v);
-      unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
-        constexpr int first = g * K::size;
-        const auto place = [&](auto i) BILEVEL_PIXEL_LAMBDA {
-          constexpr int k = first + i;
-          return (k / K::channels) * batch + (k % K::channels) * size + o;
-        };
-        T w, kappa, length2 = T(0);
-        rho.hessian(modulus2<K, g>(z), w, kappa);
-        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA { v[first + i] *= step; });
-        T bend = T(0);
-        if constexpr (!Start::value) bend = K::size == 1 ? kappa * z[g] * v[g] : kappa * inner<K, g>(z, v);
-        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
-          const T old = Start::value ? T(0) : T(zeta[place(i)]);
-          next[first + i] = w * (z[first + i] + v[first + i]) - bend * old;
-          length2 += next[first + i] * next[first + i];
-        });
-        const T scale = inside / maximum(std::sqrt(length2), inside);
-        unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
-          const T moved = next[first + i];
-          const T own = K::size == 1 ? minimum(maximum(moved, -inside), inside) : scale * moved;
-          zeta[place(i)] = static_cast<float>(own);
-        });
-      });
+      const auto place = [&](auto i) BILEVEL_PIXEL_LAMBDA {
+        return (i / K::channels) * batch + (i % K::channels) * size + o;
+      };
+      move_dual<K, Start::value>(rho, step, z, v, zeta, place);
     });
   }
 };

@@ -8,6 +8,22 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
+/// w <z,u> and w_nu <z,u> of a pixel.
+template <class K, class T, class Rho>
+BILEVEL_PIXEL void mixed_pixel(const Rho& rho, const T (&z)[K::components], const T (&u)[K::components],
+                               T& by_w, T& by_nu) {
+  unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+    T w, w_nu;
+    rho.weight_nu(modulus2<K, g>(z), w, w_nu);
+    unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+      constexpr int k = g * K::size + i;
+      const T product = z[k] * u[k];
+      by_w = k == 0 ? w * product : by_w + w * product;
+      by_nu = k == 0 ? w_nu * product : by_nu + w_nu * product;
+    });
+  });
+}
+
 /// 2r.
 template <class T, class Rho, class K>
 struct AnalysisMixedAdjoint {
@@ -27,16 +43,7 @@ struct AnalysisMixedAdjoint {
           T z[K::components], u[K::components], by_w = T(0), by_nu = T(0);
           x.differences(e, z);
           q.differences(e, u);
-          unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
-            T w, w_nu;
-            rho.weight_nu(modulus2<K, g>(z), w, w_nu);
-            unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
-              constexpr int k = g * K::size + i;
-              const T product = z[k] * u[k];
-              by_w = k == 0 ? w * product : by_w + w * product;
-              by_nu = k == 0 ? w_nu * product : by_nu + w_nu * product;
-            });
-          });
+          mixed_pixel<K>(rho, z, u, by_w, by_nu);
           double ridge = 0;
           BILEVEL_UNROLL
           for (int k = 0; k < K::channels; ++k) ridge += double(x.v[k][e]) * q.v[k][e];

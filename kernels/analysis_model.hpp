@@ -11,17 +11,20 @@ enum class Stencil : int {
   gradient = 0,           ///< x_{r,c+1} - x_{r,c} and x_{r+1,c} - x_{r,c} of all channels together
   gradient_separate = 1,  ///< those to the right of all channels together, those down together
   second = 2,             ///< Dxx, Dyy and sqrt 2 Dxy of all channels together
-  identity = 3            ///< the channels of a pixel together
+  identity = 3,           ///< the channels of a pixel together
+  generalised = 4         ///< of (x, v1, v2), see kernels/generalised.hpp
 };
-inline constexpr int stencils = 4;
+inline constexpr int stencils = 5;
 
-/// alpha R_nu(x) + xi/2 |x|^2.
+/// alpha R_nu(x) + xi/2 |x|^2; generalised alpha R_nu(D x - v) + field_alpha R_nu(E v) + xi/2 |x|^2 +
+/// field_xi/2 |v|^2.
 struct AnalysisModel {
   int height = 0, width = 0;
   Potential potential = Potential::charbonnier;
   Stencil stencil = Stencil::gradient;
   double alpha = 0, nu = 1, xi = 0;
-  int channels = 1;
+  int channels = 1;  // of x
+  double field_alpha = 0, field_xi = 0;
 };
 
 /// Components of K per channel; also the arrays [N,C,H,W] of a dual field.
@@ -43,5 +46,10 @@ inline constexpr int weight_planes(Stencil s, int channels) {
 inline constexpr int weight_arrays(Stencil s, int channels) {
   return (weight_planes(s, channels) + channels - 1) / channels;
 }
+
+/// Of the generalised stencil, arrays [N,3C,H,W]: the planes of both groups, of C = 2 channels w, kappa z and
+/// zeta each; and a dual field of five components per channel.
+inline constexpr int joint_weight_arrays(int channels) { return channels == 1 ? 3 : 4; }
+inline constexpr int joint_dual_arrays = 2;
 
 }  // namespace bilevel::kernels

@@ -53,42 +53,62 @@ struct EnergyPixel {
 template <class K>
 inline constexpr double flux_roundings = (K::channels == 1 ? 17 : 21) + (K::Differences::reads ? 15 : 0);
 
-/// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2, reading. Gives Phi, |grad|^2, and the rounding
-/// error of the gradient: u (flux_roundings alpha |K| |psi| + alpha l_1 |K| reading), l_1 the Lipschitz
-/// constant of psi; u (3 |S(x-y)| + 4 xi|x|) for data and ridge (4 that xi may be a product), or those of the
-/// transforms, which cover the conversion of maps, weights and data; beside terms before, whose bound is
-/// added, 2u of their gradient. In single precision data and xi that
-/// came in double were rounded, too: u|Sy| <= u (|S(x-y)| + |x|) more.
-template <class K, class T>
-BILEVEL_HD inline void finish_gradient(const AnalysisGradientArgs<T>& a, int image, const double* total) {
-  using S = typename K::Differences;
+/// The data of a gradient: twice their value, the rounding error of data and ridge in units, and the bound of
+/// terms before. u (3 |S(x-y)| + 4 xi|x|) for data and ridge (4 that xi may be a product), or those of the
+/// transforms, which cover the conversion of maps, weights and data; beside terms before 2u of their
+/// gradient. In single precision data and xi that came in double were rounded, too: u|Sy| <= u (|S(x-y)| +
+/// |x|) more.
+struct DataSums {
+  double residual, rounding, before;
+};
+template <class T>
+BILEVEL_HD inline DataSums data_sums(const AnalysisGradientArgs<T>& a, int image, double fit2, double x2) {
   const AnalysisModel& m = a.model;
   constexpr double given = conversions<T>;
-  double residual = total[2], rounding, before = 0;
-  const double norm = std::sqrt(total[3]);
+  DataSums s{fit2, 0, 0};
+  const double norm = std::sqrt(x2);
   if (a.y) {
-    rounding = (3 + given) * std::sqrt(residual) + (4 * m.xi + given) * norm;
+    s.rounding = (3 + given) * std::sqrt(fit2) + (4 * m.xi + given) * norm;
   } else if (a.data) {
     double weighted = 0, parts = 0;
     for (int coil = 0; coil < a.coils; ++coil) {
       const double* d = a.data + 3 * coil * a.n + image;
-      residual += d[0];
+      s.residual += d[0];
       weighted += d[a.n];
       parts += d[2 * a.n];
     }
-    rounding = (3 + given) * m.xi * norm +
-               a.transform * (a.weight_norm * norm + a.coil_norm * std::sqrt(weighted)) +
-               (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts);
+    s.rounding = (3 + given) * m.xi * norm +
+                 a.transform * (a.weight_norm * norm + a.coil_norm * std::sqrt(weighted)) +
+                 (4 + 2 * a.coils) * a.coil_norm * std::sqrt(parts);
   } else {
-    residual = 2 * a.value[image];
-    rounding = (3 + given) * m.xi * norm + 2 * std::sqrt(a.norm2[image]);
-    before = a.rounding[image];
+    s.residual = 2 * a.value[image];
+    s.rounding = (3 + given) * m.xi * norm + 2 * std::sqrt(a.norm2[image]);
+    s.before = a.rounding[image];
   }
-  rounding += flux_roundings<K> * m.alpha * S::norm * std::sqrt(total[1]);
-  if constexpr (S::reads) rounding += m.alpha * steepest(m.potential, m.nu) * S::norm * std::sqrt(total[5]);
-  a.value[image] = 0.5 * residual + m.alpha * total[0] + 0.5 * m.xi * total[3];
+  return s;
+}
+
+/// What a flux alpha psi with |psi|^2 adds to the rounding of a gradient, in units: flux_roundings alpha |K|
+/// |psi| + alpha l_1 |K| reading, l_1 the Lipschitz constant of psi.
+template <class K>
+BILEVEL_HD inline double flux_rounding(const AnalysisModel& m, double alpha, double psi2, double reading2) {
+  using S = typename K::Differences;
+  double rounding = flux_roundings<K> * alpha * S::norm * std::sqrt(psi2);
+  if constexpr (S::reads) rounding += alpha * steepest(m.potential, m.nu) * S::norm * std::sqrt(reading2);
+  return rounding;
+}
+
+/// total = sums of rho, |psi|^2, |S(x-y)|^2, |x|^2, |grad|^2, reading. Gives Phi, |grad|^2, and the rounding
+/// error of the gradient.
+template <class K, class T>
+BILEVEL_HD inline void finish_gradient(const AnalysisGradientArgs<T>& a, int image, const double* total) {
+  const AnalysisModel& m = a.model;
+  const DataSums data = data_sums(a, image, total[2], total[3]);
+  const double rounding =
+      data.rounding + flux_rounding<K>(m, m.alpha, total[1], K::Differences::reads ? total[5] : 0);
+  a.value[image] = 0.5 * data.residual + m.alpha * total[0] + 0.5 * m.xi * total[3];
   a.norm2[image] = total[4];
-  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow + before);
+  a.rounding[image] = bound_where_finite(a.value[image], a.unit * rounding + a.underflow + data.before);
 }
 
 /// The Hessian of a pixel, as a point and a dual field give it: M = alpha (w I - kappa/2 (z zeta^T + zeta
@@ -97,6 +117,21 @@ template <class T, class K>
 struct CurvedPixel {
   T z[K::components], zeta[K::components], w[K::groups], kappa[K::groups], weight[K::components];
 
+  /// w, kappa and zeta at z, zeta that of a dual field where it is given.
+  template <bool given, class Rho, class Index>
+  BILEVEL_PIXEL void bend(const Rho& rho, [[maybe_unused]] const float* const (&dual)[K::components],
+                          [[maybe_unused]] Index o) {
+    unrolled<K::groups>([&](auto g) BILEVEL_PIXEL_LAMBDA {
+      rho.hessian(modulus2<K, g>(z), w[g], kappa[g]);
+      unrolled<K::size>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+        constexpr int k = g * K::size + i;
+        if constexpr (given)
+          zeta[k] = T(dual[k][o]);
+        else
+          zeta[k] = w[g] * z[k];
+      });
+    });
+  }
   /// Entry (i,j) of group g.
   template <int g, int i, int j>
   BILEVEL_PIXEL T entry() const {
@@ -114,12 +149,14 @@ struct WeightPlanes {
   using V = std::remove_const_t<T>;
   T* p[K::planes];
 
-  /// `weights`: the first array at this place in the image's first channel.
-  BILEVEL_HD WeightPlanes(T* weights, const AnalysisModel& m, int n) {
+  /// `weights`: the first array at this place in the image's first channel, of `channels`; the first plane is
+  /// `first`.
+  BILEVEL_HD WeightPlanes(T* weights, const AnalysisModel& m, int n, int channels = K::channels,
+                          int first = 0) {
     const long long size = static_cast<long long>(m.height) * m.width;
     BILEVEL_UNROLL
     for (int k = 0; k < K::planes; ++k)
-      p[k] = weights + (k / K::channels) * size * K::channels * n + (k % K::channels) * size;
+      p[k] = weights + ((first + k) / channels) * size * channels * n + ((first + k) % channels) * size;
   }
   /// Of matrices that are not packed.
   template <class Index>

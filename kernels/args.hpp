@@ -52,6 +52,8 @@ struct ExpertsBoundArgs;
 template <class T>
 struct JoinArgs;
 template <class T>
+struct PartArgs;
+template <class T>
 struct SpectrumMixedArgs;
 template <class T>
 struct PlanesArgs;

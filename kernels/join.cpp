@@ -1,4 +1,4 @@
-// Terms behind linear operators.
+// Terms behind linear operators, and on a part of the unknown.
 
 #include "kernels/join_args.hpp"
 #include "kernels/launch.hpp"
@@ -42,11 +42,30 @@ void join(const Stream& stream, const JoinArgs<T>& a) {
   launch_elements(stream, a.active, a.size, Join<T>{a});
 }
 
+template <class T>
+struct Part {
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
+  PartArgs<T> a;
+
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+    const T* x = image_of(a.x, a.from, t);
+    T* out = image_of(a.out, a.to, t);
+    block.for_elements(t.column, t.columns, [=](int e) { out[e] = x[e]; });
+  }
+};
+
+template <class T>
+void part(const Stream& stream, const PartArgs<T>& a) {
+  launch_elements(stream, a.active, a.size, Part<T>{a});
+}
+
 }  // namespace
 
 template <class T>
 void fill_join(Table<T>& table) {
   table.join = join<T>;
+  table.part = part<T>;
 }
 template void fill_join(Table<float>&);
 template void fill_join(Table<double>&);

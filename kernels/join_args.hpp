@@ -1,6 +1,7 @@
 #pragma once
 
-// Arguments of the kernel that joins a term behind an operator, alpha R(K x), to what is in a gradient.
+// Arguments of the kernels that join a term behind an operator, alpha R(K x), to what is in a gradient, and
+// that take a part of the unknown for a term and put it back.
 
 #include <cstddef>
 
@@ -26,6 +27,15 @@ struct JoinArgs {
   const double* flux2;
   const double* flux_rounding;
   double unit, reading, writing, norm;
+};
+
+/// The first `size` entries of every image, of images of `from` and `to` entries.
+template <class T>
+struct PartArgs {
+  Active active;
+  std::size_t size, from, to;
+  const T* x;
+  T* out;
 };
 
 }  // namespace bilevel::kernels

@@ -182,8 +182,12 @@ struct Geometry {
   static constexpr int bytes(int columns) {
     return count * Block::scratch_size<T>((Block::tile_rows + 2 * S::reach) * (columns + 2 * S::reach));
   }
-  static constexpr int columns =
-      bytes(Block::tile_columns) <= Block::most_scratch ? Block::tile_columns : Block::tile_columns / 2;
+  static constexpr int widest() {
+    int columns = Block::tile_columns;
+    while (columns > 8 && bytes(columns) > Block::most_scratch) columns /= 2;
+    return columns;
+  }
+  static constexpr int columns = widest();
   static constexpr int rows = Block::tile_rows, pitch = columns + 2 * S::reach;
   static constexpr int size = (rows + 2 * S::reach) * pitch;
   static constexpr int origin = S::reach * (pitch + 1);

@@ -16,6 +16,8 @@ void fill_analysis_second(Table<T>& table);
 template <class T>
 void fill_analysis_identity(Table<T>& table);
 template <class T>
+void fill_analysis_generalised(Table<T>& table);
+template <class T>
 void fill_experts(Table<T>& table);
 template <class T>
 void fill_experts_bound(Table<T>& table);
@@ -61,6 +63,7 @@ Table<T> filled(bool overrides) {
   fill_analysis_gradient(table);
   fill_analysis_second(table);
   fill_analysis_identity(table);
+  fill_analysis_generalised(table);
   fill_generic_experts(table);
   fill_experts_bound(table);
   fill_spectrum(table);

@@ -42,7 +42,9 @@ struct HostPasses {
 };
 
 /// Analysis regularisers with one stencil of D directions. Words per channel; P planes of weights per channel
-/// (of total variation 3, anisotropic 2). Flops per pixel of isotropic (anisotropic) total variation.
+/// (of total variation 3, anisotropic 2). Flops per pixel of isotropic (anisotropic) total variation. The
+/// generalised stencil takes three channels for each of x (what is beside them, like data, is of x), has no
+/// steps of pdhg, and its own words: kernels/generalised_*.hpp.
 template <class T>
 struct AnalysisKernels {
   void (*gradient)(const Stream&,
@@ -87,6 +89,7 @@ struct Table {
   void (*wavelet_synthesise)(const Stream&, const WaveletSynthesiseArgs<T>&);  // 1r 1w
 
   void (*join)(const Stream&, const JoinArgs<T>&);  // 3r 1w: a term behind an operator
+  void (*part)(const Stream&, const PartArgs<T>&);  // 1r 1w: the first channels of images
 
   // The upper level's squared error; weights, shared by the batch, are not counted.
   void (*misfit)(const Stream&, const MisfitArgs<T>&);                   // 2r

@@ -91,6 +91,57 @@ void add_analysis_cases(std::vector<Case<T>>& cases, const char* variant, kernel
   });
 }
 
+/// Total generalised variation, denoising. Three slots in a row hold a batch of joint unknowns.
+template <class T>
+void add_generalised_cases(std::vector<Case<T>>& cases) {
+  using Model = kernels::AnalysisModel;
+  using Kernels = kernels::AnalysisKernels<T>;
+  const auto add = [&](const char* name, double words, double float_words, auto launch) {
+    cases.push_back({name, "generalised", words, float_words, 0, [=](Arrays<T>& a) {
+                       Model m = a.model();
+                       m.stencil = kernels::Stencil::generalised;
+                       m.field_alpha = 2 * m.alpha;
+                       m.field_xi = m.xi;
+                       launch(a, a.table().analysis[static_cast<int>(m.stencil)], m);
+                     }});
+  };
+  add("analysis_gradient", 7, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.gradient(a.stream(), {m, a.active(), a.slot(slot_x), a.slot(slot_pairs_y), nullptr, a.slot(slot_out),
+                            a.row(0), a.row(1), a.row(2), 1e-8});
+  });
+  add("analysis_linearise", 15, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.linearise(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), nullptr, a.slot(slot_pairs_s),
+                             a.slot(slot_out), 1, nullptr});
+  });
+  add("analysis_hessian", 15, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.hessian(a.stream(),
+              {m, a.active(), a.n(), a.slot(slot_pairs_s), a.slot(slot_x), a.slot(slot_out), a.row(0)});
+  });
+  add("analysis_dual", 6, 10, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.dual(a.stream(), {m, a.active(), a.n(), a.slot(slot_x), a.slot(slot_q), a.row(constant_one),
+                        reinterpret_cast<float*>(a.slot(slot_pairs_y))});
+  });
+  add("analysis_mixed_adjoint", 6, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.mixed_adjoint(a.stream(), {m,
+                                 a.active(),
+                                 a.slot(slot_x),
+                                 a.slot(slot_q),
+                                 a.row(0),
+                                 a.row(1),
+                                 a.row(2),
+                                 {a.row(3), a.row(4), a.row(5)}});
+  });
+  add("analysis_mixed_forward", 6, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.mixed_forward(a.stream(), {m, a.active(), a.slot(slot_x), 0.3, -0.7, 0.2, a.slot(slot_out), a.row(0),
+                                 false, 0.4, -0.6, 0.1});
+  });
+  add("analysis_bound", 9, 0, [](Arrays<T>& a, const Kernels& k, const Model& m) {
+    k.bound(a.stream(), {m, a.active(), a.slot(slot_x), a.slot(slot_q), a.slot(slot_pairs_s),
+                         a.row(constant_small), a.row(constant_small), 1.01, 2, 9,
+                         reinterpret_cast<double*>(a.slot(slot_pairs_y)), a.n(), 1.7, 8});
+  });
+}
+
 template <class T>
 void add_analysis_cases(std::vector<Case<T>>& cases) {
   using kernels::Potential;
@@ -100,6 +151,7 @@ void add_analysis_cases(std::vector<Case<T>>& cases) {
   add_analysis_cases(cases, "complex", Stencil::gradient, Potential::charbonnier, 2);
   add_analysis_cases(cases, "second", Stencil::second, Potential::charbonnier, 1);
   add_analysis_cases(cases, "identity", Stencil::identity, Potential::quadratic, 1);
+  add_generalised_cases(cases);
 }
 
 template <class T>
@@ -184,7 +236,7 @@ void add_lbfgs_cases(std::vector<Case<T>>& cases) {
 
 template <class T>
 std::vector<Case<T>> kernel_cases() {
-  static_assert(kernel_count<T> == 48, "a kernel was added: it needs a case here");
+  static_assert(kernel_count<T> == 49, "a kernel was added: it needs a case here");
   constexpr int rounds = 64;
   std::vector<Case<T>> cases;
   cases.push_back(

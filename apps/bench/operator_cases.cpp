@@ -47,6 +47,10 @@ void add_operator_cases(std::vector<Case<T>>& cases) {
                                      a.row(0), a.row(1), a.row(2), a.row(constant_zero), a.row(constant_zero),
                                      a.row(constant_zero), 1e-16, 1, 1, 1});
                    }});
+  cases.push_back({"part", "", 2, 0, 0, [](Arrays<T>& a) {
+                     a.table().part(a.stream(), {a.active(), a.image(), 3 * a.image(), a.image(),
+                                                 a.slot(slot_x), a.slot(slot_out)});
+                   }});
   cases.push_back({"torus_extend", "even", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().torus_extend(a.stream(), {{a.active().mask, a.active().index, 1},
                                                          a.active().mask,

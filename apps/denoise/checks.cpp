@@ -14,6 +14,7 @@
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/hypergradient.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::denoise {
@@ -60,18 +61,21 @@ class Laboratory {
              const RegulariserSum& options, const EnergyMaker& make)
       : context_(context),
         options_(options),
-        shape_{batch.images, 1, batch.size, batch.size},
-        truth_(context, shape_, batch.clean),
-        noisy_(context, shape_, batch.noisy),
-        x_(context, shape_),
+        truth_(context, {batch.images, 1, batch.size, batch.size}, batch.clean),
+        noisy_(context, truth_.shape(), batch.noisy),
         problem_(make ? make(context, noisy_.view())
                       : make_energy<double>(context, noisy_.view(), parameters, options, batch.mask, false),
-                 truth_.view(), parameters) {}
+                 truth_.view(), parameters),
+        shape_(energy().shape()),
+        x_(context, shape_) {}
 
   const BilevelProblem<double>& problem() const { return problem_; }
   Energy<double>& energy() const { return problem_.energy(); }
   const RegulariserSum& options() const { return options_; }
-  const Shape& shape() const { return shape_; }
+  const Shape& shape() const { return shape_; }  ///< of the unknown
+  std::size_t pixels() const { return truth_.shape().image(); }
+  /// The noisy images as an unknown.
+  Vector start() { return download(context_, start_from<double>(context_, noisy_.view(), shape_)); }
 
   struct Evaluated {
     double value = 0;
@@ -129,7 +133,7 @@ class Laboratory {
   /// Reconstructions with certificates, from the noisy images.
   Solved solve(const Vector& theta, double tolerance) {
     energy().bind(theta);
-    copy<double>(context_, View<const double>(noisy_.view()), x_.view());
+    x_ = start_from<double>(context_, noisy_.view(), shape_);
     SolveRequest<double> request;
     request.tolerance = tolerance;
     const SolveReport report = make_minimiser<double>(lower_solver("auto", options_))
@@ -168,9 +172,10 @@ class Laboratory {
 
   Context& context_;
   RegulariserSum options_;
-  Shape shape_;
-  Tensor<double> truth_, noisy_, x_;
+  Tensor<double> truth_, noisy_;
   BilevelProblem<double> problem_;
+  Shape shape_;
+  Tensor<double> x_;
 };
 
 /// A direction of theta and its name.
@@ -206,7 +211,7 @@ double bend(const Parameters& parameters, const Vector& theta, const Regulariser
             const std::string& prefix) {
   if (const auto* tv = std::get_if<TvOptions>(&part))
     return tv->smoothed() ? parameters.value(prefix + "nu", theta) : 1;
-  if (std::holds_alternative<WaveletSparsity>(part)) return parameters.value(prefix + "nu", theta);
+  if (!std::holds_alternative<ExpertsOptions>(part)) return parameters.value(prefix + "nu", theta);
   const Vector nu = parameters.values(prefix + "smoothing", theta),
                taps = parameters.values(prefix + "filters", theta);
   const std::size_t area = taps.size() / nu.size();
@@ -270,12 +275,14 @@ std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, con
 Sample loss(Laboratory& lab, const Vector& theta, const Vector& truth) {
   constexpr double kFinest = 1e-12;
   const auto [x, certificate] = lab.solve(theta, kFinest);
-  const std::size_t pixels = lab.shape().image();
+  const std::size_t pixels = lab.pixels(), values = lab.shape().image();
   double value = 0, error = 0;
   for (std::size_t i = 0; i < certificate.size(); ++i) {
     double square = 0;
-    for (std::size_t k = i * pixels; k < (i + 1) * pixels; ++k)
-      square += (x[k] - truth[k]) * (x[k] - truth[k]);
+    for (std::size_t k = 0; k < pixels; ++k) {
+      const double off = x[i * values + k] - truth[i * pixels + k];
+      square += off * off;
+    }
     value += square / 2;
     error += (std::sqrt(square) + certificate[i] / 2) * certificate[i];
   }
@@ -297,11 +304,11 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
         [&, &direction = direction](double t) { return loss(lab, plus(theta, t, direction), truth); },
         reference.omega));
   const auto rough = lab.solve(theta, loose);
-  const std::size_t pixels = lab.shape().image();
+  const std::size_t values = lab.shape().image();
   Verdict worst{"distance to a tight solve against its certificate", 0, 1};
   for (std::size_t i = 0; i < rough.certificate.size(); ++i) {
     double sum = 0;
-    for (std::size_t k = i * pixels; k < (i + 1) * pixels; ++k)
+    for (std::size_t k = i * values; k < (i + 1) * values; ++k)
       sum += (rough.x[k] - exact.x[k]) * (rough.x[k] - exact.x[k]);
     const double ratio = relative(std::sqrt(sum), rough.certificate[i] + exact.certificate[i]);
     if (!(ratio <= worst.measured)) worst.measured = ratio;  // a NaN, too
@@ -325,11 +332,12 @@ std::vector<Verdict> run_checks(Context& context, const ImageBatch& batch, const
                                 const RegulariserSum& options, std::uint64_t seed, const EnergyMaker& make) {
   Laboratory lab(context, batch, parameters, options, make);
   const Vector theta = parameters.initial();
-  Vector direction(batch.noisy.size(), 0.0);
+  const Vector start = lab.start();
+  Vector direction(start.size(), 0.0);
   const CounterRandom random(seed, Purpose::directions, 0);
   for (std::size_t k = 0; k < direction.size(); ++k) direction[k] = random.normal_pair(k / 2)[k % 2];
   const std::vector<Direction> along = directions(parameters, CounterRandom(seed, Purpose::directions, 1));
-  std::vector<Verdict> list = check_derivatives(lab, theta, batch.noisy, direction, along);
+  std::vector<Verdict> list = check_derivatives(lab, theta, start, direction, along);
   if (interrupted()) return list;
   const std::vector<Verdict> more = check_certificates(lab, theta, batch.clean, along);
   list.insert(list.end(), more.begin(), more.end());

@@ -6,6 +6,7 @@
 #include "apps/common/interrupt.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/regulariser.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::denoise {
@@ -47,17 +48,17 @@ std::optional<Quality> HeldOut::measure(const std::vector<double>& theta) const 
   const Shape shape{batch_.images, 1, batch_.size, batch_.size};
   const std::vector<T> values(batch_.noisy.begin(), batch_.noisy.end());
   const Tensor<T> noisy(context, shape, values);
-  Tensor<T> x(context, shape, values);
   const auto energy = make_energy<T>(context, noisy.view(), parameters_, options_.model.regularisers(),
                                      batch_.mask, options_.common.precision == "mixed");
   energy->bind(theta);
+  Tensor<T> x = start_from<T>(context, noisy.view(), energy->shape());
   SolveRequest<T> request;
   request.tolerance = rms_tolerance * std::sqrt(static_cast<double>(shape.image()));
   request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
   const SolveReport report =
       make_minimiser<T>(options_.upper.minimiser)->minimise(context, *energy, request, x.view());
   if (report.status != SolveStatus::converged) return {};
-  const std::vector<T> result = download<T>(context, x);
+  const std::vector<T> result = download<T>(context, first_channels<T>(context, x.view(), shape.c));
   return measure_quality(batch_, {result.begin(), result.end()});
 }
 

@@ -144,6 +144,7 @@ bool smoothed(const RegulariserOptions& part) { return catalogue_entry(part).smo
 
 // What the options make of the usual ones of a kind.
 void put(const ModelOptions&, TvOptions&) {}
+void put(const ModelOptions&, TgvOptions&) {}
 void put(const ModelOptions& o, ExpertsOptions& options) {
   options.padding = padding_from(o.padding.value_or("symmetric"));
   options.zero_mean = !o.free_mean;
@@ -243,7 +244,8 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   add("--potential", o.potential, "charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME");
   app.add_flag(
          "--xi-inside-alpha", o.xi_inside_alpha,
-         "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2, of the first part of a sum; not of foe")
+         "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2, of the first part of a sum; not of foe and "
+         "tgv2")
       ->group(group);
   add("--wavelet", o.wavelet, "wavelet: haar, db2 or db4, by PyWavelets' names [db2]", "NAME");
   add("--levels", o.levels,
@@ -261,15 +263,15 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
   add("--learn", o.learn,
       "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
-      "foe: of weight, "
-      "smoothing, filters [all]; of the second part of a sum 2.alpha, 2.nu, ...",
+      "tgv2: of alpha1, alpha0, nu, xi, xi_v [alpha1,alpha0,nu]; foe: of weight, smoothing, filters [all]; "
+      "of "
+      "the second part of a sum 2.alpha, 2.nu, ...",
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
       "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
-      "foe: alpha of the "
-      "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum "
-      "2.alpha, 2.nu",
+      "tgv2: [alpha1=0.05 alpha0=0.1 nu=0.01 xi=0.001 xi_v=0.001]; foe: alpha of the weights, nu of the "
+      "smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum 2.alpha, 2.nu",
       "NAME=VALUE")
       ->expected(1)
       ->take_all();

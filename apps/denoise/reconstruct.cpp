@@ -5,6 +5,7 @@
 #include "apps/common/interrupt.hpp"
 #include "apps/common/upper_options.hpp"
 #include "apps/denoise/regulariser.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::denoise {
@@ -29,7 +30,7 @@ template <class T>
 Reconstruction solve(Context& context, const DenoiseModel& model, const std::string& precision,
                      const std::string& solver, double tolerance, const Shape& shape,
                      std::span<const double> mask, std::vector<double>& pixels) {
-  Tensor<T> y(context, shape), x(context, shape);
+  Tensor<T> y(context, shape);
   {
     if (!mask.empty())
       for (std::size_t k = 0; k < pixels.size(); ++k) pixels[k] *= mask[k];
@@ -38,9 +39,8 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
     context.synchronise();
   }
   pixels = std::vector<double>();
-  bilevel::copy<T>(context, y.view(), x.view());
-
   const auto energy = make_energy<T>(context, y.view(), model, mask, precision == "mixed");
+  Tensor<T> x = start_from<T>(context, y.view(), energy->shape());
   const double root = std::sqrt(static_cast<double>(shape.image()));
   SolveRequest<T> request;
   request.tolerance = tolerance * root;
@@ -48,7 +48,7 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
   const SolveReport report = make_minimiser<T>(in_precision(lower_solver(solver, model.options), precision))
                                  ->minimise(context, *energy, request, x.view());
   y = Tensor<T>();
-  pixels = converted<double>(download<T>(context, x));
+  pixels = converted<double>(download<T>(context, first_channels<T>(context, x.view(), shape.c)));
   return {report.certificate.at(0) / root, report.status, report.work, report.message};
 }
 

@@ -17,6 +17,7 @@
 #include "apps/denoise/regulariser.hpp"
 #include "apps/denoise/run_report.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
@@ -53,9 +54,10 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
                                    !batch.mask.empty(), o.condition_penalty);
   const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
   const auto optimiser = make_maid<T>(o.upper);
-  Outcome outcome{optimiser->run(context, problem, parameters.initial(), noisy.view(), observer, state), {}};
+  const Tensor<T> start = start_from<T>(context, noisy.view(), problem.energy().shape());
+  Outcome outcome{optimiser->run(context, problem, parameters.initial(), start.view(), observer, state), {}};
   if (const View<const T> x = optimiser->reconstructions()) {
-    const std::vector<T> values = download<T>(context, x);
+    const std::vector<T> values = download<T>(context, first_channels<T>(context, x, shape.c));
     outcome.reconstructions.assign(values.begin(), values.end());
     const auto finite = [](double v) { return std::isfinite(v); };
     if (!std::all_of(outcome.reconstructions.begin(), outcome.reconstructions.end(), finite))

@@ -36,17 +36,18 @@ ErrorBound error_bound(const BoundInputs& in) {
   for (const std::vector<double>& d : in.direction) require(d.size(), p, "blocks of a direction");
   const double eps = in.epsilon, mu = in.mu, lg = in.loss_lipschitz;
   const double norm_mixed = norm(in.norm_mixed), mixed_lipschitz = norm(in.mixed_lipschitz);
+  const double residual = in.residual + in.q.linearisation;  // of A(x~)
   ErrorBound out;
 
   out.theorem = (lg * norm_mixed / mu + in.hessian_lipschitz / (mu * mu) * in.norm_b * norm_mixed +
                  mixed_lipschitz * in.norm_b / mu) *
                     eps +
-                norm_mixed / mu * in.residual + mixed_lipschitz * lg / mu * eps * eps;
+                norm_mixed / mu * residual + mixed_lipschitz * lg / mu * eps * eps;
 
   // rho >= |q^ - q| for Q, from the Lipschitz constant alone, and with the directional bounds: the 2-norm and
   // the energy norm of f = q^ - q.
   const double first = in.residual + lg * eps;
-  const double rho_q = (first + in.hessian_lipschitz * eps * in.norm_q) / mu;
+  const double rho_q = (residual + lg * eps + in.hessian_lipschitz * eps * in.norm_q) / mu;
   const double rho = (first + in.q.hessian_q) / mu, phi = (first + in.q.energy_q) / mu;
   out.adjoint = norm_mixed * rho_q + mixed_lipschitz * eps * (in.norm_q + rho_q);
 

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+#include <utility>
 
 #include "bilevel/core/error.hpp"
+#include "model/directional.hpp"
 #include "model/underflow.hpp"
 
 namespace bilevel {
@@ -28,29 +29,6 @@ enum : std::size_t { kAlpha, kNu, kXi };
 template <class T>
 const T* data(View<const T> v) {
   return v.device_data();
-}
-
-template <class T>
-kernels::AnalysisGradientArgs<T> gradient_args(const kernels::AnalysisModel& model, const Active& active,
-                                               int n, View<const T> x, View<T> g, const GradientSums& sums,
-                                               const GradientStart<T>& start, const Roundoff& roundoff) {
-  return {model,
-          active,
-          data(x),
-          start.y,
-          start.sampling,
-          g.device_data(),
-          sums.value.device_data(),
-          sums.norm2.device_data(),
-          sums.rounding.device_data(),
-          roundoff.unit,
-          roundoff.underflow,
-          start.sums,
-          start.coils,
-          n,
-          start.transform,
-          start.weight_norm,
-          start.coil_norm};
 }
 
 }  // namespace
@@ -100,11 +78,7 @@ void AnalysisRegulariser<T>::bind(Context&, const Parameters& parameters, std::s
   std::array<Number, 3> numbers{};
   numbers[kNu].value = 1;
   const auto read = [&](std::size_t k, const std::string& name) {
-    numbers[k] = number_at(parameters, theta, name);
-    const double value = numbers[k].value;
-    if (!std::isfinite(value) || value < 0 || (value == 0 && k == kNu))
-      throw ConfigError("parameter '" + name + "' = " + std::to_string(value) +
-                        " is outside the model's domain: it must be positive and finite.");
+    numbers[k] = weight_at(parameters, theta, name, k == kNu);
   };
   const std::string nu = prefix_ + "nu";
   if (carries_weight_) read(kAlpha, prefix_ + "alpha");
@@ -265,65 +239,17 @@ void AnalysisRegulariser<T>::bound(Context& context, const Active& active, View<
                         ball.gradient.device_data(), mu, c.row_norm, c.norm2, sums, images_.n});
 }
 
-namespace {
-
-/// A sharp bound that rounding of K x changes by at most tau times itself and the plain one, from Lipschitz
-/// constants.
-double loosened(double sharp, double tau, double plain) {
-  return tau > 0 ? std::min(std::max(sharp, plain), sharp * (1 + tau) + tau * plain) : sharp;
-}
-
-/// The sums are taken at K x with an error delta, which moves the profiles by at most 4 delta / nu of what
-/// the Lipschitz constants of psi'' allow, the weights W = 1/(2|K|^2) + 2 alpha m / mu by 8 alpha l_1 |K|^2 /
-/// mu delta / nu, and K q by delta |q| / |x| as well; `change` bounds the norm of A - A~.
-void loosen(TermBound& b, double tau, double change, const Ball& ball) {
-  const double q = change * ball.norm_q, v = change * ball.norm_v;
-  b.hessian_q = loosened(b.hessian_q, tau, q);
-  b.energy_q = loosened(b.energy_q, tau, q);
-  b.hessian_v = loosened(b.hessian_v, tau, v);
-  b.energy_v = loosened(b.energy_v, tau, std::numbers::sqrt2 * v);  // W >= 1/(2|K|^2)
-  b.hessian_vq = loosened(b.hessian_vq, tau, q * ball.norm_v);
-  b.hessian_qe = loosened(b.hessian_qe, tau, q * ball.epsilon);
-}
-
-}  // namespace
-
 template <class T>
 TermBound AnalysisRegulariser<T>::directional(const ImageSums& sums, const Ball& ball) const {
-  std::array<double, kernels::analysis_bound_sums> s{};
-  for (std::size_t k = 0; k < s.size(); ++k) s[k] = sums[k];
   TvConstants c = tv_constants();
   c.mu = ball.mu;
-  const TvDirectional d =
-      tv_directional(c, options_, values_, s, ball.epsilon, ball.norm_q, ball.norm_v, ball.unit);
-  TermBound out{d.hessian_q, d.energy_q, d.hessian_v, d.energy_v, d.hessian_vq, d.hessian_qe, {}};
-  const double delta = before_.rounding * ball.unit * std::sqrt(s[9]);  // of K x, in norm
-  double tau = 0;
-  if (delta > 0 && options_.smoothed()) {
-    tau = 100 * (1 + values_.alpha * c.curvature * c.norm2 / c.mu) * delta / values_.nu;
-    loosen(out, tau, std::min(c.hessian_lipschitz * ball.epsilon, values_.alpha * c.curvature * c.norm2),
-           ball);
-  }
-  // |<psi, K f>| <= |K| |psi| |f|, and <= |psi/sqrt W| times the energy norm, at most sqrt 2 times |f|'s
-  // bound
-  const double slack = 1 + 64 * ball.unit, psi = std::min(std::sqrt(c.norm2 * s[7]), std::sqrt(2 * s[8]));
-  const double bound_nu = options_.potential == TvPotential::huber_c2 ? 0.5 : 2 / (3 * std::sqrt(3.0));
   const double moduli =
       static_cast<double>(images_.h) * images_.w * (stencil_ == kernels::Stencil::gradient_separate ? 2 : 1);
-  const bool inside = options_.xi_inside_alpha;
-  const std::array<double, 3> norms = {
-      psi + std::sqrt(c.norm2) * c.curvature * delta + (inside ? values_.xi * std::sqrt(s[9]) : 0),
-      values_.alpha / values_.nu * bound_nu * std::sqrt(c.norm2 * moduli),
-      (inside ? values_.alpha : 1) * std::sqrt(s[9])};
-  for (std::size_t k = 0; k < 3; ++k) {
-    const Number& n = numbers_[k];
-    if (n.entry < 0) continue;
-    const double most = c.mixed_lipschitz[k] * ball.epsilon;
-    out.blocks.push_back(
-        {static_cast<std::size_t>(n.entry), slack * norms[k] * n.slope, c.mixed_lipschitz[k] * n.slope,
-         loosened(d.mixed_q[k], tau, most * ball.norm_q) * n.slope,
-         loosened(d.energy_mixed[k], tau, std::numbers::sqrt2 * most) * n.slope, d.rounding[k] * n.slope});
-  }
+  TermBound out = value_bounds(c, options_, values_, sums, ball, moduli);
+  const std::vector<BlockBound> of_values = std::move(out.blocks);
+  out.blocks.clear();
+  for (std::size_t k = 0; k < 3; ++k)
+    if (numbers_[k].entry >= 0) out.blocks.push_back(of_values[k].of(numbers_[k]));
   return out;
 }
 

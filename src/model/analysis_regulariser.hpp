@@ -75,6 +75,29 @@ class AnalysisRegulariser final : public Regulariser<T> {
   std::array<Number, 3> numbers_{};  // alpha, nu, xi
 };
 
+template <class T>
+kernels::AnalysisGradientArgs<T> gradient_args(const kernels::AnalysisModel& model, const Active& active,
+                                               int n, View<const T> x, View<T> g, const GradientSums& sums,
+                                               const GradientStart<T>& start, const Roundoff& roundoff) {
+  return {model,
+          active,
+          x.device_data(),
+          start.y,
+          start.sampling,
+          g.device_data(),
+          sums.value.device_data(),
+          sums.norm2.device_data(),
+          sums.rounding.device_data(),
+          roundoff.unit,
+          roundoff.underflow,
+          start.sums,
+          start.coils,
+          n,
+          start.transform,
+          start.weight_norm,
+          start.coil_norm};
+}
+
 /// Whether this pass is the first: data that a regulariser cannot take in its own are added by a pass without
 /// a regulariser, after which terms are complete.
 template <class T>

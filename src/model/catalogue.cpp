@@ -12,7 +12,7 @@ namespace {
 constexpr TvPotential any = TvPotential::charbonnier, quadratic = TvPotential::quadratic;
 constexpr const char* adds_up = ", as its weights only add up";
 
-// name, text, argument, options, complex, fills_in, newton, once
+// name, text, argument, options, complex, fills_in, newton, once, alone
 constexpr std::array catalogue{
     CatalogueEntry{"tv", "smoothed total variation, isotropic", "(Dx x, Dy x)",
                    TvOptions{any, true, false, TvDifferences::first}, true, true, true, nullptr},
@@ -24,6 +24,8 @@ constexpr std::array catalogue{
                    TvOptions{quadratic, true, false, TvDifferences::first}, true, true, true, adds_up},
     CatalogueEntry{"tikhonov", "squares of intensities", "x",
                    TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
+    CatalogueEntry{"tgv2", "total generalised variation of second order, alone", "(D x - v, E v)",
+                   TgvOptions{}, false, true, true, nullptr, true},
     CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, false,
                    true, true, nullptr},
     CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,
@@ -38,6 +40,7 @@ bool same(const TvOptions& a, const TvOptions& b) {
 }
 bool same(const ExpertsOptions&, const ExpertsOptions&) { return true; }
 bool same(const WaveletSparsity&, const WaveletSparsity&) { return true; }
+bool same(const TgvOptions&, const TgvOptions&) { return true; }
 
 // First parameters of a kind; of filters those of learned anisotropic total variation on photographs.
 Parameters parameters_of(const TvOptions& o) { return tv_parameters(o); }
@@ -45,6 +48,7 @@ Parameters parameters_of(const ExpertsOptions&) {
   return experts_parameters(30, 7, FilterInit::tv, 0.055, 0.0066);
 }
 Parameters parameters_of(const WaveletSparsity& o) { return wavelet_parameters(o); }
+Parameters parameters_of(const TgvOptions& o) { return tgv_parameters(o); }
 
 using Scope = RegulariserSetting::Scope;
 
@@ -75,6 +79,7 @@ std::vector<RegulariserSetting> settings_of(const ExpertsOptions&) {
            }},
           flag<ExpertsOptions, &ExpertsOptions::zero_mean>("zero_mean")};
 }
+std::vector<RegulariserSetting> settings_of(const TgvOptions&) { return {}; }
 std::vector<RegulariserSetting> settings_of(const WaveletSparsity&) {
   return {{"wavelet",
            Scope::all,
@@ -210,6 +215,8 @@ std::vector<std::string> regulariser_parts(const std::string& name, bool complex
     if (!entry)
       throw ConfigError((parts.size() > 1 ? model + ": '" + *part + "'" : model) + " is unknown; known are " +
                         regulariser_sums(complex) + ".");
+    if (entry->alone && parts.size() > 1)
+      throw ConfigError(model + ": " + *part + " stands alone; leave the other parts out.");
     if (entry->once && std::count(parts.begin(), part, *part) > 0)
       throw ConfigError(model + " has " + *part + " twice; name it once" + entry->once + ".");
   }

@@ -12,6 +12,8 @@
 #include "model/checks.hpp"
 #include "model/experts_regulariser.hpp"
 #include "model/fourier_term.hpp"
+#include "model/generalised_regulariser.hpp"
+#include "model/image_channels.hpp"
 #include "model/operator_data.hpp"
 #include "model/operator_regulariser.hpp"
 #include "model/own_regulariser.hpp"
@@ -41,7 +43,8 @@ struct ComposedEnergy<T>::Impl {
   Shape shape() const { return data->shape(); }
   std::size_t images() const { return static_cast<std::size_t>(shape().n); }
   double ridge() const { return regularisers.front()->ridge(); }
-  double mu() const { return ridge() + data->mu(); }
+  Convexity convexity() const;
+  double mu() const { return convexity().mu; }
   Roundoff roundoff() const;
   bool bounds_columns() const;
   template <class F>
@@ -69,8 +72,25 @@ void require_images(const Shape& s, int channels, const char* what) {
 }  // namespace
 
 template <class T>
+Convexity ComposedEnergy<T>::Impl::convexity() const {
+  Convexity c{data->mu(), data->lipschitz()};
+  for (const auto& r : regularisers) c = r->with(c);
+  return c;
+}
+
+template <class T>
 void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
   if (sum.parts.empty() && sum.own.empty()) throw ConfigError("an energy needs a regulariser.");
+  for (const RegulariserOptions& part : sum.parts)
+    if (const auto* tgv = std::get_if<TgvOptions>(&part)) {
+      if (sum.parts.size() + sum.own.size() > 1)
+        throw ConfigError(
+            "total generalised variation stands alone, as its unknown is not an image; leave the other parts "
+            "of the sum out.");
+      regularisers.push_back(std::make_unique<GeneralisedRegulariser<T>>(*tgv, shape()));
+      data = std::make_unique<ImageChannels<T>>(std::move(data));
+      return;
+    }
   for (std::size_t k = 0; k < sum.parts.size(); ++k) {
     const std::string prefix = part_prefix(k);
     if (const auto* tv = std::get_if<TvOptions>(&sum.parts[k])) {
@@ -109,14 +129,14 @@ template <class T>
 void ComposedEnergy<T>::Impl::bind_terms(std::span<const double> values) {
   data->bind(context, parameters, values);
   for (const auto& r : regularisers) r->bind(context, parameters, values);
-  double lipschitz = data->lipschitz() + ridge(), hessian_lipschitz = 0;
+  const Convexity c = convexity();
+  double hessian_lipschitz = 0;
   std::string text;
   for (const auto& r : regularisers) {
-    lipschitz += r->constants().lipschitz;
     hessian_lipschitz += r->constants().hessian_lipschitz;
     text += (text.empty() ? "" : ", ") + r->values();
   }
-  if (!(mu() > 0) || !std::isfinite(lipschitz) || !std::isfinite(hessian_lipschitz))
+  if (!(c.mu > 0) || !std::isfinite(c.lipschitz) || !std::isfinite(hessian_lipschitz))
     throw ConfigError(text + " do not give a strongly convex energy with finite constants.");
 }
 
@@ -238,7 +258,7 @@ double ComposedEnergy<T>::ridge() const {
 }
 template <class T>
 const FourierData<T>* ComposedEnergy<T>::fourier() const {
-  return dynamic_cast<const FourierTerm<T>*>(impl_->data.get());
+  return dynamic_cast<const FourierTerm<T>*>(&impl_->data->inner());
 }
 
 template <class T>
@@ -270,16 +290,12 @@ void ComposedEnergy<T>::bind(std::span<const double> theta) {
 template <class T>
 Curvature ComposedEnergy<T>::curvature() const {
   const Impl& m = *impl_;
-  Curvature out{m.mu(),
-                m.data->lipschitz() + m.ridge(),
-                0,
-                {},
-                m.data->product_rounding() / kernels::product_roundings};
+  const Convexity convexity = m.convexity();
+  Curvature out{
+      convexity.mu, convexity.lipschitz, 0, {}, m.data->product_rounding() / kernels::product_roundings};
   std::vector<BlockConstant> blocks = m.data->blocks();
   for (const auto& r : m.regularisers) {
-    const RegulariserConstants c = r->constants();
-    out.lipschitz += c.lipschitz;
-    out.hessian_lipschitz += c.hessian_lipschitz;
+    out.hessian_lipschitz += r->constants().hessian_lipschitz;
     out.operator_rounding += r->product_rounding() / kernels::product_roundings;
     for (const BlockConstant& b : r->blocks()) blocks.push_back(b);
   }
@@ -449,21 +465,23 @@ DirectionalBound ComposedEnergy<T>::directional(std::span<const double> sums, in
   const double additions = 64 + static_cast<double>(shape().image()) / 1024;
   const Ball ball{m.mu(), epsilon, norm_q, norm_v,
                   std::numeric_limits<T>::epsilon() / 2 + additions * 0x1p-53 / 16};
-  DirectionalBound out;
-  out.hessian_qe = 0;
+  TermBound sum;
   std::vector<BlockBound> blocks;
   ImageSums rows{sums, m.images(), static_cast<std::size_t>(image)};
   for (const auto& r : m.regularisers) {
     const TermBound d = r->directional(rows, ball);
-    out.hessian_q += d.hessian_q;
-    out.energy_q += d.energy_q;
-    out.hessian_v += d.hessian_v;
-    out.energy_v += d.energy_v;
-    out.hessian_vq += d.hessian_vq;
-    out.hessian_qe += d.hessian_qe;
+    sum.add(d);
     blocks.insert(blocks.end(), d.blocks.begin(), d.blocks.end());
     rows = rows.from(static_cast<std::size_t>(r->bound_sums()));
   }
+  DirectionalBound out;
+  out.hessian_q = sum.hessian_q;
+  out.energy_q = sum.energy_q;
+  out.hessian_v = sum.hessian_v;
+  out.energy_v = sum.energy_v;
+  out.hessian_vq = sum.hessian_vq;
+  out.hessian_qe = sum.hessian_qe;
+  out.linearisation = sum.linearisation;
   const std::vector<BlockBound> of_data = m.data->directional(rows, ball, m.ridge());
   blocks.insert(blocks.end(), of_data.begin(), of_data.end());
   Impl::sort(blocks);
@@ -487,8 +505,11 @@ double ComposedEnergy<T>::mean_stiffness(Context& context, View<const T> x) cons
   ActiveSet all(context, frame, s.n);
   const View<T> weights = frame.view<T>({s.n * weight_arrays(), s.c, s.h, s.w}), inverse = frame.view<T>(s);
   linearise(context, all.active(), x, {}, weights, inverse);
+  const Shape images = m.data->inner().shape();  // of x
+  const std::vector<T> values = download(context, inverse);
   double sum = 0;
-  for (T e : download(context, inverse)) sum += 1 / static_cast<double>(e);
+  for (std::size_t e = 0; e < values.size(); ++e)
+    if (e % s.image() < images.image()) sum += 1 / static_cast<double>(values[e]);
   double data = (fourier() ? fourier()->mean_diagonal(context) : m.data->diagonal().mean) + m.ridge();
   double left_out = 0;
   const T* planes = weights.device_data();
@@ -498,7 +519,7 @@ double ComposedEnergy<T>::mean_stiffness(Context& context, View<const T> x) cons
     left_out += std::max(0.0, mean);
     planes += static_cast<std::size_t>(r->weight_arrays()) * s.count();
   }
-  return (std::max(0.0, sum / static_cast<double>(s.count()) - data) + left_out) /
+  return (std::max(0.0, sum / static_cast<double>(images.count()) - data) + left_out) /
          m.regularisers.front()->diagonal();
 }
 

@@ -377,6 +377,13 @@ std::string energy_text(const ExpertsOptions& o) {
 std::string part_text(const WaveletSparsity& o, const std::string& prefix);
 std::string energy_text(const WaveletSparsity& o) { return "1/2 |x - y|^2 + " + part_text(o, ""); }
 
+/// Of a model that stands alone.
+std::string part_text(const TgvOptions&, const std::string&) {
+  return "alpha1 sum_p rho(|(D x - v)_p|; nu) + alpha0 sum_p rho(|(E v)_p|; nu) + xi/2 |x|^2 + xi_v/2 |v|^2, "
+         "jointly in x and v, D x = (Dx x, Dy x), E v = (Bx v1, By v2, (By v1 + Bx v2)/sqrt 2), B = -D^T";
+}
+std::string energy_text(const TgvOptions& o) { return "1/2 |x - y|^2 + " + part_text(o, ""); }
+
 /// The part of a sum whose parameters begin with `prefix`, with its ridge when that is empty.
 std::string part_text(const TvOptions& o, const std::string& prefix) {
   const std::string r =

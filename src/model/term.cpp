@@ -1,6 +1,7 @@
 #include "model/term.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "bilevel/model/regularisers.hpp"
@@ -33,6 +34,15 @@ Number number_at(const Parameters& parameters, std::span<const double> theta, co
     const auto j = static_cast<std::size_t>(number.entry);
     number.slope = transform_slope(parameters.learned(j).transform, theta[j]);
   }
+  return number;
+}
+
+Number weight_at(const Parameters& parameters, std::span<const double> theta, const std::string& name,
+                 bool positive) {
+  const Number number = number_at(parameters, theta, name);
+  if (!std::isfinite(number.value) || number.value < 0 || (number.value == 0 && positive))
+    throw ConfigError("parameter '" + name + "' = " + std::to_string(number.value) +
+                      " is outside the model's domain: it must be positive and finite.");
   return number;
 }
 

@@ -29,6 +29,9 @@ struct Number {
 };
 Number number_at(const Parameters& parameters, std::span<const double> theta, const std::string& name);
 bool has_segment(const Parameters& parameters, const std::string& name);
+/// A weight, at least 0, or a smoothing, which is positive. Throws ConfigError for others.
+Number weight_at(const Parameters& parameters, std::span<const double> theta, const std::string& name,
+                 bool positive = false);
 
 /// What the gradient pass of a regulariser finds: pointwise data of which it adds 1/2 |S(x-y)|^2, data whose
 /// gradient is in the array and whose sums are [coils][3][n] (kernels/analysis_args.hpp), or terms that are
@@ -67,6 +70,10 @@ struct UnderflowParts {
 struct RegulariserConstants {
   double lipschitz = 0, hessian_lipschitz = 0;
 };
+/// mu <= the smallest and L >= the largest eigenvalue of a Hessian.
+struct Convexity {
+  double mu, lipschitz;
+};
 
 /// What is known of one block of theta: its first entry and, with respect to theta, the Lipschitz constant of
 /// B_b for all x, or the numbers of DirectionalBound.
@@ -77,6 +84,23 @@ struct BlockConstant {
 struct BlockBound {
   std::size_t first;
   double norm_mixed, lipschitz, mixed_q, energy_mixed, rounding;
+
+  void add(const BlockBound& b) {
+    norm_mixed += b.norm_mixed;
+    lipschitz += b.lipschitz;
+    mixed_q += b.mixed_q;
+    energy_mixed += b.energy_mixed;
+    rounding += b.rounding;
+  }
+  /// Of the entry of theta behind a value.
+  BlockBound of(const Number& n) const {
+    return {static_cast<std::size_t>(n.entry),
+            norm_mixed * n.slope,
+            lipschitz * n.slope,
+            mixed_q * n.slope,
+            energy_mixed * n.slope,
+            rounding * n.slope};
+  }
 };
 /// The part of a term in DirectionalBound. Bounds of terms add up: with f = f1 + sum_k f2_k of
 /// src/model/tv_constants.hpp, f2_k from the change of term k, <f2_k, A^ f2_k> <= 2 (M_k epsilon)^2 / mu and
@@ -84,7 +108,19 @@ struct BlockBound {
 /// term as in its own.
 struct TermBound {
   double hessian_q = 0, energy_q = 0, hessian_v = 0, energy_v = 0, hessian_vq = 0, hessian_qe = 0;
-  std::vector<BlockBound> blocks;
+  std::vector<BlockBound> blocks = {};
+  double linearisation = 0;
+
+  /// But the blocks.
+  void add(const TermBound& b) {
+    hessian_q += b.hessian_q;
+    energy_q += b.energy_q;
+    hessian_v += b.hessian_v;
+    energy_v += b.energy_v;
+    hessian_vq += b.hessian_vq;
+    hessian_qe += b.hessian_qe;
+    linearisation += b.linearisation;
+  }
 };
 /// What the measured sums of one image are bounds for.
 struct Ball {
@@ -116,6 +152,8 @@ class DataTerm {
   virtual double product_rounding() const { return 0; }
   virtual UnderflowParts underflow(double) const { return {}; }  ///< of the unit roundoff
   virtual bool pointwise() const { return false; }
+  /// The term itself where this one is on a part of the unknown.
+  virtual const DataTerm& inner() const { return *this; }
 
   /// Its own part of the gradient in `out`, scratch from the frame.
   virtual GradientStart<T> gradient(Context&, Frame&, const Active&, View<const T> x, View<T> out) const = 0;
@@ -151,6 +189,10 @@ class Regulariser {
   virtual void bind(Context&, const Parameters&, std::span<const double> theta) = 0;
   virtual double ridge() const = 0;  ///< xi that it carries, or 0
   virtual RegulariserConstants constants() const = 0;
+  /// Of this term with its ridge, beside data and terms of which `before` is known.
+  virtual Convexity with(const Convexity& before) const {
+    return {before.mu + ridge(), before.lipschitz + ridge() + constants().lipschitz};
+  }
   virtual UnderflowParts underflow() const = 0;
   virtual double product_rounding() const { return 0; }  ///< as of data
   virtual std::string values() const = 0;                ///< "alpha 0.1, nu 0.01", for messages

@@ -71,6 +71,8 @@ TEST_F(Sums, EveryKindTrainsAppliesEvaluatesAndChecks) {
       {"foe+h1", "--learn", "weight,2.alpha", "--precision", "mixed"},
       {"wavelet", "--wavelet", "haar", "--levels", "2", "--learn", "alpha,xi"},
       {"tv+wavelet", "--levels", "2", "--precision", "mixed", "--potential", "huber_c2"},
+      {"tgv2", "--learn", "alpha1,alpha0"},
+      {"tgv2", "--precision", "mixed", "--potential", "huber_c2", "--init", "xi_v=0.01", "--mask", ""},
       {"tv-aniso+tv2+tikhonov", "--mask", "", "--learn", "alpha,2.alpha,3.alpha"}};
   const std::string mask = file("mask.png");
   bilevel::HostImage measured = photograph(32, 32, 5);
@@ -110,7 +112,7 @@ TEST_F(Sums, CheckTakesTheNameOfAnUntrainedSum) {
 }
 
 TEST_F(Sums, AResumedRunGivesTheSameBits) {
-  for (const std::string model : {"tv+h1", "tv+foe"}) {
+  for (const std::string model : {"tv+h1", "tv+foe", "tgv2"}) {
     SCOPED_TRACE(model);
     const std::string whole = "whole-" + model, cut = "cut-" + model;
     ASSERT_EQ(run(arguments(whole, model, {}, "6")).code, 0);

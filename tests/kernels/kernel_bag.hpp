@@ -176,6 +176,17 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (double value : random_mask(height, width, 0.7, random)) sampling.push_back(static_cast<T>(value));
   bag.buffers.push_back({"sampling", true, 1, size * sizeof(T), bytes_of(sampling)});
   bag.buffers.push_back({"shared", true, 1, 4 * sizeof(double), bytes_of(std::vector<double>{1, 2, 3, 4})});
+  // Joint unknowns of three and of six channels, their linearisations and dual fields.
+  for (const int channels : {3, 6}) {
+    const std::string prefix = "joint" + std::to_string(channels) + "_";
+    const auto planes = static_cast<std::size_t>(channels);
+    for (const char* name : {"x", "q", "v", "out"}) normals(prefix + name, 1, planes);
+    normals(prefix + "weights", channels == 3 ? 3 : 4, planes);
+    std::vector<float> field;
+    for (std::size_t e = 0; e < 2 * planes * all; ++e)
+      field.push_back(static_cast<float>(random.uniform(-0.4, 0.4)));
+    add(prefix + "dual", 2, planes * size * sizeof(float), bytes_of(field));
+  }
   return bag;
 }
 

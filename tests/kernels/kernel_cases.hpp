@@ -11,6 +11,7 @@
 #include "kernels/precision_args.hpp"
 #include "kernels/probe_args.hpp"
 #include "tests/kernels/experts_cases.hpp"
+#include "tests/kernels/generalised_cases.hpp"
 #include "tests/kernels/mri_cases.hpp"
 #include "tests/kernels/operator_cases.hpp"
 
@@ -258,10 +259,11 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 /// case. The passes of a CPU inside its Fourier transforms are no launches: tests/core/fft_test.cpp has them.
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
-  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 75 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 85 * sizeof(void (*)()));
   static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_analysis_cases(cases, height, width);
+  add_generalised_cases(cases, height, width);
   add_experts_cases(cases, height, width);
   add_spectrum_cases(cases, height, width);
   add_operator_cases(cases, height, width);

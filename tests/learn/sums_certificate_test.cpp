@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/solve/minimiser.hpp"
@@ -27,7 +29,8 @@ struct SumLab {
         truth(context, from.shape, representable<float>(random.normal_vector(from.shape.count()))),
         problem(from.energy(parameters, sum), truth.view(), layout),
         gradient(context, problem),
-        x(context, from.shape, std::vector<double>(from.shape.count(), 0)) {
+        shape(problem.energy().shape()),
+        x(context, shape, std::vector<double>(shape.count(), 0)) {
     theta = layout.initial();
     certificate = solve(finest());
     exact = download(context, x);
@@ -52,7 +55,12 @@ struct SumLab {
     problem.energy().bind(at);
     solve(finest());
     const std::vector<double> got = download(context, x), wanted = download(context, truth);
-    return std::pow(distance(got, wanted), 2) / (2.0 * data.shape.n);
+    double sum = 0;  // over x, which comes first
+    for (std::size_t e = 0; e < wanted.size(); ++e) {
+      const std::size_t image = e / data.shape.image(), pixel = e % data.shape.image();
+      sum += std::pow(got[image * shape.image() + pixel] - wanted[e], 2);
+    }
+    return sum / (2.0 * shape.n);
   }
 
   const SumData<double>& data;
@@ -61,6 +69,7 @@ struct SumLab {
   Tensor<double> truth;
   BilevelProblem<double> problem;
   ImplicitHypergradient<double> gradient;
+  Shape shape;  ///< of the unknown
   Tensor<double> x;
   std::vector<double> theta, certificate, exact;
   HypergradientResult reference;
@@ -70,7 +79,7 @@ struct SumLab {
 void check(SumLab& lab, const std::vector<double>& epsilon, double delta, RatioRecorder& distances,
            RatioRecorder& omegas) {
   const std::vector<double> x = download(lab.context, lab.x);
-  const std::size_t each = lab.data.shape.image();
+  const std::size_t each = lab.shape.image();
   for (std::size_t i = 0; i < epsilon.size(); ++i) {
     double d = 0;
     for (std::size_t e = i * each; e < (i + 1) * each; ++e) d += std::pow(x[e] - lab.exact[e], 2);
@@ -98,12 +107,12 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
                               DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 10, 12, random);
-    for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       EXPECT_LT(lab.reference.omega, 1e-4 * norm(lab.reference.z));
       for (const char* solver : {"gradient-descent", "newton"}) {
-        lab.start(std::vector<double>(data.shape.count(), 0));
+        lab.start(std::vector<double>(lab.shape.count(), 0));
         for (const double epsilon : {1e-1, 1e-2, 1e-3})
           check(lab, lab.solve(epsilon, solver), epsilon * random.log_uniform(0.1, 10), distances, omegas);
       }
@@ -119,10 +128,10 @@ TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
                               DataKind::fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 9, 8, random);
-    for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
-      const std::size_t each = data.shape.image();
+      const std::size_t each = lab.shape.image();
       for (const double epsilon : {1e-1, 1e-3})
         for (int shape = 0; shape < 3; ++shape) {
           std::vector<double> at = lab.exact;
@@ -201,12 +210,12 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
        {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::coils}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 8, 10, random);
-    for (const SumCase& c : sum_cases(true, 0.1, random)) {
+    for (const SumCase& c : all_cases(true, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const ComposedEnergy<double>& energy = static_cast<ComposedEnergy<double>&>(lab.problem.energy());
       const double mu = energy.curvature().mu;
-      const std::size_t each = data.shape.image(), p = lab.theta.size();
+      const std::size_t each = lab.shape.image(), p = lab.theta.size();
       const auto image = [&](const std::vector<double>& v, std::size_t i, std::size_t size) {
         const auto first = v.begin() + static_cast<std::ptrdiff_t>(i * size);
         return std::vector<double>(first, first + static_cast<std::ptrdiff_t>(size));
@@ -221,10 +230,10 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
         Frame frame(context);
         const ActiveSet all(context, frame, 2);
         const auto numbers = [&] { return frame.view<double>({2, 1, 1, 1}); };
-        const View<double> radius = numbers(), norm2 = numbers(), out = frame.view<double>(data.shape),
+        const View<double> radius = numbers(), norm2 = numbers(), out = frame.view<double>(lab.shape),
                            sums = frame.view<double>({energy.bound_sums(), 2, 1, 1});
-        const Tensor<double> x(context, data.shape, at), on_q(context, data.shape, q),
-            on_v(context, data.shape, v);
+        const Tensor<double> x(context, lab.shape, at), on_q(context, lab.shape, q),
+            on_v(context, lab.shape, v);
         energy.value_and_gradient(context, all.active(), x.view(), out, {numbers(), norm2, numbers()});
         std::vector<double> gradient = download<double>(context, norm2);
         for (double& g : gradient) g = std::sqrt(g) * (1 + 1e-9) + 1e-9;
@@ -282,14 +291,14 @@ TEST(SumsCertificate, HoldsInSinglePrecision) {
     Random first(same), second(same);
     const SumData<float> single(kind, context, 8, 8, first);
     const SumData<double> twice(kind, context, 8, 8, second);
-    for (const SumCase& c : sum_cases(true, 0.1, random)) {
+    for (const SumCase& c : all_cases(true, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(twice, c, random);
       const std::vector<double> wanted = download(context, lab.truth);
       const Tensor<float> truth(context, single.shape, std::vector<float>(wanted.begin(), wanted.end()));
       const BilevelProblem<float> problem(single.energy(c.joined(), c.sum()), truth.view(), lab.layout);
       ImplicitHypergradient<float> gradient(context, problem);
-      const std::size_t each = single.shape.image();
+      const std::size_t each = lab.shape.image();
       for (const double size : {1e-1, 1e-3, 1e-5}) {
         std::vector<float> at;
         for (const double v : lab.exact) at.push_back(static_cast<float>(v + size * random.normal()));
@@ -299,7 +308,7 @@ TEST(SumsCertificate, HoldsInSinglePrecision) {
           for (std::size_t e = i * each; e < (i + 1) * each; ++e) d += std::pow(at[e] - lab.exact[e], 2);
           epsilon.push_back(std::sqrt(d) * (1 + 1e-9) + lab.certificate[i]);
         }
-        const Tensor<float> x(context, single.shape, at);
+        const Tensor<float> x(context, lab.shape, at);
         HypergradientRequest request;
         request.delta = size;
         const HypergradientResult r = gradient.compute(context, lab.theta, x.view(), epsilon, request);
@@ -334,18 +343,18 @@ TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
                               DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 7, 8, random);
-    for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::vector<double> d = scaled_to(random.normal_vector(lab.theta.size()), 1);
-      const double step = 1e-3;
-      const auto at = [&](double t) {
-        std::vector<double> theta = add_scaled(lab.theta, t * step, d);
-        return lab.loss(theta);
-      };
-      // the fourth-order difference
-      const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
-      EXPECT_LT(std::fabs(slope - dot(lab.reference.z, d)), 1e-6 * (norm(lab.reference.z) + 1e-3));
+      double off = std::numeric_limits<double>::infinity();
+      for (const double step : {1e-3, 3e-4}) {  // huber_c2 has kinks, which one may meet
+        const auto at = [&](double t) { return lab.loss(add_scaled(lab.theta, t * step, d)); };
+        // the fourth-order difference
+        const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
+        off = std::min(off, std::fabs(slope - dot(lab.reference.z, d)));
+      }
+      EXPECT_LT(off, 1e-6 * (norm(lab.reference.z) + 1e-3));
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/support/batches.hpp"
 #include "tests/support/numeric.hpp"
@@ -43,8 +44,9 @@ TEST(Catalogue, NamesAndOptionsBelongTogether) {
     }
     EXPECT_THAT(regulariser_names(), HasSubstr(e.name));
   }
-  EXPECT_THAT(message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
-              HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, wavelet and foe"));
+  EXPECT_THAT(
+      message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
+      HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, tgv2, wavelet and foe"));
 }
 
 /// What a setting is set to is found again, and settings of the name are what the name says.
@@ -88,6 +90,8 @@ TEST(Catalogue, NamesOfSums) {
   EXPECT_THAT(refused("foe+tv+foe"), HasSubstr("has foe twice; name it once and give it more filters"));
   EXPECT_THAT(refused("h1+tv+h1"), HasSubstr("has h1 twice; name it once"));
   EXPECT_THAT(refused("tv+tv2+tv+tv2+tv"), HasSubstr("more than four parts"));
+  for (const char* name : {"tgv2+h1", "tv+tgv2", "tgv2+tgv2"})
+    EXPECT_THAT(refused(name), HasSubstr("tgv2 stands alone; leave the other parts out")) << name;
 }
 
 TEST(Catalogue, OptionsThatDoNotGoTogetherAreRefused) {
@@ -121,7 +125,7 @@ TEST(Catalogue, EverySolverFindsTheMinimiser) {
     EXPECT_EQ(energy->proximal() != nullptr, std::holds_alternative<TvOptions>(e.options)) << e.name;
     for (const char* solver : solvers) {
       SCOPED_TRACE(std::string(e.name) + ", " + solver);
-      Tensor<double> x(context, shape, data);
+      Tensor<double> x = start_from<double>(context, y.view(), energy->shape());
       SolveRequest<double> request;
       request.tolerance = 1e-7;
       const SolveReport report =

@@ -34,12 +34,13 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
     const auto* tv = std::get_if<TvOptions>(&part);
     std::vector<Segment> segments =
         std::holds_alternative<WaveletSparsity>(part) ? wavelet_parameters().segments()
+        : std::holds_alternative<TgvOptions>(part)    ? tgv_parameters().segments()
         : tv                                          ? tv_parameters(*tv).segments()
              : experts_parameters(2, 3, FilterInit::random, 0.05, 0.1, random.bits() % 1000).segments();
     for (Segment& s : segments) {
-      if (s.name == "alpha") s.initial = random.log_uniform(0.02, 0.3);
+      if (s.name.starts_with("alpha")) s.initial = random.log_uniform(0.02, 0.3);
       if (s.name == "nu") s.initial = random.log_uniform(0.05, 0.3);
-      if (s.name == "xi" || s.name == "mu") s.initial = ridge;
+      if (s.name.starts_with("xi") || s.name == "mu") s.initial = ridge;
     }
     out.parameters.emplace_back(segments);
   }
@@ -76,6 +77,14 @@ inline std::vector<SumCase> sum_cases(bool even, double ridge, Random& random) {
   add("foe+h1", {foe, h1});
   add("tv+foe", {tv, foe});
   add("foe+foe valid", {foe, inside});
+  return out;
+}
+
+/// Those, and total generalised variation, which stands alone.
+inline std::vector<SumCase> all_cases(bool even, double ridge, Random& random) {
+  std::vector<SumCase> out = sum_cases(even, ridge, random);
+  out.push_back(sum_case("tgv2", {TgvOptions{}}, ridge, random));
+  out.push_back(sum_case("tgv2 huber_c2", {TgvOptions{TvPotential::huber_c2}}, ridge, random));
   return out;
 }
 

@@ -20,7 +20,8 @@ struct BILEVEL_API CatalogueEntry {
   bool complex;                ///< also of complex images: bilevel-mri has it
   bool fills_in;               ///< also of images that were not measured everywhere: --mask
   bool newton;                 ///< usually minimised by Newton's method with its diagonal, else by L-BFGS
-  const char* once;  ///< a sum has it once, and what messages then advise; null: any number of times
+  const char* once;    ///< a sum has it once, and what messages then advise; null: any number of times
+  bool alone = false;  ///< not in sums
 
   bool smoothed() const;  ///< whether it has a potential that can be chosen, and a nu
 };

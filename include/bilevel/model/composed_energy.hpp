@@ -38,6 +38,7 @@ class BILEVEL_API FourierData {
 ///   of differences, wavelets     alpha, nu (not of the quadratic potential)
 ///   field of experts             weight [K], smoothing [K], filters [K,size,size], which must be there;
 ///                                alpha, a factor of all weights, may be there
+///   generalised variation        alpha1, alpha0, nu, xi_v; x has three channels for each of the image
 ///   ridge                        xi, mu (fixed) where the first regulariser is a field of experts
 ///   sampled Fourier data         s, one per group of the pattern (mri_parameters())
 ///

@@ -44,6 +44,9 @@ struct DirectionalBound {
   double hessian_vq = 0;  ///< |v^T (A - A~) q|
   /// |q^T (M - A~) e|, M the mean Hessian between x~ and xhat.
   double hessian_qe = std::numeric_limits<double>::infinity();
+  /// |(A(x~) - A~) q| where A~ was linearised at K x~ with rounding that is not relative to it; the numbers
+  /// before count it.
+  double linearisation = 0;
   std::vector<double> mixed_q;       ///< |(B - B~)_b^T q| per block b of theta
   std::vector<double> energy_mixed;  ///< |(B - B~)_b^T f| <= energy_mixed_b times the energy norm of f
   std::vector<double> rounding;      ///< rounding of the computed (B~^T q)_b

@@ -77,8 +77,23 @@ struct WaveletSparsity {
 /// Parameters alpha, nu and xi, first as for total variation.
 BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
 
-/// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets.
-using RegulariserOptions = std::variant<TvOptions, ExpertsOptions, WaveletSparsity>;
+/// Total generalised variation of second order (Bredies, Kunisch and Pock 2010), jointly in u = (x, v1, v2),
+/// [N,3C,H,W] with C = 1 or 2 channels of x first:
+///   alpha1 sum_p rho_nu(|(D x - v)_p|) + alpha0 sum_p rho_nu(|(E v)_p|) + xi/2 |x|^2 + xi_v/2 |v|^2,
+/// D x = (x_{r,c+1} - x_{r,c}, x_{r+1,c} - x_{r,c}), zero where it would reach over the border, E v = (Bx v1,
+/// By v2, (By v1 + Bx v2)/sqrt 2) with B = -D^T, each under one modulus for all channels. The data term is
+/// one of x. Strongly convex with xi_v alone for constant v and affine x, so that xi_v must be positive, and
+/// bounds are as loose as it is small. Stands alone, not in sums.
+struct TgvOptions {
+  TvPotential potential = TvPotential::charbonnier;  ///< not quadratic
+};
+/// Parameters alpha1, alpha0 and nu, learned on a log scale, first 0.05, 0.1 and 0.01; xi and xi_v 0.001,
+/// fixed.
+BILEVEL_API Parameters tgv_parameters(const TgvOptions& options = {});
+
+/// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets, total
+/// generalised variation.
+using RegulariserOptions = std::variant<TvOptions, ExpertsOptions, WaveletSparsity, TgvOptions>;
 
 class OwnPart;
 
@@ -91,6 +106,7 @@ struct BILEVEL_API RegulariserSum {
   RegulariserSum(TvOptions one) : parts{one} {}
   RegulariserSum(ExpertsOptions one) : parts{one} {}
   RegulariserSum(WaveletSparsity one) : parts{one} {}
+  RegulariserSum(TgvOptions one) : parts{one} {}
   explicit RegulariserSum(std::vector<RegulariserOptions> all,
                           std::vector<std::shared_ptr<OwnPart>> more = {})
       : parts(std::move(all)), own(std::move(more)) {}
