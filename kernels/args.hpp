@@ -70,6 +70,8 @@ struct TorusExtendArgs;
 template <class T>
 struct TorusFoldArgs;
 template <class T>
+struct ProjectedArgs;
+template <class T>
 struct MomentumArgs;
 template <class T>
 struct GuardedArgs;

@@ -28,6 +28,8 @@ void fill_wavelet(Table<T>& table);
 template <class T>
 void fill_blur(Table<T>& table);
 template <class T>
+void fill_projected(Table<T>& table);
+template <class T>
 void fill_join(Table<T>& table);
 template <class T>
 void fill_loss(Table<T>& table);
@@ -69,6 +71,7 @@ Table<T> filled(bool overrides) {
   fill_spectrum(table);
   fill_wavelet(table);
   fill_blur(table);
+  fill_projected(table);
   fill_join(table);
   fill_loss(table);
   fill_krylov(table);

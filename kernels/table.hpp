@@ -88,6 +88,10 @@ struct Table {
   void (*wavelet_analyse)(const Stream&, const WaveletAnalyseArgs<T>&);        // 1r 1w
   void (*wavelet_synthesise)(const Stream&, const WaveletSynthesiseArgs<T>&);  // 1r 1w
 
+  // Differences across the edges of a reference, per channel.
+  void (*projected_forward)(const Stream&, const ProjectedArgs<T>&);  // 3r 2w
+  void (*projected_adjoint)(const Stream&, const ProjectedArgs<T>&);  // 4r 1w
+
   void (*join)(const Stream&, const JoinArgs<T>&);  // 3r 1w: a term behind an operator
   void (*part)(const Stream&, const PartArgs<T>&);  // 1r 1w: the first channels of images
 

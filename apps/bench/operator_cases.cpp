@@ -1,6 +1,7 @@
 #include "apps/bench/cases.hpp"
 #include "kernels/blur_args.hpp"
 #include "kernels/join_args.hpp"
+#include "kernels/projected_args.hpp"
 #include "kernels/wavelet_args.hpp"
 
 namespace bilevel_app::bench {
@@ -50,6 +51,16 @@ void add_operator_cases(std::vector<Case<T>>& cases) {
   cases.push_back({"part", "", 2, 0, 0, [](Arrays<T>& a) {
                      a.table().part(a.stream(), {a.active(), a.image(), 3 * a.image(), a.image(),
                                                  a.slot(slot_x), a.slot(slot_out)});
+                   }});
+  cases.push_back({"projected_forward", "", 5, 0, 9, [](Arrays<T>& a) {
+                     a.table().projected_forward(
+                         a.stream(), {a.active(), 1, a.size(), a.size(), a.slot(slot_pairs_s), a.slot(slot_x),
+                                      a.slot(slot_pairs_s + 2)});
+                   }});
+  cases.push_back({"projected_adjoint", "", 5, 0, 21, [](Arrays<T>& a) {
+                     a.table().projected_adjoint(a.stream(),
+                                                 {a.active(), 1, a.size(), a.size(), a.slot(slot_pairs_s),
+                                                  a.slot(slot_pairs_s + 2), a.slot(slot_out)});
                    }});
   cases.push_back({"torus_extend", "even", 5, 0, 0, [](Arrays<T>& a) {
                      a.table().torus_extend(a.stream(), {{a.active().mask, a.active().index, 1},

@@ -6,6 +6,7 @@
 #include "kernels/blur_args.hpp"
 #include "kernels/join_args.hpp"
 #include "kernels/loss_args.hpp"
+#include "kernels/projected_args.hpp"
 #include "kernels/wavelet_args.hpp"
 #include "tests/kernels/kernel_bag.hpp"
 
@@ -74,6 +75,14 @@ void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width
                      b.table().join(b.stream(), {b.active, b.size, b.image("x"), b.image("q"), b.image("out"),
                                                  b.scalar(0), b.scalar(1), b.scalar(2), b.scalar(3),
                                                  b.scalar(4), b.scalar(5), 1e-8, 0.3, 5, 1.5});
+                   }});
+  cases.push_back({"projected_forward", false, [=](B& b) {
+                     b.table().projected_forward(b.stream(), {b.active, 1, height, width, b.image("coils_x"),
+                                                              b.image("x"), b.image("coils_out")});
+                   }});
+  cases.push_back({"projected_adjoint", false, [=](B& b) {
+                     b.table().projected_adjoint(b.stream(), {b.active, 1, height, width, b.image("coils_x"),
+                                                              b.image("coils_q"), b.image("out")});
                    }});
   for (const bool even : {true, false}) {
     cases.push_back({"torus_extend", false, [=](B& b) {

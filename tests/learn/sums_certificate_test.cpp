@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "bilevel/learn/hypergradient.hpp"
+#include "bilevel/ops/projected_differences.hpp"
 #include "bilevel/solve/minimiser.hpp"
 #include "tests/support/log_cosh.hpp"
 #include "tests/support/sums_setup.hpp"
@@ -278,6 +279,30 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
     }
   }
   for (const RatioRecorder* r : {&mixed_q, &norm_mixed, &hessian_vq, &hessian_q}) EXPECT_GT(r->count(), 100u);
+}
+
+/// Directional total variation: an operator from outside under a potential, with the bounds of those inside.
+TEST(SumsCertificate, HoldsWithAnOperatorFromOutside) {
+  Random random(seed(2817));
+  RatioRecorder distances("certificate/distance, own operators"), omegas("omega/error, own operators");
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier}) {
+    Context context(Device::open(test_device("cpu:2")));
+    const SumData<double> data(kind, context, 6, 7, random);
+    for (const TvPotential potential : {TvPotential::charbonnier, TvPotential::huber_c2}) {
+      SCOPED_TRACE(name_of(kind));
+      const auto k = std::make_shared<ProjectedDifferences<double>>(
+          context, data.shape, random.normal_vector(data.shape.image()), 0.1);
+      SumCase tv = sum_case("h1", {TvOptions{TvPotential::quadratic}}, 0.1, random);
+      tv.parameters.push_back(sum_case("", {TvOptions{}}, 0.1, random).parameters[0]);
+      SumLab lab(data, tv.joined(),
+                 RegulariserSum(tv.parts, {std::make_shared<OperatorTerm<double>>(k, potential)}), random);
+      EXPECT_LT(lab.reference.omega, 1e-4 * norm(lab.reference.z));
+      for (const double epsilon : {1e-1, 1e-2, 1e-3}) {
+        lab.start(std::vector<double>(data.shape.count(), 0));
+        check(lab, lab.solve(epsilon), epsilon * random.log_uniform(0.1, 10), distances, omegas);
+      }
+    }
+  }
 }
 
 /// Perturbations down to the rounding of the images.
