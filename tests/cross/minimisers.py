@@ -232,7 +232,7 @@ def turned(a):
 
 def with_bart():
     # Backward differences, circular: forward ones of the image turned by 180 degrees, but for the border, which the
-    # object does not touch; that leaves 1.7e-3 whatever nu is.
+    # object does not touch. 1.7e-3 are left whatever nu is.
     x, mask = object_inside(), random_mask()
     k = fourier(x + 0.02j * np.roll(x, 3, 0)) * mask
     theirs = pics(k, "-i", 2000, "-R", "T:3:0:0.1")
