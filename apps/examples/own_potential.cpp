@@ -88,8 +88,8 @@ int main() {
   std::vector<Segment> all = segments;
   all.push_back({"xi", Transform::exp, 1e-3, 1e-10, 1, false});  // the ridge
   const Parameters parameters(all);
-  auto energy = std::make_unique<ComposedEnergy<double>>(context, data.view(), parameters,
-                                                         RegulariserSum({}, {term}));
+  auto energy =
+      std::make_unique<ComposedEnergy<double>>(context, data.view(), parameters, RegulariserSum({}, {term}));
   BilevelProblem<double> problem(std::move(energy), truth.view(), parameters);
   Observer silent;
   UpperOptions options;
