@@ -332,10 +332,12 @@ std::vector<Verdict> run_checks(Context& context, const ImageBatch& batch, const
                                 const RegulariserSum& options, std::uint64_t seed, const EnergyMaker& make) {
   Laboratory lab(context, batch, parameters, options, make);
   const Vector theta = parameters.initial();
-  const Vector start = lab.start();
+  Vector start = lab.start();
   Vector direction(start.size(), 0.0);
   const CounterRandom random(seed, Purpose::directions, 0);
   for (std::size_t k = 0; k < direction.size(); ++k) direction[k] = random.normal_pair(k / 2)[k % 2];
+  for (std::size_t k = 0; k < start.size(); ++k)  // beside the images, where zeros would check nothing
+    if (k % lab.shape().image() >= lab.pixels()) start[k] = 0.1 * direction[start.size() - 1 - k];
   const std::vector<Direction> along = directions(parameters, CounterRandom(seed, Purpose::directions, 1));
   std::vector<Verdict> list = check_derivatives(lab, theta, start, direction, along);
   if (interrupted()) return list;

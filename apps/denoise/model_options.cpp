@@ -263,14 +263,14 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
   add("--learn", o.learn,
       "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
-      "tgv2: of alpha1, alpha0, nu, xi, xi_v [alpha1,alpha0,nu]; foe: of weight, smoothing, filters [all]; "
+      "tgv2: of alpha1, alpha0, nu, xi, xi_v [alpha1,alpha0]; foe: of weight, smoothing, filters [all]; "
       "of "
       "the second part of a sum 2.alpha, 2.nu, ...",
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
       "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
-      "tgv2: [alpha1=0.05 alpha0=0.1 nu=0.01 xi=0.001 xi_v=0.001]; foe: alpha of the weights, nu of the "
+      "tgv2: [alpha1=0.05 alpha0=0.1 nu=0.002 xi=0.001 xi_v=0.001]; foe: alpha of the weights, nu of the "
       "smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum 2.alpha, 2.nu",
       "NAME=VALUE")
       ->expected(1)

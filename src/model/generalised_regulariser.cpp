@@ -15,7 +15,7 @@ inline namespace v0 {
 Parameters tgv_parameters(const TgvOptions&) {
   return Parameters({{"alpha1", Transform::exp, 0.05, 1e-8, 1e3, true},
                      {"alpha0", Transform::exp, 0.1, 1e-8, 1e3, true},
-                     {"nu", Transform::exp, 0.01, 1e-6, 1e2, true},
+                     {"nu", Transform::exp, 0.002, 1e-6, 1e2, false},
                      {"xi", Transform::exp, 1e-3, 1e-10, 1e2, false},
                      {"xi_v", Transform::exp, 1e-3, 1e-10, 1e2, false}});
 }

@@ -41,6 +41,7 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
       if (s.name.starts_with("alpha")) s.initial = random.log_uniform(0.02, 0.3);
       if (s.name == "nu") s.initial = random.log_uniform(0.05, 0.3);
       if (s.name.starts_with("xi") || s.name == "mu") s.initial = ridge;
+      if (std::holds_alternative<TgvOptions>(part)) s.learned = true;
     }
     out.parameters.emplace_back(segments);
   }

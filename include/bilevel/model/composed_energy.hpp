@@ -76,6 +76,8 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
   /// Of one regulariser of differences; null otherwise.
   const ProximalForm<T>* proximal() const override;
 
+  /// That of the images, with three channels for each of theirs for total generalised variation
+  /// (unknown.hpp).
   Shape shape() const override;
   std::size_t parameters() const override;
   const Parameters* layout() const override;

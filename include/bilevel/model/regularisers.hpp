@@ -87,8 +87,9 @@ BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
 struct TgvOptions {
   TvPotential potential = TvPotential::charbonnier;  ///< not quadratic
 };
-/// Parameters alpha1, alpha0 and nu, learned on a log scale, first 0.05, 0.1 and 0.01; xi and xi_v 0.001,
-/// fixed.
+/// Parameters alpha1 and alpha0, learned on a log scale, first 0.05 and 0.1; nu 0.002, xi and xi_v 0.001
+/// fixed. (E v is small against D x, so that a nu that suits total variation is too large here; learned, it
+/// falls to where nothing can be certified.)
 BILEVEL_API Parameters tgv_parameters(const TgvOptions& options = {});
 
 /// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets, total
