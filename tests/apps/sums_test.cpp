@@ -104,6 +104,32 @@ TEST_F(Sums, EveryKindTrainsAppliesEvaluatesAndChecks) {
   }
 }
 
+/// Both weights of total generalised variation, learned, on an image of affine pieces with jumps between
+/// them.
+TEST_F(Sums, GeneralisedVariationIsBetterOnAffinePieces) {
+  constexpr int size = 64;
+  bilevel::HostImage image{1, size, size, std::vector<double>(size * size)};
+  for (int r = 0; r < size; ++r)
+    for (int c = 0; c < size; ++c) {
+      const bool disc = (r - 22) * (r - 22) + (c - 40) * (c - 40) < 17 * 17, low = r >= 44, left = c < 26;
+      const double x = c / 64.0, y = r / 64.0;
+      image.pixels[static_cast<std::size_t>(r * size + c)] = disc   ? 0.9 - 1.1 * (x - 0.35) - 0.4 * y
+                                                             : low  ? 0.15 + 0.7 * x
+                                                             : left ? 0.1 + 1.7 * x
+                                                                    : 0.95 - 1.1 * y;
+    }
+  fs::create_directories(file("affine"));
+  bilevel::write_image(file("affine/affine.png"), image);
+  const auto psnr = [](const std::string& model) {
+    const Outcome o =
+        run(on_device_or_one_thread({"train", "--data", file("affine"), "--images", "1", "--crop", "64",
+                                     "--model", model, "--out", file("affine-" + model)}));
+    EXPECT_EQ(o.code, 0) << o.err;
+    return summary("affine-" + model)["training"]["psnr"].get<double>();
+  };
+  EXPECT_GT(psnr("tgv2"), psnr("tv") + 0.5);
+}
+
 TEST_F(Sums, CheckTakesTheNameOfAnUntrainedSum) {
   const Outcome o = run(on_device(
       {"check", "--model-type", "tv+h1", "--data", data_, "--crop", "16", "--init", "2.alpha=0.2"}));
@@ -158,6 +184,11 @@ TEST_F(Sums, WhatDoesNotFitIsRefused) {
   refused("wavelet", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of wavelet"});
   refused("wavelet", {"--solver", "pdhg"}, {"--solver pdhg", "one part"});
   refused("wavelet", {"--condition-penalty", "1"}, {"--condition-penalty", "wavelet"});
+  refused("tgv2+h1", {}, {"tgv2+h1", "tgv2 stands alone"});
+  refused("tgv2", {"--learn", "alpha"}, {"--learn alpha", "alpha1, alpha0, nu, xi and xi_v"});
+  refused("tgv2", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of tgv2"});
+  refused("tgv2", {"--solver", "pdhg"}, {"--solver pdhg", "one part"});
+  refused("tgv2", {"--condition-penalty", "1"}, {"--condition-penalty", "tgv2"});
 }
 
 }  // namespace
