@@ -154,20 +154,22 @@ struct Analyse {
   }
 };
 
-/// x_{2q+p} of the pair around `place`: sum_j h_{t+2j} a_{q+b-j} + g_{t+2j} d_{q+b-j}, p + s = 2b + t.
-template <class T, int L, int p>
+/// x_{2q+p} of the pair around `place`: sum_j h_{t+2j} a_{q+b-j} + g_{t+2j} d_{q+b-j}, p + s = 2b + t, or
+/// with h^2 and g^2.
+template <class T, int L, int p, bool squared>
 BILEVEL_PIXEL T sample(const T* low, const T* high, int place, int step) {
   constexpr int t = (p + L / 2 - 1) % 2, b = (p + L / 2 - 1) / 2;
   T sum = T(0);
   unrolled<L / 2>([&](auto j) BILEVEL_PIXEL_LAMBDA {
     const int e = place + (b - j) * step;
-    sum += low_tap<T, L, t + 2 * j> * low[e] + high_tap<T, L, t + 2 * j> * high[e];
+    constexpr T l = low_tap<T, L, t + 2 * j>, h = high_tap<T, L, t + 2 * j>;
+    sum += (squared ? l * l : l) * low[e] + (squared ? h * h : h) * high[e];
   });
   return sum;
 }
 
-template <class T, int L, bool flat>
-struct Synthesise {
+template <class T, int L, bool flat, bool squared>
+struct Reconstruct {
   using G = Geometry<L, flat>;
   static constexpr int row_pairs = (flat ? 1 : G::rows / 2) + 2 * G::above;
   static constexpr int sums = 0, resident = 4, work = L;
@@ -184,13 +186,17 @@ struct Synthesise {
     const T* coarse = plane_of(a.coarse, level, t, level.coarse_plane);
     const T* in = plane_of(a.coefficients, level, t, level.plane);
     const int pitch = level.pitch, coarse_pitch = level.coarse_pitch;
-    const bool keep = level.keep_approximation;
+    const bool keep = level.keep_approximation, reciprocal = squared && a.reciprocal_coarse;
+    const auto approximation = [=](long long at) BILEVEL_PIXEL_LAMBDA {
+      return keep ? reciprocal ? T(1) / coarse[at] : coarse[at] : T(0);
+    };
+    const auto detail = [=](long long at) BILEVEL_PIXEL_LAMBDA { return squared ? T(1) / in[at] : in[at]; };
     const int count = G::row_pairs(t.rows) + 2 * G::above, height = G::row_pairs(level.height);
     if constexpr (flat) {
       load_pairs<G>(block, 0, 1, 1, t, level.width / 2,
                     [=](int, int, int c, int column) BILEVEL_PIXEL_LAMBDA {
-                      ll[c] = keep ? coarse[column] : T(0);
-                      lh[c] = in[bands.right + column];
+                      ll[c] = approximation(column);
+                      lh[c] = detail(bands.right + column);
                     });
       rows(block, t, ll, lh);
     } else {
@@ -199,21 +205,21 @@ struct Synthesise {
       load_pairs<G>(block, G::first_pair(t) - G::above, count, height, t, level.width / 2,
                     [=](int r, int row, int c, int column) BILEVEL_PIXEL_LAMBDA {
                       const int e = r * G::pitch + c;
-                      const T* at = in + static_cast<long long>(row) * pitch + column;
-                      ll[e] = keep ? coarse[static_cast<long long>(row) * coarse_pitch + column] : T(0);
-                      lh[e] = at[bands.right];
-                      hl[e] = at[bands.below];
-                      hh[e] = at[bands.below + bands.right];
+                      const long long at = static_cast<long long>(row) * pitch + column;
+                      ll[e] = approximation(static_cast<long long>(row) * coarse_pitch + column);
+                      lh[e] = detail(at + bands.right);
+                      hl[e] = detail(at + bands.below);
+                      hh[e] = detail(at + bands.below + bands.right);
                     });
       T* low = block.scratch<T>(G::rows * G::pitch) + G::reach;
       T* high = block.scratch<T>(G::rows * G::pitch) + G::reach;
       block.for_each(0, t.rows / 2, -G::reach, t.columns / 2 + G::reach,
                      [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
                        const int place = (r + G::above) * G::pitch + c, e = 2 * r * G::pitch + c;
-                       low[e] = sample<T, L, 0>(ll, hl, place, G::pitch);
-                       low[e + G::pitch] = sample<T, L, 1>(ll, hl, place, G::pitch);
-                       high[e] = sample<T, L, 0>(lh, hh, place, G::pitch);
-                       high[e + G::pitch] = sample<T, L, 1>(lh, hh, place, G::pitch);
+                       low[e] = sample<T, L, 0, squared>(ll, hl, place, G::pitch);
+                       low[e + G::pitch] = sample<T, L, 1, squared>(ll, hl, place, G::pitch);
+                       high[e] = sample<T, L, 0, squared>(lh, hh, place, G::pitch);
+                       high[e + G::pitch] = sample<T, L, 1, squared>(lh, hh, place, G::pitch);
                      });
       rows(block, t, low, high);
     }
@@ -222,15 +228,32 @@ struct Synthesise {
  private:
   BILEVEL_HD void rows(Block& block, const Tile& t, const T* low, const T* high) const {
     const int width = a.level.width;
-    T* out = plane_of(a.fine, a.level, t, static_cast<std::size_t>(a.level.height) * width) +
+    const auto first = [&](T* fine) BILEVEL_PIXEL_LAMBDA {
+      return plane_of(fine, a.level, t, static_cast<std::size_t>(a.level.height) * width) +
              static_cast<long long>(t.row) * width + t.column;
+    };
+    if (squared && a.inverse) {
+      T* inverse = first(a.inverse);
+      block.for_each(0, t.rows, 0, t.columns / 2, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
+        const int place = r * G::pitch + c;
+        T* pair = inverse + r * width + 2 * c;
+        pair[0] = T(1) / (T(1) / pair[0] + sample<T, L, 0, squared>(low, high, place, 1));
+        pair[1] = T(1) / (T(1) / pair[1] + sample<T, L, 1, squared>(low, high, place, 1));
+      });
+      return;
+    }
+    T* out = first(a.fine);
     block.for_each(0, t.rows, 0, t.columns / 2, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       const int place = r * G::pitch + c;
-      out[r * width + 2 * c] = sample<T, L, 0>(low, high, place, 1);
-      out[r * width + 2 * c + 1] = sample<T, L, 1>(low, high, place, 1);
+      out[r * width + 2 * c] = sample<T, L, 0, squared>(low, high, place, 1);
+      out[r * width + 2 * c + 1] = sample<T, L, 1, squared>(low, high, place, 1);
     });
   }
 };
+template <class T, int L, bool flat>
+using Synthesise = Reconstruct<T, L, flat, false>;
+template <class T, int L, bool flat>
+using Diagonal = Reconstruct<T, L, flat, true>;
 
 template <class T, template <class, int, bool> class Body, int L, class Args>
 void launch_taps(const Stream& stream, const Args& a) {
@@ -259,7 +282,7 @@ void analyse(const Stream& stream, const WaveletAnalyseArgs<T>& a) {
 }
 template <class T>
 void synthesise(const Stream& stream, const WaveletSynthesiseArgs<T>& a) {
-  launch_level<T, Synthesise>(stream, a);
+  a.squared ? launch_level<T, Diagonal>(stream, a) : launch_level<T, Synthesise>(stream, a);
 }
 
 }  // namespace

@@ -32,13 +32,18 @@ struct WaveletAnalyseArgs {
   T* coefficients = nullptr;
 };
 
-/// Its transpose, which is its inverse.
+/// Its transpose, which is its inverse. `squared`: with the squares of the taps instead, of coefficients that
+/// are there as 1/m (`reciprocal_coarse`: the approximation too), an estimate of the diagonal of W^T diag(m)
+/// W: exact for one level and for Haar's wavelet, of right trace for all. `inverse` then becomes
+/// 1/(1/inverse + fine) where it is given, and fine is not written.
 template <class T>
 struct WaveletSynthesiseArgs {
   WaveletLevel level;
   const T* coarse = nullptr;
   const T* coefficients = nullptr;
   T* fine = nullptr;
+  bool squared = false, reciprocal_coarse = false;
+  T* inverse = nullptr;
 };
 
 }  // namespace bilevel::kernels

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "apps/common/blur_option.hpp"
 #include "apps/common/noise.hpp"
 #include "apps/common/text.hpp"
 #include "bilevel/core/error.hpp"
@@ -95,6 +96,7 @@ void take_crops(const SourcePair& pair, const HostImage& clean, const std::vecto
     append_crop(has_noisy ? given : clean, row, column, o.crop, batch.noisy);
     if (!has_noisy) {
       const auto image = std::span(batch.noisy).last(batch.pixels());
+      if (o.blur) blur(*o.blur, o.crop, o.crop, image);
       add_noise(image, o.sigma, o.seed, static_cast<std::uint32_t>(batch.images));
     }
     std::string name = pair.clean.name();
@@ -184,6 +186,7 @@ ImageBatch load_crops(const DataOptions& o) {
   PairReader reader;
   ImageBatch batch;
   batch.size = o.crop;
+  batch.notes = o.notes;
   if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop, batch.notes);
   const bool several = pairs.size() < static_cast<std::size_t>(o.images);
   std::vector<int> taken(pairs.size(), 1);

@@ -15,12 +15,15 @@ namespace bilevel_app {
 
 /// Which images, and how they become noisy ones.
 struct DataOptions {
-  std::vector<std::string> data;   ///< folders and files
-  std::vector<std::string> noisy;  ///< given noisy images instead of noise, in the same order
-  std::string mask;                ///< 0/1 sampling image; empty: every pixel is measured
-  double sigma = 0.1;              ///< standard deviation of the noise, intensities being 0 to 1
-  int images = 25;                 ///< 0: one per file
-  int crop = 96;                   ///< pixels; 0: whole images
+  std::vector<std::string> data;            ///< folders and files
+  std::vector<std::string> noisy;           ///< given noisy images instead of noise, in the same order
+  std::string mask;                         ///< 0/1 sampling image; empty: every pixel is measured
+  std::string blur_option;                  ///< as given; empty: no blur
+  std::optional<bilevel::BlurKernel> blur;  ///< of the clean images before the noise
+  std::vector<std::string> notes;           ///< on the options
+  double sigma = 0.1;                       ///< standard deviation of the noise, intensities being 0 to 1
+  int images = 25;                          ///< 0: one per file
+  int crop = 96;                            ///< pixels; 0: whole images
   std::uint64_t seed = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "apps/common/output_check.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
+#include "apps/denoise/deblurring.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
 #include "apps/denoise/regulariser.hpp"
@@ -195,6 +196,7 @@ Json to_json(const Job& job, const HostImage& image, const Total& t, int bits) {
 int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   const DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.mask);
+  require_deblurs(model, o.mask, o.common.precision, o.solver);
   const Device device = open_device(o.common, "bilevel-denoise", err);
   const std::vector<Job> jobs = plan(o);
   Json results = Json::array();

@@ -5,9 +5,11 @@
 #include <numeric>
 #include <ostream>
 
+#include "apps/common/blur_option.hpp"
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
+#include "apps/denoise/deblurring.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/denoise/reconstruct.hpp"
 #include "apps/denoise/regulariser.hpp"
@@ -40,6 +42,14 @@ HostImage centre(const HostImage& image, int size, const std::string& path) {
     crop.pixels.insert(crop.pixels.end(), line, line + size);
   }
   return crop;
+}
+
+/// Blurs below the noise.
+void add_blur(const BlurKernel& kernel, ImagePair& pair) {
+  std::vector<double> blurred = pair.clean.pixels;
+  blur(kernel, pair.clean.height, pair.clean.width, blurred);
+  for (std::size_t p = 0; p < blurred.size(); ++p)
+    pair.noisy.pixels[p] = blurred[p] + (pair.noisy.pixels[p] - pair.clean.pixels[p]);
 }
 
 /// The noise level of --sigma, or that of the training run. Throws ConfigError when neither is known.
@@ -143,6 +153,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   EvaluateOptions o = given;
   const DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.data.mask);
+  require_deblurs(model, o.data.mask, o.common.precision, o.solver);
   if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
   const Device device = open_device(o.common, "bilevel-denoise", err);
   auto files = paired_sources(o.data);
@@ -165,6 +176,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     }
     const int height = pair.clean.height, width = pair.clean.width;
     require_large_enough(model, height, width, files[k].clean.text());
+    if (model.blur && o.data.noisy.empty()) add_blur(*model.blur, pair);
     const auto mask =
         o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width, mask_notes);
     for (std::size_t p = 0; p < mask.size(); ++p) pair.noisy.pixels[p] *= mask[p];

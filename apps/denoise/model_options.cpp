@@ -6,6 +6,7 @@
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/common/regulariser_text.hpp"
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/catalogue.hpp"
@@ -149,12 +150,7 @@ void put(const ModelOptions& o, ExpertsOptions& options) {
   options.padding = padding_from(o.padding.value_or("symmetric"));
   options.zero_mean = !o.free_mean;
 }
-void put(const ModelOptions& o, WaveletSparsity& options) {
-  options.wavelet = {wavelet_filter(o.wavelet.value_or("db2")), o.levels.value_or(3)};
-  if (options.wavelet.levels < 1)
-    throw ConfigError("--levels " + std::to_string(options.wavelet.levels) +
-                      ": a transform has 1 level or more.");
-}
+void put(const ModelOptions&, WaveletSparsity&) {}
 
 /// Throws ConfigError for an option that was given without a part of its kind.
 void require_owner(const ModelOptions& o, bool has, const RegulariserOptions& owner,
@@ -178,8 +174,7 @@ RegulariserSum ModelOptions::regularisers() const {
                  {"--padding", padding.has_value()},
                  {"--filter-init", filter_init.has_value()},
                  {"--free-mean", free_mean}});
-  require_owner(*this, has<WaveletSparsity>(sum), WaveletSparsity{},
-                {{"--wavelet", wavelet.has_value()}, {"--levels", levels.has_value()}});
+  choose(sum, type);
   if (potential && std::none_of(sum.parts.begin(), sum.parts.end(), smoothed))
     throw ConfigError("--potential is no option of the model " + type +
                       ", which is quadratic; leave it out.");
@@ -215,9 +210,7 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
   if (std::any_of(sum.parts.begin(), sum.parts.end(), smoothed))
     list.emplace_back("potential", potential.value_or("charbonnier"));
   if (of_differences(sum.parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
-  if (has<WaveletSparsity>(sum))
-    list.insert(list.end(), {{"wavelet", wavelet.value_or("db2")},
-                             {"levels", static_cast<std::int64_t>(levels.value_or(3))}});
+  append_deciding(list, sum);
   if (has<ExpertsOptions>(sum))
     list.insert(list.end(), {{"filters", static_cast<std::int64_t>(filters.value_or(30))},
                              {"filter-size", static_cast<std::int64_t>(size())},
@@ -241,15 +234,14 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   add(type_option, o.type,
       (regulariser_choice() + ", or a sum of them, such as tv+h1, the first with the ridge [tv]").c_str(),
       "NAME");
-  add("--potential", o.potential, "charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME");
+  add("--potential", o.potential,
+      ("charbonnier or huber_c2; not of " + quadratic_names() + " [charbonnier]").c_str(), "NAME");
   app.add_flag(
          "--xi-inside-alpha", o.xi_inside_alpha,
          "alpha (R + xi/2 |x|^2) instead of alpha R + xi/2 |x|^2, of the first part of a sum; not of foe and "
          "tgv2")
       ->group(group);
-  add("--wavelet", o.wavelet, "wavelet: haar, db2 or db4, by PyWavelets' names [db2]", "NAME");
-  add("--levels", o.levels,
-      "wavelet: levels of the transform; sides of images are to be divisible by 2 to their number [3]", "N");
+  add_wavelet_options(app, o, group);
   add("--filters", o.filters, "foe: number of filters, 1 to 64 [30]", "N");
   add("--filter-size", o.filter_size, "foe: size of the filters, 3, 5, 7, 9 or 11 [7]", "N");
   add("--padding", o.padding,
@@ -262,16 +254,18 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
       "NAME");
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
   add("--learn", o.learn,
-      "parameters to learn, the others stay fixed: of alpha, nu (not of h1 and tikhonov), xi [alpha,nu]; "
-      "tgv2: of alpha1, alpha0, nu, xi, xi_v [alpha1,alpha0]; foe: of weight, smoothing, filters [all]; "
-      "of "
-      "the second part of a sum 2.alpha, 2.nu, ...",
+      ("parameters to learn, the others stay fixed: of alpha, nu (not of " + quadratic_names() +
+       "), xi [alpha,nu]; tgv2: of alpha1, alpha0, nu, xi, xi_v [alpha1,alpha0]; foe: of weight, "
+       "smoothing, filters [all]; of the second part of a sum 2.alpha, 2.nu, ...")
+          .c_str(),
       "NAMES")
       ->delimiter(',');
   add("--init", o.init,
-      "first value of a parameter, repeatable [alpha=0.05 (tv2 0.02, h1 1, tikhonov 0.1) nu=0.01 xi=0.001]; "
-      "tgv2: [alpha1=0.05 alpha0=0.1 nu=0.002 xi=0.001 xi_v=0.001]; foe: alpha of the weights, nu of the "
-      "smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum 2.alpha, 2.nu",
+      ("first value of a parameter, repeatable [" + first_weights() +
+       " nu=0.01 xi=0.001]; tgv2: [alpha1=0.05 alpha0=0.1 nu=0.002 xi=0.001 xi_v=0.001]; foe: alpha of the "
+       "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum "
+       "2.alpha, 2.nu")
+          .c_str(),
       "NAME=VALUE")
       ->expected(1)
       ->take_all();

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/wavelet_choice.hpp"
 #include "bilevel/model/model_file.hpp"
 
 namespace CLI {
@@ -14,15 +15,13 @@ class App;
 namespace bilevel_app::denoise {
 
 /// The model before learning. Options of the other kind of model must be left out.
-struct ModelOptions {
+struct ModelOptions : WaveletChoice {
   std::string type = "tv";                          ///< as bilevel::regulariser_parts() knows it
   std::optional<std::string> potential;             ///< empty: charbonnier; none of h1 and tikhonov
   bool xi_inside_alpha = false;                     ///< tv, as the first part of a sum
   std::optional<int> filters, filter_size;          ///< foe; empty: 30, 7
   std::optional<std::string> padding, filter_init;  ///< foe; empty: symmetric, tv
   bool free_mean = false;                           ///< foe
-  std::optional<std::string> wavelet;               ///< wavelet; empty: db2
-  std::optional<int> levels;                        ///< wavelet; empty: 3
   std::vector<std::string> learn;                   ///< empty: all but the ridge
   std::vector<std::string> init;                    ///< NAME=VALUE
 

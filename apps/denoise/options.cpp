@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "apps/common/add_option.hpp"
+#include "apps/common/blur_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/denoise/deblurring.hpp"
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
 
@@ -31,6 +33,12 @@ void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
             std::string("image whose pixels above 0.5 are measured, the others are filled in; of ") +
                 (crops ? "the crops' size" : "the images' size"),
             "FILE")
+      ->group(group);
+  if (!crops) return;
+  add_value(app, "--blur", o.blur_option,
+            "deblur: convolve the crops with this kernel (odd sides), mirrored about their edges, before the "
+            "noise; given --noisy images are blurred already",
+            "KERNEL.npy|gaussian:SIGMA")
       ->group(group);
 }
 
@@ -177,19 +185,27 @@ void require(bool given, const char* command, const char* what) {
 constexpr std::initializer_list<const char*> kSolvers = {
     "auto", "newton", "fista", "fista-restart", "pdhg", "heavy-ball", "gradient-descent", "lbfgs"};
 
-/// The model's options, and crops that its filters fit into.
-void require_model_fits(const ModelOptions& model, const CommonOptions& common, const DataOptions& data) {
+/// The model's options, and crops that its filters and wavelets fit into; puts the levels that it has.
+void require_model_fits(ModelOptions& model, const CommonOptions& common, DataOptions& data) {
   static_cast<void>(model.parameters(common.seed));
-  const bilevel::RegulariserSum regularisers = model.regularisers();
+  bilevel::RegulariserSum regularisers = model.regularisers();
   require_no_mask(regularisers, data.mask);
-  if (const int levels = wavelet_levels(regularisers);
-      bilevel::Wavelet<double>::possible_levels({1, 1, data.crop, data.crop}) < levels)
-    throw ConfigError("--levels " + std::to_string(levels) + " needs crops of multiples of " +
-                      std::to_string(1LL << std::min(levels, 60)) + " pixels, not --crop " +
-                      std::to_string(data.crop) + ".");
+  fit_levels(model, regularisers, data.crop, data.crop, "--crop", data.notes);
+  if (const int levels = wavelet_levels(regularisers); levels > 0) model.levels = levels;
   if (const int least = smallest_image(regularisers, model.size()); data.crop < least)
     throw ConfigError("--filter-size " + std::to_string(model.size()) + " needs crops of at least " +
                       std::to_string(least) + " pixels, not --crop " + std::to_string(data.crop) + ".");
+}
+
+/// Reads the kernel of --blur.
+void take_blur(DataOptions& data, const ModelOptions& model, const std::string& precision,
+               const std::string& solver) {
+  if (data.blur_option.empty()) return;
+  require_deblurs(data.mask, precision, solver);
+  if (model.xi_inside_alpha)
+    throw ConfigError("--xi-inside-alpha is for models without a blur; leave it out.");
+  data.blur = read_blur(data.blur_option, data.notes);
+  require_blur_fits(*data.blur, data.blur_option, data.crop);
 }
 
 /// Puts the model's choice for `auto`, and everything where the optimiser looks for it.
@@ -221,6 +237,9 @@ void finish(TrainOptions& o) {
   validate(o.run, o.upper);
   if (!(o.condition_penalty >= 0) || !std::isfinite(o.condition_penalty))
     throw ConfigError("--condition-penalty " + option_text(o.condition_penalty) + ": use a number >= 0.");
+  take_blur(o.data, o.model, o.common.precision, o.solver);
+  if (o.condition_penalty > 0 && o.data.blur)
+    throw ConfigError("--condition-penalty is for models without a blur; leave it out.");
   if (o.condition_penalty > 0 && !single_differences(o.model.regularisers()))
     throw ConfigError("--condition-penalty is an option of the model tv, not of " + o.model.type +
                       "; leave it out.");
@@ -264,7 +283,9 @@ void finish(CheckOptions& o) {
   if (o.common.precision != "double")
     throw ConfigError("--precision " + o.common.precision +
                       ": check compares with differences, which needs double.");
-  if (o.model.empty()) require_model_fits(o.untrained, o.common, o.data);
+  if (!o.model.empty()) return;
+  require_model_fits(o.untrained, o.common, o.data);
+  take_blur(o.data, o.untrained, o.common.precision, "auto");
 }
 
 /// Without the double empty lines that CLI11 leaves between groups.
@@ -277,8 +298,8 @@ std::string tidy(std::string text) {
 void require_no_model_options(const CLI::App& app, const CheckOptions& o) {
   if (o.model.empty()) return;
   for (const char* name :
-       {"--model-type", "--potential", "--xi-inside-alpha", "--init", "--learn", "--wavelet", "--levels",
-        "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean"})
+       {"--model-type", "--blur", "--potential", "--xi-inside-alpha", "--init", "--learn", "--wavelet",
+        "--levels", "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string(name) + " has no effect beside --model FILE; leave one of them out.");
 }

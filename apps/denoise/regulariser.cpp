@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/common/wavelet_choice.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/catalogue.hpp"
 
@@ -33,22 +34,17 @@ int smallest_image(const RegulariserSum& sum, int filter_size) {
   return foe->options.padding == FilterPadding::valid ? filter_size : filter_size / 2;
 }
 
-int wavelet_levels(const RegulariserSum& sum) {
-  int most = 0;
-  for (const RegulariserOptions& part : sum.parts)
-    if (const auto* sparse = std::get_if<WaveletSparsity>(&part))
-      most = std::max(most, sparse->wavelet.levels);
-  return most;
-}
-
 void require_large_enough(const DenoiseModel& model, int height, int width, const std::string& path) {
-  const int levels = wavelet_levels(model.options),
-            possible = Wavelet<double>::possible_levels({1, 1, height, width});
+  const int levels = wavelet_levels(model.options), possible = possible_levels(height, width);
   if (possible < levels)
     throw IoError(
         path, "images of " + std::to_string(width) + " x " + std::to_string(height) + " pixels allow " +
                   std::to_string(possible) + " levels of wavelets, the model has " + std::to_string(levels) +
                   "; cut them to multiples of " + std::to_string(1 << std::min(levels, 30)) + " pixels.");
+  if (const auto& k = model.blur; k && (k->height > height || k->width > width))
+    throw IoError(path, "images of " + std::to_string(width) + " x " + std::to_string(height) +
+                            " pixels are too small for the model's blur of " + std::to_string(k->width) +
+                            " x " + std::to_string(k->height) + " taps.");
   const auto foe = experts_part(model.options);
   if (!foe) return;
   const auto filters = std::find_if(model.parameters.begin(), model.parameters.end(),

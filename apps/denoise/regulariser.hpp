@@ -23,8 +23,6 @@ void require_no_mask(const bilevel::RegulariserSum& sum, const std::string& mask
 /// Height and width that images need at least: the filters' size, or their radius where images are
 /// reflected.
 int smallest_image(const bilevel::RegulariserSum& sum, int filter_size);
-/// Levels of wavelets, 0 without any.
-int wavelet_levels(const bilevel::RegulariserSum& sum);
 /// Throws IoError naming `path` when an image of this size is too small for the model's filters, or its sides
 /// allow fewer levels of wavelets, which would be another model.
 void require_large_enough(const bilevel::DenoiseModel& model, int height, int width, const std::string& path);

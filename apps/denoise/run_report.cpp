@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/common/blur_option.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "bilevel/core/atomic_file.hpp"
@@ -45,6 +46,9 @@ Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reco
 std::vector<NamedOption> deciding_options(const TrainOptions& o) {
   std::vector<NamedOption> list = o.model.deciding(o.data.seed);
   if (o.data.noisy.empty()) list.emplace_back("sigma", o.data.sigma);
+  if (const auto& blur = o.data.blur)
+    list.insert(list.end(), {{"blur", blur_name(o.data.blur_option)},
+                             {"blur (fingerprint)", fingerprint_text(fingerprint(blur->values))}});
   list.insert(list.end(), {{"noisy given", !o.data.noisy.empty()},
                            {"mask given", !o.data.mask.empty()},
                            {"images", static_cast<std::int64_t>(o.data.images)},

@@ -46,8 +46,9 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
   const Tensor<T> truth(context, shape, converted<T>(batch.clean));
   const Tensor<T> noisy(context, shape, converted<T>(batch.noisy));
   const RegulariserSum regularisers = o.model.regularisers();
-  auto energy = make_energy<T>(context, noisy.view(), parameters, regularisers, batch.mask,
-                               o.common.precision == "mixed");
+  auto energy = o.data.blur ? make_energy<T>(context, noisy.view(), parameters, regularisers, *o.data.blur)
+                            : make_energy<T>(context, noisy.view(), parameters, regularisers, batch.mask,
+                                             o.common.precision == "mixed");
   Penalty penalty;
   if (o.condition_penalty > 0)
     penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regularisers.parts.front()), shape,
@@ -73,6 +74,7 @@ DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, 
   model.parameters = parameters.at(theta);
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
+  model.blur = o.data.blur;
   return model;
 }
 

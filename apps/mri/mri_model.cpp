@@ -26,8 +26,7 @@ constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it
 bool of_experts(const RegulariserOptions& part) { return std::holds_alternative<ExpertsOptions>(part); }
 /// Whether a part has a smoothing of its own.
 bool smoothed(const RegulariserOptions& part) {
-  const auto* differences = std::get_if<TvOptions>(&part);
-  return differences != nullptr && differences->smoothed();
+  return !of_experts(part) && catalogue_entry(part).smoothed();
 }
 
 /// The numbers of a field of experts in the place of a smoothing; its ridge is called mu.
@@ -41,8 +40,8 @@ void put_experts(std::vector<Segment>& segments, const Experts& experts) {
 /// Of a part of a sum that is not the first.
 Parameters further_parameters(const RegulariserOptions& options, const std::optional<Experts>& experts,
                               const FurtherPart& values, bool learn_weight) {
-  const auto* differences = std::get_if<TvOptions>(&options);
-  std::vector<Segment> segments = tv_parameters(differences ? *differences : TvOptions{}).segments();
+  std::vector<Segment> segments =
+      regulariser_parameters(of_experts(options) ? RegulariserOptions(TvOptions{}) : options).segments();
   if (of_experts(options)) put_experts(segments, experts.value());
   for (Segment& s : segments) {
     if (s.name == "alpha") s.initial = values.alpha;
@@ -102,12 +101,30 @@ OptionValue option_from(const Json& value) {
   return value.get<std::string>();
 }
 
+/// Whether a model file of this program keeps it; fields of experts stand there by themselves.
+bool kept(const RegulariserOptions& part, const RegulariserSetting& s) {
+  return s.scope == RegulariserSetting::Scope::all &&
+         (!of_experts(part) || s.key == std::string("potential"));
+}
+
+OptionValue setting_from(const Json& value, const OptionValue& usual, const RegulariserSetting& setting) {
+  const std::vector<std::string>& known = setting.known;
+  const OptionValue given = option_from(value);
+  const auto* number = std::get_if<std::int64_t>(&given);
+  if (given.index() != usual.index() || (number && (*number < 1 || *number > 1 << 30)) ||
+      (!known.empty() && std::find(known.begin(), known.end(), option_text(given)) == known.end()))
+    throw ConfigError(std::string("key '") + setting.key + "' is '" + option_text(given) +
+                      "', which the regulariser does not know.");
+  return given;
+}
+
 RegulariserOptions options_from(const std::string& name, const Json& json,
                                 const std::optional<Experts>& experts) {
-  if (name == "foe") return experts.value().options;
-  const auto potential = json.at("potential").get<std::string>();
-  return catalogue_entry(name).smoothed() ? regulariser_options(name, potential_from(potential))
-                                          : regulariser_options(name);
+  RegulariserOptions options = catalogue_entry(name).options;
+  if (of_experts(options)) return experts.value().options;
+  for (const RegulariserSetting& s : regulariser_settings(options))
+    if (kept(options, s)) s.set(options, setting_from(json.at(s.key), s.get(options), s));
+  return options;
 }
 
 /// Older files have no regulariser; the parts of a sum stand in a list of their own.
@@ -183,8 +200,10 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
 
 Json regularisers_json(const RegulariserSum& sum) {
   const auto one = [](const RegulariserOptions& part) {
-    const TvPotential potential = std::visit([](const auto& o) { return o.potential; }, part);
-    return Json{{"regulariser", model_type(part)}, {"potential", potential_name(potential)}};
+    Json json{{"regulariser", regulariser_name(part)}};
+    for (const RegulariserSetting& s : regulariser_settings(part))
+      if (kept(part, s)) json[s.key] = std::visit([](const auto& v) { return Json(v); }, s.get(part));
+    return json;
   };
   if (sum.parts.size() == 1) return one(sum.parts[0]);
   Json json{{"regulariser", model_type(sum)}, {"parts", Json::array()}};
@@ -203,10 +222,13 @@ RegulariserSum ModelOptions::regularisers() const {
   }
   const TvPotential rho = potential_from(potential);
   std::vector<RegulariserOptions> parts;
-  for (const std::string& name : names)
-    parts.push_back(name == "foe" ? RegulariserOptions(learned.value_or(Experts{}).options)
-                                  : RegulariserOptions(regulariser_options(name, rho)));
-  return RegulariserSum(std::move(parts));
+  for (const std::string& name : names) {
+    parts.push_back(regulariser_options(name, rho));
+    if (of_experts(parts.back())) parts.back() = learned.value_or(Experts{}).options;
+  }
+  RegulariserSum sum(std::move(parts));
+  choose(sum, regulariser);
+  return sum;
 }
 
 bool ModelOptions::has_experts() const {

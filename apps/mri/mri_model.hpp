@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/wavelet_choice.hpp"
 #include "apps/mri/experts.hpp"
 #include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/model_file.hpp"
@@ -14,8 +15,8 @@
 
 namespace bilevel_app::mri {
 
-/// How the unknown is penalised: alpha R_nu(x) + xi/2 |x|^2, R of differences, or a sum of such.
-struct ModelOptions {
+/// How the unknown is penalised: alpha R_nu(x) + xi/2 |x|^2, R of differences or wavelets, or a sum of such.
+struct ModelOptions : WaveletChoice {
   std::string regulariser = "tv", potential = "charbonnier";
   std::vector<double> weight;  ///< of each part; see weight_of()
   double nu = 0.01, xi = 0.01;

@@ -5,6 +5,7 @@
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/common/regulariser_text.hpp"
 #include "apps/mri/mask_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/catalogue.hpp"
@@ -70,7 +71,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
             "FILE")
       ->group(group);
   add_value(app, "--potential", o.potential,
-            "smoothing: charbonnier or huber_c2; not of h1 and tikhonov [charbonnier]", "NAME")
+            "smoothing: charbonnier or huber_c2; not of " + quadratic_names() + " [charbonnier]", "NAME")
       ->group(group);
   add_value(app, "--weight", o.weight,
             std::string(weight) + ", of a sum one for each part, separated by commas [" +
@@ -78,6 +79,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
       ->delimiter(',')
       ->expected(1, 4)
       ->group(group);
+  add_wavelet_options(app, o, group);
   add_value(app, "--nu", o.nu, "smoothing, where there is a potential [" + option_text(o.nu) + "]")
       ->group(group);
   add_value(app, "--xi", o.xi, "weight of |x|^2/2 [" + option_text(o.xi) + "]")->group(group);
@@ -269,8 +271,11 @@ void require_solver(const std::string& solver) {
 
 void require_solver(const std::string& solver, const ModelOptions& model) {
   require_solver(solver);
-  if (solver == "pdhg" && (model.regularisers().parts.size() > 1 || model.has_experts()))
-    throw ConfigError("--solver pdhg is for a single --regulariser of differences; use another solver.");
+  const bilevel::RegulariserSum sum = model.regularisers();
+  if (solver == "pdhg" &&
+      (sum.parts.size() > 1 || !std::holds_alternative<bilevel::TvOptions>(sum.parts.front())))
+    throw ConfigError(
+        "--solver pdhg is for a single --regulariser of differences, such as tv; use another solver.");
 }
 
 void finish(TrainingOptions& o, const char* command, int iterations) {
@@ -337,7 +342,7 @@ void finish(ReconstructOptions& o) {
   require(!o.kspace.empty(), "reconstruct", "--kspace PATH");
   require(!o.output.empty(), "reconstruct", "--output IMAGE");
   validate(o.common);
-  validate(o.model);
+  if (o.run.empty()) validate(o.model);
   if (!o.run.empty() && !o.mask.empty()) throw ConfigError("--run brings its mask; leave out --mask.");
   static_cast<void>(mask_centre_from(o.mask_centre));
   if (!o.mask_centre.empty() && o.mask.empty()) throw ConfigError("--mask-centre needs --mask FILE.");
@@ -345,7 +350,7 @@ void finish(ReconstructOptions& o) {
     throw ConfigError("--slice " + std::to_string(*o.slice) + ": slices count from 0.");
   if (o.scale) require_positive(*o.scale, "--scale");
   require_positive(o.tolerance, "--tolerance");
-  require_solver(o.solver, o.model);
+  o.run.empty() ? require_solver(o.solver, o.model) : require_solver(o.solver);
 }
 
 void finish(EvaluateOptions& o) {
@@ -367,7 +372,8 @@ std::string tidy(std::string text) {
 /// Options of the model that a run brings may not stand beside --run.
 void require_no_model_options(const CLI::App& app, const ReconstructOptions& o) {
   if (o.run.empty()) return;
-  for (const char* name : {"--regulariser", "--experts", "--potential", "--weight", "--nu", "--xi"})
+  for (const char* name :
+       {"--regulariser", "--experts", "--potential", "--wavelet", "--levels", "--weight", "--nu", "--xi"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string("--run brings the model; leave out ") + name + ".");
 }

@@ -97,6 +97,7 @@ MriModel model_of(const ReconstructOptions& o, const Kspace& k, std::vector<std:
   m.width = k.columns;
   m.take(o.model);
   if (m.experts) require_large_enough(*m.experts, m.height, m.width, o.model.experts);
+  fit_levels(o.model, m.regulariser, k.rows, k.columns, "size of k-space", notes);
   if (!o.mask.empty()) {
     m.s = given_mask(o, k, notes);
   } else {

@@ -34,7 +34,8 @@ std::optional<MriData> load_test(const TrainingOptions& o) {
 }
 
 std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string& command,
-                                     std::vector<NamedOption> list, const MriData& data) {
+                                     std::vector<NamedOption> list, const MriData& data,
+                                     const RegulariserSum& regulariser) {
   list.insert(list.begin(), {"command", command});
   list.insert(list.end(), {{"image", o.data.image},
                            {"sigma", data.sigma},
@@ -48,13 +49,21 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"algorithm", o.algorithm.algorithm},
                            {"solver", o.algorithm.solver},
                            {"linear-solver", o.algorithm.linear_solver}});
-  for (std::size_t k = 1; k < o.model.regularisers().parts.size(); ++k)
+  for (std::size_t k = 1; k < regulariser.parts.size(); ++k)
     list.emplace_back(part_prefix(k) + "weight", o.model.weight_of(k));
+  append_deciding(list, regulariser);
   if (o.model.learned) list.emplace_back("experts", fingerprint_text(o.model.learned->fingerprint()));
   if (!o.data.crop_to.empty()) list.emplace_back("crop-to", o.data.crop_to);
   append_deciding(list, o.algorithm.upper.schedule, "nu-down");
   list.emplace_back("data (fingerprint)", fingerprint_text(data.fingerprint.pixels));
   return list;
+}
+
+/// That of the options, with the levels of wavelets that the images allow.
+RegulariserSum regulariser_of(const TrainingOptions& o, MriData& data) {
+  RegulariserSum sum = o.model.regularisers();
+  fit_levels(o.model, sum, data.height, data.width, "--size or --crop-to", data.notes);
+  return sum;
 }
 
 /// Reconstructions of one set before and after the pattern was made binary.
@@ -137,8 +146,8 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       folder_(options.run.out, options.run.resume, "bilevel-mri " + command),
       data_(load_data(options.data)),
       test_(load_test(options)),
-      regulariser_(options.model.regularisers()),
-      identity_(identity_of(options, command, std::move(deciding), data_)),
+      regulariser_(regulariser_of(options, data_)),
+      identity_(identity_of(options, command, std::move(deciding), data_, regulariser_)),
       stages_(folder_, options.common, options.run.resume, identity_, device_, data_, regulariser_, err) {
   if (const auto& experts = options.model.learned)
     require_large_enough(*experts, data_.height, data_.width, options.model.experts);
@@ -168,6 +177,7 @@ MriModel TrainingRun::model(PatternKind kind, int spokes, std::vector<double> s)
   m.spokes = spokes;
   m.complex = data_.complex;
   m.take(options_.model);
+  m.regulariser = regulariser_;
   m.s = std::move(s);
   m.training = identity_;
   m.training.emplace_back("size", static_cast<std::int64_t>(options_.data.size));  // 0: as they are

@@ -26,7 +26,7 @@ constexpr std::array catalogue{
                    TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
     CatalogueEntry{"tgv2", "total generalised variation of second order, alone", "(D x - v, E v)",
                    TgvOptions{}, false, true, true, nullptr, true},
-    CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, false,
+    CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, true,
                    true, true, nullptr},
     CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,
                    " and give it more filters"}};
@@ -247,11 +247,12 @@ Parameters regulariser_parameters(const RegulariserOptions& options) {
 std::vector<RegulariserSetting> regulariser_settings(const RegulariserOptions& options) {
   const bool smoothed = catalogue_entry(options).smoothed();
   std::vector<RegulariserSetting> list{
-      {"potential", smoothed ? Scope::all : Scope::name,
+      {"potential", Scope::all,
        smoothed ? std::vector<std::string>{"charbonnier", "huber_c2"} : std::vector<std::string>{"quadratic"},
        [](const RegulariserOptions& o) { return OptionValue(potential_name(potential_of(o))); },
        [](RegulariserOptions& o, const OptionValue& v) {
-         potential_of(o) = potential_from(std::get<std::string>(v));
+         if (std::get<std::string>(v) != "quadratic")
+           potential_of(o) = potential_from(std::get<std::string>(v));
        }}};
   for (RegulariserSetting& s : std::visit([](const auto& o) { return settings_of(o); }, options))
     list.push_back(std::move(s));

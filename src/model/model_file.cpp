@@ -243,6 +243,7 @@ OptionValue read_setting(const Reader& reader, const RegulariserSetting& setting
 void require_known(const Reader& reader, const RegulariserSetting& setting, const OptionValue& value) {
   const std::vector<std::string>& known = setting.known;
   if (known.empty() || std::find(known.begin(), known.end(), option_text(value)) != known.end()) return;
+  if (known.size() == 1) reader.fail(setting.key, "contradicts key 'model', which demands " + known.front());
   std::string list = known.front();
   for (std::size_t k = 1; k < known.size(); ++k) list += (k + 1 < known.size() ? ", " : " and ") + known[k];
   reader.fail(setting.key, "is '" + option_text(value) + "'; known are " + list);
@@ -292,6 +293,33 @@ RegulariserSum read_regularisers(const Reader& reader) {
       part.fail("xi_inside_alpha", "is true, but xi is of the first part alone");
   }
   return RegulariserSum(std::move(parts));
+}
+
+/// What is wrong with a kernel; empty: nothing.
+std::string fault_of(const BlurKernel& k) {
+  if (k.height < 1 || k.width < 1 || k.height % 2 == 0 || k.width % 2 == 0)
+    return "has " + std::to_string(k.height) + " x " + std::to_string(k.width) + " taps, not odd sides";
+  if (k.values.size() != static_cast<std::size_t>(k.height) * static_cast<std::size_t>(k.width))
+    return "holds " + std::to_string(k.values.size()) + " numbers for " + std::to_string(k.height) + " x " +
+           std::to_string(k.width) + " taps";
+  if (!std::all_of(k.values.begin(), k.values.end(), [](double v) { return std::isfinite(v); }))
+    return "holds numbers that are not finite";
+  return {};
+}
+
+/// Older models, and those that denoise, have none.
+std::optional<BlurKernel> read_blur(const Reader& reader) {
+  if (!reader.json().contains("blur")) return {};
+  const Reader of = reader.object("blur");
+  BlurKernel kernel{of.count("height"), of.count("width"), {}};
+  const Json& values = of.at("values");
+  if (!values.is_array()) of.fail("values", "is not a list");
+  for (const Json& v : values) {
+    if (!v.is_number()) of.fail("values", "holds something that is not a number");
+    kernel.values.push_back(v.get<double>());
+  }
+  if (const std::string fault = fault_of(kernel); !fault.empty()) reader.fail("blur", fault);
+  return kernel;
 }
 
 std::vector<NamedOption> read_options(const Reader& reader) {
@@ -412,6 +440,14 @@ std::string energy_text(const RegulariserSum& sum) {
   return text;
 }
 
+std::string energy_text(const DenoiseModel& model) {
+  std::string text = energy_text(model.options);
+  if (model.blur)
+    text.replace(text.find("x - y"), 5, "B x - y") +=
+        ", B x the convolution with the kernel blur, the image mirrored about its edges";
+  return text;
+}
+
 /// Keys of the regularisers.
 Json regularisers_json(const RegulariserSum& sum) {
   const auto one = [](const RegulariserOptions& part) {
@@ -496,6 +532,7 @@ DenoiseModel read_model(const std::filesystem::path& path) {
   DenoiseModel model;
   model.options = read_regularisers(reader);
   model.parameters = read_segments(reader, model.options);
+  model.blur = read_blur(reader);
   model.training = read_options(reader.object("training"));
   model.data = read_data(reader.object("data"));
   model.library_version = reader.text("library_version");
@@ -511,14 +548,18 @@ void write_model(const std::filesystem::path& path, const DenoiseModel& model) {
     if (const auto fault = fault_of(s))
       refuse("parameter '" + s.name + "', " + fault->key + " " + fault->what);
   if (const auto fault = fault_of(model.options, model.parameters)) refuse(fault->key + " " + fault->what);
+  if (const std::string fault = model.blur ? fault_of(*model.blur) : std::string(); !fault.empty())
+    refuse("its blur " + fault);
   Json json{{"format", kFormat}, {"format_version", kFormatVersion}};
   json.update(regularisers_json(model.options));
+  if (const auto& k = model.blur)
+    json["blur"] = {{"height", k->height}, {"width", k->width}, {"values", k->values}};
   json["theta"] = Json::array();
   for (const Segment& s : model.parameters) json["theta"].push_back(segment_json(s));
   json["conventions"] = {{"logarithm", "natural"},
                          {"loss", "1/(2N) sum_i |xhat_i - x_i|^2"},
                          {"intensities", "0 to 1"},
-                         {"energy", energy_text(model.options)}};
+                         {"energy", energy_text(model)}};
   json["training"] = Json::object();
   for (const auto& [name, value] : model.training) json["training"][name] = to_json(value);
   json["data"] = {{"files", model.data.files},

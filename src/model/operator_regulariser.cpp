@@ -7,6 +7,7 @@
 #include "bilevel/core/error.hpp"
 #include "kernels/join_args.hpp"
 #include "kernels/krylov_args.hpp"
+#include "ops/wavelet_diagonal.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -45,6 +46,7 @@ OperatorRegulariser<T>::OperatorRegulariser(const Shape& images, const WaveletSp
                                             std::string prefix)
     : OperatorRegulariser(std::make_shared<Wavelet<T>>(images, options.wavelet), options.potential,
                           std::move(prefix)) {
+  transform_ = static_cast<const Wavelet<T>*>(k_.get());
   wavelet_ = std::make_unique<WaveletSparsity>(options);
 }
 
@@ -105,10 +107,13 @@ double OperatorRegulariser<T>::product_rounding() const {
 
 template <class T>
 void OperatorRegulariser<T>::linearise(Context& context, const Active& active, View<const T> x,
-                                       const float* dual, T* weights, T*, const DiagonalStart<T>&) const {
+                                       const float* dual, T* weights, T* inverse_diagonal,
+                                       const DiagonalStart<T>&) const {
   Frame frame(context);
   const View<const T> z = transformed(context, frame, active, x);
-  of_.linearise(context, active, z, dual, weights, frame.view<T>(k_->range()).device_data(), {0});
+  T* reciprocal = frame.view<T>(k_->range()).device_data();  // of the diagonal of M
+  of_.linearise(context, active, z, dual, weights, reciprocal, {0});
+  if (transform_) add_diagonal(context, active, *transform_, reciprocal, inverse_diagonal);
 }
 
 template <class T>

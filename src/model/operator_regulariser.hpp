@@ -9,8 +9,9 @@ namespace bilevel {
 inline namespace v0 {
 
 /// alpha sum_j rho_nu(|(K x)_j|) for any linear operator K, the modulus over the channels of an entry: the
-/// regulariser without differences of K x. Carries no ridge, and comes after terms that are complete. Its
-/// diagonal is unknown and left out of the preconditioner.
+/// regulariser without differences of K x. Carries no ridge, and comes after terms that are complete. The
+/// diagonal of K^T M K stands in the preconditioner for wavelets (ops/wavelet_diagonal.hpp); that of other
+/// operators is unknown and left out.
 template <class T>
 class OperatorRegulariser final : public Regulariser<T> {
  public:
@@ -59,6 +60,7 @@ class OperatorRegulariser final : public Regulariser<T> {
   void add_adjoint(Context&, Frame&, const Active&, View<const T> f, View<T> out) const;
 
   std::shared_ptr<const LinearOperator<T>> k_;
+  const Wavelet<T>* transform_ = nullptr;     // k_ where it is one of these
   std::unique_ptr<WaveletSparsity> wavelet_;  // null: another operator
   std::string prefix_;
   AnalysisRegulariser<T> of_;  // of K x

@@ -39,6 +39,7 @@ Norms norms_of(kernels::Stencil stencil, bool line) {
     case kernels::Stencil::second:
       return line ? Norms{16, 6} : Norms{64, 9 + std::sqrt(37.0)};
     case kernels::Stencil::identity:
+    case kernels::Stencil::generalised:
       break;
   }
   return {1, 1};

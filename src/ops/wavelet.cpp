@@ -6,6 +6,7 @@
 #include "kernels/krylov_args.hpp"
 #include "kernels/wavelet_args.hpp"
 #include "ops/operands.hpp"
+#include "ops/wavelet_diagonal.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -134,6 +135,24 @@ void Wavelet<T>::adjoint(Context& context, const Active& active, View<const T> z
   for (auto step = steps.rbegin(); step != steps.rend(); ++step)
     kernel_table<T>(context).wavelet_synthesise(stream_of(context), *step);
 }
+
+template <class T>
+void add_diagonal(Context& context, const Active& active, const Wavelet<T>& w, const T* reciprocal,
+                  T* inverse_diagonal) {
+  Frame frame(context);
+  std::vector<kernels::WaveletSynthesiseArgs<T>> steps;
+  T* fine = nullptr;
+  visit_levels<T>(frame, w.domain().n, finest(w.domain(), w.options(), active), w.levels(),
+                  w.options().keep_approximation, [&](const kernels::WaveletLevel& level, T* coarse) {
+                    steps.push_back({level, coarse ? coarse : reciprocal, reciprocal, fine, true, !coarse});
+                    fine = coarse;
+                  });
+  steps.front().inverse = inverse_diagonal;
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step)
+    kernel_table<T>(context).wavelet_synthesise(stream_of(context), *step);
+}
+template void add_diagonal(Context&, const Active&, const Wavelet<float>&, const float*, float*);
+template void add_diagonal(Context&, const Active&, const Wavelet<double>&, const double*, double*);
 
 template <class T>
 void Wavelet<T>::normal(Context& context, const Active& active, View<const T> x, View<T> out) const {

@@ -12,7 +12,7 @@ const std::vector<std::string> kTraining{
     "--test-data", "--regulariser",    "--potential",  "--xi",      "--out",
     "--resume",    "--max-iterations", "--time-limit", "--budget",  "--tolerance",
     "--epsilon0",  "--delta0",         "--rho",        "--nu-down", "--accuracy",
-    "--solver",    "--linear-solver",  "--seed"};
+    "--solver",    "--linear-solver",  "--seed",       "--wavelet", "--levels"};
 
 void expect_options(const char* command, const std::vector<std::vector<std::string>>& lists) {
   const Outcome o = mri({command, "--help"});

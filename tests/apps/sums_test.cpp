@@ -155,6 +155,21 @@ TEST_F(Sums, AResumedRunGivesTheSameBits) {
   }
 }
 
+TEST_F(Sums, TakesTheLevelsOfWaveletsThatCropsAllow) {
+  std::vector<std::string> a = arguments("fewer", "wavelet", {}, "1");
+  std::replace(a.begin(), a.end(), std::string("32"), std::string("28"));
+  const Outcome o = run(a);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("28 x 28 pixels allow 2 levels of wavelets instead of 3"), std::string::npos) << o.err;
+  const auto model = bilevel::read_model(file("fewer/model.json"));
+  EXPECT_EQ(std::get<bilevel::WaveletSparsity>(model.options.parts[0]).wavelet.levels, 2);
+  std::replace(a.begin(), a.end(), std::string("28"), std::string("27"));
+  const Outcome odd = run(a);
+  EXPECT_EQ(odd.code, 2);
+  expect_one_sentence(odd);
+  EXPECT_NE(odd.err.find("27 x 27 pixels have an odd one; use an even --crop"), std::string::npos) << odd.err;
+}
+
 TEST_F(Sums, WhatDoesNotFitIsRefused) {
   const auto refused = [](const std::string& model, const std::vector<std::string>& more,
                           const std::vector<std::string>& parts) {
@@ -178,7 +193,7 @@ TEST_F(Sums, WhatDoesNotFitIsRefused) {
   refused("tv+h1", {"--solver", "pdhg"}, {"--solver pdhg", "one part"});
   refused("tv+h1", {"--condition-penalty", "1"}, {"--condition-penalty", "tv+h1"});
   refused("wavelet", {"--wavelet", "db3"}, {"db3", "haar"});
-  refused("wavelet", {"--levels", "6"}, {"--levels 6", "multiples of 64", "--crop 32"});
+  refused("wavelet", {"--levels", "6"}, {"--levels 6", "32 x 32", "multiples of 64", "--crop"});
   refused("wavelet", {"--levels", "0"}, {"--levels 0", "1 level"});
   refused("tv", {"--levels", "2"}, {"--levels", "wavelet", "not of tv"});
   refused("wavelet", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of wavelet"});

@@ -43,6 +43,11 @@ void add_wavelet_cases(std::vector<KernelCase<T>>& cases, int height, int width)
                                b.stream(),
                                {level(b), b.image(coarse_in), b.image("coils_x"), b.image("coils_out")});
                          }});
+        cases.push_back({"diagonal of a wavelet" + of, false, [=](B& b) {
+                           b.table().wavelet_synthesise(
+                               b.stream(), {level(b), b.image(coarse_in), b.image("coils_x"), nullptr, true,
+                                            true, b.image("coils_out")});
+                         }});
       }
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "bilevel/core/error.hpp"
+#include "ops/wavelet_diagonal.hpp"
 #include "tests/ops/operator_lab.hpp"
 #include "tests/support/thrown.hpp"
 
@@ -280,6 +281,58 @@ TEST(WaveletErrors, AreNamed) {
   EXPECT_THROW(op.apply(context, active.active(), stranger, z), ConfigError);
   EXPECT_THROW(op.apply(context, {nullptr, nullptr, 3}, x, z), ShapeError);
   EXPECT_THROW(op.apply(context, {nullptr, nullptr, 1}, x, z), ShapeError);
+}
+
+/// diag(W^T diag(m) W) with some m of 0, exact for one level and for Haar's wavelet; the trace is that of m.
+TYPED_TEST(WaveletTransform, ItsDiagonalHasTheTraceOfTheWeights) {
+  using T = TypeParam;
+  Random random(seed(3107));
+  const double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-13;
+  for (const Shape& s : {Shape{2, 1, 8, 16}, Shape{1, 2, 16, 8}, Shape{1, 1, 1, 24}})
+    for (const WaveletFilter filter : every_filter)
+      for (const int levels : {1, 3})
+        for (const bool keep : {false, true}) {
+          SCOPED_TRACE(s.str() + " " + name_of(filter) + " " + std::to_string(levels));
+          const WaveletOptions options{filter, levels, keep};
+          const std::size_t plane = static_cast<std::size_t>(s.h * s.w);
+          Context context(Device::open(test_device("cpu:2")));
+          const Wavelet<T> w(s, options);
+          Image m(s.count()), before(s.count());
+          for (std::size_t p = 0; p < m.size(); ++p) {
+            m[p] = random.integer(0, 4) == 0 ? 0 : random.uniform(0.1, 3);
+            before[p] = random.uniform(0.5, 2);
+          }
+          Image reciprocal;
+          for (const double v : m) reciprocal.push_back(1 / v);
+          const Tensor<T> given(context, s, narrow<T>(reciprocal));
+          Tensor<T> inverse(context, s, narrow<T>(before));
+          Frame frame(context);
+          const ActiveSet all(context, frame, s.n);
+          add_diagonal<T>(context, all.active(), w, std::as_const(given).view().device_data(),
+                          inverse.view().device_data());
+          const std::vector<T> got = download<T>(context, inverse);
+          for (int image = 0; image < s.n * s.c; ++image) {
+            const std::size_t at = static_cast<std::size_t>(image) * plane;
+            double trace = 0, weights = 0;
+            Image exact(plane);
+            for (std::size_t p = 0; p < plane; ++p) {
+              Image unit(plane);
+              unit[p] = 1;
+              const Image column = naive_plane(options, w.levels(), s.h, s.w, unit);
+              for (std::size_t j = 0; j < plane; ++j) {
+                exact[p] += m[at + j] * column[j] * column[j];
+                weights += m[at + j] * column[j] * column[j];
+              }
+              const double own = 1 / static_cast<double>(got[at + p]) - 1 / before[at + p];
+              trace += own;
+              EXPECT_GE(own, -tolerance);
+              if (filter == WaveletFilter::haar || w.levels() == 1) {
+                EXPECT_NEAR(own, exact[p], 10 * tolerance);
+              }
+            }
+            EXPECT_NEAR(trace, weights, static_cast<double>(plane) * tolerance);
+          }
+        }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "bilevel/model/energy.hpp"
 #include "bilevel/model/named_option.hpp"
 #include "bilevel/model/regularisers.hpp"
+#include "bilevel/ops/blur.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -42,7 +44,8 @@ struct BILEVEL_API DenoiseModel {
   std::vector<Segment> parameters;
   std::vector<NamedOption> training = {};  ///< the options of the training run
   DataFingerprint data = {};
-  std::string library_version = {};  ///< of the library that wrote the file; set by read_model
+  std::string library_version = {};     ///< of the library that wrote the file; set by read_model
+  std::optional<BlurKernel> blur = {};  ///< of models that deblur
 
   /// Value of a number. Throws ConfigError for an unknown name or an array.
   double value(const std::string& name) const;
@@ -56,7 +59,15 @@ BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const 
                                                    const Parameters& parameters,
                                                    const RegulariserSum& regularisers,
                                                    std::span<const double> sampling = {}, bool mixed = false);
-/// The energy of a learned model, bound to what was learned (theta has no entries).
+/// That of blurred and noisy images, 1/2 |k * x - y|^2 (ops/blur.hpp). Throws what Blur and ComposedEnergy
+/// throw.
+template <class T>
+BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
+                                                   const Parameters& parameters,
+                                                   const RegulariserSum& regularisers,
+                                                   const BlurKernel& kernel);
+/// The energy of a learned model, bound to what was learned (theta has no entries). Models that deblur
+/// have neither `sampling` nor `mixed` (ConfigError).
 template <class T>
 BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
                                                    const DenoiseModel& model,
