@@ -35,8 +35,7 @@ class MriResume : public testing::Test {
     for (const std::string& line :
          name.ends_with(".jsonl") ? lines_of(bytes) : std::vector<std::string>{bytes}) {
       Json json = Json::parse(line);
-      for (const char* key :
-           {"seconds", "selection_seconds", "peak_memory_bytes", "resumed", "checksum"})
+      for (const char* key : {"seconds", "selection_seconds", "peak_memory_bytes", "resumed", "checksum"})
         json.erase(key);
       if (json.contains("arrays")) json["arrays"].erase("library");
       if (json.contains("stages"))

@@ -114,8 +114,8 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
   double ridge() const;
   /// The data of magnetic resonance; null for others.
   const FourierData<T>* fourier() const;
-  /// Mean over pixels of the diagonal of the regularisers' Hessian at x, per unit of that of K^T K of the first,
-  /// I for wavelets (one host synchronisation, with experts one more for each).
+  /// Mean over pixels of the diagonal of the regularisers' Hessian at x, per unit of that of K^T K of the
+  /// first, I for wavelets (one host synchronisation, with experts one more for each).
   double mean_stiffness(Context&, View<const T> x) const;
   /// Eigenvalue of the first regulariser's K^T K (I for wavelets) at a frequency where that of the Laplacian
   /// Dx^T Dx + Dy^T Dy is `laplacian`.
