@@ -6,12 +6,13 @@
 #include "kernels/generalised_mixed.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
-namespace {
 
 /// Stands for both groups.
 struct Generalised {
   static constexpr int directions = 5;
 };
+
+namespace {
 
 template <template <class, class, class> class Body, class Args, class T>
 void run(const Stream& stream, const Args& a) {
