@@ -24,7 +24,11 @@ PatternKind kind_of(const BaselineOptions& o) {
   return o.pattern.starts_with("lines-") ? PatternKind::rows : PatternKind::free;
 }
 
-std::vector<NamedOption> deciding_options(const BaselineOptions& o) {
+std::vector<NamedOption> deciding_options(const BaselineOptions& o, const std::optional<MriModel>& given) {
+  if (given)
+    return {{"pattern", o.pattern},
+            {"kind", std::string(pattern_name(given->kind))},
+            {"kept", fingerprint_text(fingerprint(given->s))}};
   std::vector<NamedOption> list{{"pattern", o.pattern}, {"rate", o.rate}};
   if (o.pattern == "greedy")
     list.insert(list.end(), {{"groups", o.groups}, {"spokes", static_cast<std::int64_t>(o.spokes)}});
@@ -57,6 +61,8 @@ double side_lobe(const SamplingPattern& pattern, std::span<const double> values)
   for (std::size_t i = 1; i < spread.size(); ++i) largest = std::max(largest, std::abs(spread[i]));
   return largest / std::abs(spread[0]);
 }
+
+std::string size_text(const MriModel& m) { return std::to_string(m.height) + "x" + std::to_string(m.width); }
 
 /// How many groups --rate keeps. Throws ConfigError when it is none.
 std::size_t groups_kept(const BaselineOptions& o, const SamplingPattern& pattern) {
@@ -94,13 +100,20 @@ std::vector<double> choose_groups(const BaselineOptions& o, const MriData& data,
 }  // namespace
 
 int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
-  TrainingRun run(o, "baseline", deciding_options(o), out, err);
-  MriModel model = run.model(kind_of(o), o.spokes, {});
+  std::optional<MriModel> given;
+  if (o.pattern == "given") given = read_mri_model(std::filesystem::path(o.from) / "model.json");
+  TrainingRun run(o, "baseline", deciding_options(o, given), out, err);
+  MriModel model = run.model(given ? given->kind : kind_of(o), given ? given->spokes : o.spokes, {});
   const SamplingPattern pattern = model.pattern();
   Json record{{"baseline", o.pattern}};
   Work work;
   double seconds = 0;
-  if (o.pattern == "greedy") {
+  if (given) {
+    if (given->height != model.height || given->width != model.width)
+      throw ConfigError("--from " + o.from + ": its pattern is of " + size_text(*given) +
+                        ", the images are of " + size_text(model) + "; use --size.");
+    model.s = given->s;
+  } else if (o.pattern == "greedy") {
     model.s.assign(pattern.groups(), 1.0);
     const std::size_t count = groups_kept(o, pattern);
     const StageResult stage = run.tune_weight("weight", "the weight at full sampling", model);

@@ -165,14 +165,17 @@ void add_learn(CLI::App& app, LearnOptions& o) {
 
 void add_baseline(CLI::App& app, BaselineOptions& o) {
   const char* group = "Pattern";
-  add_value(
-      app, "--pattern", o.pattern,
-      "uniform (random), vds (variable density), lowpass (disc), largest (coefficients of the training "
-      "images); one of these of lines (rows) or columns: lines-uniform, columns-vds, ...; or greedy (see "
-      "--groups) [vds]",
-      "NAME")
+  add_value(app, "--pattern", o.pattern,
+            "uniform (random), vds (variable density), lowpass (disc), largest (coefficients of the training "
+            "images); one of these of lines (rows) or columns: lines-uniform, columns-vds, ...; greedy (see "
+            "--groups); or given, that of another run (see --from) [vds]",
+            "NAME")
       ->group(group);
-  add_value(app, "--rate", o.rate, "fraction of k-space that is kept [0.3]", "R")->group(group);
+  add_value(app, "--from", o.from, "given: folder of a run of learn or baseline whose pattern is taken",
+            "RUN_DIR")
+      ->group(group);
+  add_value(app, "--rate", o.rate, "fraction of k-space that is kept; not of a given pattern [0.3]", "R")
+      ->group(group);
   add_value(app, "--groups", o.groups,
             "greedy: what is added one at a time, rows (lines), columns, radial, symmetric or free [rows]",
             "NAME")
@@ -325,7 +328,8 @@ void finish(BaselineOptions& o) {
   require_one_of(
       o.pattern, "--pattern",
       {"uniform", "vds", "lowpass", "largest", "lines-uniform", "lines-vds", "lines-lowpass", "lines-largest",
-       "columns-uniform", "columns-vds", "columns-lowpass", "columns-largest", "greedy"});
+       "columns-uniform", "columns-vds", "columns-lowpass", "columns-largest", "greedy", "given"});
+  require(o.pattern != "given" || !o.from.empty(), "baseline --pattern given", "--from RUN_DIR");
   static_cast<void>(bilevel::pattern_from(o.groups));
   require_rate(o.rate);
   if (o.draws < 1 || o.draws > 100000)
@@ -402,6 +406,8 @@ void require_no_idle_options(const CLI::App& app, const BaselineOptions& o) {
   require_no_idle_options(app, o.model);
   const bool greedy = o.pattern == "greedy";
   require_unused(app, greedy, {"--groups"}, "--pattern greedy");
+  require_unused(app, o.pattern == "given", {"--from"}, "--pattern given");
+  require_unused(app, o.pattern != "given", {"--rate"}, "patterns that are not given");
   require_unused(app, greedy && o.groups == "radial", {"--spokes"}, "--pattern greedy --groups radial");
   require_unused(app, o.pattern.ends_with("vds"), {"--draws", "--power", "--radius"},
                  "patterns of variable density (vds)");

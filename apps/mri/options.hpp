@@ -45,6 +45,7 @@ struct LearnOptions : TrainingOptions {
 
 struct BaselineOptions : TrainingOptions {
   std::string pattern = "vds", groups = "rows";
+  std::string from;  ///< run folder whose pattern is taken, for "given"
   int spokes = 64;
   double rate = 0.3;
   int draws = 100;
