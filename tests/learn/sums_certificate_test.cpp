@@ -374,14 +374,18 @@ TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::vector<double> d = scaled_to(random.normal_vector(lab.theta.size()), 1);
-      double off = std::numeric_limits<double>::infinity();
-      for (const double step : {1e-3, 3e-4}) {  // huber_c2 has kinks, which one may meet
+      // The slope of huber_c2 has kinks, one of which the differences may meet: then they are off in
+      // proportion to the step, while a wrong derivative is off whatever the step.
+      double least = std::numeric_limits<double>::infinity(), largest = 0;
+      for (const double step : {1e-3, 3e-4, 1e-4}) {
         const auto at = [&](double t) { return lab.loss(add_scaled(lab.theta, t * step, d)); };
         // the fourth-order difference
         const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
-        off = std::min(off, std::fabs(slope - dot(lab.reference.z, d)));
+        const double off = std::fabs(slope - dot(lab.reference.z, d));
+        least = std::min(least, off);
+        largest = std::max(largest, off);
       }
-      EXPECT_LT(off, 1e-6 * (norm(lab.reference.z) + 1e-3));
+      EXPECT_LT(least, 1e-6 * (norm(lab.reference.z) + 1e-3) + 0.25 * largest);
     }
   }
 }
