@@ -48,13 +48,11 @@ struct MisfitGradient {
     const T* truth = image_of(a.truth, a.size, t);
     const T* weight = a.weight;
     T* out = image_of(a.out, a.image, t);
-    const double scale = a.scale, minus = -scale;
+    const double scale = a.scale;
     const int left = static_cast<int>(a.size) - t.column;
     const int compared = left < 0 ? 0 : left < t.columns ? left : t.columns;
-    // In double, so that rounding to T is relative to the difference.
-    const auto misfit = [=](int e) {
-      return scale * double(x[e]) + (truth ? minus * double(truth[e]) : 0.0);
-    };
+    // In double, and the difference first, so that rounding is relative to it.
+    const auto misfit = [=](int e) { return scale * (double(x[e]) - (truth ? double(truth[e]) : 0.0)); };
     if (weight)
       block.for_elements(t.column, compared, [=](int e) { out[e] = T(double(weight[e]) * misfit(e)); });
     else
