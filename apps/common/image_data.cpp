@@ -82,17 +82,21 @@ bilevel::DataFingerprint make_fingerprint(const ImageBatch& batch, const std::ve
   f.height = f.width = batch.size;
   f.pixels = bilevel::fingerprint(batch.noisy, bilevel::fingerprint(batch.clean));
   if (!batch.mask.empty()) f.pixels = bilevel::fingerprint(batch.mask, f.pixels);
+  if (!batch.reference.empty()) f.pixels = bilevel::fingerprint(batch.reference, f.pixels);
   return f;
 }
 
-/// Crops of one file, clean and noisy.
-void take_crops(const SourcePair& pair, const HostImage& clean, const std::vector<Corner>& corners, int count,
-                const DataOptions& o, PairReader& reader, ImageBatch& batch) {
+/// Crops of one file, clean and noisy, and of the reference.
+void take_crops(const SourcePair& pair, const HostImage& clean, const HostImage& reference,
+                const std::vector<Corner>& corners, int count, const DataOptions& o, PairReader& reader,
+                ImageBatch& batch) {
+  require_reference_fits(o.reference, reference, clean, pair.clean.text());
   const bool has_noisy = !pair.noisy.path.empty();
   const HostImage given = has_noisy ? reader.noisy(pair, clean) : HostImage{};
   for (int k = 0; k < count; ++k) {
     const auto [row, column] = corners[static_cast<std::size_t>(k)];
     append_crop(clean, row, column, o.crop, batch.clean);
+    if (!reference.pixels.empty()) append_crop(reference, row, column, o.crop, batch.reference);
     append_crop(has_noisy ? given : clean, row, column, o.crop, batch.noisy);
     if (!has_noisy) {
       const auto image = std::span(batch.noisy).last(batch.pixels());
@@ -182,6 +186,7 @@ std::string noise_note(double sigma) {
 }
 
 ImageBatch load_crops(const DataOptions& o) {
+  const HostImage reference = read_reference(o.reference);
   const auto pairs = paired_sources(o, static_cast<std::size_t>(o.images));
   PairReader reader;
   ImageBatch batch;
@@ -223,7 +228,7 @@ ImageBatch load_crops(const DataOptions& o) {
     require_crop_fits(pairs[f].clean, clean, o.crop);
     const auto corners =
         crop_corners(grid, clean.height, clean.width, o.crop, o.seed, static_cast<std::uint32_t>(f));
-    take_crops(pairs[f], clean, corners, taken[f], o, reader, batch);
+    take_crops(pairs[f], clean, reference, corners, taken[f], o, reader, batch);
     files.push_back(pairs[f].clean.name());
   }
   if (!batch.mask.empty())
@@ -273,6 +278,21 @@ std::vector<double> load_mask(const std::string& path, int height, int width,
   if (std::all_of(image.pixels.begin(), image.pixels.end(), [](double v) { return v == 0; }))
     throw IoError(path, "the mask has no intensity above 0.5, so no pixel would be measured.");
   return std::move(image.pixels);
+}
+
+HostImage read_reference(const std::string& path) {
+  if (path.empty()) return {};
+  const auto sources = list_sources({path}, 2);
+  if (sources.size() != 1) throw IoError(path, "--reference is one image; name a file of one.");
+  return LumaReader(std::nullopt).read(sources[0]);
+}
+
+void require_reference_fits(const std::string& path, const HostImage& reference, const HostImage& image,
+                            const std::string& name) {
+  if (path.empty() || (reference.height == image.height && reference.width == image.width)) return;
+  throw IoError(path, "the reference has " + extent(reference.height, reference.width) + ", but " + name +
+                          " has " + extent(image.height, image.width) +
+                          "; give one of the size of the images.");
 }
 
 }  // namespace bilevel_app

@@ -18,6 +18,7 @@ struct DataOptions {
   std::vector<std::string> data;            ///< folders and files
   std::vector<std::string> noisy;           ///< given noisy images instead of noise, in the same order
   std::string mask;                         ///< 0/1 sampling image; empty: every pixel is measured
+  std::string reference;                    ///< image for directional total variation; empty: none
   std::string blur_option;                  ///< as given; empty: no blur
   std::optional<bilevel::BlurKernel> blur;  ///< of the clean images before the noise
   std::vector<std::string> notes;           ///< on the options
@@ -34,6 +35,7 @@ void validate(const DataOptions& options);
 struct ImageBatch {
   int images = 0, size = 0;
   std::vector<double> clean, noisy, mask;  ///< mask: [size, size], or empty
+  std::vector<double> reference;           ///< the same crops of it, or empty
   std::vector<std::string>
       names;  ///< per image: file, with the crop's corner when there are several of a file
   std::vector<std::string> notes;  ///< sentences the user should read
@@ -97,6 +99,13 @@ void take_zero_and_one(bilevel::HostImage& mask, const std::string& path, std::v
 /// should read. Throws IoError for another size, values outside [0,1], and a mask that measures nothing.
 std::vector<double> load_mask(const std::string& path, int height, int width,
                               std::vector<std::string>& notes);
+
+/// The image of --reference as luma, on any scale; an empty one without a path. Throws IoError unless it is
+/// one image that can be read.
+bilevel::HostImage read_reference(const std::string& path);
+/// Throws IoError naming `path` unless the reference, where there is one, has the size of the image `name`.
+void require_reference_fits(const std::string& path, const bilevel::HostImage& reference,
+                            const bilevel::HostImage& image, const std::string& name);
 
 /// Bits per sample that keep what the file at `path` distinguishes: 8, 16 or 32 (float).
 int source_bits(const std::filesystem::path& path);

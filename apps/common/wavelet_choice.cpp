@@ -48,11 +48,9 @@ void WaveletChoice::choose(RegulariserSum& sum, const std::string& type) const {
 void add_wavelet_options(CLI::App& app, WaveletChoice& choice, const char* group) {
   add_value(app, "--wavelet", choice.wavelet, "wavelet: haar, db2 or db4, by PyWavelets' names [db2]", "NAME")
       ->group(group);
-  add_value(
-      app, "--levels", choice.levels,
-      "wavelet: levels of the transform; sides of images are to be divisible by 2 to their number [3, or "
-      "what the images allow]",
-      "N")
+  add_value(app, "--levels", choice.levels,
+            "wavelet: levels of the transform; sides must be divisible by 2^N [3, or what the images allow]",
+            "N")
       ->group(group);
 }
 

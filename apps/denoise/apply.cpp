@@ -63,8 +63,10 @@ void require_nothing_replaced(const ApplyOptions& o, const std::vector<Job>& job
   for (const Job& job : jobs)
     if (const auto id = file_id(job.input)) inputs.emplace(*id, job.input);
   for (const Job& job : jobs) {
-    require_output_is_no_input({"--output", job.output},
-                               {{"--model", o.model}, {"--mask", o.mask}, {"--config", o.common.config}});
+    require_output_is_no_input({"--output", job.output}, {{"--model", o.model},
+                                                          {"--mask", o.mask},
+                                                          {"--reference", o.reference},
+                                                          {"--config", o.common.config}});
     const auto id = file_id(job.output);
     if (const auto at = id ? inputs.find(*id) : inputs.end(); at != inputs.end())
       throw ConfigError("--output " + job.output.string() + " would replace the input " +
@@ -194,10 +196,13 @@ Json to_json(const Job& job, const HostImage& image, const Total& t, int bits) {
 }  // namespace
 
 int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
-  const DenoiseModel model = read_model(o.model);
+  DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.mask);
+  require_reference(model.options, o.reference);
   require_deblurs(model, o.mask, o.common.precision, o.solver);
   const Device device = open_device(o.common, "bilevel-denoise", err);
+  const HostImage reference = read_reference(o.reference);
+  model.options = with_reference(model.options, reference.pixels);
   const std::vector<Job> jobs = plan(o);
   Json results = Json::array();
   int code = exit_ok;
@@ -210,6 +215,7 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
     const int bits = output_bits(o, job);
     HostImage image = read_input(o, job, note);
     require_large_enough(model, image.height, image.width, job.input.string());
+    require_reference_fits(o.reference, reference, image, job.input.string());
     const auto mask =
         o.mask.empty() ? std::vector<double>() : load_mask(o.mask, image.height, image.width, mask_notes);
     for (std::size_t k = 0; first && k < mask_notes.size(); ++k) note(mask_notes[k]);

@@ -25,6 +25,7 @@ Subject subject(const CheckOptions& o) {
   if (o.model.empty()) return {o.untrained.parameters(o.data.seed), o.untrained.regularisers(), o.data.blur};
   const DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.data.mask);
+  require_reference(model.options, o.data.reference);
   require_deblurs(model, o.data.mask, o.common.precision, "auto");
   require_large_enough(model, o.data.crop, o.data.crop, o.model);
   std::vector<Segment> segments = model.parameters;
@@ -37,10 +38,11 @@ Subject subject(const CheckOptions& o) {
 
 int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
   const Device device = open_device(o.common, "bilevel-denoise", err);
-  const Subject of = subject(o);
+  Subject of = subject(o);
   DataOptions data = o.data;
   data.blur = of.blur;
   const ImageBatch batch = load_crops(data);
+  of.options = with_reference(of.options, batch.reference);
   if (!o.common.quiet)
     for (const std::string& text : batch.notes) err << "bilevel-denoise: " << sentence(text) << '\n';
   Context context(device);

@@ -151,8 +151,9 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
 
 int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err) {
   EvaluateOptions o = given;
-  const DenoiseModel model = read_model(o.model);
+  DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.data.mask);
+  require_reference(model.options, o.data.reference);
   require_deblurs(model, o.data.mask, o.common.precision, o.solver);
   if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
   const Device device = open_device(o.common, "bilevel-denoise", err);
@@ -163,6 +164,10 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
                         std::to_string(files.size()) + " images.");
     files.resize(static_cast<std::size_t>(o.data.images));
   }
+  const HostImage whole = read_reference(o.data.reference);
+  const bool cut = o.data.crop > 0 && !o.data.reference.empty();
+  const HostImage reference = cut ? centre(whole, o.data.crop, o.data.reference) : whole;
+  model.options = with_reference(model.options, reference.pixels);
   PairReader reader;
   if (!o.save.empty()) remove_temporaries(o.save, true);
   std::vector<Row> rows;
@@ -170,6 +175,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   int code = exit_ok;
   for (std::size_t k = 0; k < files.size(); ++k) {
     ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k), reader);
+    require_reference_fits(o.data.reference, whole, pair.clean, files[k].clean.text());
     if (o.data.crop > 0) {
       pair.clean = centre(pair.clean, o.data.crop, files[k].clean.text());
       pair.noisy = centre(pair.noisy, o.data.crop, files[k].clean.text());

@@ -48,7 +48,7 @@ std::optional<Quality> HeldOut::measure(const std::vector<double>& theta) const 
   const Shape shape{batch_.images, 1, batch_.size, batch_.size};
   const std::vector<T> values(batch_.noisy.begin(), batch_.noisy.end());
   const Tensor<T> noisy(context, shape, values);
-  const RegulariserSum regularisers = options_.model.regularisers();
+  const RegulariserSum regularisers = with_reference(options_.model.regularisers(), batch_.reference);
   const auto& blur = options_.data.blur;
   const auto energy = blur ? make_energy<T>(context, noisy.view(), parameters_, regularisers, *blur)
                            : make_energy<T>(context, noisy.view(), parameters_, regularisers, batch_.mask,

@@ -151,6 +151,7 @@ void put(const ModelOptions& o, ExpertsOptions& options) {
   options.zero_mean = !o.free_mean;
 }
 void put(const ModelOptions&, WaveletSparsity&) {}
+void put(const ModelOptions& o, DirectionalTv& options) { options.eta = o.eta.value_or(options.eta); }
 
 /// Throws ConfigError for an option that was given without a part of its kind.
 void require_owner(const ModelOptions& o, bool has, const RegulariserOptions& owner,
@@ -174,6 +175,8 @@ RegulariserSum ModelOptions::regularisers() const {
                  {"--padding", padding.has_value()},
                  {"--filter-init", filter_init.has_value()},
                  {"--free-mean", free_mean}});
+  require_owner(*this, has<DirectionalTv>(sum), DirectionalTv{}, {{"--edge-eta", eta.has_value()}});
+  if (eta) require_positive(*eta, "--edge-eta");
   choose(sum, type);
   if (potential && std::none_of(sum.parts.begin(), sum.parts.end(), smoothed))
     throw ConfigError("--potential is no option of the model " + type +
@@ -211,6 +214,7 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
     list.emplace_back("potential", potential.value_or("charbonnier"));
   if (of_differences(sum.parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
   append_deciding(list, sum);
+  if (has<DirectionalTv>(sum)) list.emplace_back("edge-eta", eta.value_or(DirectionalTv{}.eta));
   if (has<ExpertsOptions>(sum))
     list.insert(list.end(), {{"filters", static_cast<std::int64_t>(filters.value_or(30))},
                              {"filter-size", static_cast<std::int64_t>(size())},
@@ -242,6 +246,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
          "tgv2")
       ->group(group);
   add_wavelet_options(app, o, group);
+  add("--edge-eta", o.eta, "dtv: jumps of the reference that are edges [0.01]", "ETA");
   add("--filters", o.filters, "foe: number of filters, 1 to 64 [30]", "N");
   add("--filter-size", o.filter_size, "foe: size of the filters, 3, 5, 7, 9 or 11 [7]", "N");
   add("--padding", o.padding,
@@ -249,7 +254,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
       "[symmetric]",
       "NAME");
   add("--filter-init", o.filter_init,
-      "foe: first filters, tv (two differences, and a cosine basis nearly switched off), dct (cosine basis) "
+      "foe: first filters, tv (two differences, and a cosine basis nearly off), dct (cosine basis) "
       "or random [tv]",
       "NAME");
   app.add_flag("--free-mean", o.free_mean, "foe: filters with a mean [the mean is subtracted]")->group(group);
@@ -263,8 +268,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   add("--init", o.init,
       ("first value of a parameter, repeatable [" + first_weights() +
        " nu=0.01 xi=0.001]; tgv2: [alpha1=0.05 alpha0=0.1 nu=0.002 xi=0.001 xi_v=0.001]; foe: alpha of the "
-       "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]; of the second part of a sum "
-       "2.alpha, 2.nu")
+       "weights, nu of the smoothings, mu [alpha=0.055 nu=0.0066 mu=0.001]")
           .c_str(),
       "NAME=VALUE")
       ->expected(1)

@@ -22,6 +22,7 @@ struct ModelOptions : WaveletChoice {
   std::optional<int> filters, filter_size;          ///< foe; empty: 30, 7
   std::optional<std::string> padding, filter_init;  ///< foe; empty: symmetric, tv
   bool free_mean = false;                           ///< foe
+  std::optional<double> eta;                        ///< dtv; empty: 0.01
   std::vector<std::string> learn;                   ///< empty: all but the ridge
   std::vector<std::string> init;                    ///< NAME=VALUE
 

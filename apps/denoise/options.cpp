@@ -20,20 +20,26 @@ namespace {
 /// Upper iterations when --max-iterations is not given.
 int usual_iterations(const ModelOptions& model) { return experts_part(model.regularisers()) ? 500 : 200; }
 
+CLI::Option* add_reference(CLI::App& app, std::string& reference) {
+  return add_value(app, "--reference", reference,
+                   "dtv: image with known edges, of the images' size; not kept in the model", "IMAGE");
+}
+
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
   add_value(app, "--data", o.data,
             "clean images: folders or files (PNG, JPEG, PGM, PPM, TIFF, .npy; also stacks), used as luma",
             "PATH")
       ->group(group);
-  add_value(app, "--noisy", o.noisy,
-            "given noisy images, paired with the clean ones in sorted order, instead of added noise", "PATH")
+  add_value(app, "--noisy", o.noisy, "given noisy images, paired in sorted order, instead of added noise",
+            "PATH")
       ->group(group);
   add_value(app, "--mask", o.mask,
             std::string("image whose pixels above 0.5 are measured, the others are filled in; of ") +
                 (crops ? "the crops' size" : "the images' size"),
             "FILE")
       ->group(group);
+  add_reference(app, o.reference)->group(group);
   if (!crops) return;
   add_value(app, "--blur", o.blur_option,
             "deblur: convolve the crops with this kernel (odd sides), mirrored about their edges, before the "
@@ -85,8 +91,7 @@ void add_train(CLI::App& app, TrainOptions& o) {
   add_crop_options(app, o.data);
   add_model_options(app, o.model, "--model");
   add_value(app, "--test-data", o.test_data,
-            "other clean images, whose centre crops with noise of seed N + 1 are reconstructed during the "
-            "training: test_psnr in the log",
+            "other clean images to test on: centre crops with noise of seed N + 1, test_psnr in the log",
             "PATH")
       ->group("Data");
   add_value(app, "--test-every", o.test_every, "iterations between two such tests [10]", "K")->group("Data");
@@ -137,6 +142,7 @@ void add_apply(CLI::App& app, ApplyOptions& o) {
   add_value(app, "--mask", o.mask, "image whose pixels above 0.5 are measured, the others are filled in",
             "FILE")
       ->group(group);
+  add_reference(app, o.reference)->group(group);
   add_accuracy(app, o.tolerance, o.solver);
   add_common_options(app, o.common, false);
   app.footer(
@@ -190,6 +196,7 @@ void require_model_fits(ModelOptions& model, const CommonOptions& common, DataOp
   static_cast<void>(model.parameters(common.seed));
   bilevel::RegulariserSum regularisers = model.regularisers();
   require_no_mask(regularisers, data.mask);
+  require_reference(regularisers, data.reference);
   fit_levels(model, regularisers, data.crop, data.crop, "--crop", data.notes);
   if (const int levels = wavelet_levels(regularisers); levels > 0) model.levels = levels;
   if (const int least = smallest_image(regularisers, model.size()); data.crop < least)
@@ -299,7 +306,7 @@ void require_no_model_options(const CLI::App& app, const CheckOptions& o) {
   if (o.model.empty()) return;
   for (const char* name :
        {"--model-type", "--blur", "--potential", "--xi-inside-alpha", "--init", "--learn", "--wavelet",
-        "--levels", "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean"})
+        "--levels", "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean", "--edge-eta"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string(name) + " has no effect beside --model FILE; leave one of them out.");
 }

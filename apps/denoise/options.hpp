@@ -29,7 +29,7 @@ struct TrainOptions {
 
 struct ApplyOptions {
   CommonOptions common;
-  std::string model, output, mask, solver = "auto";
+  std::string model, output, mask, reference, solver = "auto";
   std::vector<std::string> input;
   double tolerance = 1e-3;  ///< certified root-mean-square distance to the minimiser, per pixel
   bool luma = false;

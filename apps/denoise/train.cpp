@@ -45,7 +45,7 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
   const Shape shape{batch.images, 1, batch.size, batch.size};
   const Tensor<T> truth(context, shape, converted<T>(batch.clean));
   const Tensor<T> noisy(context, shape, converted<T>(batch.noisy));
-  const RegulariserSum regularisers = o.model.regularisers();
+  const RegulariserSum regularisers = with_reference(o.model.regularisers(), batch.reference);
   auto energy = o.data.blur ? make_energy<T>(context, noisy.view(), parameters, regularisers, *o.data.blur)
                             : make_energy<T>(context, noisy.view(), parameters, regularisers, batch.mask,
                                              o.common.precision == "mixed");

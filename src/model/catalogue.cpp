@@ -24,6 +24,8 @@ constexpr std::array catalogue{
                    TvOptions{quadratic, true, false, TvDifferences::first}, true, true, true, adds_up},
     CatalogueEntry{"tikhonov", "squares of intensities", "x",
                    TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
+    CatalogueEntry{"dtv", "directional, across the edges of a reference", "(I - zeta zeta^T) (Dx x, Dy x)",
+                   DirectionalTv{}, false, true, true, nullptr},
     CatalogueEntry{"tgv2", "total generalised variation of second order, alone", "(D x - v, E v)",
                    TgvOptions{}, false, true, true, nullptr, true},
     CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, true,
@@ -41,6 +43,7 @@ bool same(const TvOptions& a, const TvOptions& b) {
 bool same(const ExpertsOptions&, const ExpertsOptions&) { return true; }
 bool same(const WaveletSparsity&, const WaveletSparsity&) { return true; }
 bool same(const TgvOptions&, const TgvOptions&) { return true; }
+bool same(const DirectionalTv&, const DirectionalTv&) { return true; }
 
 // First parameters of a kind; of filters those of learned anisotropic total variation on photographs.
 Parameters parameters_of(const TvOptions& o) { return tv_parameters(o); }
@@ -49,6 +52,7 @@ Parameters parameters_of(const ExpertsOptions&) {
 }
 Parameters parameters_of(const WaveletSparsity& o) { return wavelet_parameters(o); }
 Parameters parameters_of(const TgvOptions& o) { return tgv_parameters(o); }
+Parameters parameters_of(const DirectionalTv& o) { return directional_parameters(o); }
 
 using Scope = RegulariserSetting::Scope;
 
@@ -80,6 +84,15 @@ std::vector<RegulariserSetting> settings_of(const ExpertsOptions&) {
           flag<ExpertsOptions, &ExpertsOptions::zero_mean>("zero_mean")};
 }
 std::vector<RegulariserSetting> settings_of(const TgvOptions&) { return {}; }
+std::vector<RegulariserSetting> settings_of(const DirectionalTv&) {
+  return {{"eta",
+           Scope::all,
+           {},
+           [](const RegulariserOptions& o) { return OptionValue(std::get<DirectionalTv>(o).eta); },
+           [](RegulariserOptions& o, const OptionValue& v) {
+             std::get<DirectionalTv>(o).eta = std::get<double>(v);
+           }}};
+}
 std::vector<RegulariserSetting> settings_of(const WaveletSparsity&) {
   return {{"wavelet",
            Scope::all,

@@ -36,6 +36,7 @@ struct ComposedEnergy<T>::Impl {
   std::unique_ptr<ComposedEnergy<float>> single = {};
 
   void add(const RegulariserSum& sum);
+  void add_operator(const RegulariserOptions& part, const std::string& prefix);
   void add_own(const std::shared_ptr<OwnPart>& part, const std::string& prefix);
   void finish();
   void bind_terms(std::span<const double> values);
@@ -97,16 +98,26 @@ void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
       if (tv->xi_inside_alpha && !data->pointwise())
         throw ConfigError("xi inside alpha is for denoising; leave it out for other data.");
       regularisers.push_back(std::make_unique<AnalysisRegulariser<T>>(*tv, shape(), k == 0, prefix));
-    } else if (const auto* sparse = std::get_if<WaveletSparsity>(&sum.parts[k])) {
-      if (k == 0) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
-      regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(shape(), *sparse, prefix));
+    } else if (const auto* experts = std::get_if<ExpertsOptions>(&sum.parts[k])) {
+      regularisers.push_back(
+          std::make_unique<ExpertsRegulariser<T>>(context, *experts, shape(), parameters, k == 0, prefix));
     } else {
-      regularisers.push_back(std::make_unique<ExpertsRegulariser<T>>(
-          context, std::get<ExpertsOptions>(sum.parts[k]), shape(), parameters, k == 0, prefix));
+      if (k == 0) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
+      add_operator(sum.parts[k], prefix);
     }
   }
   if (sum.parts.empty()) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
   for (std::size_t k = 0; k < sum.own.size(); ++k) add_own(sum.own[k], part_prefix(sum.parts.size() + k));
+}
+
+template <class T>
+void ComposedEnergy<T>::Impl::add_operator(const RegulariserOptions& part, const std::string& prefix) {
+  const auto make = [&](const auto& options) {
+    regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(context, shape(), options, prefix));
+  };
+  if (const auto* sparse = std::get_if<WaveletSparsity>(&part)) return make(*sparse);
+  if (shape().c > 1) throw ConfigError("directional total variation works on real images alone.");
+  make(std::get<DirectionalTv>(part));
 }
 
 template <class T>

@@ -237,6 +237,11 @@ OptionValue read_setting(const Reader& reader, const RegulariserSetting& setting
     if (count < 1) reader.fail(setting.key, "is not a number from 1");
     return std::int64_t{count};
   }
+  if (std::holds_alternative<double>(usual)) {
+    const double number = reader.number(setting.key);
+    if (!(number > 0)) reader.fail(setting.key, "is not a positive number");
+    return number;
+  }
   return reader.text(setting.key);
 }
 
@@ -412,6 +417,12 @@ std::string part_text(const TgvOptions&, const std::string&) {
 }
 std::string energy_text(const TgvOptions& o) { return "1/2 |x - y|^2 + " + part_text(o, ""); }
 
+std::string part_text(const DirectionalTv& o, const std::string& prefix) {
+  return prefix + "alpha sum_p rho(|z_p|; " + prefix + "nu)" + (prefix.empty() ? " + xi/2 |x|^2" : "") +
+         " (z = " + argument(o) + ", zeta = (Dx r, Dy r) / sqrt(eta^2 + |D r|^2), r a reference image)";
+}
+std::string energy_text(const DirectionalTv& o) { return "1/2 |x - y|^2 + " + part_text(o, ""); }
+
 /// The part of a sum whose parameters begin with `prefix`, with its ridge when that is empty.
 std::string part_text(const TvOptions& o, const std::string& prefix) {
   const std::string r =
@@ -467,6 +478,9 @@ void require_readable(const RegulariserSum& sum) {
   static_cast<void>(regulariser_parts(model_type(sum)));
   for (const RegulariserOptions& part : sum.parts) {
     if (const auto* sparse = std::get_if<WaveletSparsity>(&part)) sparse->wavelet.validate();
+    if (const auto* directional = std::get_if<DirectionalTv>(&part))
+      if (!(directional->eta > 0) || !std::isfinite(directional->eta))
+        throw ConfigError("the model was not written: its eta is not positive and finite.");
     for (const RegulariserSetting& s : regulariser_settings(part))
       if (!s.known.empty() &&
           std::find(s.known.begin(), s.known.end(), option_text(s.get(part))) == s.known.end())

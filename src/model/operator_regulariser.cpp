@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/ops/projected_differences.hpp"
 #include "kernels/join_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "ops/wavelet_diagonal.hpp"
@@ -17,6 +18,8 @@ Parameters wavelet_parameters(const WaveletSparsity& options) {
   potential.potential = options.potential;
   return tv_parameters(potential);
 }
+
+Parameters directional_parameters(const DirectionalTv&) { return tv_parameters(); }
 
 namespace {
 
@@ -37,17 +40,31 @@ template <class T>
 OperatorRegulariser<T>::OperatorRegulariser(std::shared_ptr<const LinearOperator<T>> k, TvPotential potential,
                                             std::string prefix)
     : k_(required(std::move(k))),
-      prefix_(prefix),
       of_(itself(potential), k_->range(), std::move(prefix), {k_->norm2(), k_->rounding()}),
       copies_(static_cast<int>((k_->range().image() + k_->domain().image() - 1) / k_->domain().image())) {}
 
 template <class T>
-OperatorRegulariser<T>::OperatorRegulariser(const Shape& images, const WaveletSparsity& options,
+OperatorRegulariser<T>::OperatorRegulariser(Context&, const Shape& images, const WaveletSparsity& options,
                                             std::string prefix)
-    : OperatorRegulariser(std::make_shared<Wavelet<T>>(images, options.wavelet), options.potential,
-                          std::move(prefix)) {
+    : OperatorRegulariser(std::make_shared<Wavelet<T>>(images, options.wavelet), options.potential, prefix) {
   transform_ = static_cast<const Wavelet<T>*>(k_.get());
-  wavelet_ = std::make_unique<WaveletSparsity>(options);
+  twin_ = [=](Context& c) {
+    return std::make_unique<OperatorRegulariser<float>>(c, images, options, prefix);
+  };
+}
+
+/// Keeps a copy of the reference for its twin.
+template <class T>
+OperatorRegulariser<T>::OperatorRegulariser(Context& context, const Shape& images,
+                                            const DirectionalTv& options, std::string prefix)
+    : OperatorRegulariser(
+          std::make_shared<ProjectedDifferences<T>>(context, images, options.reference, options.eta),
+          options.potential, prefix) {
+  if constexpr (std::same_as<T, double>)
+    twin_ = [=, kept = std::vector<double>(options.reference.begin(), options.reference.end())](Context& c) {
+      return std::make_unique<OperatorRegulariser<float>>(
+          c, images, DirectionalTv{options.potential, options.eta, kept}, prefix);
+    };
 }
 
 template <class T>
@@ -176,11 +193,11 @@ void OperatorRegulariser<T>::bound(Context& context, const Active& active, View<
 }
 
 template <class T>
-std::unique_ptr<Regulariser<float>> OperatorRegulariser<T>::single(Context&) const {
-  if (!wavelet_)
+std::unique_ptr<Regulariser<float>> OperatorRegulariser<T>::single(Context& context) const {
+  if (!twin_)
     throw ConfigError(
         "an energy with an operator of its own is not kept in single precision; compute in double.");
-  return std::make_unique<OperatorRegulariser<float>>(k_->domain(), *wavelet_, prefix_);
+  return twin_(context);
 }
 
 template class OperatorRegulariser<float>;

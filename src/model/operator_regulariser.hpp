@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "bilevel/ops/wavelet.hpp"
@@ -16,8 +17,9 @@ template <class T>
 class OperatorRegulariser final : public Regulariser<T> {
  public:
   OperatorRegulariser(std::shared_ptr<const LinearOperator<T>> k, TvPotential potential, std::string prefix);
-  /// K = W, which single() makes again.
-  OperatorRegulariser(const Shape& images, const WaveletSparsity& options, std::string prefix);
+  // Those of the catalogue, which single() makes again.
+  OperatorRegulariser(Context&, const Shape& images, const WaveletSparsity& options, std::string prefix);
+  OperatorRegulariser(Context&, const Shape& images, const DirectionalTv& options, std::string prefix);
 
   void bind(Context& c, const Parameters& p, std::span<const double> theta) override {
     of_.bind(c, p, theta);
@@ -60,11 +62,10 @@ class OperatorRegulariser final : public Regulariser<T> {
   void add_adjoint(Context&, Frame&, const Active&, View<const T> f, View<T> out) const;
 
   std::shared_ptr<const LinearOperator<T>> k_;
-  const Wavelet<T>* transform_ = nullptr;     // k_ where it is one of these
-  std::unique_ptr<WaveletSparsity> wavelet_;  // null: another operator
-  std::string prefix_;
-  AnalysisRegulariser<T> of_;  // of K x
-  int copies_ = 1;             // arrays of the domain that hold one of the range
+  const Wavelet<T>* transform_ = nullptr;                              // k_ where it is one of these
+  std::function<std::unique_ptr<Regulariser<float>>(Context&)> twin_;  // empty: an operator of one's own
+  AnalysisRegulariser<T> of_;                                          // of K x
+  int copies_ = 1;  // arrays of the domain that hold one of the range
 };
 
 }  // namespace v0

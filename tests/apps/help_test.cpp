@@ -40,6 +40,8 @@ TEST(Help, ListsTheContract) {
                            "--test-data",
                            "--test-every",
                            "--learn",
+                           "--reference",
+                           "--edge-eta",
                            "--init",
                            "--sigma",
                            "--images",
@@ -68,12 +70,12 @@ TEST(Help, ListsTheContract) {
                            "--linear-solver",
                            "--condition-penalty",
                            "--log10"});
-  expect_options("apply",
-                 {"--model", "--input", "--output", "--tolerance", "--luma", "--bits", "--mask", "--solver"});
+  expect_options("apply", {"--model", "--input", "--output", "--tolerance", "--luma", "--bits", "--mask",
+                           "--reference", "--solver"});
   expect_options("evaluate", {"--model", "--save", "--data", "--noisy", "--sigma", "--images", "--crop",
-                              "--mask", "--seed", "--tolerance", "--solver"});
+                              "--mask", "--reference", "--seed", "--tolerance", "--solver"});
   expect_options("check", {"--model", "--model-type", "--data", "--sigma", "--images", "--crop", "--seed",
-                           "--potential", "--learn", "--init"});
+                           "--potential", "--learn", "--init", "--reference"});
 }
 
 TEST(Help, OfTheProgramNamesTheCommandsAndExitCodes) {

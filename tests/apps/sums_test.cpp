@@ -130,6 +130,71 @@ TEST_F(Sums, GeneralisedVariationIsBetterOnAffinePieces) {
   EXPECT_GT(psnr("tgv2"), psnr("tv") + 0.5);
 }
 
+/// Directional total variation with the clean image as its reference, on crops of the same places.
+TEST_F(Sums, DirectionalVariationFollowsTheEdgesOfItsReference) {
+  const std::string photo = photographs(*folder_, "reference", 1, 70, 66) + "/photo1.png",
+                    other = photographs(*folder_, "other", 1, 70, 66, 9) + "/photo1.png";
+  const auto learn = [&](const std::string& out, const std::string& model,
+                         std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"train", "--data", photo, "--images", "4", "--crop", "32", "--model", model,
+                               "--out", file(out)});
+    return run(on_device_or_one_thread(more));
+  };
+  const auto psnr = [](const Outcome& o, const std::string& out) {
+    EXPECT_EQ(o.code, 0) << o.err;
+    return summary(out)["training"]["psnr"].get<double>();
+  };
+  const double tv = psnr(learn("plain", "tv"), "plain"),
+               dtv = psnr(learn("edges", "dtv", {"--reference", photo, "--edge-eta", "0.02"}), "edges");
+  EXPECT_GT(dtv, tv + 2);
+  const std::string model = file("edges/model.json");
+  EXPECT_EQ(std::get<bilevel::DirectionalTv>(bilevel::read_model(model).options.parts[0]).eta, 0.02);
+  const std::vector<std::vector<std::string>> uses{
+      {"apply", "--input", photo, "--output", file("edges.png"), "--precision", "mixed"},
+      {"evaluate", "--data", photo, "--crop", "40"},
+      {"check", "--data", photo, "--crop", "16"}};
+  for (std::vector<std::string> use : uses) {
+    SCOPED_TRACE(use[0]);
+    use.insert(use.end(), {"--model", model});
+    const Outcome without = run(on_device(use));
+    EXPECT_EQ(without.code, 2);
+    expect_one_sentence(without);
+    EXPECT_NE(without.err.find("dtv needs --reference IMAGE"), std::string::npos) << without.err;
+    use.insert(use.end(), {"--reference", photo});
+    const Outcome o = run(on_device(use));
+    EXPECT_EQ(o.code, 0) << o.out << o.err;
+  }
+  std::string text = get_file(model);
+  text.replace(text.find("\"eta\": 0.02"), 11, "\"eta\": -0.2");
+  put_file(file("damaged.json"), text);
+  const Outcome damaged = run(on_device({"apply", "--model", file("damaged.json"), "--reference", photo,
+                                         "--input", photo, "--output", file("damaged.png")}));
+  EXPECT_EQ(damaged.code, 3);
+  expect_one_sentence(damaged);
+  EXPECT_NE(damaged.err.find("key 'eta' is not a positive number"), std::string::npos) << damaged.err;
+  const auto run_sum = [&](const std::string& out, const std::string& reference, const char* iterations,
+                           std::vector<std::string> more = {}) {
+    more.insert(more.begin(),
+                {"--reference", reference, "--precision", "mixed", "--max-iterations", iterations});
+    return learn(out, "dtv+h1", more);
+  };
+  ASSERT_EQ(run_sum("whole-dtv", photo, "4").code, 0);
+  ASSERT_EQ(run_sum("cut-dtv", photo, "2").code, 0);
+  const Outcome changed = run_sum("cut-dtv", other, "4", {"--resume"});
+  EXPECT_EQ(changed.code, 2);
+  EXPECT_NE(changed.err.find("fingerprint"), std::string::npos) << changed.err;
+  ASSERT_EQ(run_sum("cut-dtv", photo, "4", {"--resume"}).code, 0);
+  EXPECT_EQ(get_file(file("cut-dtv/model.json")), get_file(file("whole-dtv/model.json")));
+  for (const std::string& wrong :
+       {data_ + "/photo1.png", data_, file("edges/model.json"), file("missing.png")}) {
+    const Outcome o = learn("refused", "dtv", {"--reference", wrong});
+    EXPECT_EQ(o.code, 3) << wrong;
+    expect_one_sentence(o);
+    EXPECT_NE(o.err.find(wrong), std::string::npos) << o.err;
+    EXPECT_FALSE(fs::exists(file("refused")));
+  }
+}
+
 TEST_F(Sums, CheckTakesTheNameOfAnUntrainedSum) {
   const Outcome o = run(on_device(
       {"check", "--model-type", "tv+h1", "--data", data_, "--crop", "16", "--init", "2.alpha=0.2"}));
@@ -199,6 +264,10 @@ TEST_F(Sums, WhatDoesNotFitIsRefused) {
   refused("wavelet", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of wavelet"});
   refused("wavelet", {"--solver", "pdhg"}, {"--solver pdhg", "one part"});
   refused("wavelet", {"--condition-penalty", "1"}, {"--condition-penalty", "wavelet"});
+  refused("dtv", {}, {"dtv needs --reference IMAGE"});
+  refused("tv", {"--reference", data_ + "/photo1.png"}, {"--reference", "dtv, not for tv"});
+  refused("tv", {"--edge-eta", "0.1"}, {"--edge-eta", "dtv, not of tv"});
+  refused("dtv", {"--reference", data_ + "/photo1.png", "--edge-eta", "0"}, {"--edge-eta 0"});
   refused("tgv2+h1", {}, {"tgv2+h1", "tgv2 stands alone"});
   refused("tgv2", {"--learn", "alpha"}, {"--learn alpha", "alpha1, alpha0, nu, xi and xi_v"});
   refused("tgv2", {"--xi-inside-alpha"}, {"--xi-inside-alpha", "not of tgv2"});

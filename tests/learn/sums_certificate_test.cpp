@@ -110,7 +110,7 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
                               DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 10, 12, random);
-    for (const SumCase& c : all_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       EXPECT_LT(lab.reference.omega, 1e-4 * norm(lab.reference.z));
@@ -131,7 +131,7 @@ TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
                               DataKind::fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 9, 8, random);
-    for (const SumCase& c : all_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::size_t each = lab.shape.image();
@@ -213,7 +213,7 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
        {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::coils}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 8, 10, random);
-    for (const SumCase& c : all_cases(true, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const ComposedEnergy<double>& energy = static_cast<ComposedEnergy<double>&>(lab.problem.energy());
@@ -318,7 +318,7 @@ TEST(SumsCertificate, HoldsInSinglePrecision) {
     Random first(same), second(same);
     const SumData<float> single(kind, context, 8, 8, first);
     const SumData<double> twice(kind, context, 8, 8, second);
-    for (const SumCase& c : all_cases(true, 0.1, random)) {
+    for (const SumCase& c : all_cases(twice.shape, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(twice, c, random);
       const std::vector<double> wanted = download(context, lab.truth);
@@ -370,7 +370,7 @@ TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
                               DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 7, 8, random);
-    for (const SumCase& c : all_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, 0.1, random)) {
+    for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
       SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
       SumLab lab(data, c, random);
       const std::vector<double> d = scaled_to(random.normal_vector(lab.theta.size()), 1);

@@ -46,7 +46,7 @@ TEST(Catalogue, NamesAndOptionsBelongTogether) {
   }
   EXPECT_THAT(
       message_of<ConfigError>([] { (void)regulariser_options("lasso"); }),
-      HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, tgv2, wavelet and foe"));
+      HasSubstr("'lasso' is unknown; known are tv, tv-aniso, tv2, h1, tikhonov, dtv, tgv2, wavelet and foe"));
 }
 
 /// What a setting is set to is found again, and settings of the name are what the name says.
@@ -60,6 +60,7 @@ TEST(Catalogue, SettingsAreKept) {
       std::vector<OptionValue> values(s.known.begin(), s.known.end());
       if (std::holds_alternative<bool>(s.get(options))) values = {true, false};
       if (std::holds_alternative<std::int64_t>(s.get(options))) values = {std::int64_t{1}, std::int64_t{5}};
+      if (std::holds_alternative<double>(s.get(options))) values = {1e-3, 2.0};
       ASSERT_FALSE(values.empty());
       if (s.scope == RegulariserSetting::Scope::name) continue;
       for (const OptionValue& value : values) {
@@ -116,9 +117,10 @@ TEST(Catalogue, EverySolverFindsTheMinimiser) {
   Context context(Device::open(test_device("cpu:2")));
   Tensor<double> y(context, shape, data);
   for (const CatalogueEntry& e : regulariser_catalogue()) {
-    const auto energy =
-        make_energy<double>(context, std::as_const(y).view(), regulariser_parameters(e.options),
-                            RegulariserSum({e.options}), {}, true);
+    RegulariserOptions options = e.options;
+    if (auto* directional = std::get_if<DirectionalTv>(&options)) directional->reference = data;
+    const auto energy = make_energy<double>(context, std::as_const(y).view(), regulariser_parameters(options),
+                                            RegulariserSum(options), {}, true);
     std::vector<double> first;
     std::vector<const char*> solvers{"newton", "mixed:newton", "lbfgs", "fista-restart"};
     if (energy->proximal()) solvers.push_back("pdhg");

@@ -5,6 +5,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/ops/host_operator.hpp"
 #include "bilevel/ops/operator_check.hpp"
+#include "bilevel/solve/minimiser.hpp"
 #include "tests/model/evaluate.hpp"
 #include "tests/support/sums_setup.hpp"
 #include "tests/support/thrown.hpp"
@@ -99,7 +100,7 @@ TYPED_TEST(Sums, AreThoseOfTheirParts) {
     for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 38, 70}}) {
       Context context(Device::open(test_device("cpu:2")));
       const SumData<T> data(kind, context, size.h, size.w, random);
-      for (const SumCase& c : sum_cases(data.shape.h % 2 == 0 && data.shape.w % 2 == 0, ridge, random)) {
+      for (const SumCase& c : sum_cases(data.shape, ridge, random)) {
         SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name + ", " + size.str());
         expect_sum_of_parts<T>(c, data, ridge, tolerance, random);
       }
@@ -254,7 +255,7 @@ TEST(SumsRounding, CoversThatOfChainedPasses) {
       Random first(same), second(same);
       const SumData<float> single(kind, context, 12, 14, first);
       const SumData<double> twice(kind, context, 12, 14, second);
-      for (const SumCase& c : all_cases(single.shape.h % 2 == 0 && single.shape.w % 2 == 0, 0.02, random)) {
+      for (const SumCase& c : all_cases(single.shape, 0.02, random)) {
         SCOPED_TRACE(std::string(name_of(kind)) + ", " + c.name);
         const auto a = single.energy(c.joined(), c.sum());
         const auto b = twice.energy(c.joined(), c.sum());
@@ -274,6 +275,47 @@ TEST(SumsRounding, CoversThatOfChainedPasses) {
         }
       }
     }
+}
+
+/// Its value by the formula, and after the reference is gone, in single precision too.
+TEST(DirectionalVariation, IsItsFormula) {
+  Random random(seed(2818));
+  Context context(Device::open(test_device("cpu:2")));
+  const SumData<double> data(DataKind::denoising, context, 7, 9, random);
+  const std::vector<double> x = random.normal_vector(data.shape.count());
+  std::vector<double> reference = random.normal_vector(data.shape.count());
+  const double alpha = 0.3, nu = 0.2, xi = 0.1, eta = 0.4;
+  const Parameters parameters({{"alpha", Transform::exp, alpha, 1e-8, 1, true},
+                               {"nu", Transform::exp, nu, 1e-8, 1, true},
+                               {"xi", Transform::identity, xi, 0, 1, false}});
+  const auto energy = data.energy(parameters, DirectionalTv{TvPotential::charbonnier, eta, reference});
+  const std::vector<double> y = download(context, data.y);
+  std::vector<double> wanted(2, 0);
+  for (std::size_t e = 0; e < x.size(); ++e) {
+    const bool right = e % 9 == 8, low = e / 9 % 7 == 6;
+    const auto dx = [&](const std::vector<double>& v) { return right ? 0 : v[e + 1] - v[e]; };
+    const auto dy = [&](const std::vector<double>& v) { return low ? 0 : v[e + 9] - v[e]; };
+    const double rx = dx(reference), ry = dy(reference), length = eta * eta + rx * rx + ry * ry;
+    const double along = (rx * dx(x) + ry * dy(x)) / length;
+    const double zx = dx(x) - rx * along, zy = dy(x) - ry * along;
+    wanted[e / 63] += 0.5 * (x[e] - y[e]) * (x[e] - y[e]) + 0.5 * xi * x[e] * x[e] +
+                      alpha * std::sqrt(zx * zx + zy * zy + nu * nu);
+  }
+  EXPECT_LT(max_relative_difference(evaluate<double>(context, *energy, x, x, {}).value, wanted), 1e-12);
+  std::fill(reference.begin(), reference.end(), std::nan(""));
+  energy->keep_single_precision(context);
+  SolveRequest<double> request;
+  request.tolerance = 1e-9;
+  Tensor<double> exact(context, data.shape, y), mixed(context, data.shape, y);
+  for (auto& [solver, at] : {std::pair{"newton", &exact}, {"mixed:newton", &mixed}})
+    EXPECT_EQ(make_minimiser<double>(solver)->minimise(context, *energy, request, at->view()).status,
+              SolveStatus::converged);
+  EXPECT_LE(distance(download(context, exact), download(context, mixed)), 3e-9);
+  EXPECT_THAT(message_of<ShapeError>([&] { (void)data.energy(parameters, DirectionalTv{}); }),
+              HasSubstr("the reference has 0 pixels"));
+  const SumData<double> complex(DataKind::complex_fourier, context, 8, 8, random);
+  EXPECT_THAT(message_of<ConfigError>([&] { (void)complex.energy(parameters, DirectionalTv{}); }),
+              HasSubstr("real images alone"));
 }
 
 TEST(SumsMisuse, IsRefusedAndLeavesTheEnergyAlone) {

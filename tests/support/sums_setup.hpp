@@ -22,6 +22,7 @@ struct SumCase {
   std::string name;
   std::vector<RegulariserOptions> parts;
   std::vector<Parameters> parameters;
+  std::shared_ptr<const std::vector<double>> reference = {};  ///< of directional total variation
 
   RegulariserSum sum() const { return RegulariserSum(parts); }
   Parameters joined() const { return joined_parameters(parameters); }
@@ -34,6 +35,7 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
     const auto* tv = std::get_if<TvOptions>(&part);
     std::vector<Segment> segments =
         std::holds_alternative<WaveletSparsity>(part) ? wavelet_parameters().segments()
+        : std::holds_alternative<DirectionalTv>(part) ? directional_parameters().segments()
         : std::holds_alternative<TgvOptions>(part)    ? tgv_parameters().segments()
         : tv                                          ? tv_parameters(*tv).segments()
              : experts_parameters(2, 3, FilterInit::random, 0.05, 0.1, random.bits() % 1000).segments();
@@ -48,8 +50,9 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
   return out;
 }
 
-/// Sums of one to three, wavelets among them where the sides are even.
-inline std::vector<SumCase> sum_cases(bool even, double ridge, Random& random) {
+/// Sums of one to three, wavelets among them where the sides are even, and directional total variation where
+/// images are real.
+inline std::vector<SumCase> sum_cases(const Shape& images, double ridge, Random& random) {
   using P = TvPotential;
   const TvOptions tv{}, separate{P::charbonnier, false, false, TvDifferences::first},
       huber{P::huber_c2, true, false, TvDifferences::first},
@@ -64,7 +67,7 @@ inline std::vector<SumCase> sum_cases(bool even, double ridge, Random& random) {
   add("tv+h1", {tv, h1});
   add("tv2+tv-aniso", {second, separate});
   add("tikhonov+tv2+tv huber_c2", {tikhonov, second, huber});
-  if (even) {
+  if (images.h % 2 == 0 && images.w % 2 == 0) {
     const WaveletSparsity haar{{WaveletFilter::haar, 2, false}, P::charbonnier},
         all{{WaveletFilter::db2, 1, true}, P::huber_c2};
     add("wavelet haar", {haar});
@@ -78,12 +81,28 @@ inline std::vector<SumCase> sum_cases(bool even, double ridge, Random& random) {
   add("foe+h1", {foe, h1});
   add("tv+foe", {tv, foe});
   add("foe+foe valid", {foe, inside});
+  if (images.c > 1) return out;
+  const auto directional = [&](const char* name, std::size_t pixels, auto parts) {
+    const auto kept = std::make_shared<const std::vector<double>>(random.normal_vector(pixels));
+    add(name, parts(*kept));
+    out.back().reference = kept;
+  };
+  using Parts = std::vector<RegulariserOptions>;
+  directional("dtv", images.image(), [](std::span<const double> r) {
+    return Parts{DirectionalTv{P::charbonnier, 0.01, r}};
+  });
+  directional("dtv huber_c2+h1", images.count(), [&](std::span<const double> r) {
+    return Parts{DirectionalTv{P::huber_c2, 0.5, r}, h1};
+  });
+  directional("tv+dtv", images.image(), [&](std::span<const double> r) {
+    return Parts{tv, DirectionalTv{P::charbonnier, 1, r}};
+  });
   return out;
 }
 
 /// Those, and total generalised variation, which stands alone.
-inline std::vector<SumCase> all_cases(bool even, double ridge, Random& random) {
-  std::vector<SumCase> out = sum_cases(even, ridge, random);
+inline std::vector<SumCase> all_cases(const Shape& images, double ridge, Random& random) {
+  std::vector<SumCase> out = sum_cases(images, ridge, random);
   out.push_back(sum_case("tgv2", {TgvOptions{}}, ridge, random));
   out.push_back(sum_case("tgv2 huber_c2", {TgvOptions{TvPotential::huber_c2}}, ridge, random));
   return out;

@@ -61,7 +61,7 @@ struct RegulariserSetting {
 
   const char* key;
   Scope scope;
-  std::vector<std::string> known;  ///< texts; flags and numbers, from 1 on, have none
+  std::vector<std::string> known;  ///< texts; flags, counts from 1 on and positive numbers have none
   OptionValue (*get)(const RegulariserOptions&);
   void (*set)(RegulariserOptions&, const OptionValue&);  ///< a value of the type that get() has, and known
 };

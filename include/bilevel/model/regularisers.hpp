@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -77,6 +78,16 @@ struct WaveletSparsity {
 /// Parameters alpha, nu and xi, first as for total variation.
 BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
 
+/// alpha sum_p rho_nu(|(K x)_p|), K = (I - zeta zeta^T) D of ops/projected_differences.hpp: total variation
+/// that a jump of x along one of the reference does not pay for. Real images.
+struct DirectionalTv {
+  TvPotential potential = TvPotential::charbonnier;  ///< not quadratic
+  double eta = 1e-2;                                 ///< jumps of the reference that count as edges
+  std::span<const double> reference = {};            ///< [H,W], or [N,H,W]; read when an energy is made
+};
+/// Parameters alpha, nu and xi, first as for total variation.
+BILEVEL_API Parameters directional_parameters(const DirectionalTv& options = {});
+
 /// Total generalised variation of second order (Bredies, Kunisch and Pock 2010), jointly in u = (x, v1, v2),
 /// [N,3C,H,W] with C = 1 or 2 channels of x first:
 ///   alpha1 sum_p rho_nu(|(D x - v)_p|) + alpha0 sum_p rho_nu(|(E v)_p|) + xi/2 |x|^2 + xi_v/2 |v|^2,
@@ -93,8 +104,9 @@ struct TgvOptions {
 BILEVEL_API Parameters tgv_parameters(const TgvOptions& options = {});
 
 /// The kind of a regulariser: of differences (see catalogue.hpp), a field of experts, wavelets, total
-/// generalised variation.
-using RegulariserOptions = std::variant<TvOptions, ExpertsOptions, WaveletSparsity, TgvOptions>;
+/// generalised variation, directional total variation.
+using RegulariserOptions =
+    std::variant<TvOptions, ExpertsOptions, WaveletSparsity, TgvOptions, DirectionalTv>;
 
 class OwnPart;
 
@@ -108,6 +120,7 @@ struct BILEVEL_API RegulariserSum {
   RegulariserSum(ExpertsOptions one) : parts{one} {}
   RegulariserSum(WaveletSparsity one) : parts{one} {}
   RegulariserSum(TgvOptions one) : parts{one} {}
+  RegulariserSum(DirectionalTv one) : parts{one} {}
   explicit RegulariserSum(std::vector<RegulariserOptions> all,
                           std::vector<std::shared_ptr<OwnPart>> more = {})
       : parts(std::move(all)), own(std::move(more)) {}
