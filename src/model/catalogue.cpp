@@ -25,7 +25,7 @@ constexpr std::array catalogue{
     CatalogueEntry{"tikhonov", "squares of intensities", "x",
                    TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
     CatalogueEntry{"tgv2", "total generalised variation of second order, alone", "(D x - v, E v)",
-                   TgvOptions{}, false, true, true, nullptr, true},
+                   TgvOptions{}, true, true, true, nullptr, true},
     CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, true,
                    true, true, nullptr},
     CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,
