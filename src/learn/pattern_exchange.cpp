@@ -114,7 +114,9 @@ class PatternExchange final : public UpperMethod<T> {
     return *energy;
   }
   static int first_weight(const Parameters& p) {
-    return std::max(p.entry("alpha"), p.entry("alpha1"));  // one of them, or -1
+    for (const Segment& s : p.segments())
+      if (s.name == "alpha" || s.name == "alpha1") return p.entry(s.name);
+    return -1;
   }
   const SamplingPattern& pattern() const { return energy_.fourier()->pattern(); }
   std::span<const double> mask(const std::vector<double>& theta) const {
