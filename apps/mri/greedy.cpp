@@ -30,8 +30,8 @@ class CandidateReconstruction {
         energy_(make_energy<double>(context_, data_, model.pattern(), learned_pattern(model),
                                     model.regulariser, run.solver().precision == "mixed")),
         minimiser_(make_minimiser<double>(minimiser_name(run.solver()))),
-        current_(context_, data_.shape()),
-        trial_(context_, data_.shape()) {
+        current_(context_, energy_->shape()),
+        trial_(context_, energy_->shape()) {
     request_.tolerance = run.solver().tolerance * std::sqrt(static_cast<double>(data_.pixels()));
     request_.decided = [](Context&, View<const double>, std::span<const double>) { return interrupted(); };
     fill<double>(context_, current_.view(), 0.0);
@@ -47,9 +47,11 @@ class CandidateReconstruction {
     if (report.status == SolveStatus::failed) throw Error("a reconstruction failed: " + report.message);
     work += report.work;
     work.solves += 1;
-    const std::vector<double> x = download<double>(context_, trial_);
+    const std::vector<double> u = download<double>(context_, trial_);  // the images in its first channels
+    const std::size_t each = data_.shape().image(), unknown = energy_->shape().image();
     double sum = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) sum += std::pow(x[i] - data_.truth[i], 2);
+    for (std::size_t i = 0; i < data_.truth.size(); ++i)
+      sum += std::pow(u[i / each * unknown + i % each] - data_.truth[i], 2);
     return sum / (static_cast<double>(data_.pixels()) * data_.images);
   }
   /// Later candidates start from the reconstruction under `chosen`.

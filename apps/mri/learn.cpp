@@ -83,19 +83,19 @@ std::vector<double> exchange_start(const LearnOptions& o, const SamplingPattern&
 }
 
 MriModel with_weights_at_least(MriModel model, double fraction, const ModelOptions& o) {
-  model.alpha = std::max(model.alpha, fraction * o.weight_of(0));
-  for (std::size_t k = 0; k < model.further.size(); ++k)
-    model.further[k].alpha = std::max(model.further[k].alpha, fraction * o.weight_of(k + 1));
+  std::vector<double> weights = model.weights();
+  for (std::size_t k = 0; k < weights.size(); ++k)
+    weights[k] = std::max(weights[k], fraction * o.weight_of(k));
+  model.set_weights(weights);
   return model;
 }
 
-bool is_weight(const Segment& s) { return s.name == "alpha" || s.name.ends_with(".alpha"); }
-
 /// Exchanges move the first weight alone.
-Parameters exchange_parameters(const Parameters& parameters) {
+Parameters exchange_parameters(const Parameters& parameters, const RegulariserSum& regulariser) {
+  const std::vector<std::string> weights = weight_names(regulariser);
   std::vector<Segment> segments = parameters.segments();
   for (Segment& s : segments)
-    if (is_weight(s) && s.name != "alpha") s.learned = false;
+    if (std::find(weights.begin() + 1, weights.end(), s.name) != weights.end()) s.learned = false;
   return Parameters(std::move(segments));
 }
 
@@ -112,7 +112,8 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
     // Drawn patterns leave more to the regulariser than a learned, denser centre.
     const MriModel start = k == 0 ? learned : with_weights_at_least(learned, 0.1, o.model);
     const Parameters parameters = exchange_parameters(
-        start.parameters(pattern, exchange_start(o, pattern, learned, k), true, o.learn_weight));
+        start.parameters(pattern, exchange_start(o, pattern, learned, k), true, o.learn_weight),
+        model.regulariser);
     Stage stage{k == 0 ? "exchange" : "exchange-" + std::to_string(k + 1),
                 "samples of the binary pattern exchanged",
                 pattern,
@@ -140,9 +141,11 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
 /// together without much change of the reconstructions, so that the penalty would drive alpha to zero, and
 /// the pattern to one that samples everything a little.
 Parameters relaxed_parameters(const SamplingPattern& pattern, const MriModel& model, bool learn_weights) {
+  const std::vector<std::string> weights = weight_names(model.regulariser);
   std::vector<Segment> segments = model.parameters(pattern, {}, true, learn_weights).segments();
   for (Segment& s : segments)
-    if (is_weight(s)) s.lower = std::max(s.lower, s.initial);
+    if (std::find(weights.begin(), weights.end(), s.name) != weights.end())
+      s.lower = std::max(s.lower, s.initial);
   return Parameters(std::move(segments));
 }
 

@@ -51,8 +51,26 @@ Parameters further_parameters(const RegulariserOptions& options, const std::opti
   return Parameters(std::move(segments));
 }
 
+/// The pattern and the numbers of total generalised variation.
+Parameters generalised_parameters(Segment pattern, const MriModel& m, bool learn_weights) {
+  const std::pair<const char*, double> values[] = {
+      {"alpha1", m.alpha}, {"alpha0", m.alpha0}, {"nu", m.nu}, {"xi", m.xi}, {"xi_v", m.xi_v}};
+  std::vector<Segment> segments = tgv_parameters().segments();
+  for (Segment& s : segments) {
+    for (const auto& [name, value] : values)
+      if (s.name == name) s.initial = value;
+    s.learned = learn_weights && s.name.starts_with("alpha");
+  }
+  segments.insert(segments.begin(), std::move(pattern));
+  return Parameters(std::move(segments));
+}
+
 std::string energy_text(const RegulariserSum& sum) {
   std::string text = "1/2 sum_c |S(F sigma_c x - y_c)|^2";
+  if (is_generalised(sum))
+    return text +
+           " + alpha1 R_nu(D x - v) + alpha0 R_nu(E v) + xi/2 |x|^2 + xi_v/2 |v|^2, minimised over x " +
+           "and v, F unitary, S = diag(s)";
   for (std::size_t k = 0; k < sum.parts.size(); ++k)
     text += " + " + part_prefix(k) + "alpha " +
             (of_experts(sum.parts[k]) ? "(R(Re x) + R(Im x))"
@@ -179,9 +197,12 @@ MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   const Json& theta = json.at("theta");
   m.s = numbers(path, theta, "s", 1);
   m.relaxed = numbers(path, json, "relaxed_s", 1);
-  m.alpha = positive(path, theta, "alpha");
+  const bool generalised = is_generalised(m.regulariser);
+  m.alpha = positive(path, theta, generalised ? "alpha1" : "alpha");
+  if (generalised) m.alpha0 = positive(path, theta, "alpha0");
   m.nu = positive(path, theta, "nu");
   m.xi = positive(path, theta, "xi");
+  if (generalised) m.xi_v = positive(path, theta, "xi_v");
   m.further = further_from(path, theta, m.regulariser);
   const std::size_t groups = m.pattern().groups();
   if (m.s.size() != groups || (!m.relaxed.empty() && m.relaxed.size() != groups))
@@ -212,6 +233,26 @@ Json regularisers_json(const RegulariserSum& sum) {
 }
 
 }  // namespace
+
+bool is_generalised(const RegulariserSum& sum) {
+  return std::any_of(sum.parts.begin(), sum.parts.end(),
+                     [](const auto& part) { return std::holds_alternative<TgvOptions>(part); });
+}
+
+std::vector<std::string> weight_names(const RegulariserSum& sum, const std::string& alpha) {
+  if (is_generalised(sum)) return {alpha + "1", alpha + "0"};
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < sum.parts.size(); ++k) names.push_back(part_prefix(k) + alpha);
+  return names;
+}
+
+double ModelOptions::weight_of(std::size_t number) const {
+  if (number < weight.size()) return weight[number];
+  return number == 1 && is_generalised(regularisers()) ? usual_alpha0 : usual_weight;
+}
+double ModelOptions::smoothing() const {
+  return nu.value_or(is_generalised(regularisers()) ? usual_tgv_nu : usual_nu);
+}
 
 RegulariserSum ModelOptions::regularisers() const {
   std::vector<std::string> names;
@@ -249,11 +290,13 @@ void validate(ModelOptions& o) {
   } else if (!o.experts.empty()) {
     throw ConfigError("--experts is for --regulariser foe, and sums with it; leave it out.");
   }
-  if (const std::size_t parts = o.regularisers().parts.size(); !o.weight.empty() && o.weight.size() != parts)
+  const RegulariserSum sum = o.regularisers();
+  if (!o.weight.empty() && o.weight.size() != weight_names(sum).size())
     throw ConfigError("--weight has " + std::to_string(o.weight.size()) + " numbers for --regulariser " +
-                      o.regulariser + "; give one for each part.");
+                      o.regulariser + "; give " +
+                      (is_generalised(sum) ? "two, alpha1 and alpha0." : "one for each part."));
   for (const double weight : o.weight) require_positive(weight, "--weight");
-  require_positive(o.nu, "--nu");
+  require_positive(o.smoothing(), "--nu");
   require_positive(o.xi, "--xi");
 }
 
@@ -264,18 +307,32 @@ SamplingPattern MriModel::pattern() const {
 void MriModel::take(const ModelOptions& options) {
   regulariser = options.regularisers();
   experts = options.learned;
-  alpha = options.weight_of(0);
-  nu = options.nu;
-  xi = options.xi;
-  further.clear();
-  for (std::size_t k = 1; k < regulariser.parts.size(); ++k)
-    further.push_back({options.weight_of(k), options.nu});
+  nu = options.smoothing();
+  xi = xi_v = options.xi;
+  further.assign(regulariser.parts.size() - 1, {0, nu});
+  std::vector<double> list;
+  for (std::size_t k = 0; k < weight_names(regulariser).size(); ++k) list.push_back(options.weight_of(k));
+  set_weights(list);
+}
+
+std::vector<double> MriModel::weights() const {
+  std::vector<double> list{alpha};
+  if (is_generalised(regulariser)) list.push_back(alpha0);
+  for (const FurtherPart& part : further) list.push_back(part.alpha);
+  return list;
+}
+
+void MriModel::set_weights(const std::vector<double>& list) {
+  std::size_t k = 0;
+  alpha = list.at(k++);
+  if (is_generalised(regulariser)) alpha0 = list.at(k++);
+  for (FurtherPart& part : further) part.alpha = list.at(k++);
 }
 
 void MriModel::take_weights(const Parameters& parameters, std::span<const double> theta) {
-  alpha = parameters.value("alpha", theta);
-  for (std::size_t k = 0; k < further.size(); ++k)
-    further[k].alpha = parameters.value(part_prefix(k + 1) + "alpha", theta);
+  std::vector<double> list;
+  for (const std::string& name : weight_names(regulariser)) list.push_back(parameters.value(name, theta));
+  set_weights(list);
 }
 
 Parameters MriModel::parameters(bool learn_weights) const {
@@ -286,6 +343,8 @@ Parameters MriModel::parameters(const SamplingPattern& sampling, const std::vect
                                 bool learn_pattern, bool learn_weights) const {
   std::vector<Segment> first =
       mri_parameters(sampling, {1, alpha, nu, xi, learn_pattern, learn_weights, values}).segments();
+  if (is_generalised(regulariser))
+    return generalised_parameters(std::move(first.at(0)), *this, learn_weights);
   if (of_experts(regulariser.parts.at(0))) put_experts(first, experts.value());
   std::vector<Parameters> parts{Parameters(std::move(first))};
   for (std::size_t k = 0; k < further.size(); ++k)
@@ -294,8 +353,9 @@ Parameters MriModel::parameters(const SamplingPattern& sampling, const std::vect
 }
 
 void put_weights(Json& json, const MriModel& m, const std::string& name) {
-  json[name] = m.alpha;
-  for (std::size_t k = 0; k < m.further.size(); ++k) json[part_prefix(k + 1) + name] = m.further[k].alpha;
+  const std::vector<std::string> names = weight_names(m.regulariser, name);
+  const std::vector<double> weights = m.weights();
+  for (std::size_t k = 0; k < names.size(); ++k) json[names[k]] = weights[k];
 }
 
 std::string middle_text(const MriModel& m) {
@@ -329,7 +389,11 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
   json["pattern"] = {
       {"kind", pattern_name(m.kind)}, {"height", m.height},        {"width", m.width},
       {"spokes", m.spokes},           {"zero_frequency", "[0,0]"}, {kMaskFile, middle_text(m)}};
-  json["theta"] = {{"s", m.s}, {"alpha", m.alpha}, {"nu", m.nu}, {"xi", m.xi}};
+  if (is_generalised(m.regulariser))
+    json["theta"] = {{"s", m.s},   {"alpha1", m.alpha}, {"alpha0", m.alpha0},
+                     {"nu", m.nu}, {"xi", m.xi},        {"xi_v", m.xi_v}};
+  else
+    json["theta"] = {{"s", m.s}, {"alpha", m.alpha}, {"nu", m.nu}, {"xi", m.xi}};
   for (std::size_t k = 0; k < m.further.size(); ++k) {
     json["theta"][part_prefix(k + 1) + "alpha"] = m.further[k].alpha;
     if (smoothed(m.regulariser.parts.at(k + 1))) json["theta"][part_prefix(k + 1) + "nu"] = m.further[k].nu;

@@ -74,15 +74,20 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
             "smoothing: charbonnier or huber_c2; not of " + quadratic_names() + " [charbonnier]", "NAME")
       ->group(group);
   add_value(app, "--weight", o.weight,
-            std::string(weight) + ", of a sum one for each part, separated by commas [" +
-                option_text(ModelOptions::usual_weight) + "]")
+            std::string(weight) +
+                ", of a sum one for each part, of tgv2 alpha1,alpha0, separated by commas [" +
+                option_text(ModelOptions::usual_weight) + ", alpha0 " +
+                option_text(ModelOptions::usual_alpha0) + "]")
       ->delimiter(',')
       ->expected(1, 4)
       ->group(group);
   add_wavelet_options(app, o, group);
-  add_value(app, "--nu", o.nu, "smoothing, where there is a potential [" + option_text(o.nu) + "]")
+  add_value(app, "--nu", o.nu,
+            "smoothing, where there is a potential [" + option_text(ModelOptions::usual_nu) + ", tgv2 " +
+                option_text(ModelOptions::usual_tgv_nu) + "]")
       ->group(group);
-  add_value(app, "--xi", o.xi, "weight of |x|^2/2 [" + option_text(o.xi) + "]")->group(group);
+  add_value(app, "--xi", o.xi, "weight of |x|^2/2, of tgv2 also of |v|^2/2 [" + option_text(o.xi) + "]")
+      ->group(group);
 }
 
 void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {

@@ -11,6 +11,7 @@
 #include "apps/mri/coils.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/quality.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::mri {
@@ -34,13 +35,15 @@ template std::unique_ptr<ComposedEnergy<double>> make_energy(Context&, const Mri
                                                              const Parameters&, const RegulariserSum&, bool);
 
 template <class T>
-void zero_filled(Context& context, const ComposedEnergy<T>& energy, View<T> x) {
+Tensor<T> zero_filled(Context& context, const ComposedEnergy<T>& energy, const MriData& data) {
+  Tensor<T> images(context, data.shape());
   Frame frame(context);
-  const ActiveSet all(context, frame, x.shape().n);
-  energy.fourier()->zero_filled(context, all.active(), x);
+  const ActiveSet all(context, frame, data.images);
+  energy.fourier()->zero_filled(context, all.active(), images.view());
+  return images;
 }
-template void zero_filled(Context&, const ComposedEnergy<float>&, View<float>);
-template void zero_filled(Context&, const ComposedEnergy<double>&, View<double>);
+template Tensor<float> zero_filled(Context&, const ComposedEnergy<float>&, const MriData&);
+template Tensor<double> zero_filled(Context&, const ComposedEnergy<double>&, const MriData&);
 
 namespace {
 
@@ -52,14 +55,14 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
   const auto energy =
       make_energy<T>(context, data, pattern, parameters, regulariser, solver.precision == "mixed");
   energy->bind(theta);
-  Tensor<T> x(context, data.shape());
-  zero_filled<T>(context, *energy, x.view());
+  const Tensor<T> start = zero_filled<T>(context, *energy, data);
+  Tensor<T> x = start_from<T>(context, start.view(), energy->shape());
   Reconstruction out;
-  const auto host = [&context, &x] {
-    const std::vector<T> values = download<T>(context, x);
+  const auto host = [&context](const Tensor<T>& images) {
+    const std::vector<T> values = download<T>(context, images);
     return std::vector<double>(values.begin(), values.end());
   };
-  out.zero_filled = host();
+  out.zero_filled = host(start);
   const std::vector<double> power = coil_power(data.maps, data.pixels());
   for (std::size_t i = 0; i < out.zero_filled.size(); ++i) {
     const double p = power[i % data.pixels()];
@@ -71,7 +74,7 @@ Reconstruction solve(const Device& device, const MriData& data, const SamplingPa
   request.decided = [](Context&, View<const T>, std::span<const double>) { return interrupted(); };
   const SolveReport report = make_minimiser<T>(in_precision(solver.minimiser, solver.precision))
                                  ->minimise(context, *energy, request, x.view());
-  out.x = host();
+  out.x = host(first_channels<T>(context, x.view(), data.shape().c));
   out.distance = report.certificate;
   for (double& d : out.distance) d /= root;
   out.status = report.status;

@@ -26,7 +26,8 @@ std::unique_ptr<bilevel::ComposedEnergy<T>> make_energy(bilevel::Context& contex
 
 /// sigma^* F^* W y at the bound theta for all images.
 template <class T>
-void zero_filled(bilevel::Context& context, const bilevel::ComposedEnergy<T>& energy, bilevel::View<T> x);
+bilevel::Tensor<T> zero_filled(bilevel::Context& context, const bilevel::ComposedEnergy<T>& energy,
+                               const MriData& data);
 
 /// How reconstructions are made.
 struct Solver {

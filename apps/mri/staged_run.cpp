@@ -15,6 +15,7 @@
 #include "apps/common/interrupt.hpp"
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "bilevel/observe/checkpoint.hpp"
 #include "bilevel/observe/console_progress.hpp"
 #include "bilevel/observe/jsonl_log.hpp"
@@ -210,8 +211,8 @@ UpperReport optimise_in(const Stage& stage, const Device& device, const MriData&
   auto energy =
       make_energy<T>(context, data, stage.pattern, stage.parameters, regulariser, precision == "mixed");
   energy->bind(stage.theta0);
-  Tensor<T> first(context, data.shape());
-  zero_filled<T>(context, *energy, first.view());
+  const Tensor<T> first =
+      start_from<T>(context, zero_filled<T>(context, *energy, data).view(), energy->shape());
   const BilevelProblem<T> problem(std::move(energy), truth.view(), stage.parameters, stage.penalty);
   const auto optimiser = stage.algorithm == "lbfgsb" ? make_lbfgsb<T>(stage.upper)
                          : stage.algorithm == "exchange"

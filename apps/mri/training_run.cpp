@@ -36,6 +36,7 @@ std::optional<MriData> load_test(const TrainingOptions& o) {
 std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string& command,
                                      std::vector<NamedOption> list, const MriData& data,
                                      const RegulariserSum& regulariser) {
+  const std::vector<std::string> names = weight_names(regulariser, "weight");
   list.insert(list.begin(), {"command", command});
   list.insert(list.end(), {{"image", o.data.image},
                            {"sigma", data.sigma},
@@ -43,14 +44,13 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"precision", o.common.precision},
                            {"regulariser", o.model.regulariser},
                            {"potential", o.model.potential},
-                           {"weight", o.model.weight_of(0)},
-                           {"nu", o.model.nu},
+                           {names[0], o.model.weight_of(0)},
+                           {"nu", o.model.smoothing()},
                            {"xi", o.model.xi},
                            {"algorithm", o.algorithm.algorithm},
                            {"solver", o.algorithm.solver},
                            {"linear-solver", o.algorithm.linear_solver}});
-  for (std::size_t k = 1; k < regulariser.parts.size(); ++k)
-    list.emplace_back(part_prefix(k) + "weight", o.model.weight_of(k));
+  for (std::size_t k = 1; k < names.size(); ++k) list.emplace_back(names[k], o.model.weight_of(k));
   append_deciding(list, regulariser);
   if (o.model.learned) list.emplace_back("experts", fingerprint_text(o.model.learned->fingerprint()));
   if (!o.data.crop_to.empty()) list.emplace_back("crop-to", o.data.crop_to);
@@ -262,6 +262,7 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   put_weights(json, model, "alpha");
   json["nu"] = model.nu;
   json["xi"] = model.xi;
+  if (is_generalised(model.regulariser)) json["xi_v"] = model.xi_v;
   json["regulariser"] = options_.model.regulariser;
   json["pattern"] = pattern_name(model.kind);
   json["mask_npy_zero_frequency"] = middle_text(model);
@@ -279,9 +280,10 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   write_strips(folder_, "strip", data_, training.reconstruction);
   if (test) write_strips(folder_, "test_strip", *test_, test->reconstruction);
 
-  std::string text = format("samples   %.2f %% of k-space, alpha %.6g", 100 * model.rate(), model.alpha);
-  for (std::size_t k = 0; k < model.further.size(); ++k)
-    text += ", " + part_prefix(k + 1) + format("alpha %.6g", model.further[k].alpha);
+  std::string text = format("samples   %.2f %% of k-space", 100 * model.rate());
+  const std::vector<std::string> names = weight_names(model.regulariser);
+  for (std::size_t k = 0; k < names.size(); ++k)
+    text += ", " + names[k] + format(" %.6g", model.weights()[k]);
   text += "\n";
   text += set_text("training", training);
   if (test) text += set_text("test", *test);

@@ -41,7 +41,7 @@ class PatternExchange final : public UpperMethod<T> {
         oracle_(oracle),
         energy_(energy_of(problem_)),
         first_(static_cast<std::size_t>(problem_.parameters().entry("s"))),
-        alpha_(problem_.parameters().entry("alpha")),
+        alpha_(first_weight(problem_.parameters())),
         value_(oracle),
         current_(value_.point()),
         trial_(value_.point()),
@@ -112,6 +112,11 @@ class PatternExchange final : public UpperMethod<T> {
           "exchanging samples needs a magnetic resonance problem whose pattern is learned with the linear "
           "map.");
     return *energy;
+  }
+  static int first_weight(const Parameters& p) {
+    for (const Segment& s : p.segments())
+      if (s.name == "alpha" || s.name == "alpha1") return p.entry(s.name);
+    return -1;
   }
   const SamplingPattern& pattern() const { return energy_.fourier()->pattern(); }
   std::span<const double> mask(const std::vector<double>& theta) const {
@@ -223,7 +228,7 @@ class PatternExchange final : public UpperMethod<T> {
   UpperOracle<T>& oracle_;
   ComposedEnergy<T>& energy_;
   std::size_t first_;  // entry of the pattern in theta
-  int alpha_;          // that of alpha, or -1
+  int alpha_;          // that of alpha or, of generalised variation, alpha1; or -1
   CertifiedValue<T> value_;
   Evaluated<T> current_, trial_;
   double share_, alpha_step_, rate_ = 0, stiffness_ = 0;

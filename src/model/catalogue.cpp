@@ -27,7 +27,7 @@ constexpr std::array catalogue{
     CatalogueEntry{"dtv", "directional, across the edges of a reference", "(I - zeta zeta^T) (Dx x, Dy x)",
                    DirectionalTv{}, false, true, true, nullptr},
     CatalogueEntry{"tgv2", "total generalised variation of second order, alone", "(D x - v, E v)",
-                   TgvOptions{}, false, true, true, nullptr, true},
+                   TgvOptions{}, true, true, true, nullptr, true},
     CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, true,
                    true, true, nullptr},
     CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,

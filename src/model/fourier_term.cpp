@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/unknown.hpp"
 #include "device/backend.hpp"
 #include "kernels/krylov_args.hpp"
 #include "model/analysis_regulariser.hpp"
@@ -279,6 +280,8 @@ std::unique_ptr<DataTerm<float>> FourierTerm<T>::single(Context& context) const 
 
 template <class T>
 std::vector<double> FourierTerm<T>::residual_powers(Context& context, View<const T> x) const {
+  if (x.shape().c > shape().c)
+    return residual_powers(context, first_channels<T>(context, x, shape().c).view());
   const int n = shape().n;
   Frame frame(context);
   ActiveSet all(context, frame, n);

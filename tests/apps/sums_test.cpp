@@ -1,5 +1,6 @@
 #include "bilevel/model/catalogue.hpp"
 #include "bilevel/model/model_file.hpp"
+#include "tests/apps/affine_pieces.hpp"
 #include "tests/apps/app_test_support.hpp"
 
 namespace bilevel_test {
@@ -107,17 +108,7 @@ TEST_F(Sums, EveryKindTrainsAppliesEvaluatesAndChecks) {
 /// Both weights of total generalised variation, learned, on an image of affine pieces with jumps between
 /// them.
 TEST_F(Sums, GeneralisedVariationIsBetterOnAffinePieces) {
-  constexpr int size = 64;
-  bilevel::HostImage image{1, size, size, std::vector<double>(size * size)};
-  for (int r = 0; r < size; ++r)
-    for (int c = 0; c < size; ++c) {
-      const bool disc = (r - 22) * (r - 22) + (c - 40) * (c - 40) < 17 * 17, low = r >= 44, left = c < 26;
-      const double x = c / 64.0, y = r / 64.0;
-      image.pixels[static_cast<std::size_t>(r * size + c)] = disc   ? 0.9 - 1.1 * (x - 0.35) - 0.4 * y
-                                                             : low  ? 0.15 + 0.7 * x
-                                                             : left ? 0.1 + 1.7 * x
-                                                                    : 0.95 - 1.1 * y;
-    }
+  const bilevel::HostImage image{1, 64, 64, affine_pieces()};
   fs::create_directories(file("affine"));
   bilevel::write_image(file("affine/affine.png"), image);
   const auto psnr = [](const std::string& model) {

@@ -82,12 +82,14 @@ void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width
                                                  b.scalar(4), b.scalar(5), 1e-8, 0.3, 5, 1.5});
                    }});
   cases.push_back({"projected_forward", false, [=](B& b) {
-                     b.table().projected_forward(b.stream(), {b.active, 1, height, width, b.image("coils_x"),
-                                                              b.image("x"), b.image("coils_out")});
+                     b.table().projected_forward(
+                         b.stream(), {b.active, 1, height, width, b.image("complex_y"), b.image("x"),
+                                      b.image("complex_out")});
                    }});
   cases.push_back({"projected_adjoint", false, [=](B& b) {
-                     b.table().projected_adjoint(b.stream(), {b.active, 1, height, width, b.image("coils_x"),
-                                                              b.image("coils_q"), b.image("out")});
+                     b.table().projected_adjoint(
+                         b.stream(), {b.active, 1, height, width, b.image("complex_y"), b.image("complex_q"),
+                                      b.image("out")});
                    }});
   for (const bool even : {true, false}) {
     cases.push_back({"torus_extend", false, [=](B& b) {

@@ -146,7 +146,7 @@ struct SumData {
       return;
     }
     pattern = std::make_unique<SamplingPattern>(PatternKind::rows, h, w);
-    for (std::size_t k = 0; k < pattern->groups(); ++k) s.push_back(random.uniform(0, 1));
+    for (std::size_t k = 0; k < pattern->groups(); ++k) s.push_back(random.uniform(0.01, 0.99));
     for (int e = 0; e < (coils ? 4 : 2) * h * w; ++e) {
       const T re = number(), im = number();
       kspace.emplace_back(re, im);

@@ -24,7 +24,7 @@ class BILEVEL_API FourierData {
   virtual const SamplingPattern& pattern() const = 0;
   /// w at the bound theta, one per frequency.
   virtual std::span<const double> weights() const = 0;
-  /// sum over images and coils of |E x - y|_j^2, one per frequency (one host synchronisation).
+  /// sum_ic |E x - y|_j^2, one per frequency (a host synchronisation); x may have further channels behind.
   virtual std::vector<double> residual_powers(Context&, View<const T> x) const = 0;
   /// Mean of the diagonal of the data term's Hessian.
   virtual double mean_diagonal(Context&) const = 0;
