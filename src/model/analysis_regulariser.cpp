@@ -17,7 +17,9 @@ Parameters tv_parameters(const TvOptions& options) {
                        : options.smoothed()                           ? 0.05
                                                                       : 1;
   std::vector<Segment> segments{{"alpha", Transform::exp, alpha, 1e-8, 1e3, true}};
-  if (options.smoothed()) segments.push_back({"nu", Transform::exp, 0.01, 1e-6, 1e2, true});
+  // Rounding of second differences, which is not relative to them, hides what a smaller nu would do.
+  const double least = options.differences == TvDifferences::second ? 1e-4 : 1e-6;
+  if (options.smoothed()) segments.push_back({"nu", Transform::exp, 0.01, least, 1e2, true});
   segments.push_back({"xi", Transform::exp, 1e-3, 1e-10, 1e2, false});
   return Parameters(segments);
 }

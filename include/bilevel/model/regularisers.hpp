@@ -40,7 +40,7 @@ struct TvOptions {
 };
 
 /// Parameters alpha, nu (without one for the quadratic potential) and xi with the defaults of the apps: alpha
-/// and nu learned on a log scale, first 0.05 and 0.01 for first differences, xi 0.001 fixed.
+/// and nu learned on a log scale, first 0.05 and 0.01, nu >= 1e-6 (second differences 1e-4), xi 0.001 fixed.
 BILEVEL_API Parameters tv_parameters(const TvOptions& options = {});
 
 /// What a filter sees beyond the border: the image reflected about its edge, edge pixels repeated, or nothing
