@@ -2,11 +2,12 @@
 # Does the best sampling pattern depend on the regulariser? Learns a pattern for each, then reconstructs under every pattern
 # with every regulariser, weights tuned: a table of PSNR on slices that were not learned from, a column per pattern.
 # Usage: patterns.sh VOLUME OUT [REGULARISER...], VOLUME a NIfTI file, OUT a new folder; REGULARISER as of bilevel-mri learn
-# [h1 wavelet tv tv2]. BILEVEL_MRI names the program.
+# but foe [h1 wavelet tv tv2]. BILEVEL_MRI names the program.
 #
 # Setting: 4 slices for learning and 4 of another region to test, 64x64, 30 % of k-space, noise 0.003. OUT/A is the run that
 # learns for A, OUT/B-under-A that of regulariser B under its pattern, OUT/table.txt what is printed.
 set -euo pipefail
+shopt -s inherit_errexit
 
 if (($# < 2)) || [[ $1 == -* ]]; then
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
@@ -29,12 +30,15 @@ psnr() {
     sed -n 's/^ *"psnr": \([0-9.]*\),\{0,1\}$/\1/p' | tail -1
 }
 {
-  printf '%-22s' 'PSNR/dB, pattern of'
+  printf '%-26s' 'PSNR/dB, pattern of'
   printf '%9s' "${names[@]}"
   printf '\n'
   for b in "${names[@]}"; do
-    printf '%-22s' "reconstructed by $b"
-    for a in "${names[@]}"; do printf '%9.2f' "$(psnr "$b" "$a")"; done
+    printf '%-26s' "reconstructed by $b"
+    for a in "${names[@]}"; do
+      value=$(psnr "$b" "$a")  # in an argument of printf a failure would not end the script
+      printf '%9.2f' "$value"
+    done
     printf '\n'
   done
 } | tee "$out/table.txt"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Denoising with every regulariser, its parameters learned: PSNR on photographs that were not learned from, and pictures.
-# Usage: regularisers.sh TRAIN TEST OUT [MODEL...], TRAIN and TEST folders of photographs, OUT a new folder; MODEL as of
-# bilevel-denoise train [tikhonov h1 wavelet tv2 tv tgv2 foe]. BILEVEL_DENOISE names the program.
+# Usage: regularisers.sh TRAIN TEST OUT [MODEL...], TRAIN and TEST folders of photographs (24 in TEST), OUT a new folder;
+# MODEL as of bilevel-denoise train but dtv [tikhonov h1 wavelet tv2 tv tgv2 foe]. BILEVEL_DENOISE names the program.
 #
 # Setting: 8 crops of 64x64 for learning, 24 centre crops of 128x128 to test, noise of standard deviation 0.1, seed 1, foe
 # for at most FOE_SECONDS [300]. OUT/MODEL is the run, OUT/MODEL/pictures the crops, OUT/table.txt what is printed.
 set -euo pipefail
+shopt -s inherit_errexit
 
 if (($# < 3)) || [[ $1 == -* ]]; then
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"

@@ -22,7 +22,7 @@ constexpr const char* kRunFiles =
     "model.json, log.jsonl, summary.json, images/ (mask.png, mask.npy, s.png, strips), convergence.svg, "
     "checkpoint/";
 
-void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
+void add_data_options(CLI::App& app, DataOptions& o, const char* size, const std::string& sigma) {
   const char* group = "Data";
   add_value(
       app, "--data", o.data,
@@ -54,9 +54,12 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size) {
             "becomes its root of the sum of squares]",
             "FILE")
       ->group(group);
-  add_value(app, "--sigma", o.sigma,
-            "standard deviation of the complex noise added to every sample of k-space, sigma/sqrt(2) in real "
-            "and imaginary part, the largest magnitude being 1 [images: 0.02, k-space: 0]")
+  add_value(
+      app, "--sigma", o.sigma,
+      ("standard deviation of the complex noise added to every sample of k-space, sigma/sqrt(2) in real "
+       "and imaginary part, the largest magnitude being 1 [" +
+       sigma + "]")
+          .c_str())
       ->group(group);
 }
 
@@ -113,7 +116,7 @@ void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {
 void add_training_options(CLI::App& app, TrainingOptions& o, const char* usual, bool pattern) {
   o.algorithm.upper.schedule.tolerance = 1e-6;
   o.algorithm.upper.min_progress = 1e-3;
-  add_data_options(app, o.data, "as they are");
+  add_data_options(app, o.data, "as they are", "images: 0.02, k-space: 0");
   add_value(app, "--image", o.data.image, "unknown images: complex or real [complex]", "NAME")->group("Data");
   add_value(app, "--test-slices", o.test_slices,
             "held-out slices, of --test-data or else of --data, with noise of seed N + 1", "A:B:STEP")
@@ -245,7 +248,7 @@ void add_reconstruct(CLI::App& app, ReconstructOptions& o) {
 
 void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   add_value(app, "--run", o.runs, "runs of learn and baseline", "RUN_DIR")->group("Model");
-  add_data_options(app, o.data, "that of the runs");
+  add_data_options(app, o.data, "that of the runs", "that of the runs");
   add_value(app, "--save", o.save,
             "folder for K-RUN.png of slice K (RUN: name of its folder, with the one above where two are "
             "equal): truth, zero-filled, reconstruction, error x 10 [not kept]",

@@ -19,7 +19,13 @@ Parameters wavelet_parameters(const WaveletSparsity& options) {
   return tv_parameters(potential);
 }
 
-Parameters directional_parameters(const DirectionalTv&) { return tv_parameters(); }
+/// Rounding of K x, which is not relative to it, hides what a smaller nu would do.
+Parameters directional_parameters(const DirectionalTv&) {
+  std::vector<Segment> segments = tv_parameters().segments();
+  for (Segment& s : segments)
+    if (s.name == "nu") s.lower = 1e-4;
+  return Parameters(std::move(segments));
+}
 
 namespace {
 
