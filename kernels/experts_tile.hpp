@@ -37,7 +37,8 @@ struct Stacked : Body {
 template <class Body, class Args>
 void launch_channels(const Stream& stream, const Args& a, const Body& body, int tile_rows, int tile_columns,
                      int planes) {
-  const int channels = a.model.channels, each = Stacked<Body>::stacked_rows(a.model.height, tile_rows);
+  // As stacked_rows(), which is for the device alone.
+  const int channels = a.model.channels, each = (a.model.height + tile_rows - 1) / tile_rows * tile_rows;
   launch_grid(stream, a.active, channels == 1 ? a.model.height : channels * each, a.model.width, tile_rows,
               tile_columns, Stacked<Body>{body, tile_rows}, planes);
 }
