@@ -3,6 +3,7 @@
 #
 # 1. The shared libraries export symbols of namespace bilevel only, and none of bilevel::kernels; the modules of CUDA export
 #    their entries and nothing else.
+#    Nor do they call exit(), which nvcc also puts in the place of a device function that the host calls.
 # 2. libbilevel and libbilevel_io need no library of CUDA, libbilevel none of a file format.
 # 3. The kernel objects of an instruction-set variant define no global or weak symbol outside
 #    bilevel::kernels::VARIANT. The linker keeps one copy of a weak symbol, from whichever object comes first: a
@@ -40,6 +41,8 @@ for library in "${libraries[@]}"; do
   [[ $name != libbilevel_cuda* ]] || own='^bilevel_cuda_(module|libraries)$'
   complain "$name exports symbols that it must not" "$(grep -vE "$own" <<<"$exports" | grep -vE "$neutral" || true)"
   complain "$name exports symbols of bilevel::kernels" "$(grep -E '^_Z.*N[VKRO]*7bilevel7kernels' <<<"$exports" || true)"
+  complain "$name ends the process (device code that the host calls?)" \
+    "$("$nm" -D --undefined-only "$library" | awk '$NF ~ /^exit(@|$)/')"
   unwanted='libcuda|libcufft|libcublas'
   [[ $name != libbilevel.* ]] || unwanted+='|libhdf5|libismrmrd|libnifti|libznz|libtiff|libpng|libjpeg'
   [[ $name == libbilevel_cuda* ]] ||
