@@ -284,7 +284,12 @@ HostImage read_reference(const std::string& path) {
   if (path.empty()) return {};
   const auto sources = list_sources({path}, 2);
   if (sources.size() != 1) throw IoError(path, "--reference is one image; name a file of one.");
-  return LumaReader(std::nullopt).read(sources[0]);
+  HostImage reference = LumaReader(std::nullopt).read(sources[0]);
+  const auto [low, high] = std::minmax_element(reference.pixels.begin(), reference.pixels.end());
+  if (*low < -0.1 || *high > 1.1)  // --edge-eta is of intensities
+    throw IoError(path, "the values of the reference are " + range_text(*low, *high) +
+                            "; scale it to [0,1], as --edge-eta expects.");
+  return reference;
 }
 
 void require_reference_fits(const std::string& path, const HostImage& reference, const HostImage& image,

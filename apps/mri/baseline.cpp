@@ -62,6 +62,16 @@ double side_lobe(const SamplingPattern& pattern, std::span<const double> values)
   return largest / std::abs(spread[0]);
 }
 
+/// The model of the run that --from names, whose pattern is taken.
+std::optional<MriModel> given_pattern(const BaselineOptions& o) {
+  if (o.pattern != "given") return std::nullopt;
+  try {
+    return read_mri_model(std::filesystem::path(o.from) / "model.json");
+  } catch (const IoError& error) {
+    throw IoError("--from " + o.from, std::string("name the folder of a finished run; ") + error.what());
+  }
+}
+
 std::string size_text(const MriModel& m) { return std::to_string(m.height) + "x" + std::to_string(m.width); }
 
 /// How many groups --rate keeps. Throws ConfigError when it is none.
@@ -100,8 +110,7 @@ std::vector<double> choose_groups(const BaselineOptions& o, const MriData& data,
 }  // namespace
 
 int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
-  std::optional<MriModel> given;
-  if (o.pattern == "given") given = read_mri_model(std::filesystem::path(o.from) / "model.json");
+  const std::optional<MriModel> given = given_pattern(o);
   TrainingRun run(o, "baseline", deciding_options(o, given), out, err);
   MriModel model = run.model(given ? given->kind : kind_of(o), given ? given->spokes : o.spokes, {});
   const SamplingPattern pattern = model.pattern();

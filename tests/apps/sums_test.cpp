@@ -1,3 +1,4 @@
+#include "bilevel/io/array_file.hpp"
 #include "bilevel/model/catalogue.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "tests/apps/affine_pieces.hpp"
@@ -176,8 +177,11 @@ TEST_F(Sums, DirectionalVariationFollowsTheEdgesOfItsReference) {
   EXPECT_NE(changed.err.find("fingerprint"), std::string::npos) << changed.err;
   ASSERT_EQ(run_sum("cut-dtv", photo, "4", {"--resume"}).code, 0);
   EXPECT_EQ(get_file(file("cut-dtv/model.json")), get_file(file("whole-dtv/model.json")));
+  std::vector<double> bright(70 * 66, 0.5);
+  bright[3] = 200;
+  bilevel::write_npy(file("bright.npy"), {70, 66}, std::span<const double>(bright));
   for (const std::string& wrong :
-       {data_ + "/photo1.png", data_, file("edges/model.json"), file("missing.png")}) {
+       {data_ + "/photo1.png", data_, file("edges/model.json"), file("missing.png"), file("bright.npy")}) {
     const Outcome o = learn("refused", "dtv", {"--reference", wrong});
     EXPECT_EQ(o.code, 3) << wrong;
     expect_one_sentence(o);

@@ -385,7 +385,8 @@ TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
         least = std::min(least, off);
         largest = std::max(largest, off);
       }
-      EXPECT_LT(least, 1e-6 * (norm(lab.reference.z) + 1e-3) + 0.25 * largest);
+      const double allowed = 1e-6 * (norm(lab.reference.z) + 1e-3);
+      EXPECT_TRUE(least < allowed || (c.any_huber() && least < 0.25 * largest)) << least << " of " << largest;
     }
   }
 }

@@ -26,6 +26,12 @@ struct SumCase {
 
   RegulariserSum sum() const { return RegulariserSum(parts); }
   Parameters joined() const { return joined_parameters(parameters); }
+  /// Whether a potential of it is huber_c2.
+  bool any_huber() const {
+    return std::any_of(parts.begin(), parts.end(), [](const RegulariserOptions& part) {
+      return std::visit([](const auto& o) { return o.potential == TvPotential::huber_c2; }, part);
+    });
+  }
 };
 
 inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts, double ridge,
