@@ -179,7 +179,7 @@ TEST_F(Sums, DirectionalVariationFollowsTheEdgesOfItsReference) {
   EXPECT_EQ(get_file(file("cut-dtv/model.json")), get_file(file("whole-dtv/model.json")));
   std::vector<double> bright(70 * 66, 0.5);
   bright[3] = 200;
-  bilevel::write_npy(file("bright.npy"), {70, 66}, std::span<const double>(bright));
+  bilevel::write_npy(file("bright.npy"), std::vector<std::size_t>{70, 66}, std::span<const double>(bright));
   for (const std::string& wrong :
        {data_ + "/photo1.png", data_, file("edges/model.json"), file("missing.png"), file("bright.npy")}) {
     const Outcome o = learn("refused", "dtv", {"--reference", wrong});
