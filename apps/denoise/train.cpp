@@ -84,6 +84,17 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& ba
   return identity;
 }
 
+/// The latest checkpoint; ConfigErrors of other options name them as the user gives them.
+std::optional<Checkpoint::Loaded> load_latest(const RunFolder& folder,
+                                              const std::vector<NamedOption>& identity) {
+  try {
+    return Checkpoint::load_latest(folder / "checkpoint", identity);
+  } catch (const ConfigError&) {
+    require_same_options(folder.path(), folder / "checkpoint", identity);
+    throw;
+  }
+}
+
 /// Writes everything but the log and the checkpoints, and tells the user.
 int conclude(const TrainOptions& o, const RunFolder& folder, const Device& device, const ImageBatch& batch,
              const Parameters& parameters, const Outcome& outcome, const HeldOut* held_out, int resumed_from,
@@ -142,7 +153,7 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const std::vector<NamedOption> identity = identity_of(o, batch);
   std::optional<Checkpoint::Loaded> saved;
   if (o.run.resume) {
-    saved = Checkpoint::load_latest(folder / "checkpoint", identity);
+    saved = load_latest(folder, identity);
     if (!saved) {
       require_no_result(o.run.out);
       note("--resume: no iteration was saved yet in " + o.run.out + ", so the run begins at the start");
