@@ -286,7 +286,7 @@ void validate(ModelOptions& o) {
     if (o.experts.empty())
       throw ConfigError("--regulariser " + o.regulariser +
                         " needs --experts MODEL.json, of a run of bilevel-denoise with --model foe.");
-    o.learned = read_experts(o.experts);
+    o.learned = read_for("--experts", [&o] { return read_experts(o.experts); });
   } else if (!o.experts.empty()) {
     throw ConfigError("--experts is for --regulariser foe, and sums with it; leave it out.");
   }

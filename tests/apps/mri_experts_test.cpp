@@ -135,7 +135,7 @@ TEST_F(MriExperts, WhatDoesNotFitIsRefused) {
   refused(with("tv", {"--experts", foe}), 2, {"--experts", "--regulariser foe"});
   refused(with("foe", {"--experts", foe, "--nu", "0.1"}), 2, {"--nu", "smoothing"});
   refused(with("foe", {"--experts", foe, "--solver", "pdhg"}), 2, {"--solver pdhg"});
-  refused(with("foe", {"--experts", file("missing.json")}), 3, {"missing.json"});
+  refused(with("foe", {"--experts", file("missing.json")}), 3, {"bilevel-mri: --experts ", "missing.json"});
   write("tv.json", bilevel::FilterInit::dct, bilevel::TvOptions{});
   refused(with("foe", {"--experts", file("tv.json")}), 3, {"tv.json", "no field of experts"});
   write("large.json", bilevel::FilterInit::dct, bilevel::ExpertsOptions{bilevel::FilterPadding::valid}, 11);
