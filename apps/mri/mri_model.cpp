@@ -24,11 +24,6 @@ constexpr const char* kModel = "mri-tv";
 constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it had it at [0,0]
 
 bool of_experts(const RegulariserOptions& part) { return std::holds_alternative<ExpertsOptions>(part); }
-/// Whether a part has a smoothing of its own.
-bool smoothed(const RegulariserOptions& part) {
-  return !of_experts(part) && catalogue_entry(part).smoothed();
-}
-
 /// The numbers of a field of experts in the place of a smoothing; its ridge is called mu.
 void put_experts(std::vector<Segment>& segments, const Experts& experts) {
   std::erase_if(segments, [](const Segment& s) { return s.name == "nu"; });
@@ -233,6 +228,10 @@ Json regularisers_json(const RegulariserSum& sum) {
 }
 
 }  // namespace
+
+bool smoothed(const RegulariserOptions& part) {
+  return !of_experts(part) && catalogue_entry(part).smoothed();
+}
 
 bool is_generalised(const RegulariserSum& sum) {
   return std::any_of(sum.parts.begin(), sum.parts.end(),

@@ -13,6 +13,7 @@
 #include "apps/common/earlier_run.hpp"
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/common/run_output.hpp"
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/unknown.hpp"
@@ -307,7 +308,7 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
           ? optimise_in<float>(stage, device_, data_, regulariser_, common_.precision, observers, from)
           : optimise_in<double>(stage, device_, data_, regulariser_, common_.precision, observers, from);
   saved_ = saved_ || from || checkpoint.last() >= 0;
-  return result_of(stage, report);
+  return result_of(stage.name, report, message_of(report, common_.precision, regulariser_));
 }
 
 }  // namespace bilevel_app::mri
