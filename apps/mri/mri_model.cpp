@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 constexpr const char* kFormat = "bilevel-model";
-constexpr const char* kModel = "mri-tv";
+constexpr const char* kFamily = "mri-";  // before the regulariser; older files have mri-tv whatever it is
 constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it had it at [0,0]
 
 bool of_experts(const RegulariserOptions& part) { return std::holds_alternative<ExpertsOptions>(part); }
@@ -176,7 +176,7 @@ std::vector<FurtherPart> further_from(const std::filesystem::path& path, const J
 MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   if (json.value("format", "") != kFormat || json.value("format_version", 0) != 1)
     throw IoError(path.string(), "it is no model of format version 1.");
-  if (json.value("model", "") != kModel)
+  if (!json.value("model", "").starts_with(kFamily))
     throw IoError(path.string(), "the model is '" + json.value("model", "") + "', not one of bilevel-mri.");
   MriModel m;
   m.library_version = json.at("library_version").get<std::string>();
@@ -247,7 +247,9 @@ std::vector<std::string> weight_names(const RegulariserSum& sum, const std::stri
 
 double ModelOptions::weight_of(std::size_t number) const {
   if (number < weight.size()) return weight[number];
-  return number == 1 && is_generalised(regularisers()) ? usual_alpha0 : usual_weight;
+  const RegulariserSum sum = regularisers();
+  if (is_generalised(sum)) return number == 1 ? usual_alpha0 : usual_weight;
+  return of_experts(sum.parts.at(number)) ? learned.value_or(Experts{}).usual_weight() : usual_weight;
 }
 double ModelOptions::smoothing() const {
   return nu.value_or(is_generalised(regularisers()) ? usual_tgv_nu : usual_nu);
@@ -380,7 +382,7 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
   Json json{{"format", kFormat},
             {"format_version", 1},
             {"library_version", BILEVEL_VERSION},
-            {"model", kModel},
+            {"model", kFamily + model_type(m.regulariser)},
             {"energy", energy_text(m.regulariser)}};
   json.update(regularisers_json(m.regulariser));
   if (m.experts) json["experts"] = experts_json(*m.experts);

@@ -265,7 +265,7 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   Json json = summary(main, work, seconds);
   json["rate"] = model.rate();
   put_weights(json, model, "alpha");
-  json["nu"] = model.nu;
+  if (!options_.model.quadratic()) json["nu"] = model.nu;
   json["xi"] = model.xi;
   if (is_generalised(model.regulariser)) json["xi_v"] = model.xi_v;
   json["regulariser"] = options_.model.regulariser;
@@ -285,7 +285,8 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   write_strips(folder_, "strip", data_, training.reconstruction);
   if (test) write_strips(folder_, "test_strip", *test_, test->reconstruction);
 
-  std::string text = format("samples   %.2f %% of k-space", 100 * model.rate());
+  std::string text =
+      format("samples   %.2f %% of k-space, ", 100 * model.rate()) + options_.model.regulariser;
   const std::vector<std::string> names = weight_names(model.regulariser);
   for (std::size_t k = 0; k < names.size(); ++k)
     text += ", " + names[k] + format(" %.6g", model.weights()[k]);

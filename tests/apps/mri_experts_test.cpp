@@ -1,5 +1,6 @@
 // Fields of experts of denoising runs in bilevel-mri.
 
+#include "apps/mri/mri_model.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "tests/apps/mri_test_support.hpp"
 
@@ -62,6 +63,9 @@ TEST_F(MriExperts, LearnsThePatternAndOneWeightOfAll) {
     if (s.name != "mu") {
       EXPECT_EQ(model["experts"][s.name].get<std::vector<double>>(), s.values) << s.name;
     }
+  EXPECT_EQ(model["model"], "mri-foe");
+  EXPECT_FALSE(summary.contains("nu"));
+  EXPECT_NE(outcome_.out.find("foe, alpha "), std::string::npos) << outcome_.out;
   EXPECT_NE(model["theta"]["alpha"], 0.1);
   EXPECT_EQ(summary["alpha"], model["theta"]["alpha"]);
   EXPECT_GT(summary["training"]["binary"]["psnr"].get<double>(),
