@@ -62,7 +62,7 @@ struct AnalysisGradient {
   using S = typename K::Differences;
   static constexpr int reading = S::reads ? 1 : 0, sums = 5 + reading;
   using G = Geometry<T, S, K::channels + K::directions>;
-  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 4;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::channels > 2 ? 3 : 4;
   AnalysisGradientArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {

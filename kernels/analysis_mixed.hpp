@@ -64,7 +64,7 @@ struct AnalysisMixedForward {
   using S = typename K::Differences;
   static constexpr int sums = 1;
   using G = Geometry<T, S, K::channels + K::directions>;
-  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 4;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::channels > 2 ? 3 : 4;
   AnalysisMixedForwardArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
