@@ -1,8 +1,8 @@
 #pragma once
 
 // Arguments of the kernels of analysis regularisers R(x) = sum over pixels and groups of rho_nu(|(K x)_g|), K
-// a difference operator of kernels/stencils.hpp. Images are [N,C,H,W] with C = 1 or 2 channels, the same K on
-// each.
+// a difference operator of kernels/stencils.hpp. Images are [N,C,H,W], the same K on each of the C
+// channels.
 
 #include "bilevel/core/active.hpp"
 #include "kernels/analysis_model.hpp"

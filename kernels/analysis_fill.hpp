@@ -16,14 +16,19 @@ void launch_analysis(const Stream& stream, const Args& a, int planes = 1) {
               planes);
 }
 
+/// f(C) with C == channels as a constant; numbers that kernels are not built for are refused before.
+template <int... C, class F>
+void with_channels(std::integer_sequence<int, C...>, int channels, F f) {
+  static_cast<void>(((channels == C && (f(std::integral_constant<int, C>{}), true)) || ...));
+}
+
 template <template <class, class, class> class Body, class T, class S, bool separate,
           template <class> class Rho, class Args>
 bool launch_if(const Stream& stream, const Args& a) {
   if (a.model.potential != Rho<T>::kind) return false;
-  if (a.model.channels == 2)
-    launch_analysis<Body<T, Rho<T>, Operator<S, separate, 2>>>(stream, a);
-  else
-    launch_analysis<Body<T, Rho<T>, Operator<S, separate, 1>>>(stream, a);
+  with_channels(typename S::Channels{}, a.model.channels, [&](auto channels) {
+    launch_analysis<Body<T, Rho<T>, Operator<S, separate, channels>>>(stream, a);
+  });
   return true;
 }
 
@@ -37,10 +42,8 @@ void run_analysis(const Stream& stream, const Args& a) {
 /// The same without a potential.
 template <template <class, class> class Body, class T, class S, bool separate>
 void run_hessian(const Stream& stream, const AnalysisHessianArgs<T>& a) {
-  if (a.model.channels == 2)
-    launch_analysis<Body<T, Operator<S, separate, 2>>>(stream, a);
-  else
-    launch_analysis<Body<T, Operator<S, separate, 1>>>(stream, a);
+  with_channels(typename S::Channels{}, a.model.channels,
+                [&](auto channels) { launch_analysis<Body<T, Operator<S, separate, channels>>>(stream, a); });
 }
 
 template <class T, class S>

@@ -62,14 +62,14 @@ struct AnalysisGradient {
   using S = typename K::Differences;
   static constexpr int reading = S::reads ? 1 : 0, sums = 5 + reading;
   using G = Geometry<T, S, K::channels + K::directions>;
-  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 4;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::channels > 2 ? 3 : 4;
   AnalysisGradientArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const Halo<T, K, G> x(block, a.model, a.x, t);
     const Flux<T, S, G> f(block, a.model, t);
-    channel<0>(block, t, x, f, partial);
-    if constexpr (K::channels == 2) channel<1>(block, t, x, f, partial);
+    unrolled<K::channels>([&](auto k)
+                              BILEVEL_PIXEL_LAMBDA { this->template channel<k>(block, t, x, f, partial); });
     if constexpr (S::reads) {
       const Border border(a.model, t);
       block.template reduce<1>(
@@ -124,14 +124,14 @@ struct AnalysisHessian {
   using S = typename K::Differences;
   static constexpr int sums = 1;
   using G = Geometry<T, S, K::channels + K::directions>;
-  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::channels == 2 ? 3 : 4;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::channels > 1 ? 3 : 4;
   AnalysisHessianArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const Halo<T, K, G> p(block, a.model, a.p, t);
     const Flux<T, S, G> f(block, a.model, t);
-    channel<0>(block, t, p, f, partial);
-    if constexpr (K::channels == 2) channel<1>(block, t, p, f, partial);
+    unrolled<K::channels>([&](auto k)
+                              BILEVEL_PIXEL_LAMBDA { this->template channel<k>(block, t, p, f, partial); });
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.inner[image] = total[0]; }
 

@@ -85,8 +85,8 @@ struct AnalysisLinearise {
         planes.store(r * width + c, p, alpha);
       });
     }
-    diagonal<0>(block, t, m, matrix);
-    if constexpr (K::channels == 2) diagonal<1>(block, t, m, matrix);
+    unrolled<K::channels>([&](auto k)
+                              BILEVEL_PIXEL_LAMBDA { this->template diagonal<k>(block, t, m, matrix); });
   }
 
   /// 1 / (xi + diag(K^T M K) + data) of channel k.

@@ -64,14 +64,14 @@ struct AnalysisMixedForward {
   using S = typename K::Differences;
   static constexpr int sums = 1;
   using G = Geometry<T, S, K::channels + K::directions>;
-  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 4;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::channels > 2 ? 3 : 4;
   AnalysisMixedForwardArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const Halo<T, K, G> x(block, a.model, a.x, t);
     const Flux<T, S, G> f(block, a.model, t);
-    channel<0>(block, t, x, f, partial);
-    if constexpr (K::channels == 2) channel<1>(block, t, x, f, partial);
+    unrolled<K::channels>([&](auto k)
+                              BILEVEL_PIXEL_LAMBDA { this->template channel<k>(block, t, x, f, partial); });
   }
   BILEVEL_HD void finish(int image, const double* total) const { a.norm2[image] = total[0]; }
 

@@ -2,6 +2,8 @@
 
 // What the kernels of analysis regularisers have in common.
 
+#include <utility>
+
 #include "kernels/potential.hpp"
 
 namespace bilevel::kernels {
@@ -26,6 +28,14 @@ struct AnalysisModel {
   int channels = 1;  // of x
   double field_alpha = 0, field_xi = 0;
 };
+
+/// The numbers of channels that kernels are built for; of the identity also four, two directions of two.
+using UsualChannels = std::integer_sequence<int, 1, 2>;
+using IdentityChannels = std::integer_sequence<int, 1, 2, 4>;
+template <int... C>
+inline constexpr bool contains(std::integer_sequence<int, C...>, int channels) {
+  return ((channels == C) || ...);
+}
 
 /// Components of K per channel; also the arrays [N,C,H,W] of a dual field.
 inline constexpr int directions(Stencil s) {

@@ -91,7 +91,7 @@ bilevel::DataFingerprint make_fingerprint(const ImageBatch& batch, const std::ve
 void take_crops(const SourcePair& pair, const HostImage& clean, const HostImage& reference,
                 const std::vector<Corner>& corners, int count, const DataOptions& o, PairReader& reader,
                 ImageBatch& batch) {
-  require_reference_fits(o.reference, reference, clean, pair.clean.text());
+  require_reference_fits(o.reference, reference, clean.height, clean.width, pair.clean.text());
   const bool has_noisy = !pair.noisy.path.empty();
   const HostImage given = has_noisy ? reader.noisy(pair, clean) : HostImage{};
   for (int k = 0; k < count; ++k) {
@@ -303,12 +303,11 @@ HostImage read_reference(const std::string& path) {
   return reference;
 }
 
-void require_reference_fits(const std::string& path, const HostImage& reference, const HostImage& image,
+void require_reference_fits(const std::string& path, const HostImage& reference, int height, int width,
                             const std::string& name) {
-  if (path.empty() || (reference.height == image.height && reference.width == image.width)) return;
+  if (path.empty() || (reference.height == height && reference.width == width)) return;
   throw IoError(path, "the reference has " + extent(reference.height, reference.width) + ", but " + name +
-                          " has " + extent(image.height, image.width) +
-                          "; give one of the size of the images.");
+                          " has " + extent(height, width) + "; give one of the size of the images.");
 }
 
 }  // namespace bilevel_app

@@ -106,8 +106,8 @@ std::string reference_note(const std::string& path, std::size_t files);
 /// one image that can be read.
 bilevel::HostImage read_reference(const std::string& path);
 /// Throws IoError naming `path` unless the reference, where there is one, has the size of the image `name`.
-void require_reference_fits(const std::string& path, const bilevel::HostImage& reference,
-                            const bilevel::HostImage& image, const std::string& name);
+void require_reference_fits(const std::string& path, const bilevel::HostImage& reference, int height,
+                            int width, const std::string& name);
 
 /// Bits per sample that keep what the file at `path` distinguishes: 8, 16 or 32 (float).
 int source_bits(const std::filesystem::path& path);

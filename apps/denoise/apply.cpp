@@ -10,6 +10,7 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/output_check.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/deblurring.hpp"
@@ -216,7 +217,7 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
     const int bits = output_bits(o, job);
     HostImage image = read_input(o, job, note);
     require_large_enough(model, image.height, image.width, job.input.string());
-    require_reference_fits(o.reference, reference, image, job.input.string());
+    require_reference_fits(o.reference, reference, image.height, image.width, job.input.string());
     const auto mask =
         o.mask.empty() ? std::vector<double>() : load_mask(o.mask, image.height, image.width, mask_notes);
     for (std::size_t k = 0; first && k < mask_notes.size(); ++k) note(mask_notes[k]);

@@ -3,6 +3,7 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/denoise/checks.hpp"
 #include "apps/denoise/deblurring.hpp"
 #include "apps/denoise/options.hpp"

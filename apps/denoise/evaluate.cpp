@@ -7,6 +7,7 @@
 
 #include "apps/common/blur_option.hpp"
 #include "apps/common/exit_codes.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/deblurring.hpp"
@@ -175,7 +176,8 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   int code = exit_ok;
   for (std::size_t k = 0; k < files.size(); ++k) {
     ImagePair pair = load_pair(files[k], o.data, static_cast<std::uint32_t>(k), reader);
-    require_reference_fits(o.data.reference, whole, pair.clean, files[k].clean.text());
+    require_reference_fits(o.data.reference, whole, pair.clean.height, pair.clean.width,
+                           files[k].clean.text());
     if (o.data.crop > 0) {
       pair.clean = centre(pair.clean, o.data.crop, files[k].clean.text());
       pair.noisy = centre(pair.noisy, o.data.crop, files[k].clean.text());

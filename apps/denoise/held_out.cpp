@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "apps/common/interrupt.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/text.hpp"
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/model/unknown.hpp"

@@ -6,6 +6,7 @@
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/regulariser_text.hpp"
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
@@ -151,7 +152,7 @@ void put(const ModelOptions& o, ExpertsOptions& options) {
   options.zero_mean = !o.free_mean;
 }
 void put(const ModelOptions&, WaveletSparsity&) {}
-void put(const ModelOptions& o, DirectionalTv& options) { options.eta = o.eta.value_or(options.eta); }
+void put(const ModelOptions&, DirectionalTv&) {}
 
 /// Throws ConfigError for an option that was given without a part of its kind.
 void require_owner(const ModelOptions& o, bool has, const RegulariserOptions& owner,
@@ -175,8 +176,7 @@ RegulariserSum ModelOptions::regularisers() const {
                  {"--padding", padding.has_value()},
                  {"--filter-init", filter_init.has_value()},
                  {"--free-mean", free_mean}});
-  require_owner(*this, has<DirectionalTv>(sum), DirectionalTv{}, {{"--edge-eta", eta.has_value()}});
-  if (eta) require_positive(*eta, "--edge-eta");
+  choose_edge_eta(sum, eta, type);
   choose(sum, type);
   if (potential && std::none_of(sum.parts.begin(), sum.parts.end(), smoothed))
     throw ConfigError("--potential is no option of the model " + type +
@@ -214,7 +214,7 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
     list.emplace_back("potential", potential.value_or("charbonnier"));
   if (of_differences(sum.parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
   append_deciding(list, sum);
-  if (has<DirectionalTv>(sum)) list.emplace_back("edge-eta", eta.value_or(DirectionalTv{}.eta));
+  append_edge_eta(list, sum);
   if (has<ExpertsOptions>(sum))
     list.insert(list.end(), {{"filters", static_cast<std::int64_t>(filters.value_or(30))},
                              {"filter-size", static_cast<std::int64_t>(size())},
@@ -264,7 +264,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
          "tgv2")
       ->group(group);
   add_wavelet_options(app, o, group);
-  add("--edge-eta", o.eta, "dtv: jumps of the reference that are edges [0.01]", "ETA");
+  add_edge_eta(app, o.eta)->group(group);
   add("--filters", o.filters, "foe: number of filters, 1 to 64 [30]", "N");
   add("--filter-size", o.filter_size, "foe: size of the filters, 3, 5, 7, 9 or 11 [7]", "N");
   add("--padding", o.padding,

@@ -6,6 +6,7 @@
 #include "apps/common/add_option.hpp"
 #include "apps/common/blur_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/denoise/deblurring.hpp"
 #include "apps/denoise/regulariser.hpp"
 #include "bilevel/core/error.hpp"
@@ -19,11 +20,6 @@ namespace {
 
 /// Upper iterations when --max-iterations is not given.
 int usual_iterations(const ModelOptions& model) { return experts_part(model.regularisers()) ? 500 : 200; }
-
-CLI::Option* add_reference(CLI::App& app, std::string& reference) {
-  return add_value(app, "--reference", reference,
-                   "dtv: image with known edges, of the images' size; not kept in the model", "IMAGE");
-}
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";

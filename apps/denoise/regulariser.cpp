@@ -28,23 +28,6 @@ void require_no_mask(const RegulariserSum& sum, const std::string& mask) {
                         ") denoises whole images and fills in nothing; use another, such as tv.");
 }
 
-void require_reference(const RegulariserSum& sum, const std::string& reference) {
-  const bool needed = std::any_of(sum.parts.begin(), sum.parts.end(), [](const auto& part) {
-    return std::holds_alternative<DirectionalTv>(part);
-  });
-  if (needed && reference.empty())
-    throw ConfigError("the model " + model_type(sum) + " needs --reference IMAGE, whose edges it knows.");
-  if (!needed && !reference.empty())
-    throw ConfigError("--reference is for the model " + std::string(regulariser_name(DirectionalTv{})) +
-                      ", not for " + model_type(sum) + "; leave it out.");
-}
-
-RegulariserSum with_reference(RegulariserSum sum, std::span<const double> reference) {
-  for (RegulariserOptions& part : sum.parts)
-    if (auto* directional = std::get_if<DirectionalTv>(&part)) directional->reference = reference;
-  return sum;
-}
-
 int smallest_image(const RegulariserSum& sum, int filter_size) {
   const auto foe = experts_part(sum);
   if (!foe) return 1;

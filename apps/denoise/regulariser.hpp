@@ -21,11 +21,6 @@ const bilevel::TvOptions* single_differences(const bilevel::RegulariserSum& sum)
 /// Throws ConfigError when --mask is given for a field of experts.
 void require_no_mask(const bilevel::RegulariserSum& sum, const std::string& mask);
 
-/// Throws ConfigError unless --reference is given for directional total variation, and for nothing else.
-void require_reference(const bilevel::RegulariserSum& sum, const std::string& reference);
-/// The sum, whose directional total variation has this reference. The pixels stay where they are.
-bilevel::RegulariserSum with_reference(bilevel::RegulariserSum sum, std::span<const double> reference);
-
 /// Height and width that images need at least: the filters' size, or their radius where images are
 /// reflected.
 int smallest_image(const bilevel::RegulariserSum& sum, int filter_size);

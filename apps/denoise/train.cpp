@@ -9,6 +9,7 @@
 #include "apps/common/earlier_run.hpp"
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/run_folder.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/denoise/filters_image.hpp"

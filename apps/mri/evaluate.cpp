@@ -7,6 +7,7 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/output_check.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/options.hpp"
@@ -160,7 +161,8 @@ fs::path picture(const EvaluateOptions& o, const Run& run, int image) {
 /// Throws ConfigError for a picture that would replace what is evaluated.
 void require_pictures_replace_nothing(const EvaluateOptions& o, const std::vector<Run>& runs, int images) {
   if (o.save.empty()) return;
-  std::vector<NamedPath> inputs{{"--sensitivities", o.data.sensitivities}, {"--config", o.common.config}};
+  std::vector<NamedPath> inputs{
+      {"--sensitivities", o.data.sensitivities}, {"--reference", o.reference}, {"--config", o.common.config}};
   for (const std::string& path : o.data.data) inputs.push_back({"--data", path});
   for (const Run& run : runs)
     for (int k = 0; k < images; ++k) require_output_is_no_input({"--save", picture(o, run, k)}, inputs);
@@ -219,8 +221,13 @@ std::string to_text(const std::vector<Run>& runs, const MriData& data) {
 
 int evaluate(const EvaluateOptions& o, std::ostream& out, std::ostream& err) {
   std::vector<Run> runs = load_runs(o);
+  const auto needs = std::find_if(runs.begin(), runs.end(),
+                                  [](const Run& run) { return is_directional(run.model.regulariser); });
+  require_reference((needs == runs.end() ? runs.front() : *needs).model.regulariser, o.reference);
   const Device device = open_device(o.common, "bilevel-mri", err);
-  const MriData data = load(o, runs);
+  MriData data = load(o, runs);
+  const HostImage reference = load_reference(o.reference, data);
+  for (Run& run : runs) run.model.regulariser = with_reference(run.model.regulariser, reference.pixels);
   require_pictures_replace_nothing(o, runs, data.images);
   if (!o.common.quiet)
     for (const std::string& text : data.notes) err << "bilevel-mri: " << sentence(text) << '\n';

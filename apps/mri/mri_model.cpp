@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/option_support.hpp"
+#include "apps/common/reference_option.hpp"
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
@@ -122,9 +123,12 @@ bool kept(const RegulariserOptions& part, const RegulariserSetting& s) {
 
 OptionValue setting_from(const Json& value, const OptionValue& usual, const RegulariserSetting& setting) {
   const std::vector<std::string>& known = setting.known;
-  const OptionValue given = option_from(value);
+  OptionValue given = option_from(value);
+  if (std::holds_alternative<double>(usual) && value.is_number()) given = value.get<double>();
   const auto* number = std::get_if<std::int64_t>(&given);
+  const auto* real = std::get_if<double>(&given);
   if (given.index() != usual.index() || (number && (*number < 1 || *number > 1 << 30)) ||
+      (real && !(*real > 0 && std::isfinite(*real))) ||
       (!known.empty() && std::find(known.begin(), known.end(), option_text(given)) == known.end()))
     throw ConfigError(std::string("key '") + setting.key + "' is '" + option_text(given) +
                       "', which the regulariser does not know.");
@@ -145,7 +149,7 @@ RegulariserSum regularisers_from(const std::filesystem::path& path, const Json& 
                                  const std::optional<Experts>& experts) {
   const std::string name = json.value("regulariser", "tv");
   if (name.find('+') == std::string::npos) return RegulariserSum(options_from(name, json, experts));
-  const std::vector<std::string> names = regulariser_parts(name, true);
+  const std::vector<std::string> names = regulariser_parts(name);
   const Json& list = json.at("parts");
   if (!list.is_array() || list.size() != names.size())
     throw IoError(path.string(), "key 'parts' does not hold the parts of the regulariser " + name + ".");
@@ -258,7 +262,7 @@ double ModelOptions::smoothing() const {
 RegulariserSum ModelOptions::regularisers() const {
   std::vector<std::string> names;
   try {
-    names = regulariser_parts(regulariser, true);
+    names = regulariser_parts(regulariser);
   } catch (const ConfigError& error) {
     throw ConfigError("--regulariser " + regulariser + ": " + error.what());
   }
@@ -270,6 +274,7 @@ RegulariserSum ModelOptions::regularisers() const {
   }
   RegulariserSum sum(std::move(parts));
   choose(sum, regulariser);
+  choose_edge_eta(sum, eta, regulariser);
   return sum;
 }
 

@@ -22,6 +22,7 @@ struct ModelOptions : WaveletChoice {
   std::vector<double> weight;      ///< by weight_names(); empty: usual ones
   std::optional<double> nu;        ///< empty: the usual one
   double xi = 0.01;                ///< xi_v too
+  std::optional<double> eta;       ///< of dtv; empty: the usual one
   std::string experts;             ///< file of --experts, for foe
   std::optional<Experts> learned;  ///< what validate() has read there
 

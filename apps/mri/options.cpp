@@ -5,6 +5,7 @@
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/regulariser_text.hpp"
 #include "apps/mri/mask_file.hpp"
 #include "bilevel/core/error.hpp"
@@ -66,7 +67,7 @@ void add_data_options(CLI::App& app, DataOptions& o, const char* size, const std
 void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   const char* group = "Model";
   add_value(app, "--regulariser", o.regulariser,
-            bilevel::regulariser_choice(true) + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
+            bilevel::regulariser_choice() + ", or a sum of them, such as tv+tv2 [tv]", "NAME")
       ->group(group);
   add_value(app, "--experts", o.experts,
             "foe: model.json of a run of bilevel-denoise, whose filters, weights and smoothings stay, times "
@@ -85,6 +86,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
       ->expected(1, 4)
       ->group(group);
   add_wavelet_options(app, o, group);
+  add_edge_eta(app, o.eta)->group(group);
   add_value(app, "--nu", o.nu,
             "smoothing, where there is a potential [" + option_text(ModelOptions::usual_nu) + ", tgv2 " +
                 option_text(ModelOptions::usual_tgv_nu) + "]")
@@ -123,6 +125,7 @@ void add_training_options(CLI::App& app, TrainingOptions& o, const char* usual, 
       ->group("Data");
   add_value(app, "--test-data", o.test_data, "held-out data, reconstructed at the end", "PATH")
       ->group("Data");
+  add_reference(app, o.reference)->group("Data");
   add_model_options(app, o.model, "weight alpha that learning starts from");
   add_run_folder_options(app, o.run, kRunFiles);
   add_limit_options(app, o.run, o.algorithm.upper, usual);
@@ -231,6 +234,7 @@ void add_reconstruct(CLI::App& app, ReconstructOptions& o) {
       ->group(group);
   add_value(app, "--output", o.output, ".npy: complex image; .png: its magnitude, the largest white", "IMAGE")
       ->group(group);
+  add_reference(app, o.reference)->group(group);
   add_model_options(app, o.model, "weight alpha of the regulariser");
   add_value(app, "--tolerance", o.tolerance,
             "certified distance to the exact minimiser, root mean square per pixel, relative to --scale "
@@ -249,6 +253,7 @@ void add_reconstruct(CLI::App& app, ReconstructOptions& o) {
 void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   add_value(app, "--run", o.runs, "runs of learn and baseline", "RUN_DIR")->group("Model");
   add_data_options(app, o.data, "that of the runs", "that of the runs");
+  add_reference(app, o.reference)->group("Data");
   add_value(app, "--save", o.save,
             "folder for K-RUN.png of slice K (RUN: name of its folder, with the one above where two are "
             "equal): truth, zero-filled, reconstruction, error x 10 [not kept]",
@@ -298,6 +303,7 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
   validate_slices(o.test_slices, "--test-slices");
   if (!o.test_slices.empty() && o.test_data.empty()) o.test_data = o.data.data;
   validate(o.model);
+  require_reference(o.model.regularisers(), o.reference);
   validate(o.run, o.algorithm.upper);
   AlgorithmOptions& a = o.algorithm;
   require_one_of(a.algorithm, "--algorithm", {"lbfgsb", "maid"});
@@ -354,7 +360,10 @@ void finish(ReconstructOptions& o) {
   require(!o.kspace.empty(), "reconstruct", "--kspace PATH");
   require(!o.output.empty(), "reconstruct", "--output IMAGE");
   validate(o.common);
-  if (o.run.empty()) validate(o.model);
+  if (o.run.empty()) {
+    validate(o.model);
+    require_reference(o.model.regularisers(), o.reference);
+  }
   if (!o.run.empty() && !o.mask.empty()) throw ConfigError("--run brings its mask; leave out --mask.");
   static_cast<void>(mask_centre_from(o.mask_centre));
   if (!o.mask_centre.empty() && o.mask.empty()) throw ConfigError("--mask-centre needs --mask FILE.");
@@ -384,8 +393,8 @@ std::string tidy(std::string text) {
 /// Options of the model that a run brings may not stand beside --run.
 void require_no_model_options(const CLI::App& app, const ReconstructOptions& o) {
   if (o.run.empty()) return;
-  for (const char* name :
-       {"--regulariser", "--experts", "--potential", "--wavelet", "--levels", "--weight", "--nu", "--xi"})
+  for (const char* name : {"--regulariser", "--experts", "--potential", "--wavelet", "--levels", "--edge-eta",
+                           "--weight", "--nu", "--xi"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string("--run brings the model; leave out ") + name + ".");
 }

@@ -28,6 +28,7 @@ struct TrainingOptions {
   std::vector<std::string> test_data;  ///< empty with test_slices: the training's
   std::string test_slices;             ///< empty: all
   ModelOptions model;
+  std::string reference;  ///< image for directional total variation; empty: none
   AlgorithmOptions algorithm;
   RunOptions run;
 };
@@ -54,7 +55,7 @@ struct BaselineOptions : TrainingOptions {
 
 struct ReconstructOptions {
   CommonOptions common;
-  std::string kspace, mask, mask_centre, run, sensitivities, output;
+  std::string kspace, mask, mask_centre, run, sensitivities, reference, output;
   ModelOptions model;
   std::optional<double> scale;  ///< empty: the largest magnitude of the zero-filled image
   std::optional<int> slice;     ///< its number in the file; empty: the first
@@ -66,7 +67,7 @@ struct EvaluateOptions {
   CommonOptions common;
   DataOptions data;
   std::vector<std::string> runs;
-  std::string save, solver = "newton";
+  std::string save, reference, solver = "newton";
   double tolerance = 1e-3;
 };
 

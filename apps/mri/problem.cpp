@@ -5,8 +5,10 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "apps/common/image_data.hpp"
 #include "apps/common/interrupt.hpp"
 #include "apps/common/run_output.hpp"
+#include "apps/common/text.hpp"
 #include "apps/common/upper_options.hpp"
 #include "apps/mri/coils.hpp"
 #include "bilevel/core/error.hpp"
@@ -100,6 +102,16 @@ Reconstruction reconstruct(const Device& device, const MriData& data, const MriM
                      " frequencies, but the data have " + std::to_string(data.width) + " x " +
                      std::to_string(data.height) + ".");
   return reconstruct(device, data, model.pattern(), model.parameters(), {}, model.regulariser, solver);
+}
+
+HostImage load_reference(const std::string& path, MriData& data) {
+  HostImage reference = read_reference(path);
+  require_reference_fits(path, reference, data.height, data.width,
+                         data.names.empty() ? "k-space" : data.names.front());
+  if (!path.empty() && data.images > 1)
+    data.notes.push_back(
+        format("%s: its edges are those that all %d images are expected to have", path.c_str(), data.images));
+  return reference;
 }
 
 Quality quality_of(const MriData& data, int image, std::span<const double> x) {

@@ -10,6 +10,7 @@
 #include "apps/mri/mri_data.hpp"
 #include "apps/mri/mri_model.hpp"
 #include "bilevel/core/device.hpp"
+#include "bilevel/io/image_file.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
 #include "bilevel/solve/report.hpp"
 
@@ -52,6 +53,10 @@ Reconstruction reconstruct(const bilevel::Device& device, const MriData& data,
 /// By a model, which must fit the data. Throws ShapeError otherwise.
 Reconstruction reconstruct(const bilevel::Device& device, const MriData& data, const MriModel& model,
                            const Solver& solver);
+
+/// The image of --reference, an empty one without a path. Throws IoError unless it can be read and has the
+/// size of the data; several images share it, which a note of theirs says.
+bilevel::HostImage load_reference(const std::string& path, MriData& data);
 
 /// PSNR (dB; peak 1, |error|^2 per pixel) and SSIM of the magnitudes (range: the largest of the truth).
 struct Quality {

@@ -6,6 +6,7 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/output_check.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/coils.hpp"
 #include "apps/mri/mask_file.hpp"
@@ -115,6 +116,7 @@ MriModel model_of_run(const ReconstructOptions& o, const Kspace& k) {
                   format("k-space has %d x %d frequencies, but the mask of --run %s %d x %d; take a run that "
                          "was learned at its size (--size or --crop-to there), or another mask with --mask.",
                          k.columns, k.rows, o.run.c_str(), model.width, model.height));
+  require_reference(model.regulariser, o.reference);
   return model;
 }
 
@@ -180,13 +182,16 @@ int reconstruct(const ReconstructOptions& o, std::ostream& out, std::ostream& er
                              {{"--kspace", o.kspace},
                               {"--mask", o.mask},
                               {"--sensitivities", o.sensitivities},
+                              {"--reference", o.reference},
                               {"--run", o.run},
                               {"--run", o.run.empty() ? fs::path() : fs::path(o.run) / "images"},
                               {"--config", o.common.config}});
   const Device device = open_device(o.common, "bilevel-mri", err);
   const Kspace k = read_kspace(o.kspace);
   MriData data = load_slice(o, k);
-  const MriModel model = o.run.empty() ? model_of(o, k, data.notes) : model_of_run(o, k);
+  MriModel model = o.run.empty() ? model_of(o, k, data.notes) : model_of_run(o, k);
+  const HostImage reference = load_reference(o.reference, data);
+  model.regulariser = with_reference(model.regulariser, reference.pixels);
   if (const std::size_t n = fit_of(model.pattern().weights(model.s), measured(o, k)).unmeasured; n > 0)
     data.notes.push_back(format(
         "%s: %zu of the frequencies that are used were not measured and count as zero", o.kspace.c_str(), n));

@@ -7,6 +7,7 @@
 
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/common/reference_option.hpp"
 #include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/mri/run_files.hpp"
@@ -35,7 +36,7 @@ std::optional<MriData> load_test(const TrainingOptions& o) {
 
 std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string& command,
                                      std::vector<NamedOption> list, const MriData& data,
-                                     const RegulariserSum& regulariser) {
+                                     const HostImage& reference, const RegulariserSum& regulariser) {
   const std::vector<std::string> names = weight_names(regulariser, "weight");
   list.insert(list.begin(), {"command", command});
   list.insert(list.end(), {{"image", o.data.image},
@@ -52,6 +53,9 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"linear-solver", o.algorithm.linear_solver}});
   for (std::size_t k = 1; k < names.size(); ++k) list.emplace_back(names[k], o.model.weight_of(k));
   append_deciding(list, regulariser);
+  append_edge_eta(list, regulariser);
+  if (!o.reference.empty())
+    list.emplace_back("reference (fingerprint)", fingerprint_text(fingerprint(reference.pixels)));
   if (o.model.learned) list.emplace_back("experts", fingerprint_text(o.model.learned->fingerprint()));
   if (!o.data.crop_to.empty()) list.emplace_back("crop-to", o.data.crop_to);
   append_deciding(list, o.algorithm.upper.schedule, "nu-down");
@@ -59,11 +63,11 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
   return list;
 }
 
-/// That of the options, with the levels of wavelets that the images allow.
-RegulariserSum regulariser_of(const TrainingOptions& o, MriData& data) {
+/// That of the options, with the levels of wavelets that the images allow, and the reference.
+RegulariserSum regulariser_of(const TrainingOptions& o, MriData& data, const HostImage& reference) {
   RegulariserSum sum = o.model.regularisers();
   fit_levels(o.model, sum, data.height, data.width, "--size or --crop-to", data.notes);
-  return sum;
+  return with_reference(std::move(sum), reference.pixels);
 }
 
 /// Reconstructions of one set before and after the pattern was made binary.
@@ -146,8 +150,9 @@ TrainingRun::TrainingRun(const TrainingOptions& options, const std::string& comm
       folder_(options.run.out, options.run.resume, "bilevel-mri " + command),
       data_(load_data(options.data)),
       test_(load_test(options)),
-      regulariser_(regulariser_of(options, data_)),
-      identity_(identity_of(options, command, std::move(deciding), data_, regulariser_)),
+      reference_(load_reference(options.reference, data_)),
+      regulariser_(regulariser_of(options, data_, reference_)),
+      identity_(identity_of(options, command, std::move(deciding), data_, reference_, regulariser_)),
       stages_(folder_, options.common, options.run.resume, identity_, device_, data_, regulariser_, err) {
   if (const auto& experts = options.model.learned)
     require_large_enough(*experts, data_.height, data_.width, options.model.experts);

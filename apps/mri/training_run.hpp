@@ -8,6 +8,7 @@
 
 #include "apps/mri/options.hpp"
 #include "apps/mri/staged_run.hpp"
+#include "bilevel/io/image_file.hpp"
 
 namespace bilevel_app::mri {
 
@@ -61,6 +62,7 @@ class TrainingRun {
   RunFolder folder_;
   MriData data_;
   std::optional<MriData> test_;
+  bilevel::HostImage reference_;  ///< of directional total variation, else empty
   bilevel::RegulariserSum regulariser_;
   std::vector<bilevel::NamedOption> identity_;
   StagedRun stages_;

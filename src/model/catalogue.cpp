@@ -12,25 +12,25 @@ namespace {
 constexpr TvPotential any = TvPotential::charbonnier, quadratic = TvPotential::quadratic;
 constexpr const char* adds_up = ", as its weights only add up";
 
-// name, text, argument, options, complex, fills_in, newton, once, alone
+// name, text, argument, options, fills_in, newton, once, alone
 constexpr std::array catalogue{
     CatalogueEntry{"tv", "smoothed total variation, isotropic", "(Dx x, Dy x)",
-                   TvOptions{any, true, false, TvDifferences::first}, true, true, true, nullptr},
+                   TvOptions{any, true, false, TvDifferences::first}, true, true, nullptr},
     CatalogueEntry{"tv-aniso", "anisotropic", "(Dx x, Dy x)",
-                   TvOptions{any, false, false, TvDifferences::first}, true, true, true, nullptr},
+                   TvOptions{any, false, false, TvDifferences::first}, true, true, nullptr},
     CatalogueEntry{"tv2", "of second differences", "(Dxx x, Dyy x, sqrt 2 Dxy x)",
-                   TvOptions{any, true, false, TvDifferences::second}, true, true, true, nullptr},
+                   TvOptions{any, true, false, TvDifferences::second}, true, true, nullptr},
     CatalogueEntry{"h1", "squares of differences", "(Dx x, Dy x)",
-                   TvOptions{quadratic, true, false, TvDifferences::first}, true, true, true, adds_up},
+                   TvOptions{quadratic, true, false, TvDifferences::first}, true, true, adds_up},
     CatalogueEntry{"tikhonov", "squares of intensities", "x",
-                   TvOptions{quadratic, true, false, TvDifferences::none}, true, true, true, adds_up},
+                   TvOptions{quadratic, true, false, TvDifferences::none}, true, true, adds_up},
     CatalogueEntry{"dtv", "directional, across the edges of a reference", "(I - zeta zeta^T) (Dx x, Dy x)",
-                   DirectionalTv{}, false, true, true, nullptr},
+                   DirectionalTv{}, true, true, nullptr},
     CatalogueEntry{"tgv2", "total generalised variation of second order, alone", "(D x - v, E v)",
-                   TgvOptions{}, true, true, true, nullptr, true},
+                   TgvOptions{}, true, true, nullptr, true},
     CatalogueEntry{"wavelet", "sparsity of an orthogonal wavelet transform", "W x", WaveletSparsity{}, true,
-                   true, true, nullptr},
-    CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, true, false,
+                   true, nullptr},
+    CatalogueEntry{"foe", "field of experts", "c_k * x", ExpertsOptions{}, true, false,
                    " and give it more filters"}};
 
 constexpr std::size_t most_parts = 4;
@@ -140,17 +140,10 @@ std::vector<std::string> split(const std::string& name) {
   return parts;
 }
 
-const CatalogueEntry* find(const std::string& name, bool complex) {
-  const auto at = std::find_if(catalogue.begin(), catalogue.end(),
-                               [&](const auto& e) { return e.name == name && (e.complex || !complex); });
+const CatalogueEntry* find(const std::string& name) {
+  const auto at =
+      std::find_if(catalogue.begin(), catalogue.end(), [&](const auto& e) { return e.name == name; });
   return at == catalogue.end() ? nullptr : &*at;
-}
-
-std::vector<const CatalogueEntry*> entries(bool complex) {
-  std::vector<const CatalogueEntry*> list;
-  for (const CatalogueEntry& e : catalogue)
-    if (e.complex || !complex) list.push_back(&e);
-  return list;
 }
 
 }  // namespace
@@ -181,7 +174,7 @@ bool CatalogueEntry::smoothed() const { return potential_of(options) != TvPotent
 std::span<const CatalogueEntry> regulariser_catalogue() { return catalogue; }
 
 const CatalogueEntry& catalogue_entry(const std::string& name) {
-  if (const CatalogueEntry* entry = find(name, false)) return *entry;
+  if (const CatalogueEntry* entry = find(name)) return *entry;
   throw ConfigError("model '" + name + "' is unknown; known are " + regulariser_names() + ".");
 }
 
@@ -199,35 +192,31 @@ const CatalogueEntry& catalogue_entry(const RegulariserOptions& options) {
   return *found;
 }
 
-std::string regulariser_names(bool complex) {
-  const auto list = entries(complex);
-  std::string names = list.front()->name;
-  for (std::size_t k = 1; k < list.size(); ++k)
-    names += (k + 1 < list.size() ? ", " : " and ") + std::string(list[k]->name);
+std::string regulariser_names() {
+  std::string names = catalogue.front().name;
+  for (std::size_t k = 1; k < catalogue.size(); ++k)
+    names += (k + 1 < catalogue.size() ? ", " : " and ") + std::string(catalogue[k].name);
   return names;
 }
 
-std::string regulariser_choice(bool complex) {
+std::string regulariser_choice() {
   std::string choice;
-  for (const CatalogueEntry* e : entries(complex))
-    choice += (choice.empty() ? "" : ", ") + std::string(e->name) + " (" + e->text + ")";
+  for (const CatalogueEntry& e : catalogue)
+    choice += (choice.empty() ? "" : ", ") + std::string(e.name) + " (" + e.text + ")";
   return choice;
 }
 
-std::string regulariser_sums(bool complex) {
-  return regulariser_names(complex) + ", and sums of them written with +, as tv+h1";
-}
+std::string regulariser_sums() { return regulariser_names() + ", and sums of them written with +, as tv+h1"; }
 
-std::vector<std::string> regulariser_parts(const std::string& name, bool complex) {
+std::vector<std::string> regulariser_parts(const std::string& name) {
   const std::string model = "model '" + name + "'";
   const std::vector<std::string> parts = split(name);
   for (auto part = parts.begin(); part != parts.end(); ++part) {
-    if (part->empty())
-      throw ConfigError(model + " lacks a name; known are " + regulariser_sums(complex) + ".");
-    const CatalogueEntry* entry = find(*part, complex);
+    if (part->empty()) throw ConfigError(model + " lacks a name; known are " + regulariser_sums() + ".");
+    const CatalogueEntry* entry = find(*part);
     if (!entry)
       throw ConfigError((parts.size() > 1 ? model + ": '" + *part + "'" : model) + " is unknown; known are " +
-                        regulariser_sums(complex) + ".");
+                        regulariser_sums() + ".");
     if (entry->alone && parts.size() > 1)
       throw ConfigError(model + ": " + *part + " stands alone; leave the other parts out.");
     if (entry->once && std::count(parts.begin(), part, *part) > 0)

@@ -116,7 +116,6 @@ void ComposedEnergy<T>::Impl::add_operator(const RegulariserOptions& part, const
     regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(context, shape(), options, prefix));
   };
   if (const auto* sparse = std::get_if<WaveletSparsity>(&part)) return make(*sparse);
-  if (shape().c > 1) throw ConfigError("directional total variation works on real images alone.");
   make(std::get<DirectionalTv>(part));
 }
 

@@ -22,13 +22,6 @@ class MriSums : public testing::Test {
     a.insert(a.end(), more.begin(), more.end());
     return a;
   }
-  static void refused(const std::vector<std::string>& arguments, int code,
-                      const std::vector<std::string>& parts) {
-    const Outcome o = mri(arguments);
-    EXPECT_EQ(o.code, code) << o.err;
-    expect_one_sentence(o, "bilevel-mri");
-    for (const std::string& part : parts) EXPECT_NE(o.err.find(part), std::string::npos) << o.err;
-  }
 
   static TemporaryFolder* folder_;
   static std::string data_;

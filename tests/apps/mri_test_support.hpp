@@ -88,6 +88,37 @@ void write_hdf5(const std::string& path, const char* name, const std::vector<hsi
   H5Dclose(set), H5Sclose(space), H5Tclose(type), H5Fclose(file);
 }
 
+/// The command is refused with one sentence that has these parts.
+inline void refused(const std::vector<std::string>& arguments, int code,
+                    const std::vector<std::string>& parts) {
+  const Outcome o = mri(arguments);
+  EXPECT_EQ(o.code, code) << o.err;
+  expect_one_sentence(o, "bilevel-mri");
+  for (const std::string& part : parts) EXPECT_NE(o.err.find(part), std::string::npos) << o.err;
+}
+
+/// k-space of a slice of the head, 24 x 24.
+inline void write_head_scan(const std::string& path) {
+  const auto image = head(1, 24);
+  write_hdf5(path, "kspace", {1, 24, 24}, centred_kspace(Complexes(image.begin(), image.end()), 1, 24));
+}
+/// `reconstruct` of it to 1e-6, and the image.
+inline std::vector<std::string> reconstruction_of(const std::string& scan, const std::string& output,
+                                                  const std::vector<std::string>& options) {
+  auto a = on_device(
+      {"reconstruct", "--json", "--kspace", scan, "--output", output, "--tolerance", "1e-6", "--scale", "1"});
+  a.insert(a.end(), options.begin(), options.end());
+  return a;
+}
+inline Complexes reconstructed_scan(const std::string& scan, const std::string& output,
+                                    const std::vector<std::string>& options) {
+  const Outcome r = mri(reconstruction_of(scan, output, options));
+  EXPECT_EQ(r.code, 0) << r.err;
+  if (r.code != 0) return {};
+  EXPECT_LE(Json::parse(r.out)["certified_rms"], 1e-6) << r.out;
+  return bilevel::read_complex_npy(output).values;
+}
+
 /// A NIfTI-1 file of float voxels [k][j][i].
 inline void write_nifti(const std::string& path, int columns, int rows, int slices,
                         const std::vector<double>& voxels) {

@@ -30,28 +30,8 @@ class MriGeneralised : public testing::Test {
     return a;
   }
   static Json model_of(const std::string& out) { return Json::parse(get_file(file(out + "/model.json"))); }
-  static void write_scan() {
-    const auto image = head(1, 24);
-    write_hdf5(file("scan.h5"), "kspace", {1, 24, 24},
-               centred_kspace(Complexes(image.begin(), image.end()), 1, 24));
-  }
-  /// The image that options of `reconstruct` lead to.
   static Complexes reconstructed(const std::vector<std::string>& options) {
-    auto a = on_device({"reconstruct", "--json", "--kspace", file("scan.h5"), "--output", file("out.npy"),
-                        "--tolerance", "1e-6", "--scale", "1"});
-    a.insert(a.end(), options.begin(), options.end());
-    const Outcome r = mri(a);
-    EXPECT_EQ(r.code, 0) << r.err;
-    if (r.code != 0) return {};
-    EXPECT_LE(Json::parse(r.out)["certified_rms"], 1e-6) << r.out;
-    return bilevel::read_complex_npy(file("out.npy")).values;
-  }
-  static void refused(const std::vector<std::string>& arguments, int code,
-                      const std::vector<std::string>& parts) {
-    const Outcome o = mri(arguments);
-    EXPECT_EQ(o.code, code) << o.err;
-    expect_one_sentence(o, "bilevel-mri");
-    for (const std::string& part : parts) EXPECT_NE(o.err.find(part), std::string::npos) << o.err;
+    return reconstructed_scan(file("scan.h5"), file("out.npy"), options);
   }
 
   static TemporaryFolder* folder_;
@@ -94,7 +74,7 @@ TEST_F(MriGeneralised, LearnsBothWeightsAndIsEvaluated) {
 /// A heavy ridge on v leaves total variation: |v| <= alpha1 / xi_v per pixel.
 TEST_F(MriGeneralised, IsTotalVariationWhereVIsHeldAtZero) {
   ASSERT_EQ(outcome_.code, 0);
-  write_scan();
+  write_head_scan(file("scan.h5"));
   Json held = model_of("run"), free = held, tv = held;
   for (Json* json : {&held, &free}) {
     (*json)["theta"]["alpha1"] = 0.02, (*json)["theta"]["alpha0"] = 0.02;
@@ -120,7 +100,7 @@ TEST_F(MriGeneralised, IsTotalVariationWhereVIsHeldAtZero) {
 }
 
 TEST_F(MriGeneralised, ReconstructsByOptions) {
-  write_scan();
+  write_head_scan(file("scan.h5"));
   const std::vector<std::string> options{"--regulariser", "tgv2", "--weight", "0.002,0.004"};
   auto other = options;
   other.insert(other.end(), {"--solver", "lbfgs", "--precision", "mixed", "--potential", "charbonnier"});

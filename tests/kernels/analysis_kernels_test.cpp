@@ -78,7 +78,7 @@ class AnalysisKernels : public ::testing::Test {
       const ScopedEnvironment choice("BILEVEL_CPU_OVERRIDES", overrides);
       for (const auto& s : sizes)
         for (const auto& [stencil, potential] : analysis_kinds())
-          for (const int channels : {1, 2}) {
+          for (const int channels : channel_counts(stencil)) {
             if (s.h * s.w > 4000 && random_.integer(0, 2) > 0) continue;
             const Naive m{stencil, potential, channels, s.h, s.w, 0.3, random_.log_uniform(0.01, 0.3), 0.05};
             SCOPED_TRACE(m.str() + ", nu " + std::to_string(m.nu) + ", overrides " + overrides);
@@ -197,7 +197,7 @@ TYPED_TEST(AnalysisKernels, LineariseAndHessianProduct) {
                     data = this->numbers(x.size()), zeta = this->dual(m, n);
       Numbers power(static_cast<std::size_t>(m.points()));
       for (double& v : power) v = static_cast<double>(static_cast<T>(this->random_.uniform(0.5, 2)));
-      const bool with_power = m.channels == 2, beside = m.channels == 2;
+      const bool with_power = m.channels > 1, beside = m.channels > 1;
       auto in = lab.put(x), factor = lab.put(p), product = lab.put(data), coil_power = lab.put(power),
            inverse = lab.put(Numbers(x.size(), -7.0)),
            weights = lab.put(Numbers(
@@ -385,7 +385,7 @@ TYPED_TEST(AnalysisKernels, MixedProducts) {
     const double weight = 0.3, smoothing = -0.7, ridge = 0.2;
     auto in = lab.put(x), by = lab.put(q), out = lab.put(data);
     auto sums = lab.template put<double>(Numbers(static_cast<std::size_t>(4 * n), -7.0));
-    const bool beside = m.channels == 2;
+    const bool beside = m.channels > 1;
     const kernels::AnalysisKernels<T>& table = lab.table().analysis[static_cast<int>(m.stencil)];
     table.mixed_adjoint(lab.stream(),
                         {m.model(), lab.active(), at(in), at(by), at(sums), at(sums) + n, at(sums) + 2 * n});

@@ -23,7 +23,12 @@ inline std::vector<std::pair<Stencil, Potential>> analysis_kinds() {
   return {{Stencil::gradient, charbonnier}, {Stencil::gradient, huber_c2},
           {Stencil::gradient, quadratic},   {Stencil::gradient_separate, charbonnier},
           {Stencil::second, charbonnier},   {Stencil::gradient_separate, huber_c2},
-          {Stencil::second, huber_c2},      {Stencil::identity, quadratic}};
+          {Stencil::second, huber_c2},      {Stencil::identity, quadratic},
+          {Stencil::identity, charbonnier}, {Stencil::identity, huber_c2}};
+}
+/// The numbers of channels that its kernels take.
+inline std::vector<int> channel_counts(Stencil stencil) {
+  return stencil == Stencil::identity ? std::vector{1, 2, 4} : std::vector{1, 2};
 }
 
 /// alpha R_nu(x) + xi/2 |x|^2 on images [C,H,W].

@@ -176,6 +176,13 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (double value : random_mask(height, width, 0.7, random)) sampling.push_back(static_cast<T>(value));
   bag.buffers.push_back({"sampling", true, 1, size * sizeof(T), bytes_of(sampling)});
   bag.buffers.push_back({"shared", true, 1, 4 * sizeof(double), bytes_of(std::vector<double>{1, 2, 3, 4})});
+  // Images of four channels, their linearisations and dual fields.
+  for (const char* name : {"x", "q", "v", "out"}) normals(std::string("fourfold_") + name, 1, 4);
+  normals("fourfold_weights", 3, 4);
+  std::vector<float> fourfold_dual;
+  for (std::size_t e = 0; e < 4 * all; ++e)
+    fourfold_dual.push_back(static_cast<float>(random.uniform(-0.5, 0.5)));
+  add("fourfold_dual", 1, 4 * size * sizeof(float), bytes_of(fourfold_dual));
   // Joint unknowns of three and of six channels, their linearisations and dual fields.
   for (const int channels : {3, 6}) {
     const std::string prefix = "joint" + std::to_string(channels) + "_";

@@ -28,8 +28,8 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, const kernels::Analys
         {name + of_model, false, [=](B& b) { launch(b, b.table().analysis[static_cast<int>(m.stencil)]); }});
   };
   using Kernels = kernels::AnalysisKernels<T>;
-  for (const int data : {0, 1, 2, 3}) {          // 3: after terms that are complete
-    if (m.channels == 2 && data == 0) continue;  // two channels with a mask, or beside another data term
+  for (const int data : {0, 1, 2, 3}) {         // 3: after terms that are complete
+    if (m.channels > 1 && data == 0) continue;  // several channels with a mask, or beside another data term
     const auto s = [data](B& b) { return data == 1 ? b.image("sampling") : nullptr; };
     const bool beside = data >= 2, after = data == 3;
     add("analysis_gradient", [=](B& b, const Kernels& k) {
@@ -93,11 +93,12 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, int height, int width
                {Stencil::identity, Potential::huber_c2, " identity huber_c2"},
                {Stencil::identity, Potential::quadratic, " identity quadratic"}};
   for (const auto& kind : kinds)
-    for (const int channels : {1, 2})
-      add_analysis_cases(
-          cases,
-          kernels::AnalysisModel{height, width, kind.potential, kind.stencil, 0.3, 0.05, 0.01, channels},
-          kind.name + std::string(channels == 2 ? " complex" : " real"));
+    for (const auto& [channels, name] : {std::pair{1, " real"}, {2, " complex"}, {4, " fourfold"}})
+      if (channels < 4 || kind.stencil == Stencil::identity)
+        add_analysis_cases(
+            cases,
+            kernels::AnalysisModel{height, width, kind.potential, kind.stencil, 0.3, 0.05, 0.01, channels},
+            kind.name + std::string(name));
 }
 
 template <class T>

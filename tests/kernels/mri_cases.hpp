@@ -9,18 +9,21 @@
 
 namespace bilevel::testing_support {
 
-/// Images of one or two channels: their arrays in the bag.
+/// Images of one, two or four channels: their arrays in the bag.
 template <class T>
 struct ChannelArrays {
   int channels;
 
   T* image(DeviceBag<T>& b, const std::string& name) const {
-    return b.image(channels == 2 ? "complex_" + name : name);
+    return b.image(channels == 4 ? "fourfold_" + name : channels == 2 ? "complex_" + name : name);
   }
   float* dual(DeviceBag<T>& b) const {
-    return channels == 2 ? reinterpret_cast<float*>(b.raw("joint_dual")) : b.dual(0);
+    if (channels == 1) return b.dual(0);
+    return reinterpret_cast<float*>(b.raw(channels == 4 ? "fourfold_dual" : "joint_dual"));
   }
-  T* weights(DeviceBag<T>& b) const { return b.image(channels == 2 ? "joint_weights" : "s_pairs"); }
+  T* weights(DeviceBag<T>& b) const {
+    return b.image(channels == 4 ? "fourfold_weights" : channels == 2 ? "joint_weights" : "s_pairs");
+  }
 };
 
 /// Whole spectra of two coils, row by row, and half spectra of one, row by row and column by column: of

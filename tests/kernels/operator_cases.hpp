@@ -8,7 +8,7 @@
 #include "kernels/loss_args.hpp"
 #include "kernels/projected_args.hpp"
 #include "kernels/wavelet_args.hpp"
-#include "tests/kernels/kernel_bag.hpp"
+#include "tests/kernels/mri_cases.hpp"
 
 namespace bilevel::testing_support {
 
@@ -81,16 +81,20 @@ void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width
                                                  b.scalar(0), b.scalar(1), b.scalar(2), b.scalar(3),
                                                  b.scalar(4), b.scalar(5), 1e-8, 0.3, 5, 1.5});
                    }});
-  cases.push_back({"projected_forward", false, [=](B& b) {
-                     b.table().projected_forward(
-                         b.stream(), {b.active, 1, height, width, b.image("complex_y"), b.image("x"),
-                                      b.image("complex_out")});
-                   }});
-  cases.push_back({"projected_adjoint", false, [=](B& b) {
-                     b.table().projected_adjoint(
-                         b.stream(), {b.active, 1, height, width, b.image("complex_y"), b.image("complex_q"),
-                                      b.image("out")});
-                   }});
+  for (const int channels : {1, 2}) {
+    const ChannelArrays<T> image{channels}, components{2 * channels};
+    const std::string of = channels == 2 ? " complex" : " real";
+    cases.push_back({"projected_forward" + of, false, [=](B& b) {
+                       b.table().projected_forward(b.stream(),
+                                                   {b.active, channels, height, width, b.image("complex_y"),
+                                                    image.image(b, "x"), components.image(b, "out")});
+                     }});
+    cases.push_back({"projected_adjoint" + of, false, [=](B& b) {
+                       b.table().projected_adjoint(b.stream(),
+                                                   {b.active, channels, height, width, b.image("complex_y"),
+                                                    components.image(b, "q"), image.image(b, "out")});
+                     }});
+  }
   for (const bool even : {true, false}) {
     cases.push_back({"torus_extend", false, [=](B& b) {
                        b.table().torus_extend(b.stream(), {{b.active.mask, b.active.index, 1},

@@ -45,7 +45,7 @@ class PdhgKernels : public ::testing::Test {
   void for_all(const Check& check) {
     for (const auto& [height, width] : {std::pair{1, 1}, {1, 70}, {9, 1}, {17, 129}, {33, 66}})
       for (const auto& [stencil, potential] : analysis_kinds())
-        for (const int channels : {1, 2}) {
+        for (const int channels : channel_counts(stencil)) {
           const double alpha = static_cast<T>(random_.log_uniform(0.01, 1)),
                        nu = static_cast<T>(random_.log_uniform(1e-3, 0.1)), xi = static_cast<T>(0.2);
           const Naive m{stencil, potential, channels, height, width, alpha, nu, xi};

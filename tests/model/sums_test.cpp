@@ -277,6 +277,27 @@ TEST(SumsRounding, CoversThatOfChainedPasses) {
     }
 }
 
+/// sum_p rho_nu of images [C][h][w], the first of a batch, by charbonnier.
+double directional_sum(std::span<const double> x, int h, int w, std::span<const double> reference, double eta,
+                       double nu) {
+  const auto width = static_cast<std::size_t>(w), size = width * static_cast<std::size_t>(h);
+  double sum = 0;
+  for (std::size_t e = 0; e < size; ++e) {
+    const bool right = (e + 1) % width == 0, low = e + width >= size;
+    const auto dx = [&](std::span<const double> v) { return right ? 0 : v[e + 1] - v[e]; };
+    const auto dy = [&](std::span<const double> v) { return low ? 0 : v[e + width] - v[e]; };
+    const double rx = dx(reference), ry = dy(reference), length = eta * eta + rx * rx + ry * ry;
+    double square = nu * nu;
+    for (std::size_t first = 0; first < x.size(); first += size) {
+      const auto plane = x.subspan(first, size);
+      const double along = (rx * dx(plane) + ry * dy(plane)) / length;
+      square += std::pow(dx(plane) - rx * along, 2) + std::pow(dy(plane) - ry * along, 2);
+    }
+    sum += std::sqrt(square);
+  }
+  return sum;
+}
+
 /// Its value by the formula, and after the reference is gone, in single precision too.
 TEST(DirectionalVariation, IsItsFormula) {
   Random random(seed(2818));
@@ -290,17 +311,12 @@ TEST(DirectionalVariation, IsItsFormula) {
                                {"xi", Transform::identity, xi, 0, 1, false}});
   const auto energy = data.energy(parameters, DirectionalTv{TvPotential::charbonnier, eta, reference});
   const std::vector<double> y = download(context, data.y);
-  std::vector<double> wanted(2, 0);
-  for (std::size_t e = 0; e < x.size(); ++e) {
-    const bool right = e % 9 == 8, low = e / 9 % 7 == 6;
-    const auto dx = [&](const std::vector<double>& v) { return right ? 0 : v[e + 1] - v[e]; };
-    const auto dy = [&](const std::vector<double>& v) { return low ? 0 : v[e + 9] - v[e]; };
-    const double rx = dx(reference), ry = dy(reference), length = eta * eta + rx * rx + ry * ry;
-    const double along = (rx * dx(x) + ry * dy(x)) / length;
-    const double zx = dx(x) - rx * along, zy = dy(x) - ry * along;
-    wanted[e / 63] += 0.5 * (x[e] - y[e]) * (x[e] - y[e]) + 0.5 * xi * x[e] * x[e] +
-                      alpha * std::sqrt(zx * zx + zy * zy + nu * nu);
-  }
+  std::vector<double> wanted;
+  for (const std::size_t first : {0U, 63U})
+    wanted.push_back(alpha * directional_sum(std::span(x).subspan(first, 63), 7, 9,
+                                             std::span(reference).subspan(first, 63), eta, nu));
+  for (std::size_t e = 0; e < x.size(); ++e)
+    wanted[e / 63] += 0.5 * (x[e] - y[e]) * (x[e] - y[e]) + 0.5 * xi * x[e] * x[e];
   EXPECT_LT(max_relative_difference(evaluate<double>(context, *energy, x, x, {}).value, wanted), 1e-12);
   std::fill(reference.begin(), reference.end(), std::nan(""));
   energy->keep_single_precision(context);
@@ -313,9 +329,41 @@ TEST(DirectionalVariation, IsItsFormula) {
   EXPECT_LE(distance(download(context, exact), download(context, mixed)), 3e-9);
   EXPECT_THAT(message_of<ShapeError>([&] { (void)data.energy(parameters, DirectionalTv{}); }),
               HasSubstr("the reference has 0 pixels"));
-  const SumData<double> complex(DataKind::complex_fourier, context, 8, 8, random);
-  EXPECT_THAT(message_of<ConfigError>([&] { (void)complex.energy(parameters, DirectionalTv{}); }),
-              HasSubstr("real images alone"));
+}
+
+/// Real and imaginary part under one modulus: its value by the formula beside one coil and two, and its
+/// derivatives by differences.
+TEST(DirectionalVariation, OfComplexImagesHasOneModulus) {
+  Random random(seed(2819));
+  Context context(Device::open(test_device("cpu:2")));
+  const double alpha = 0.3, nu = 0.2, eta = 0.4, step = 1e-5;
+  const std::vector<double> reference = random.normal_vector(63);
+  const Parameters parameters({{"alpha", Transform::exp, alpha, 1e-8, 1, true},
+                               {"nu", Transform::exp, nu, 1e-8, 1, true},
+                               {"xi", Transform::identity, 0, 0, 1, false}}),
+      none({{"alpha", Transform::identity, 0, 0, 1, false}, {"xi", Transform::identity, 0, 0, 1, false}});
+  const TvOptions tikhonov{TvPotential::quadratic, true, false, TvDifferences::none};
+  for (const DataKind kind : {DataKind::complex_fourier, DataKind::coils}) {
+    SCOPED_TRACE(name_of(kind));
+    const SumData<double> data(kind, context, 7, 9, random);
+    const std::vector<double> x = random.normal_vector(data.shape.count()),
+                              p = random.normal_vector(data.shape.count());
+    const auto energy = data.energy(parameters, DirectionalTv{TvPotential::charbonnier, eta, reference});
+    const auto at = [&](double t) { return evaluate<double>(context, *energy, add_scaled(x, t, p), p, {}); };
+    const Evaluated here = at(0), before = at(-step), after = at(step),
+                    without = evaluate<double>(context, *data.energy(none, tikhonov), x, p, {});
+    for (std::size_t i = 0; i < 2; ++i) {
+      const double own =
+          alpha * directional_sum(std::span(x).subspan(126 * i, 126), 7, 9, reference, eta, nu);
+      EXPECT_NEAR(here.value[i] - without.value[i], own, 1e-12 * here.value[i]);
+      double slope = 0;
+      for (std::size_t e = 126 * i; e < 126 * (i + 1); ++e) slope += here.gradient[e] * p[e];
+      EXPECT_NEAR((after.value[i] - before.value[i]) / (2 * step), slope, 1e-7 * here.value[i]);
+    }
+    std::vector<double> change = add_scaled(after.gradient, -1, before.gradient);
+    for (double& v : change) v /= 2 * step;
+    EXPECT_LT(max_relative_difference(here.product, change), 1e-7);
+  }
 }
 
 TEST(SumsMisuse, IsRefusedAndLeavesTheEnergyAlone) {

@@ -56,8 +56,7 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
   return out;
 }
 
-/// Sums of one to three, wavelets among them where the sides are even, and directional total variation where
-/// images are real.
+/// Sums of one to three, wavelets among them where the sides are even.
 inline std::vector<SumCase> sum_cases(const Shape& images, double ridge, Random& random) {
   using P = TvPotential;
   const TvOptions tv{}, separate{P::charbonnier, false, false, TvDifferences::first},
@@ -87,20 +86,21 @@ inline std::vector<SumCase> sum_cases(const Shape& images, double ridge, Random&
   add("foe+h1", {foe, h1});
   add("tv+foe", {tv, foe});
   add("foe+foe valid", {foe, inside});
-  if (images.c > 1) return out;
-  const auto directional = [&](const char* name, std::size_t pixels, auto parts) {
-    const auto kept = std::make_shared<const std::vector<double>>(random.normal_vector(pixels));
+  const std::size_t pixels = Shape{1, 1, images.h, images.w}.count();
+  const auto directional = [&](const char* name, int references, auto parts) {
+    const auto kept = std::make_shared<const std::vector<double>>(
+        random.normal_vector(pixels * static_cast<std::size_t>(references)));
     add(name, parts(*kept));
     out.back().reference = kept;
   };
   using Parts = std::vector<RegulariserOptions>;
-  directional("dtv", images.image(), [](std::span<const double> r) {
+  directional("dtv", 1, [](std::span<const double> r) {
     return Parts{DirectionalTv{P::charbonnier, 0.01, r}};
   });
-  directional("dtv huber_c2+h1", images.count(), [&](std::span<const double> r) {
+  directional("dtv huber_c2+h1", images.n, [&](std::span<const double> r) {
     return Parts{DirectionalTv{P::huber_c2, 0.5, r}, h1};
   });
-  directional("tv+dtv", images.image(), [&](std::span<const double> r) {
+  directional("tv+dtv", 1, [&](std::span<const double> r) {
     return Parts{tv, DirectionalTv{P::charbonnier, 1, r}};
   });
   return out;

@@ -17,7 +17,6 @@ struct BILEVEL_API CatalogueEntry {
   const char* text;            ///< what it is, for people
   const char* argument;        ///< z of rho(z), for the energy in model files
   RegulariserOptions options;  ///< usual ones; charbonnier stands for any potential that is not quadratic
-  bool complex;                ///< also of complex images: bilevel-mri has it
   bool fills_in;               ///< also of images that were not measured everywhere: --mask
   bool newton;                 ///< usually minimised by Newton's method with its diagonal, else by L-BFGS
   const char* once;    ///< a sum has it once, and what messages then advise; null: any number of times
@@ -33,16 +32,14 @@ BILEVEL_API const CatalogueEntry& catalogue_entry(const std::string& name);
 /// that do not go together.
 BILEVEL_API const CatalogueEntry& catalogue_entry(const RegulariserOptions& options);
 
-// Below, `complex` leaves out what is of real images alone.
-
 /// The names for messages, "tv, ... and foe", and with their texts for help, "tv (...), ...".
-BILEVEL_API std::string regulariser_names(bool complex = false);
-BILEVEL_API std::string regulariser_choice(bool complex = false);
+BILEVEL_API std::string regulariser_names();
+BILEVEL_API std::string regulariser_choice();
 /// "NAMES, and sums of them written with +, as tv+h1", for messages.
-BILEVEL_API std::string regulariser_sums(bool complex = false);
+BILEVEL_API std::string regulariser_sums();
 /// The names in that of a sum, "tv+foe" being tv and foe. Throws ConfigError for empty and unknown names,
 /// more than four, and a second one of what a sum has once.
-BILEVEL_API std::vector<std::string> regulariser_parts(const std::string& name, bool complex = false);
+BILEVEL_API std::vector<std::string> regulariser_parts(const std::string& name);
 
 /// The options of a name, with this potential unless the regulariser is quadratic. Throws ConfigError for an
 /// unknown name.

@@ -79,7 +79,7 @@ struct WaveletSparsity {
 BILEVEL_API Parameters wavelet_parameters(const WaveletSparsity& options = {});
 
 /// alpha sum_p rho_nu(|(K x)_p|), K = (I - zeta zeta^T) D of ops/projected_differences.hpp: total variation
-/// that a jump of x along one of the reference does not pay for. Real images.
+/// that a jump of x along one of the reference does not pay for; both channels under one modulus.
 struct DirectionalTv {
   TvPotential potential = TvPotential::charbonnier;  ///< not quadratic
   double eta = 1e-2;                                 ///< jumps of the reference that count as edges
