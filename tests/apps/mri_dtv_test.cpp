@@ -31,6 +31,9 @@ class MriDirectional : public testing::Test {
   static Complexes reconstructed(const std::vector<std::string>& options) {
     return reconstructed_scan(file("scan.h5"), file("out.npy"), options);
   }
+  static void write_image(const std::string& name, std::size_t size, const std::vector<double>& pixels) {
+    bilevel::write_npy(file(name), std::vector<std::size_t>{size, size}, std::span<const double>(pixels));
+  }
   static double distance(const Complexes& a, const Complexes& b) {
     EXPECT_EQ(a.size(), b.size());
     double sum = 0;
@@ -92,7 +95,7 @@ TEST_F(MriDirectional, ReconstructsByARunAndByOptions) {
 /// Without edges in the reference it is total variation.
 TEST_F(MriDirectional, IsTotalVariationWhereTheReferenceIsFlat) {
   write_head_scan(file("scan.h5"));
-  bilevel::write_npy(file("flat.npy"), {24, 24}, std::span<const double>(std::vector<double>(24 * 24, 0.5)));
+  write_image("flat.npy", 24, std::vector<double>(24 * 24, 0.5));
   const Complexes tv = reconstructed({"--regulariser", "tv", "--weight", "0.02"}),
                   flat = reconstructed(
                       {"--regulariser", "dtv", "--weight", "0.02", "--reference", file("flat.npy")}),
@@ -106,7 +109,7 @@ TEST_F(MriDirectional, IsTotalVariationWhereTheReferenceIsFlat) {
 TEST_F(MriDirectional, IsBetterThanTotalVariationWithAGoodReference) {
   std::vector<double> contrast = head(1, 48);
   for (double& v : contrast) v = std::pow(1 - v, 2);
-  bilevel::write_npy(file("contrast.npy"), {48, 48}, std::span<const double>(contrast));
+  write_image("contrast.npy", 48, contrast);
   for (const bool complex : {true, false}) {
     const std::string image = complex ? "complex" : "real",
                       data = head_file(*folder_, image + ".npy", 1, 48, complex);
@@ -138,7 +141,7 @@ TEST_F(MriDirectional, WhatDoesNotFitIsRefused) {
           {reference_, "24 x 24 pixels", "16 x 16 pixels", "size of the images"});
   std::vector<double> bright(24 * 24, 0.5);
   bright[3] = 200;
-  bilevel::write_npy(file("bright.npy"), {24, 24}, std::span<const double>(bright));
+  write_image("bright.npy", 24, bright);
   refused(with("dtv", {"--reference", file("bright.npy")}), 3, {"bright.npy", "scale it to [0,1]"});
   refused(with("dtv", {"--reference", file("missing.png")}), 3, {"missing.png"});
   EXPECT_FALSE(fs::exists(file("refused")));

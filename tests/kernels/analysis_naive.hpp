@@ -86,11 +86,16 @@ struct Naive {
   using Pixel = std::vector<double>;
   Pixel zero() const { return Pixel(static_cast<std::size_t>(components()), 0); }
   std::size_t component(int d, int k) const { return static_cast<std::size_t>(d * channels + k); }
+  /// Terms by twos are differences, which round like those of the kernels: not with the size of x.
   Pixel difference(const Numbers& x, int p) const {
     Pixel z = zero();
     for (int d = 0; d < directions(); ++d)
-      for (int k = 0; k < channels; ++k)
-        for (const Term& t : row(d, p)) z[component(d, k)] += t.factor * x[index(k, t.pixel)];
+      for (int k = 0; k < channels; ++k) {
+        const Row terms = row(d, p);
+        const auto at = [&](std::size_t e) { return e < terms.size() ? x[index(k, terms[e].pixel)] : 0; };
+        for (std::size_t e = 0; e < terms.size(); e += 2)
+          z[component(d, k)] += terms[e].factor * (at(e) - at(e + 1));
+      }
     return z;
   }
   /// Magnitudes of what rounding does to them in the difference of two rounded differences.
