@@ -142,7 +142,10 @@ apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:Mri
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 apps_on_device+=':RunFolder*:LongRun.*:Resources.*:Numbers.*:Texts.*:Means.*:ExitCodes.*:CropGrid.*:TrainingRun.*'
 apps_on_device+=':MriEvaluate.*:MriMask*:MriCrop.*:MriNotes.*:EarlierRun.*:OptionValues.*:OutputCheck.*:Mri.O*'
+apps_on_device+=':Advice.*:*.WhatDoesNotFit*:*.Damaged*:*.TakesTheLevels*:MriExperts.ModelsOf*'
 long_apps_on_device='*.CheckPasses*:Checks.*:Sums.EveryKind*:Sums.AResumed*:Sums.LearnsBelow*:Sums.CheckTakes*:MriSums.*'
+long_apps_on_device+=':Mri*.AResumed*:*BetterThan*:Sums.Generalised*:Sums.Directional*:MriGivenPattern.*:*Baseline*'
+long_apps_on_device+=':*.IsTotalVariation*:MriExperts.TheFirst*:MriGeneralised.Reconstructs*:MriDirectional.Reconstructs*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Sums*:MriSums*:Faults*"
 test_in_emulator() {
   emulator=$1
