@@ -10,6 +10,11 @@ set(BILEVEL_KERNEL_FLAGS ${BILEVEL_KERNEL_OPTIMISATION} -fno-math-errno -fno-tra
 set(level_avx2 x86-64-v3)
 set(level_avx512 x86-64-v4)
 set(BILEVEL_KERNEL_FLAGS_baseline "")
+option(BILEVEL_LIGHT_BASELINE "Compile the baseline's kernels with -O2: a third of the time, the same bits, slower" OFF)
+mark_as_advanced(BILEVEL_LIGHT_BASELINE)
+if(BILEVEL_LIGHT_BASELINE)
+  set(BILEVEL_KERNEL_FLAGS_baseline -O2)
+endif()
 set(BILEVEL_KERNEL_FLAGS_avx2 -march=${level_avx2})
 set(BILEVEL_KERNEL_FLAGS_avx512 -march=${level_avx512} -mprefer-vector-width=512)
 

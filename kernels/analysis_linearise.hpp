@@ -16,8 +16,9 @@ template <class T, class Rho, class K>
 struct AnalysisLinearise {
   using S = typename K::Differences;
   static constexpr int sums = 0;
-  // of every entry of the matrices, or of the diagonal ones of one channel
-  static constexpr int tiles = K::packed ? K::planes : S::directions;
+  using OneChannel = Operator<S, false, 1>;
+  // of every entry of the matrices, or of those between the directions of one channel
+  static constexpr int tiles = K::packed ? K::planes : OneChannel::entries;
   using G = Geometry<T, S, K::channels + tiles>;
   static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 3;
   AnalysisLineariseArgs<T> a;
@@ -97,9 +98,11 @@ struct AnalysisLinearise {
           [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
             CurvedPixel<T, K> p;
             matrix(r, c, p);
-            unrolled<S::directions>([&](auto d) BILEVEL_PIXEL_LAMBDA {
-              constexpr int own = d * K::channels + k;
-              m.f[d][r * G::pitch + c] = p.template entry<0, own, own>();
+            unrolled<S::directions>([&](auto i) BILEVEL_PIXEL_LAMBDA {
+              unrolled<S::directions - i>([&](auto j) BILEVEL_PIXEL_LAMBDA {
+                constexpr int own = i * K::channels + k, other = (i + j) * K::channels + k;
+                m.f[OneChannel::entry(i, i + j)][r * G::pitch + c] = p.template entry<0, own, other>();
+              });
             });
           },
           nullptr);
@@ -111,19 +114,14 @@ struct AnalysisLinearise {
     block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
       // entry (d,d2) of the channel, of the pixel at this offset
       const auto entry = [=](auto d, auto d2, int row, int column) BILEVEL_PIXEL_LAMBDA -> T {
-        constexpr int own = d * K::channels + k, other = d2 * K::channels + k;
+        [[maybe_unused]] constexpr int own = d * K::channels + k, other = d2 * K::channels + k;
         const int e = (r + row) * G::pitch + c + column;
         if constexpr (K::packed && K::joint)
           return m.f[K::entry(own, other)][e];
         else if constexpr (K::packed)
           return m.f[d * K::entries + K::entry(k, k)][e];
-        else if constexpr (own == other)
-          return m.f[d][e];
-        else {
-          CurvedPixel<T, K> p;
-          matrix(r + row, c + column, p);
-          return p.template entry<0, own, other>();
-        }
+        else
+          return m.f[OneChannel::entry(d, d2)][e];
       };
       inverse[r * width + c] = S::template diagonal<K::joint, T>(xi, entry, border.at(r, c));
     });

@@ -14,12 +14,6 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
-/// Whether a neighbour is inside, as a factor: a choice would keep loops over pixels from being vectors.
-template <class T>
-BILEVEL_PIXEL T inside(bool neighbour) {
-  return neighbour ? T(1) : T(0);
-}
-
 /// z = D x - v, D x = (x_{r,c+1} - x_{r,c}, x_{r+1,c} - x_{r,c}), zero where it would reach over the border.
 struct Coupling {
   static constexpr int directions = 2, reach = 1, after = 0, first = 0;

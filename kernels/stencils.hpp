@@ -22,6 +22,12 @@ struct Edges {
   bool left, right, up, down;
 };
 
+/// Whether a neighbour is inside, as a factor: a choice would keep loops over pixels from being vectors.
+template <class T>
+BILEVEL_PIXEL T inside(bool neighbour) {
+  return neighbour ? T(1) : T(0);
+}
+
 /// Where a tile stands in its image.
 struct Border {
   int row, column, last_row, last_column;
@@ -118,7 +124,7 @@ struct SecondDifferences {
         (m(at<2>, at<2>, 0, 0) + m(at<2>, at<2>, 0, -1)) + (m(at<2>, at<2>, -1, 0) + m(at<2>, at<2>, -1, -1));
     const T own = x * y * T(2) * m(at<0>, at<1>, 0, 0) -
                   twice * (x * m(at<0>, at<2>, 0, 0) + y * m(at<1>, at<2>, 0, 0));
-    const T beside = (g.left ? m(at<0>, at<2>, 0, -1) : T(0)) + (g.up ? m(at<1>, at<2>, -1, 0) : T(0));
+    const T beside = inside<T>(g.left) * m(at<0>, at<2>, 0, -1) + inside<T>(g.up) * m(at<1>, at<2>, -1, 0);
     return start + ((xx + yy) + T(2) * xy) + (own - twice * beside);
   }
 
@@ -127,7 +133,7 @@ struct SecondDifferences {
   static constexpr T root2 = T(1.4142135623730951);
   template <class T>
   BILEVEL_PIXEL static T count(bool a, bool b) {
-    return (a ? T(1) : T(0)) + (b ? T(1) : T(0));
+    return inside<T>(a) + inside<T>(b);
   }
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "apps/common/option_support.hpp"
 #include "apps/common/text.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
@@ -37,7 +38,7 @@ BlurKernel read_blur(const std::string& text, std::vector<std::string>& notes) {
   if (std::filesystem::path(text).extension() != ".npy")
     throw ConfigError("--blur " + text + ": name a kernel KERNEL.npy of two dimensions, or " + kGaussian +
                       "SIGMA.");
-  const Array array = read_npy(text);
+  const Array array = read_for("--blur", [&] { return read_npy(text); });
   const auto refuse = [&](const std::string& what) {
     throw IoError(text, "the kernel of --blur " + what + ".");
   };

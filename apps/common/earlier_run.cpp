@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -57,14 +58,51 @@ std::vector<fs::path> entries(const fs::path& folder) {
   return found;
 }
 
+/// result.json of a stage, and state.json of each checkpoint.
+std::vector<fs::path> files_of_stage(const fs::path& stage) {
+  std::vector<fs::path> files{stage / "result.json"};
+  for (const fs::path& saved : entries(stage)) files.push_back(saved / "state.json");
+  return files;
+}
+
+/// An entry of an identity as the user knows it; one without values is told by them being others.
+struct OptionName {
+  std::string text;
+  bool values = true;
+};
+OptionName option_name(const std::string& name) {
+  static const std::map<std::string, OptionName> special{
+      {"command", {"the command"}},
+      {"weight1", {"--weight (alpha1)"}},
+      {"weight0", {"--weight (alpha0)"}},
+      {"kind", {"the pattern of --from", false}},
+      {"kept", {"the pattern of --from", false}},
+      {"experts", {"the model of --experts", false}},
+      {"blur (fingerprint)", {"the kernel of --blur", false}},
+      {"data (fingerprint)", {"the data of --data and of the options on it", false}}};
+  if (const auto found = special.find(name); found != special.end()) return found->second;
+  const std::size_t part = name.find(".weight"), given = name.find(" given");
+  if (part != std::string::npos) return {"--weight (" + name.substr(0, part) + ".alpha)"};
+  if (name.starts_with("penalty ")) return {"--penalty"};
+  return {"--" + name.substr(0, given)};
+}
+
+/// " was A, not B" of two values, none being empty.
+std::string change_text(const std::string& name, const std::string& before, const std::string& now) {
+  if (name.ends_with(" given"))
+    return before == "true" ? " was given, and is not now" : " was not given, and is now";
+  const auto text = [](const std::string& v) { return v == "true" ? "on" : v == "false" ? "off" : v; };
+  if (before.empty()) return " was not given, and is " + text(now) + " now";
+  if (now.empty()) return " was " + text(before) + ", and is not given now";
+  return " was " + text(before) + ", not " + text(now);
+}
+
 /// bilevel-denoise keeps checkpoint/000001/state.json, bilevel-mri has a folder for each stage between.
 std::string command_of_checkpoints(const fs::path& checkpoints) {
   std::error_code error;
   for (const fs::path& entry : entries(checkpoints)) {
     if (fs::exists(entry / "state.json", error)) return denoise;
-    std::vector<fs::path> files{entry / "result.json"};
-    for (const fs::path& saved : entries(entry)) files.push_back(saved / "state.json");
-    for (const fs::path& file : files)
+    for (const fs::path& file : files_of_stage(entry))
       if (const Json identity = member(object_in(file), "identity"); identity.contains("command"))
         return mri_command(text_in(identity, "command"));
   }
@@ -88,6 +126,28 @@ bool holds_result(const fs::path& folder) {
   const bool cut = status == "interrupted" || status == "failed";
   const auto iterations = summary.find("iterations");
   return !cut || iterations == summary.end() || *iterations != 0;
+}
+
+void require_same_options(const fs::path& run, const fs::path& saved,
+                          const std::vector<bilevel::NamedOption>& identity) {
+  const auto refuse = [&run](const std::string& name, const std::string& before, const std::string& now) {
+    const auto [text, values] = option_name(name);
+    throw bilevel::ConfigError(
+        "the run in " + run.string() + " cannot be resumed: " + text +
+        (values ? change_text(name, before, now) : " is another now") +
+        "; resume with the same options and data, or start a new run in another folder.");
+  };
+  for (const fs::path& file : files_of_stage(saved)) {
+    Json before = member(object_in(file), "identity");
+    if (before.empty()) continue;
+    before.erase("start");  // of a stage of bilevel-mri, which no option gives
+    for (const auto& [name, value] : identity) {
+      const std::string now = bilevel::option_text(value), then = text_in(before, name.c_str());
+      if (then != now) refuse(name, then, now);
+      before.erase(name);
+    }
+    for (const auto& [name, value] : before.items()) refuse(name, text_in(before, name.c_str()), "");
+  }
 }
 
 void require_no_result(const fs::path& folder) {

@@ -6,6 +6,7 @@
 
 #include "apps/common/blur_option.hpp"
 #include "apps/common/noise.hpp"
+#include "apps/common/option_support.hpp"
 #include "apps/common/text.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
@@ -185,6 +186,12 @@ std::string noise_note(double sigma) {
       sigma);
 }
 
+std::string reference_note(const std::string& path, std::size_t files) {
+  if (path.empty() || files < 2) return {};
+  return "--reference " + path + " serves the images of " + std::to_string(files) +
+         " files; its edges help only those that show the same scene";
+}
+
 ImageBatch load_crops(const DataOptions& o) {
   const HostImage reference = read_reference(o.reference);
   const auto pairs = paired_sources(o, static_cast<std::size_t>(o.images));
@@ -234,6 +241,8 @@ ImageBatch load_crops(const DataOptions& o) {
   if (!batch.mask.empty())
     for (std::size_t k = 0; k < batch.noisy.size(); ++k) batch.noisy[k] *= batch.mask[k % batch.pixels()];
   for (const std::string& text : reader.notes()) batch.notes.push_back(text);
+  if (const std::string text = reference_note(o.reference, pairs.size()); !text.empty())
+    batch.notes.push_back(text);
   if (const std::string text = noise_note(o.sigma); o.noisy.empty() && !text.empty())
     batch.notes.push_back(text);
   batch.fingerprint = make_fingerprint(batch, files);
@@ -263,10 +272,10 @@ void take_zero_and_one(HostImage& mask, const std::string& path, std::vector<std
 
 std::vector<double> load_mask(const std::string& path, int height, int width,
                               std::vector<std::string>& notes) {
-  HostImage image = read_mask_image(path);
+  HostImage image = read_for("--mask", [&] { return read_mask_image(path); });
   if (image.height != height || image.width != width)
     throw IoError(path, "the mask has " + extent(image.height, image.width) + ", but the images have " +
-                            extent(height, width) + ".");
+                            extent(height, width) + "; give one of their size.");
   take_zero_and_one(image, path, notes);
   const auto [low, high] = std::minmax_element(image.pixels.begin(), image.pixels.end());
   if (*low < 0 || *high > 1)
@@ -282,9 +291,11 @@ std::vector<double> load_mask(const std::string& path, int height, int width,
 
 HostImage read_reference(const std::string& path) {
   if (path.empty()) return {};
-  const auto sources = list_sources({path}, 2);
-  if (sources.size() != 1) throw IoError(path, "--reference is one image; name a file of one.");
-  HostImage reference = LumaReader(std::nullopt).read(sources[0]);
+  HostImage reference = read_for("--reference", [&] {
+    const auto sources = list_sources({path}, 2);
+    if (sources.size() != 1) throw IoError(path, "the reference is one image; name a file of one.");
+    return LumaReader(std::nullopt).read(sources[0]);
+  });
   const auto [low, high] = std::minmax_element(reference.pixels.begin(), reference.pixels.end());
   if (*low < -0.1 || *high > 1.1)  // --edge-eta is of intensities
     throw IoError(path, "the values of the reference are " + range_text(*low, *high) +

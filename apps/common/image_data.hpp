@@ -100,6 +100,8 @@ void take_zero_and_one(bilevel::HostImage& mask, const std::string& path, std::v
 std::vector<double> load_mask(const std::string& path, int height, int width,
                               std::vector<std::string>& notes);
 
+/// What to say of a reference that is the one of several files; empty when it is not.
+std::string reference_note(const std::string& path, std::size_t files);
 /// The image of --reference as luma, on any scale; an empty one without a path. Throws IoError unless it is
 /// one image that can be read.
 bilevel::HostImage read_reference(const std::string& path);

@@ -138,6 +138,27 @@ std::string parameter_text(const Segment& s, const std::vector<double>& values, 
   return text + (s.learned ? "" : "  (fixed)");
 }
 
+std::string with_options(const std::string& sentence, const std::string& options) {
+  return sentence.substr(0, sentence.find_last_not_of('.') + 1) + " (" + options + ").";
+}
+
+std::vector<std::string> bound_notes(const Parameters& parameters, std::span<const double> theta,
+                                     const std::function<std::string(const std::string&)>& keep) {
+  constexpr double equal = 1e-9;  // what exp and log may lose
+  std::vector<std::string> notes;
+  for (const Segment& s : parameters.segments()) {
+    if (!s.learned || !s.shape.empty()) continue;
+    const double value = parameters.value(s.name, theta);
+    const bool low = value <= s.lower * (1 + equal), high = value >= s.upper * (1 - equal);
+    if (!low && !high) continue;
+    const std::string kept = keep(s.name);
+    notes.push_back(s.name +
+                    format(" ended at its %s bound, %g", low ? "lower" : "upper", low ? s.lower : s.upper) +
+                    (kept.empty() ? "" : "; " + kept));
+  }
+  return notes;
+}
+
 Json work_json(const Work& work) {
   return {{"lower_gradients", work.gradients},
           {"hessian_products", work.hessian_products},

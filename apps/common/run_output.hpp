@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -30,6 +31,14 @@ nlohmann::ordered_json values_json(const bilevel::Parameters& parameters, const 
                                    bool log10);
 /// A parameter for people: filters by their norms, other arrays by their spread.
 std::string parameter_text(const bilevel::Segment& segment, const std::vector<double>& values, bool log10);
+
+/// A sentence with the options that follow its advice in brackets.
+std::string with_options(const std::string& sentence, const std::string& options);
+
+/// A sentence on each number that learning left at one of its bounds; arrays and s of sampling patterns have
+/// entries there by their nature. `keep(name)` is what keeps a number fixed, for people; empty: nothing does.
+std::vector<std::string> bound_notes(const bilevel::Parameters& parameters, std::span<const double> theta,
+                                     const std::function<std::string(const std::string&)>& keep);
 
 /// Operator applications by kind.
 nlohmann::ordered_json work_json(const bilevel::Work& work);

@@ -211,6 +211,7 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   const auto note = [&](const std::string& text) {
     if (!o.common.quiet) err << "bilevel-denoise: " << sentence(text) << '\n';
   };
+  if (const std::string text = reference_note(o.reference, jobs.size()); !text.empty()) note(text);
   for (const Job& job : jobs) {
     const bool first = mask_notes.empty();
     const int bits = output_bits(o, job);

@@ -214,6 +214,8 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   }
   std::vector<std::string> notes = reader.notes();
   if (!mask_notes.empty()) notes.push_back(mask_notes.front());
+  if (const std::string text = reference_note(o.data.reference, files.size()); !text.empty())
+    notes.push_back(text);
   if (const std::string text = noise_note(o.data.sigma); o.data.noisy.empty() && !text.empty())
     notes.push_back(text);
   if (!o.common.quiet)

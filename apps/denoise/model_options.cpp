@@ -230,6 +230,24 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
   return list;
 }
 
+std::string keeping_options(const Parameters& parameters, const Names& names) {
+  std::string learn;
+  for (const Segment& s : parameters.segments())
+    if (s.learned && !contains(names, s.name)) learn += (learn.empty() ? "" : ",") + s.name;
+  return learn.empty() || names.empty() ? ""
+                                        : "--learn " + learn + " --init " + init_name(names[0]) + "=VALUE";
+}
+
+std::string smoothing_options(const Parameters& parameters) {
+  Names learned, fixed;
+  for (const Segment& s : parameters.segments())
+    if (const std::string name = init_name(s.name); name == "nu" || name.ends_with(".nu"))
+      (s.learned ? learned : fixed).push_back(s.name);
+  if (const std::string keep = keeping_options(parameters, learned); !keep.empty())
+    return keep + ", or --tolerance";
+  return (fixed.empty() ? "" : "--init " + init_name(fixed[0]) + "=VALUE, or ") + std::string("--tolerance");
+}
+
 void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) {
   const char* group = "Model";
   const auto add = [&](const char* name, auto& value, const char* text, const char* type) {

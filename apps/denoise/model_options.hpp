@@ -35,6 +35,11 @@ struct ModelOptions : WaveletChoice {
   std::vector<bilevel::NamedOption> deciding(std::uint64_t seed) const;
 };
 
+/// The options that keep parameters as --init gives them; empty where nothing else would be learned.
+std::string keeping_options(const bilevel::Parameters& parameters, const std::vector<std::string>& names);
+/// Those that help where rounding is the limit: larger smoothings, fixed, or another tolerance.
+std::string smoothing_options(const bilevel::Parameters& parameters);
+
 /// Adds the options of the model; `type_option` names its kind.
 void add_model_options(CLI::App& app, ModelOptions& options, const char* type_option);
 

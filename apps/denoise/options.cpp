@@ -109,6 +109,17 @@ void add_model_file(CLI::App& app, std::string& model) {
   add_value(app, "--model", model, "model.json of a training run", "FILE")->group("Model");
 }
 
+/// --blur of commands that take it from the model, which is not in their help.
+void refuse_blur(CLI::App& app) {
+  app.add_option_function<std::string>(
+         "--blur",
+         [](const std::string&) {
+           throw ConfigError(
+               "--blur is kept by model.json, where the model was learned with it; leave it out.");
+         })
+      ->group("");
+}
+
 void add_accuracy(CLI::App& app, double& tolerance, std::string& solver) {
   add_value(app, "--tolerance", tolerance,
             "certified distance to the exact minimiser, root mean square per pixel, intensities being 0 to 1 "
@@ -139,6 +150,7 @@ void add_apply(CLI::App& app, ApplyOptions& o) {
             "FILE")
       ->group(group);
   add_reference(app, o.reference)->group(group);
+  refuse_blur(app);
   add_accuracy(app, o.tolerance, o.solver);
   add_common_options(app, o.common, false);
   app.footer(
@@ -150,6 +162,7 @@ void add_evaluate(CLI::App& app, EvaluateOptions& o) {
   o.data.crop = 0;
   add_model_file(app, o.model);
   add_data_options(app, o.data, false);
+  refuse_blur(app);
   add_value(app, "--sigma", o.sigma,
             "standard deviation of the added noise, intensities being 0 to 1 [that of the training]")
       ->group("Data");

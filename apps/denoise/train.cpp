@@ -85,6 +85,34 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& ba
   return identity;
 }
 
+/// The latest checkpoint; ConfigErrors of other options name them as the user gives them.
+std::optional<Checkpoint::Loaded> load_latest(const RunFolder& folder,
+                                              const std::vector<NamedOption>& identity) {
+  try {
+    return Checkpoint::load_latest(folder / "checkpoint", identity);
+  } catch (const ConfigError&) {
+    require_same_options(folder.path(), folder / "checkpoint", identity);
+    throw;
+  }
+}
+
+/// The message of a run that rounding ended, with the options that help.
+std::string message_of(const TrainOptions& o, const Parameters& parameters, const UpperReport& report) {
+  if (report.status != UpperStatus::accuracy_limit || o.upper.schedule.fixed_accuracy) return report.message;
+  return with_options(report.message, o.common.precision != "float" ? smoothing_options(parameters)
+                                      : o.data.blur                 ? "--precision double"
+                                                                    : "--precision mixed or double");
+}
+
+/// Sentences on what learning left at a bound.
+std::vector<std::string> bounds_of(const Parameters& parameters, const UpperReport& report) {
+  if (report.status == UpperStatus::failed || report.status == UpperStatus::interrupted) return {};
+  return bound_notes(parameters, report.theta, [&](const std::string& name) {
+    const std::string keep = keeping_options(parameters, {name});
+    return keep.empty() ? keep : keep + " keeps it fixed";
+  });
+}
+
 /// Writes everything but the log and the checkpoints, and tells the user.
 int conclude(const TrainOptions& o, const RunFolder& folder, const Device& device, const ImageBatch& batch,
              const Parameters& parameters, const Outcome& outcome, const HeldOut* held_out, int resumed_from,
@@ -106,12 +134,13 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
   if (const auto foe = experts_part(o.model.regularisers()))
     write_filters(folder, ranked_filters(parameters, report.theta, foe->options.zero_mean, foe->prefix));
 
+  const int code = exit_code(report.status, o.upper.schedule.fixed_accuracy);
   if (o.common.json) {
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
   } else if (!o.common.quiet) {
-    out << sentence(report.message) << '\n' << summary_text(o, parameters, results, folder);
+    if (code != exit_numerical) out << sentence(report.message) << '\n';
+    out << summary_text(o, parameters, results, folder);
   }
-  const int code = exit_code(report.status, o.upper.schedule.fixed_accuracy);
   if (code == exit_interrupted) {
     err << "bilevel-denoise: interrupted; "
         << (checkpointed ? "the last finished iteration is saved" : "no iteration was finished yet")
@@ -143,7 +172,7 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   const std::vector<NamedOption> identity = identity_of(o, batch);
   std::optional<Checkpoint::Loaded> saved;
   if (o.run.resume) {
-    saved = Checkpoint::load_latest(folder / "checkpoint", identity);
+    saved = load_latest(folder, identity);
     if (!saved) {
       require_no_result(o.run.out);
       note("--resume: no iteration was saved yet in " + o.run.out + ", so the run begins at the start");
@@ -165,10 +194,12 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   RunFolderKeeper keeper(folder);
   ObserverList observers({&watch, &log, &checkpoint, &keeper, &progress, &interrupt});
 
-  const Outcome outcome = o.common.precision == "float"
-                              ? optimise<float>(o, parameters, batch, context, observers, state)
-                              : optimise<double>(o, parameters, batch, context, observers, state);
+  Outcome outcome = o.common.precision == "float"
+                        ? optimise<float>(o, parameters, batch, context, observers, state)
+                        : optimise<double>(o, parameters, batch, context, observers, state);
   folder.keep();
+  outcome.report.message = message_of(o, parameters, outcome.report);
+  for (const std::string& text : bounds_of(parameters, outcome.report)) note(text);
   return conclude(o, folder, device, batch, parameters, outcome, held_out ? &*held_out : nullptr,
                   state ? state->iteration : -1, state != nullptr || checkpoint.last() >= 0, out, err);
 }

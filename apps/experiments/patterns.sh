@@ -18,15 +18,16 @@ names=("${@:3}")
 ((${#names[@]})) || names=(h1 wavelet tv tv2)
 mri=${BILEVEL_MRI:-bilevel-mri}
 data=(--data "$volume" --slices "${SLICES:-50:82:8}" --size 64 --sigma 0.003 --seed 1 --quiet)
-mkdir "$out"
+source "$(dirname "$0")/result_folder.sh"
+begin_result "$out"
 
 for a in "${names[@]}"; do
-  "$mri" learn "${data[@]}" --rate 0.3 --regulariser "$a" --out "$out/$a"
+  logged "$a" "$mri" learn "${data[@]}" --rate 0.3 --regulariser "$a" --out "$work/$a"
 done
 # psnr B A: of regulariser B under the pattern of A.
 psnr() {
-  "$mri" baseline "${data[@]}" --pattern given --from "$out/$2" --regulariser "$1" --out "$out/$1-under-$2"
-  "$mri" evaluate --run "$out/$1-under-$2" --data "$volume" --slices "${TEST_SLICES:-90:114:6}" --sigma 0.003 --seed 2 --json |
+  logged "$1-under-$2" "$mri" baseline "${data[@]}" --pattern given --from "$work/$2" --regulariser "$1" --out "$work/$1-under-$2"
+  "$mri" evaluate --run "$work/$1-under-$2" --data "$volume" --slices "${TEST_SLICES:-90:114:6}" --sigma 0.003 --seed 2 --json |
     sed -n 's/^ *"psnr": \([0-9.]*\),\{0,1\}$/\1/p' | tail -1
 }
 {
@@ -41,4 +42,4 @@ psnr() {
     done
     printf '\n'
   done
-} | tee "$out/table.txt"
+} | tee "$work/table.txt"

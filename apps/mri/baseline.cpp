@@ -120,7 +120,8 @@ int baseline(const BaselineOptions& o, std::ostream& out, std::ostream& err) {
   if (given) {
     if (given->height != model.height || given->width != model.width)
       throw ConfigError("--from " + o.from + ": its pattern is of " + size_text(*given) +
-                        ", the images are of " + size_text(model) + "; use --size.");
+                        ", the images are of " + size_text(model) +
+                        "; use --size or --crop-to, or the pattern of another run.");
     model.s = given->s;
   } else if (o.pattern == "greedy") {
     model.s.assign(pattern.groups(), 1.0);

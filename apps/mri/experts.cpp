@@ -38,6 +38,11 @@ void require_whole(const std::filesystem::path& path, const Experts& e) {
 
 }  // namespace
 
+double Experts::usual_weight() const {
+  constexpr double product = 0.007;  // of what brains at noise 0.003 to 0.02 learned and sigma
+  return std::clamp(product / sigma, 0.01, 1.0);
+}
+
 std::vector<Segment> Experts::segments(const std::string& prefix) const {
   const int count = static_cast<int>(weight.size());
   return {{prefix + "weight", Transform::identity, 1, 0, 1e12, false, {count}, weight},
@@ -79,6 +84,9 @@ Experts read_experts(const std::filesystem::path& path) {
     e.filters.assign(values.begin(), values.end());
     e.size = s.shape.at(1);
   }
+  for (const auto& [name, value] : model.training)
+    if (const auto* sigma = std::get_if<double>(&value); name == "sigma" && sigma && *sigma > 0)
+      e.sigma = *sigma;
   require_whole(path, e);
   return e;
 }

@@ -17,6 +17,10 @@ struct Experts {
   bilevel::ExpertsOptions options;
   int size = 0;                                    ///< of a filter
   std::vector<double> weight, smoothing, filters;  ///< [K], [K], [K][size][size]
+  double sigma = 0.1;                              ///< noise they were learned at; not kept in models
+
+  /// Where learning starts: fields for less noise are weaker in proportion, so that they need more.
+  double usual_weight() const;
 
   /// Weight, smoothing and filters, fixed, their names beginning with `prefix`.
   std::vector<bilevel::Segment> segments(const std::string& prefix) const;

@@ -52,10 +52,9 @@ std::string shape_text(const std::vector<std::size_t>& shape) {
 }
 
 IoError wrong_shape(const std::string& path, const std::vector<std::size_t>& shape, int height, int width) {
-  return IoError(path,
-                 format("the mask has the shape %s, but the data have %d x %d frequencies; give [%d,%d], "
-                        "or [%d] for whole columns.",
-                        shape_text(shape).c_str(), width, height, height, width, width));
+  return IoError(path, format("the mask has the shape %s, but the data have %d x %d frequencies; give "
+                              "another mask, [%d,%d], or [%d] for whole columns.",
+                              shape_text(shape).c_str(), width, height, height, width, width));
 }
 
 /// One copy of the mask, its only row repeated.

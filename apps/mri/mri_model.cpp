@@ -21,15 +21,10 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 constexpr const char* kFormat = "bilevel-model";
-constexpr const char* kModel = "mri-tv";
+constexpr const char* kFamily = "mri-";  // before the regulariser; older files have mri-tv whatever it is
 constexpr const char* kMaskFile = "mask_npy_zero_frequency";  // runs without it had it at [0,0]
 
 bool of_experts(const RegulariserOptions& part) { return std::holds_alternative<ExpertsOptions>(part); }
-/// Whether a part has a smoothing of its own.
-bool smoothed(const RegulariserOptions& part) {
-  return !of_experts(part) && catalogue_entry(part).smoothed();
-}
-
 /// The numbers of a field of experts in the place of a smoothing; its ridge is called mu.
 void put_experts(std::vector<Segment>& segments, const Experts& experts) {
   std::erase_if(segments, [](const Segment& s) { return s.name == "nu"; });
@@ -185,7 +180,7 @@ std::vector<FurtherPart> further_from(const std::filesystem::path& path, const J
 MriModel parse_model(const std::filesystem::path& path, const Json& json) {
   if (json.value("format", "") != kFormat || json.value("format_version", 0) != 1)
     throw IoError(path.string(), "it is no model of format version 1.");
-  if (json.value("model", "") != kModel)
+  if (!json.value("model", "").starts_with(kFamily))
     throw IoError(path.string(), "the model is '" + json.value("model", "") + "', not one of bilevel-mri.");
   MriModel m;
   m.library_version = json.at("library_version").get<std::string>();
@@ -238,6 +233,10 @@ Json regularisers_json(const RegulariserSum& sum) {
 
 }  // namespace
 
+bool smoothed(const RegulariserOptions& part) {
+  return !of_experts(part) && catalogue_entry(part).smoothed();
+}
+
 bool is_generalised(const RegulariserSum& sum) {
   return std::any_of(sum.parts.begin(), sum.parts.end(),
                      [](const auto& part) { return std::holds_alternative<TgvOptions>(part); });
@@ -252,7 +251,9 @@ std::vector<std::string> weight_names(const RegulariserSum& sum, const std::stri
 
 double ModelOptions::weight_of(std::size_t number) const {
   if (number < weight.size()) return weight[number];
-  return number == 1 && is_generalised(regularisers()) ? usual_alpha0 : usual_weight;
+  const RegulariserSum sum = regularisers();
+  if (is_generalised(sum)) return number == 1 ? usual_alpha0 : usual_weight;
+  return of_experts(sum.parts.at(number)) ? learned.value_or(Experts{}).usual_weight() : usual_weight;
 }
 double ModelOptions::smoothing() const {
   return nu.value_or(is_generalised(regularisers()) ? usual_tgv_nu : usual_nu);
@@ -291,7 +292,7 @@ void validate(ModelOptions& o) {
     if (o.experts.empty())
       throw ConfigError("--regulariser " + o.regulariser +
                         " needs --experts MODEL.json, of a run of bilevel-denoise with --model foe.");
-    o.learned = read_experts(o.experts);
+    o.learned = read_for("--experts", [&o] { return read_experts(o.experts); });
   } else if (!o.experts.empty()) {
     throw ConfigError("--experts is for --regulariser foe, and sums with it; leave it out.");
   }
@@ -386,7 +387,7 @@ void write_mri_model(const std::filesystem::path& path, const MriModel& m) {
   Json json{{"format", kFormat},
             {"format_version", 1},
             {"library_version", BILEVEL_VERSION},
-            {"model", kModel},
+            {"model", kFamily + model_type(m.regulariser)},
             {"energy", energy_text(m.regulariser)}};
   json.update(regularisers_json(m.regulariser));
   if (m.experts) json["experts"] = experts_json(*m.experts);

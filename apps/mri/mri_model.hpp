@@ -36,6 +36,8 @@ struct ModelOptions : WaveletChoice {
   bilevel::RegulariserSum regularisers() const;
 };
 
+/// Whether a part has a smoothing of its own, which --nu gives.
+bool smoothed(const bilevel::RegulariserOptions& part);
 /// Whether it is total generalised variation.
 bool is_generalised(const bilevel::RegulariserSum& sum);
 

@@ -77,11 +77,11 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
   add_value(app, "--potential", o.potential,
             "smoothing: charbonnier or huber_c2; not of " + quadratic_names() + " [charbonnier]", "NAME")
       ->group(group);
-  add_value(app, "--weight", o.weight,
-            std::string(weight) +
-                ", of a sum one for each part, of tgv2 alpha1,alpha0, separated by commas [" +
-                option_text(ModelOptions::usual_weight) + ", alpha0 " +
-                option_text(ModelOptions::usual_alpha0) + "]")
+  add_value(
+      app, "--weight", o.weight,
+      std::string(weight) + ", of a sum one for each part, of tgv2 alpha1,alpha0, separated by commas [" +
+          option_text(ModelOptions::usual_weight) + ", alpha0 " + option_text(ModelOptions::usual_alpha0) +
+          ", foe 0.07 where its experts were learned at noise 0.1, in inverse proportion]")
       ->delimiter(',')
       ->expected(1, 4)
       ->group(group);

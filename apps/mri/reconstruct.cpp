@@ -112,8 +112,10 @@ MriModel model_of(const ReconstructOptions& o, const Kspace& k, std::vector<std:
 MriModel model_of_run(const ReconstructOptions& o, const Kspace& k) {
   MriModel model = read_mri_model(std::filesystem::path(o.run) / "model.json");
   if (model.height != k.rows || model.width != k.columns)
-    throw IoError(o.kspace, format("k-space has %d x %d frequencies, but the mask of %s %d x %d.", k.columns,
-                                   k.rows, o.run.c_str(), model.width, model.height));
+    throw IoError(o.kspace,
+                  format("k-space has %d x %d frequencies, but the mask of --run %s %d x %d; take a run that "
+                         "was learned at its size (--size or --crop-to there), or another mask with --mask.",
+                         k.columns, k.rows, o.run.c_str(), model.width, model.height));
   require_reference(model.regulariser, o.reference);
   return model;
 }

@@ -13,6 +13,7 @@
 #include "apps/common/earlier_run.hpp"
 #include "apps/common/exit_codes.hpp"
 #include "apps/common/interrupt.hpp"
+#include "apps/common/run_output.hpp"
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/unknown.hpp"
@@ -97,24 +98,6 @@ Json identity_json(const std::vector<NamedOption>& identity) {
   return json;
 }
 
-/// Throws ConfigError naming the first option that a kept result was made with and that is another one now.
-void require_identity(const std::filesystem::path& run, const Json& before, const Json& now) {
-  for (const auto& [name, value] : now.items())
-    if (!before.contains(name) || before[name] != value)
-      throw ConfigError("the run in " + run.string() + " cannot be resumed: its " + name + " is " +
-                        (before.contains(name) ? before[name].get<std::string>() : "not set") + ", not " +
-                        value.get<std::string>() +
-                        "; resume with the same options and data, or start a new run in another folder.");
-}
-
-/// The identity in a file of a stage, null where it cannot be read.
-Json identity_in(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  const Json json = Json::parse(text, nullptr, false);
-  return json.is_object() && json.contains("identity") ? json["identity"] : Json();
-}
-
 std::vector<std::filesystem::path> folders_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> found;
   std::error_code error;
@@ -128,17 +111,6 @@ std::vector<std::filesystem::path> stage_folders(const std::filesystem::path& ch
   std::vector<std::filesystem::path> found = folders_in(checkpoints);
   std::erase_if(found, [](const auto& path) { return !is_stage_name(path.filename().string()); });
   return found;
-}
-
-/// Throws ConfigError when any stage was saved with another identity: those that this run does not come to
-/// would be forgotten.
-void require_same_stages(const std::filesystem::path& run, const Json& identity) {
-  for (const auto& stage : stage_folders(run / "checkpoint")) {
-    std::vector<std::filesystem::path> files{result_file(stage)};
-    for (const auto& checkpoint : folders_in(stage)) files.push_back(checkpoint / "state.json");
-    for (const auto& file : files)
-      if (const Json saved = identity_in(file); saved.is_object()) require_identity(run, saved, identity);
-  }
 }
 
 void save(const std::filesystem::path& folder, const Stage& stage, const std::vector<NamedOption>& identity,
@@ -160,8 +132,7 @@ void save(const std::filesystem::path& folder, const Stage& stage, const std::ve
 
 /// The result kept in a stage's folder, if it is whole, starts where the stage does, and no limit that ended
 /// it was raised.
-std::optional<StageResult> load(const std::filesystem::path& folder, const Stage& stage,
-                                const std::vector<NamedOption>& identity) {
+std::optional<StageResult> load(const std::filesystem::path& folder, const Stage& stage) {
   std::error_code error;
   if (!std::filesystem::exists(result_file(folder), error) && !error) return {};
   std::ifstream file(result_file(folder), std::ios::binary);
@@ -170,8 +141,7 @@ std::optional<StageResult> load(const std::filesystem::path& folder, const Stage
   const auto number = [](const Json& v) { return v.is_number() ? v.get<double>() : std::nan(""); };
   try {
     const Json json = Json::parse(text);
-    require_identity(folder.parent_path().parent_path(), json.at("identity"), identity_json(identity));
-    if (json.at("start").get<std::string>() != start_of(stage)) return {};
+    if (!json.at("identity").is_object() || json.at("start").get<std::string>() != start_of(stage)) return {};
     StageResult r;
     r.name = stage.name;
     r.status = status_from(json.at("status").get<std::string>());
@@ -189,17 +159,24 @@ std::optional<StageResult> load(const std::filesystem::path& folder, const Stage
     r.work = {work.at(0), work.at(1), work.at(2), work.at(3)};
     r.seconds = json.at("seconds").get<double>();
     return r;
-  } catch (const ConfigError&) {
-    throw;
   } catch (const std::exception&) {
     return {};
   }
 }
 
-StageResult result_of(const Stage& stage, const UpperReport& report) {
+/// The message of a stage, where rounding ended it with the options that help.
+std::string message_of(const UpperReport& report, const std::string& precision, const RegulariserSum& sum) {
+  if (report.status != UpperStatus::accuracy_limit) return report.message;
+  const bool has_nu = std::any_of(sum.parts.begin(), sum.parts.end(), smoothed);
+  return with_options(report.message, precision == "float" ? "--precision mixed or double"
+                                      : has_nu             ? "--nu, or --tolerance"
+                                                           : "--tolerance");
+}
+
+StageResult result_of(const std::string& stage, const UpperReport& report, std::string message) {
   const IterationRecord& r = report.last;
-  return {stage.name,   report.status,   report.message, report.theta, r.loss, r.loss_lower,
-          r.loss_upper, r.gradient_norm, r.error_bound,  r.iteration,  r.work, r.seconds};
+  return {stage,        report.status,   std::move(message), report.theta, r.loss, r.loss_lower,
+          r.loss_upper, r.gradient_norm, r.error_bound,      r.iteration,  r.work, r.seconds};
 }
 
 template <class T>
@@ -243,7 +220,10 @@ StagedRun::StagedRun(RunFolder& folder, const CommonOptions& common, bool resume
       regulariser_(regulariser),
       err_(err),
       resume_(resume) {
-  if (resume_) require_same_stages(folder_.path(), identity_json(identity_));
+  if (!resume_) return;
+  for (const auto& stage :
+       stage_folders(folder_ / "checkpoint"))  // also those that this run does not come to
+    require_same_options(folder_.path(), stage, identity_);
 }
 
 void StagedRun::note(const std::string& text) const {
@@ -261,7 +241,7 @@ void StagedRun::add(const StageResult& result) {
 StageResult StagedRun::run(const Stage& stage) {
   const std::filesystem::path folder = folder_ / "checkpoint" / stage.name;
   if (resume_) {
-    if (const auto kept = load(folder, stage, identity_)) {
+    if (const auto kept = load(folder, stage)) {
       add(*kept);
       resumed_ = saved_ = true;
       return *kept;
@@ -328,7 +308,7 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
           ? optimise_in<float>(stage, device_, data_, regulariser_, common_.precision, observers, from)
           : optimise_in<double>(stage, device_, data_, regulariser_, common_.precision, observers, from);
   saved_ = saved_ || from || checkpoint.last() >= 0;
-  return result_of(stage, report);
+  return result_of(stage.name, report, message_of(report, common_.precision, regulariser_));
 }
 
 }  // namespace bilevel_app::mri

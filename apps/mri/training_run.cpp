@@ -200,7 +200,11 @@ StageResult TrainingRun::tune_weight(const std::string& name, const std::string&
   stage.upper.time_limit = 0;
   stage.upper.budget = 0;
   const StageResult result = stages_.run(stage);
-  if (!stops_run(result)) model.take_weights(stage.parameters, result.theta);
+  if (stops_run(result)) return result;
+  model.take_weights(stage.parameters, result.theta);
+  bound_notes_ = bound_notes(stage.parameters, result.theta, [this](const std::string&) {
+    return std::string(command_ == "learn" ? "--no-learn-weight keeps it at --weight" : "");
+  });
   return result;
 }
 
@@ -229,11 +233,11 @@ int TrainingRun::finish(const Json& json, const std::string& text, const StageRe
                         json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_convergence_plot(folder_);
   folder_.keep();
+  const int code = exit_code(main.status, false);
   if (options_.common.json)
     out_ << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   else if (!options_.common.quiet)
-    out_ << sentence(main.message) << '\n' << text;
-  const int code = exit_code(main.status, false);
+    out_ << (code == exit_numerical ? "" : sentence(main.message) + "\n") << text;
   if (code == exit_interrupted)
     err_ << "bilevel-mri: interrupted; "
          << (stages_.saved() ? "the last finished iteration is saved" : "no iteration was finished yet")
@@ -262,10 +266,11 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   };
   tell(training);
   if (test) tell(*test);
+  for (const std::string& text : bound_notes_) note(text);
   Json json = summary(main, work, seconds);
   json["rate"] = model.rate();
   put_weights(json, model, "alpha");
-  json["nu"] = model.nu;
+  if (!options_.model.quadratic()) json["nu"] = model.nu;
   json["xi"] = model.xi;
   if (is_generalised(model.regulariser)) json["xi_v"] = model.xi_v;
   json["regulariser"] = options_.model.regulariser;
@@ -285,7 +290,8 @@ int TrainingRun::conclude(const MriModel& model, const std::optional<Relaxed>& r
   write_strips(folder_, "strip", data_, training.reconstruction);
   if (test) write_strips(folder_, "test_strip", *test_, test->reconstruction);
 
-  std::string text = format("samples   %.2f %% of k-space", 100 * model.rate());
+  std::string text =
+      format("samples   %.2f %% of k-space, ", 100 * model.rate()) + options_.model.regulariser;
   const std::vector<std::string> names = weight_names(model.regulariser);
   for (std::size_t k = 0; k < names.size(); ++k)
     text += ", " + names[k] + format(" %.6g", model.weights()[k]);

@@ -66,6 +66,7 @@ class TrainingRun {
   bilevel::RegulariserSum regulariser_;
   std::vector<bilevel::NamedOption> identity_;
   StagedRun stages_;
+  std::vector<std::string> bound_notes_;  ///< of the weights that were tuned last
 };
 
 /// Whether learning cannot go on after a stage.

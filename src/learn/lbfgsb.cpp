@@ -134,8 +134,9 @@ class LbfgsbMethod final : public UpperMethod<T> {
       if (projected() > share * tolerance) return;
       if (options_.schedule.fixed_accuracy || value_.limited(current_) || round == most ||
           current_.gradient.rounding > 0.5 * current_.gradient.omega)
-        throw UpperStop{UpperStatus::accuracy_limit, "No smaller gradient can be certified; |z| + omega = " +
-                                                         short_number(certified) + "."};
+        throw UpperStop{UpperStatus::accuracy_limit,
+                        "No smaller gradient can be certified; |z| + omega = " + short_number(certified) +
+                            accuracy_remedy<T>(options_.schedule)};
       value_.refine(tolerance / certified);
       value_.measure(current_);
     }
@@ -146,7 +147,8 @@ class LbfgsbMethod final : public UpperMethod<T> {
     const bool accuracy = options_.schedule.fixed_accuracy || value_.limited(current_);
     throw UpperStop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                     "No step could be certified to decrease the loss; |z| + omega = " +
-                        short_number(projected() + current_.gradient.omega) + "."};
+                        short_number(projected() + current_.gradient.omega) +
+                        (accuracy ? accuracy_remedy<T>(options_.schedule) : std::string("."))};
   }
 
   const Parameters& parameters_;

@@ -141,7 +141,8 @@ class Maid final : public UpperMethod<T> {
           }
           throw UpperStop{UpperStatus::accuracy_limit,
                           "No descent direction can be certified at this accuracy; |z| + omega = " +
-                              short_number(stationarity + result_.omega) + remedy()};
+                              short_number(stationarity + result_.omega) +
+                              accuracy_remedy<T>(schedule_.options())};
         case GradientVerdict::descend:
           return true;
         case GradientVerdict::refine:
@@ -325,13 +326,6 @@ class Maid final : public UpperMethod<T> {
     damping_ = next_damping(trial_damping_, fall / predicted_decrease(result_, step_), backtracks_ == 0);
   }
 
-  /// What to change when the accuracy is the limit.
-  std::string remedy() const {
-    if (schedule_.options().fixed_accuracy) return "; use a finer fixed accuracy, or adaptive ones.";
-    return sizeof(T) == sizeof(float) ? "; use double precision, or a tolerance above that."
-                                      : "; use a tolerance above that.";
-  }
-
   /// Whether rounding hides all that the step could gain: a decrease by s is less than double precision tells
   /// of the loss, or than what lies below the value in the enclosure of the current loss.
   bool below_rounding() const {
@@ -368,7 +362,7 @@ class Maid final : public UpperMethod<T> {
     throw UpperStop{accuracy ? UpperStatus::accuracy_limit : UpperStatus::line_search_failed,
                     "No step could be certified to decrease the loss; |z| + omega = " +
                         short_number(step_norm(result_.z) + result_.omega) +
-                        (accuracy ? remedy() : std::string("."))};
+                        (accuracy ? accuracy_remedy<T>(schedule_.options()) : std::string("."))};
   }
 
   /// Solves at theta + d from the predicted reconstructions, only as far as the decision needs.

@@ -7,25 +7,50 @@
 #include <set>
 
 #include "apps/common/run_folder.hpp"
-#include "apps/denoise/options.hpp"
 #include "apps/mri/staged_run.hpp"
+#include "tests/apps/denoise_in_process.hpp"
 #include "tests/apps/mri_in_process.hpp"
 
 namespace bilevel_test {
 namespace {
 
-/// A command of bilevel-denoise in this process.
-Outcome denoise_here(const std::vector<std::string>& arguments) {
-  std::vector<std::string> all = on_device_or_one_thread(arguments);
-  all.insert(all.begin(), "bilevel-denoise");
-  std::vector<const char*> argv;
-  for (const std::string& a : all) argv.push_back(a.c_str());
-  std::ostringstream out, err;
-  const int code = bilevel_app::guarded("bilevel-denoise", out, err, [&] {
-    return bilevel_app::denoise::run(bilevel_app::denoise::parse(static_cast<int>(argv.size()), argv.data()),
-                                     out, err);
-  });
-  return {code, out.str(), err.str()};
+/// Options of a run that is to be resumed are called what the user gives, files and data by what names them.
+TEST(EarlierRunOptions, AreNamedAsTheyAreGiven) {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const Json& before, const std::vector<bilevel::NamedOption>& now,
+                           const char* file = "checkpoint/000001/state.json") {
+    fs::remove_all(folder / "run");
+    const fs::path path = folder / ("run/" + std::string(file));
+    fs::create_directories(path.parent_path());
+    put_file(path, Json{{"identity", before}}.dump());
+    try {
+      bilevel_app::require_same_options(folder / "run", folder / "run/checkpoint", now);
+    } catch (const bilevel::ConfigError& error) {
+      const std::string text = error.what(), begin = "cannot be resumed: ";
+      const std::size_t at = text.find(begin) + begin.size();
+      return text.substr(at, text.find("; resume with the same") - at);
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refusal({{"sigma", "0.1"}, {"start", "12"}}, {{"sigma", 0.1}}), "");
+  EXPECT_EQ(refusal({{"sigma", "0.1"}}, {{"sigma", 0.2}}), "--sigma was 0.1, not 0.2");
+  EXPECT_EQ(refusal({{"sigma", "0.1"}}, {{"sigma", 0.2}}, "checkpoint/result.json"),
+            "--sigma was 0.1, not 0.2");
+  EXPECT_EQ(refusal({{"init alpha", "0.05"}}, {{"init alpha", 0.1}}), "--init alpha was 0.05, not 0.1");
+  EXPECT_EQ(refusal({{"levels", "3"}}, {{"levels", std::int64_t{2}}}), "--levels was 3, not 2");
+  EXPECT_EQ(refusal({{"weight0", "0.02"}}, {{"weight0", 0.1}}), "--weight (alpha0) was 0.02, not 0.1");
+  EXPECT_EQ(refusal({{"2.weight", "0.02"}}, {{"2.weight", 0.1}}), "--weight (2.alpha) was 0.02, not 0.1");
+  EXPECT_EQ(refusal({{"exchange", "true"}}, {{"exchange", false}}), "--exchange was on, not off");
+  EXPECT_EQ(refusal({{"noisy given", "false"}}, {{"noisy given", true}}),
+            "--noisy was not given, and is now");
+  EXPECT_EQ(refusal({{"crop-to", "10"}, {"xi", "1"}}, {{"xi", std::int64_t{1}}}),
+            "--crop-to was 10, and is not given now");
+  EXPECT_EQ(refusal({{"xi", "1"}}, {{"xi", std::int64_t{1}}, {"crop-to", std::string("10")}}),
+            "--crop-to was not given, and is 10 now");
+  EXPECT_EQ(refusal({{"experts", "a1"}}, {{"experts", std::string("b2")}}),
+            "the model of --experts is another now");
+  EXPECT_EQ(refusal({{"data (fingerprint)", "a1"}}, {{"data (fingerprint)", std::string("b2")}}),
+            "the data of --data and of the options on it is another now");
 }
 
 /// One finished run of each command, copied by the tests.
@@ -160,7 +185,7 @@ TEST_F(EarlierRun, CutBeforeItsFirstIterationBeginsAnew) {
 TEST_F(EarlierRun, KilledWithOtherOptionsKeepsItsStages) {
   const std::string run = copy("baseline", "killed");
   for (const char* name : {"/model.json", "/summary.json"}) fs::remove(run + name);
-  expect_refused("baseline", run, "its pattern is vds, not greedy",
+  expect_refused("baseline", run, "--pattern was vds, not greedy",
                  {"--pattern", "greedy", "--groups", "rows"});
 }
 

@@ -158,12 +158,12 @@ TEST_F(Experts, AResumedRunGivesTheSameBits) {
         << name;
   }
   for (const auto& [option, value, part] : std::vector<std::array<std::string, 3>>{
-           {"--padding", "valid", "its padding is symmetric, not valid"},
-           {"--filter-init", "dct", "its filter-init is tv, not dct"},
-           {"--learn", "filters", "its learn is weight,smoothing,filters, not filters"},
-           {"--init", "nu=0.02", "its init nu is 0.0066, not 0.02"},
-           {"--scaling", "none", "its scaling is lbfgs, not none"},
-           {"--solver", "fista", "its solver is lbfgs, not fista"}}) {
+           {"--padding", "valid", "--padding was symmetric, not valid"},
+           {"--filter-init", "dct", "--filter-init was tv, not dct"},
+           {"--learn", "filters", "--learn was weight,smoothing,filters, not filters"},
+           {"--init", "nu=0.02", "--init nu was 0.0066, not 0.02"},
+           {"--scaling", "none", "--scaling was lbfgs, not none"},
+           {"--solver", "fista", "--solver was lbfgs, not fista"}}) {
     const Outcome refused = run(arguments("run", {"--resume", option, value}));
     EXPECT_EQ(refused.code, 2) << option;
     expect_one_sentence(refused);

@@ -1,5 +1,6 @@
 // Fields of experts of denoising runs in bilevel-mri.
 
+#include "apps/mri/mri_model.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "tests/apps/mri_test_support.hpp"
 
@@ -55,6 +56,9 @@ TEST_F(MriExperts, LearnsThePatternAndOneWeightOfAll) {
     if (s.name != "mu") {
       EXPECT_EQ(model["experts"][s.name].get<std::vector<double>>(), s.values) << s.name;
     }
+  EXPECT_EQ(model["model"], "mri-foe");
+  EXPECT_FALSE(summary.contains("nu"));
+  EXPECT_NE(outcome_.out.find("foe, alpha "), std::string::npos) << outcome_.out;
   EXPECT_NE(model["theta"]["alpha"], 0.1);
   EXPECT_EQ(summary["alpha"], model["theta"]["alpha"]);
   EXPECT_GT(summary["training"]["binary"]["psnr"].get<double>(),
@@ -86,7 +90,33 @@ TEST_F(MriExperts, TheRunIsEvaluatedReconstructsAndResumes) {
   ASSERT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_EQ(get_file(file("cut/model.json")), get_file(file("run/model.json")));
   write("other.json", bilevel::FilterInit::random, bilevel::ExpertsOptions{});
-  refused(arguments("cut", {"--experts", file("other.json"), "--resume"}), 2, {"experts"});
+  refused(arguments("cut", {"--experts", file("other.json"), "--resume"}), 2,
+          {"the model of --experts is another now"});
+}
+
+/// A field that was learned at less noise is weaker, and starts with more weight.
+TEST_F(MriExperts, TheFirstWeightFollowsTheNoiseTheyWereLearnedAt) {
+  bilevel_app::mri::ModelOptions o;
+  o.regulariser = "tv+foe";
+  o.learned = bilevel_app::mri::read_experts(file("foe.json"));  // which does not tell
+  EXPECT_DOUBLE_EQ(o.weight_of(0), 0.01);
+  EXPECT_DOUBLE_EQ(o.weight_of(1), 0.07);
+  bilevel::DenoiseModel model = bilevel::read_model(file("foe.json"));
+  model.training.emplace_back("sigma", 0.02);
+  bilevel::write_model(file("quiet.json"), model);
+  o.learned = bilevel_app::mri::read_experts(file("quiet.json"));
+  EXPECT_DOUBLE_EQ(o.weight_of(1), 0.35);
+  o.weight = {0.1, 0.2};
+  EXPECT_EQ(o.weight_of(1), 0.2);
+}
+
+/// Until version 0.2 the model of each regulariser was called mri-tv.
+TEST_F(MriExperts, ModelsOfTheirOldNameAreRead) {
+  ASSERT_EQ(outcome_.code, 0);
+  std::string text = get_file(file("run/model.json"));
+  text.replace(text.find("mri-foe"), 7, "mri-tv");
+  put_file(file("old.json"), text);
+  EXPECT_TRUE(bilevel_app::mri::read_mri_model(file("old.json")).experts);
 }
 
 TEST_F(MriExperts, WhatDoesNotFitIsRefused) {
@@ -102,7 +132,7 @@ TEST_F(MriExperts, WhatDoesNotFitIsRefused) {
   refused(with("tv", {"--experts", foe}), 2, {"--experts", "--regulariser foe"});
   refused(with("foe", {"--experts", foe, "--nu", "0.1"}), 2, {"--nu", "smoothing"});
   refused(with("foe", {"--experts", foe, "--solver", "pdhg"}), 2, {"--solver pdhg"});
-  refused(with("foe", {"--experts", file("missing.json")}), 3, {"missing.json"});
+  refused(with("foe", {"--experts", file("missing.json")}), 3, {"bilevel-mri: --experts ", "missing.json"});
   write("tv.json", bilevel::FilterInit::dct, bilevel::TvOptions{});
   refused(with("foe", {"--experts", file("tv.json")}), 3, {"tv.json", "no field of experts"});
   write("large.json", bilevel::FilterInit::dct, bilevel::ExpertsOptions{bilevel::FilterPadding::valid}, 11);

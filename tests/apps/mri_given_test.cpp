@@ -34,7 +34,7 @@ TEST(MriGivenPattern, IsTakenAsItIsWithAWeightOfItsOwn) {
 
   auto small = given;
   small.insert(small.end(), {"--size", "16"});
-  refused(run("small", small), "24x24");
+  refused(run("small", small), "24x24, the images are of 16x16; use --size or --crop-to");
   auto rate = given;
   rate.insert(rate.end(), {"--rate", "0.3"});
   refused(run("rate", rate), "--rate");

@@ -211,9 +211,9 @@ TEST_F(MriResume, OtherOptionsOrDataAreRefused) {
   };
   const std::string before = get_file(file("reference/log.jsonl"));
   refused({}, "--resume");
-  refused({"--resume", "--sigma", "0.1"}, "its sigma is 0.02, not 0.1");
-  refused({"--resume", "--pattern", "lines"}, "its pattern is free, not lines");
-  refused({"--resume", "--slices", "0:2"}, "its data (fingerprint) is");
+  refused({"--resume", "--sigma", "0.1"}, "--sigma was 0.02, not 0.1");
+  refused({"--resume", "--pattern", "lines"}, "--pattern was free, not lines");
+  refused({"--resume", "--slices", "0:2"}, "the data of --data");
   EXPECT_EQ(get_file(file("reference/log.jsonl")), before);
   const Outcome missing = mri(arguments("missing", {"--resume"}));
   EXPECT_EQ(missing.code, 2);

@@ -119,7 +119,7 @@ TEST_F(MriGeneralised, AResumedRunGivesTheSameBits) {
   EXPECT_EQ(get_file(file("cut/model.json")), get_file(file("run/model.json")));
   auto other = learn("cut", {"--resume"});
   std::replace(other.begin(), other.end(), std::string("0.01,0.03"), std::string("0.01,0.02"));
-  refused(other, 2, {"weight0", "0.03"});
+  refused(other, 2, {"--weight (alpha0)", "0.03"});
 }
 
 TEST_F(MriGeneralised, BaselinesTuneBothWeightsOfRealImages) {

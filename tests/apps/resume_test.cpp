@@ -151,12 +151,12 @@ TEST_F(Resume, OtherOptionsOrDataAreRefused) {
     EXPECT_NE(o.err.find(part), std::string::npos) << o.err;
   };
   const std::string before = get_file(file("reference/log.jsonl"));
-  refused({"--sigma", "0.2"}, "its sigma is 0.1, not 0.2");
-  refused({"--learn", "alpha"}, "its learn is alpha,nu, not alpha");
-  refused({"--init", "nu=0.02"}, "its init nu is 0.01, not 0.02");
-  refused({"--seed", "8"}, "its seed is 7, not 8");
-  refused({"--tolerance", "1e-3"}, "its tolerance is");
-  refused({"--data", photographs(*folder_, "other", 4, 72, 72, 50)}, "its data (fingerprint) is");
+  refused({"--sigma", "0.2"}, "--sigma was 0.1, not 0.2");
+  refused({"--learn", "alpha"}, "--learn was alpha,nu, not alpha");
+  refused({"--init", "nu=0.02"}, "--init nu was 0.01, not 0.02");
+  refused({"--seed", "8"}, "--seed was 7, not 8");
+  refused({"--tolerance", "1e-3"}, "--tolerance was");
+  refused({"--data", photographs(*folder_, "other", 4, 72, 72, 50)}, "the data of --data");
   EXPECT_EQ(get_file(file("reference/log.jsonl")), before);
 }
 

@@ -1,16 +1,32 @@
 #!/usr/bin/env bash
-# Usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER
-# Compiles every kernel for sm_80 and sm_90, from PTX of compute_80 (BILEVEL_EACH_PTX=1: each from PTX of its own), and reads what `ptxas -v` says: no spills, no local-memory frame, and
-# registers and shared memory within the budget written beside the kernel (its `resident` blocks per multiprocessor of
-# 65536 registers and 160 KiB). Then the packed vector updates must move 16 bytes per instruction in their PTX.
+# Usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER [OBJECT_FOLDER]
+# Compiles every kernel for sm_80, with BILEVEL_EACH_PTX=1 also for sm_90 from PTX of its own, and reads what `ptxas -v`
+# says: no spills, no local-memory frame, and registers and shared memory within the budget written beside the kernel
+# (its `resident` blocks per multiprocessor of 65536 registers and 160 KiB). Then the packed vector updates must move 16
+# bytes per instruction in their PTX. OBJECT_FOLDER: PTX of compute_80 is taken from the objects there, where they hold
+# it as text.
 set -euo pipefail
 
-nvcc=${1:?usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER}
-source=${2:?} generated=${3:?}
+nvcc=${1:?usage: resources.sh NVCC SOURCE_FOLDER GENERATED_INCLUDE_FOLDER [OBJECT_FOLDER]}
+source=${2:?} generated=${3:?} objects=${4:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 flags=(-x cu -std=c++20 -O3 --expt-relaxed-constexpr -DBILEVEL_BACKEND=cuda -I"$source" -I"$source/include" -I"$generated")
+architectures=(80)
+[[ ${BILEVEL_EACH_PTX:-0} == 1 ]] && architectures+=(90)
 failed=0 kernels=0
+
+# OBJECT PTX: the text of its PTX.
+take_ptx() {
+  python3 - "$1" "$2" <<'PYTHON'
+import sys
+data = open(sys.argv[1], "rb").read()
+begin = data.find(b".version ")
+if begin < 0 or data.count(b"\n.target ") != 1 or b"\n.target sm_80" not in data:
+    sys.exit(1)
+open(sys.argv[2], "wb").write(data[begin:data.index(b"\0", begin)])
+PYTHON
+}
 
 # Lines of `ptxas -v` -> "kernel|stack|spills|registers|shared".
 table='
@@ -28,14 +44,13 @@ table='
 
 # FILE: its PTX, and what ptxas says of it for each architecture.
 compile() {
-  local file=$1 name virtual arch
+  local file=$1 name arch object=$objects/${1#"$source/kernels/"}.o
   name=$work/$(basename "$file")
-  for arch in 80 90; do
-    virtual=$([[ ${BILEVEL_EACH_PTX:-0} == 1 ]] && echo $arch || echo 80)
-    if [[ ! -f $name.$virtual.ptx ]]; then
-      "$nvcc" "${flags[@]}" -arch=compute_$virtual -ptx -o "$name.$virtual.ptx" "$file" >"$name.log" 2>&1 || return 1
+  for arch in "${architectures[@]}"; do
+    if [[ $arch != 80 || ! -f $object ]] || ! take_ptx "$object" "$name.$arch.ptx"; then
+      "$nvcc" "${flags[@]}" -arch=compute_$arch -ptx -o "$name.$arch.ptx" "$file" >"$name.log" 2>&1 || return 1
     fi
-    "$ptxas" -v -arch=sm_$arch -o "$name.$arch.cubin" "$name.$virtual.ptx" >"$name.sm_$arch.log" 2>&1 || return 1
+    "$ptxas" -v -arch=sm_$arch -o "$name.$arch.cubin" "$name.$arch.ptx" >"$name.sm_$arch.log" 2>&1 || return 1
   done
 }
 ptxas=$(dirname "$(command -v "$nvcc")")/ptxas
@@ -49,13 +64,12 @@ for job in "${running[@]}"; do
   wait "$job" || { cat "$work"/*.log; echo "FAILED: a kernel does not compile."; exit 1; }
 done
 
-for arch in sm_80 sm_90; do
+for arch in "${architectures[@]/#/sm_}"; do
   for log in "$work"/*.$arch.log; do
-    while IFS='|' read -r name stack spills registers shared; do
+    while IFS='|' read -r readable stack spills registers shared; do
       kernels=$((kernels + 1))
-      readable=$(c++filt "$name" | sed 's/bilevel::kernels::cuda:://g; s/(anonymous namespace):://g; s/(.*//; s/^void //')
       case $readable in
-        grid_kernel*) resident=$(sed 's/.*, \([0-9]*\)>$/\1/' <<<"$readable") ;;
+        grid_kernel*) resident=${readable##*, } resident=${resident%>} ;;
         image_kernel* | range_kernel*) resident=4 ;;
         batch_kernel*) resident=2 ;;
         *) echo "FAILED: $readable has no budget."; failed=1; continue ;;
@@ -68,7 +82,8 @@ for arch in sm_80 sm_90; do
       fi
       printf '%-6s %s %3d of %3d registers, %5d of %5d bytes shared, %d spilled, frame %d: %s\n' "$verdict" $arch \
         "$registers" "$most_registers" "$shared" "$most_shared" "$spills" "$stack" "$readable"
-    done < <(awk "$table" "$log")
+    done < <(awk "$table" "$log" | c++filt |
+      sed 's/bilevel::kernels::cuda:://g; s/(anonymous namespace):://g; s/([^|]*//; s/^void //')
   done
 done
 if ((kernels < 100)); then
