@@ -26,7 +26,7 @@ template <template <class, class, class> class Body, class T, class S, bool sepa
           template <class> class Rho, class Args>
 bool launch_if(const Stream& stream, const Args& a) {
   if (a.model.potential != Rho<T>::kind) return false;
-  with_channels(typename S::Channels{}, a.model.channels, [&](auto channels) {
+  with_channels(typename S::template Channels<separate>{}, a.model.channels, [&](auto channels) {
     launch_analysis<Body<T, Rho<T>, Operator<S, separate, channels>>>(stream, a);
   });
   return true;
@@ -42,7 +42,7 @@ void run_analysis(const Stream& stream, const Args& a) {
 /// The same without a potential.
 template <template <class, class> class Body, class T, class S, bool separate>
 void run_hessian(const Stream& stream, const AnalysisHessianArgs<T>& a) {
-  with_channels(typename S::Channels{}, a.model.channels,
+  with_channels(typename S::template Channels<separate>{}, a.model.channels,
                 [&](auto channels) { launch_analysis<Body<T, Operator<S, separate, channels>>>(stream, a); });
 }
 

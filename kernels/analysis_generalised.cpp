@@ -9,6 +9,7 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 
 /// Stands for both groups.
 struct Generalised {
+  template <bool>
   using Channels = UsualChannels;
   static constexpr int directions = 5;
 };

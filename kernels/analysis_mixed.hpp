@@ -30,7 +30,7 @@ struct AnalysisMixedAdjoint {
   using S = typename K::Differences;
   static constexpr int sums = 3;
   using G = Geometry<T, S, 2 * K::channels>;
-  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : 4;
+  static constexpr int scratch = G::scratch, resident = S::after > 0 ? 2 : K::components > 4 ? 3 : 4;
   AnalysisMixedAdjointArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {

@@ -29,9 +29,11 @@ struct AnalysisModel {
   double field_alpha = 0, field_xi = 0;
 };
 
-/// The numbers of channels that kernels are built for; of the identity also four, two directions of two.
+/// The numbers of channels that kernels are built for: grey and complex images; colour of first differences
+/// under one modulus and of the identity, and of the latter also four, two directions of two.
 using UsualChannels = std::integer_sequence<int, 1, 2>;
-using IdentityChannels = std::integer_sequence<int, 1, 2, 4>;
+using GradientChannels = std::integer_sequence<int, 1, 2, 3>;
+using IdentityChannels = std::integer_sequence<int, 1, 2, 3, 4>;
 template <int... C>
 inline constexpr bool contains(std::integer_sequence<int, C...>, int channels) {
   return ((channels == C) || ...);
@@ -40,6 +42,12 @@ inline constexpr bool contains(std::integer_sequence<int, C...>, int channels) {
 /// Components of K per channel; also the arrays [N,C,H,W] of a dual field.
 inline constexpr int directions(Stencil s) {
   return s == Stencil::second ? 3 : s == Stencil::identity ? 1 : 2;
+}
+/// Whether the kernels of a stencil of one unknown are built for so many channels.
+inline constexpr bool takes(Stencil s, int channels) {
+  return s == Stencil::identity   ? contains(IdentityChannels{}, channels)
+         : s == Stencil::gradient ? contains(GradientChannels{}, channels)
+                                  : contains(UsualChannels{}, channels);
 }
 /// Components under one modulus.
 inline constexpr int group_size(Stencil s, int channels) {

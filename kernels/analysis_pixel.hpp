@@ -48,9 +48,11 @@ struct EnergyPixel {
 };
 
 /// Roundings of a flux alpha psi and of K^T of it, relative to |psi|. First differences 13 for charbonnier
-/// with exact alpha and nu; 17 also covers huber_c2 and the conversion of alpha and nu, 21 moduli of up to
-/// four components, of the identity too, which rounds neither z nor K^T of the fluxes; second differences add
-/// up to eight more terms in K^T, moduli of up to six components.
+/// with exact alpha and nu; 17 also covers huber_c2 and the conversion of alpha and nu. The square of a
+/// modulus of n components rounds n times and psi takes half of that, so that n components need (n - 2)/2
+/// more: 18 for four, 19 for the six of colour, which 21 covers, of the identity too, which rounds neither z
+/// nor K^T of the fluxes; second differences add up to eight more terms in K^T, moduli of up to six
+/// components.
 template <class K>
 inline constexpr double flux_roundings = (K::channels == 1 ? 17 : 21) + (K::Differences::reads ? 15 : 0);
 

@@ -90,9 +90,11 @@ struct StallArgs {
 
 /// Roundings of a Hessian product with stored weights: |fl(A p) - A p| <= product_roundings unit L |p|. Of
 /// total variation with w = |psi|/|z|: weights 16 w (`lift`) + 26 w, the differences of p and their products
-/// 4, the adjoint and the sum with data and ridge 6. Fields of experts (up to 49 taps) and transforms are
-/// counted with the same number, which measurements on adversarial data stay far below; a proof would have to
-/// count each tap, with the sum of absolute values.
+/// 4, the adjoint and the sum with data and ridge 6; of colour, six components with w, kappa z and zeta
+/// stored: 16 w + 8 w, kappa z and zeta 23 with their inner products 9, of which the largest w takes half, 2
+/// + 2 of w and p, and 6, together 50. Fields of experts (up to 49 taps) and transforms are counted with the
+/// same number, which measurements on adversarial data stay far below; a proof would have to count each tap,
+/// with the sum of absolute values.
 inline constexpr double product_roundings = 56;
 
 /// rounding = unit (product_roundings lipschitz |x| + 4 |b|) + underflow of a recomputed residual b - A x.

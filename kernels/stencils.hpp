@@ -5,12 +5,14 @@
 // image. To add one: a struct here, a value of Stencil with its number of directions, a file like
 // analysis_second.cpp.
 //
-//   Channels    the numbers of channels that kernels are built for
+//   Channels    the numbers of channels that kernels are built for, by whether directions are separate
 //   directions  components per channel
 //   reach       the halo of an image, in pixels
 //   after       rows and columns of fluxes to the right and below that K^T takes (it takes one before)
 //   norm        |K| <= norm
 //   reads       components are differences of differences: `reading` is what rounding does to them, in units
+
+#include <type_traits>
 
 #include "kernels/analysis_args.hpp"
 #include "kernels/block.hpp"
@@ -45,7 +47,8 @@ inline constexpr std::integral_constant<int, d> at{};
 
 /// z = (x_{r,c+1} - x_{r,c}, x_{r+1,c} - x_{r,c}).
 struct FirstDifferences {
-  using Channels = UsualChannels;
+  template <bool separate>
+  using Channels = std::conditional_t<separate, UsualChannels, GradientChannels>;
   static constexpr int directions = 2, reach = 1, after = 0;
   static constexpr bool reads = false;
   static constexpr double norm = 2.8284271247461903;
@@ -82,6 +85,7 @@ struct FirstDifferences {
 /// zero (that is -Dx^T Dx), Dxy = x_{r+1,c+1} - x_{r+1,c} - x_{r,c+1} + x_{r,c}. K^T K = (Dx^T Dx + Dy^T
 /// Dy)^2.
 struct SecondDifferences {
+  template <bool>
   using Channels = UsualChannels;
   static constexpr int directions = 3, reach = 2, after = 1;
   static constexpr bool reads = true;
@@ -139,6 +143,7 @@ struct SecondDifferences {
 
 /// z = x.
 struct Identity {
+  template <bool>
   using Channels = IdentityChannels;
   static constexpr int directions = 1, reach = 0, after = 0;
   static constexpr bool reads = false;

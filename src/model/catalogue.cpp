@@ -192,6 +192,11 @@ const CatalogueEntry& catalogue_entry(const RegulariserOptions& options) {
   return *found;
 }
 
+bool takes_colour(const RegulariserOptions& options) {
+  const auto* tv = std::get_if<TvOptions>(&options);
+  return tv && tv->differences != TvDifferences::second && (tv->isotropic || !tv->smoothed());
+}
+
 std::string regulariser_names() {
   std::string names = catalogue.front().name;
   for (std::size_t k = 1; k < catalogue.size(); ++k)

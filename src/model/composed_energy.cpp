@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/catalogue.hpp"
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
 #include "model/analysis_regulariser.hpp"
@@ -63,11 +64,21 @@ struct ComposedEnergy<T>::Impl {
 
 namespace {
 
-void require_images(const Shape& s, int channels, const char* what) {
-  if (s.c < 1 || s.c > channels || s.n < 1 || s.h < 1 || s.w < 1)
-    throw ShapeError(std::string(what) + " works on images [N,1,H,W], not on " + s.str() + ".");
+void require_images(const Shape& s, bool complex, const char* what) {
+  if ((s.c != 1 && s.c != 3 && !(complex && s.c == 2)) || s.n < 1 || s.h < 1 || s.w < 1)
+    throw ShapeError(std::string(what) + " works on images [N,1,H,W], of colour [N,3,H,W], not on " +
+                     s.str() + ".");
   if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
+}
+
+/// Throws ConfigError for a regulariser that does not know the channels of colour images.
+void require_channels(const RegulariserSum& sum, const Shape& images) {
+  if (images.c != 3) return;
+  if (!std::all_of(sum.parts.begin(), sum.parts.end(), takes_colour))
+    throw ConfigError(
+        "colour images [N,3,H,W] take isotropic total variation of first differences (tv), h1, tikhonov and "
+        "sums of these; compute one channel after the other with other regularisers.");
 }
 
 }  // namespace
@@ -82,6 +93,7 @@ Convexity ComposedEnergy<T>::Impl::convexity() const {
 template <class T>
 void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
   if (sum.parts.empty() && sum.own.empty()) throw ConfigError("an energy needs a regulariser.");
+  require_channels(sum, shape());
   for (const RegulariserOptions& part : sum.parts)
     if (const auto* tgv = std::get_if<TgvOptions>(&part)) {
       if (sum.parts.size() + sum.own.size() > 1)
@@ -198,7 +210,7 @@ ComposedEnergy<T>::ComposedEnergy(Context& context, View<const T> y, const Param
   const bool experts =
       !regularisers.parts.empty() && std::holds_alternative<ExpertsOptions>(regularisers.parts[0]);
   const char* what = experts ? "a field of experts" : "smoothed total variation";
-  require_images(y.shape(), 1, what);
+  require_images(y.shape(), false, what);
   require_view(y.shape(), y, experts ? "field of experts (data)" : "smoothed total variation (data)");
   impl_->data = std::make_unique<PointwiseData<T>>(context, y, sampling);
   impl_->add(regularisers);
@@ -226,7 +238,7 @@ ComposedEnergy<T>::ComposedEnergy(Context& context, std::shared_ptr<const Linear
                                   const RegulariserSum& regularisers)
     : impl_(new Impl{context, parameters, nullptr}) {
   impl_->data = std::make_unique<OperatorData<T>>(std::move(a), y);
-  require_images(shape(), 2, "an energy with an operator");
+  require_images(shape(), true, "an energy with an operator");
   impl_->add(regularisers);
   impl_->finish();
   bind(parameters.initial());

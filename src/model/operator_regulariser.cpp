@@ -34,9 +34,9 @@ TvOptions itself(TvPotential potential) { return {potential, true, false, TvDiff
 template <class T>
 std::shared_ptr<const LinearOperator<T>> required(std::shared_ptr<const LinearOperator<T>> k) {
   if (!k) throw ConfigError("a regulariser needs an operator, none is given.");
-  if (!kernels::contains(kernels::IdentityChannels{}, k->range().c))
-    throw ShapeError("a regulariser takes operators to one, two or four channels, not to " +
-                     k->range().str() + "; put more of them one below the other.");
+  if (!kernels::takes(kernels::Stencil::identity, k->range().c))
+    throw ShapeError("a regulariser takes operators to one to four channels, not to " + k->range().str() +
+                     "; put more of them one below the other.");
   return k;
 }
 

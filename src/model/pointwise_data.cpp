@@ -29,7 +29,7 @@ class PointwiseSplit final : public ProximalForm<T> {
   }
   Shape dual_shape() const override {
     const Shape s = data_.shape();
-    return {regulariser_.directions() * s.n, 1, s.h, s.w};
+    return {regulariser_.directions() * s.n, s.c, s.h, s.w};
   }
   void dual_step(Context& context, const Active& active, View<const T> x, double inverse_step,
                  View<T> w) const override {
@@ -56,7 +56,7 @@ template <class T>
 PointwiseData<T>::PointwiseData(Context& context, View<const T> y, std::span<const double> sampling) : y_(y) {
   const Shape& s = y.shape();
   if (sampling.empty()) return;
-  if (sampling.size() != s.image())
+  if (sampling.size() != Shape{1, 1, s.h, s.w}.count())
     throw ShapeError("the sampling image has " + std::to_string(sampling.size()) + " pixels, the data " +
                      s.str() + ".");
   std::vector<T> mask(sampling.size());

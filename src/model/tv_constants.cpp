@@ -105,8 +105,8 @@ TvDirectional tv_directional(const TvConstants& c, const TvOptions& options, con
   d.energy_mixed = {slack * epsilon * a_w, slack * v.alpha / v.nu * epsilon * energy_nu,
                     std::numeric_limits<double>::infinity()};
   if (inside) d.energy_mixed[0] = std::numeric_limits<double>::infinity();
-  // Of the terms psi Kq, and what rounding does to Kq and to z, whose psi and d psi / d ln nu follow by a
-  // (huber_c2: 2/nu).
+  // Of the terms psi Kq (of up to six components 16: their sum and product 7, w 6, z and Kq 2, nu 1), and
+  // what rounding does to Kq and to z, whose psi and d psi / d ln nu follow by a (huber_c2: 2/nu).
   const double terms = 16 * (quadratic ? psi * ag : g);
   const double read = c.reading * (norm_q * psi + norm_x * ag),
                read_nu = c.reading * (norm_q * psi + norm_x * (huber ? 2 / v.nu * norm_k * norm_q : ag));

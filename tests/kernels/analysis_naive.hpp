@@ -28,7 +28,10 @@ inline std::vector<std::pair<Stencil, Potential>> analysis_kinds() {
 }
 /// The numbers of channels that its kernels take.
 inline std::vector<int> channel_counts(Stencil stencil) {
-  return stencil == Stencil::identity ? std::vector{1, 2, 4} : std::vector{1, 2};
+  std::vector<int> out;
+  for (int channels = 1; channels <= 4; ++channels)
+    if (kernels::takes(stencil, channels)) out.push_back(channels);
+  return out;
 }
 
 /// alpha R_nu(x) + xi/2 |x|^2 on images [C,H,W].

@@ -183,12 +183,12 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (std::size_t e = 0; e < 4 * all; ++e)
     fourfold_dual.push_back(static_cast<float>(random.uniform(-0.5, 0.5)));
   add("fourfold_dual", 1, 4 * size * sizeof(float), bytes_of(fourfold_dual));
-  // Joint unknowns of three and of six channels, their linearisations and dual fields.
+  // Colour and joint unknowns of three and of six channels, their linearisations and dual fields.
   for (const int channels : {3, 6}) {
     const std::string prefix = "joint" + std::to_string(channels) + "_";
     const auto planes = static_cast<std::size_t>(channels);
     for (const char* name : {"x", "q", "v", "out"}) normals(prefix + name, 1, planes);
-    normals(prefix + "weights", channels == 3 ? 3 : 4, planes);
+    normals(prefix + "weights", channels == 3 ? 5 : 4, planes);
     std::vector<float> field;
     for (std::size_t e = 0; e < 2 * planes * all; ++e)
       field.push_back(static_cast<float>(random.uniform(-0.4, 0.4)));

@@ -93,8 +93,9 @@ void add_analysis_cases(std::vector<KernelCase<T>>& cases, int height, int width
                {Stencil::identity, Potential::huber_c2, " identity huber_c2"},
                {Stencil::identity, Potential::quadratic, " identity quadratic"}};
   for (const auto& kind : kinds)
-    for (const auto& [channels, name] : {std::pair{1, " real"}, {2, " complex"}, {4, " fourfold"}})
-      if (channels < 4 || kind.stencil == Stencil::identity)
+    for (const auto& [channels, name] :
+         {std::pair{1, " real"}, {2, " complex"}, {3, " colour"}, {4, " fourfold"}})
+      if (kernels::takes(kind.stencil, channels))
         add_analysis_cases(
             cases,
             kernels::AnalysisModel{height, width, kind.potential, kind.stencil, 0.3, 0.05, 0.01, channels},

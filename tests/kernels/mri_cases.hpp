@@ -9,21 +9,19 @@
 
 namespace bilevel::testing_support {
 
-/// Images of one, two or four channels: their arrays in the bag.
+/// Images of one to four channels: their arrays in the bag.
 template <class T>
 struct ChannelArrays {
   int channels;
 
+  std::string prefix() const { return channels == 4 ? "fourfold_" : channels == 3 ? "joint3_" : "joint_"; }
   T* image(DeviceBag<T>& b, const std::string& name) const {
-    return b.image(channels == 4 ? "fourfold_" + name : channels == 2 ? "complex_" + name : name);
+    return b.image(channels == 1 ? name : (channels == 2 ? "complex_" : prefix()) + name);
   }
   float* dual(DeviceBag<T>& b) const {
-    if (channels == 1) return b.dual(0);
-    return reinterpret_cast<float*>(b.raw(channels == 4 ? "fourfold_dual" : "joint_dual"));
+    return channels == 1 ? b.dual(0) : reinterpret_cast<float*>(b.raw(prefix() + "dual"));
   }
-  T* weights(DeviceBag<T>& b) const {
-    return b.image(channels == 4 ? "fourfold_weights" : channels == 2 ? "joint_weights" : "s_pairs");
-  }
+  T* weights(DeviceBag<T>& b) const { return b.image(channels == 1 ? "s_pairs" : prefix() + "weights"); }
 };
 
 /// Whole spectra of two coils, row by row, and half spectra of one, row by row and column by column: of

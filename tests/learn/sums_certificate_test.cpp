@@ -49,9 +49,7 @@ struct SumLab {
     return report.certificate;
   }
   /// An accuracy above rounding, which is bounded generously where an operator has transforms.
-  double finest() const {
-    return data.kind == DataKind::blur || data.kind == DataKind::coils ? 1e-10 : 1e-11;
-  }
+  double finest() const { return data.blur || data.kind == DataKind::coils ? 1e-10 : 1e-11; }
   void start(const std::vector<double>& values) { x.upload(context, values); }
   /// The loss at theta, 1/(2N) sum |xhat - truth|^2.
   double loss(const std::vector<double>& at) {
@@ -106,8 +104,7 @@ void check(SumLab& lab, const std::vector<double>& epsilon, double delta, RatioR
 TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
   Random random(seed(2811));
   RatioRecorder distances("certificate/distance, sums"), omegas("omega/error, sums");
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
+  for (const DataKind kind : every_kind) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 10, 12, random);
     for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
@@ -127,8 +124,7 @@ TEST(SumsCertificate, HoldsForIteratesOfGradientDescentAndNewton) {
 TEST(SumsCertificate, HoldsForPerturbationsOfKnownLength) {
   Random random(seed(2812));
   RatioRecorder distances("given/distance, sums"), omegas("omega/error, perturbed sums");
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier,
-                              DataKind::fourier, DataKind::coils, DataKind::blur}) {
+  for (const DataKind kind : every_kind) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 9, 8, random);
     for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
@@ -209,8 +205,8 @@ TEST(SumsDirectional, BoundsHoldForPerturbationsOfKnownLength) {
   Random random(seed(2815));
   RatioRecorder mixed_q("mixed_q, bound/measured, sums"), norm_mixed("norm_mixed, bound/measured, sums"),
       hessian_vq("hessian_vq, bound/measured, sums"), hessian_q("hessian_q, bound/measured, sums");
-  for (const DataKind kind :
-       {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::coils}) {
+  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier,
+                              DataKind::coils, DataKind::colour, DataKind::masked_colour}) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 8, 10, random);
     for (const SumCase& c : all_cases(data.shape, 0.1, random)) {
@@ -311,8 +307,9 @@ TEST(SumsCertificate, HoldsWithAnOperatorFromOutside) {
 TEST(SumsCertificate, HoldsInSinglePrecision) {
   Random random(seed(2814));
   RatioRecorder omegas("omega/error, sums in single precision");
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier,
-                              DataKind::fourier, DataKind::coils}) {
+  for (const DataKind kind :
+       {DataKind::denoising, DataKind::inpainting, DataKind::complex_fourier, DataKind::fourier,
+        DataKind::coils, DataKind::colour, DataKind::masked_colour}) {
     Context context(Device::open(test_device("cpu:1")));
     const std::uint64_t same = random.bits();
     Random first(same), second(same);
@@ -366,8 +363,7 @@ TEST(OwnTermHypergradient, IsTheDerivativeOfTheLoss) {
 
 TEST(SumsHypergradient, IsTheDerivativeOfTheLoss) {
   Random random(seed(2813));
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::coils, DataKind::blur}) {
+  for (const DataKind kind : every_kind) {
     Context context(Device::open(test_device("cpu:2")));
     const SumData<double> data(kind, context, 7, 8, random);
     for (const SumCase& c : all_cases(data.shape, 0.1, random)) {

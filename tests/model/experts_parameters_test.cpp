@@ -177,7 +177,8 @@ class ExpertsMisuse : public ::testing::Test {
 TEST_F(ExpertsMisuse, Shapes) {
   const Parameters p = parameters(2, 7);
   const ExpertsOptions valid{FilterPadding::valid, TvPotential::charbonnier, true};
-  expect_refusal<ShapeError>(data({1, 3, 9, 9}), p, "[N,1,H,W]");
+  expect_refusal<ShapeError>(data({1, 2, 9, 9}), p, "[N,1,H,W]");
+  expect_refusal<ConfigError>(data({1, 3, 9, 9}), p, "one channel after the other");
   expect_refusal<ShapeError>(Tensor<double>(context_, {1, 1, 0, 9}), p, "[N,1,H,W]");
   expect_refusal<ShapeError>(data({1, 1, 2, 9}), p, "too small for filters of size 7 with symmetric");
   expect_refusal<ShapeError>(data({1, 1, 9, 6}), p, "too small for filters of size 7 with valid", valid);

@@ -95,8 +95,7 @@ TYPED_TEST(Sums, AreThoseOfTheirParts) {
   using T = TypeParam;
   Random random(seed(2801));
   const double tolerance = sizeof(T) == 4 ? 2e-4 : 1e-12, ridge = 0.05;
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::coils, DataKind::blur})
+  for (const DataKind kind : every_kind)
     for (const Shape& size : {Shape{1, 1, 9, 11}, Shape{1, 1, 38, 70}}) {
       Context context(Device::open(test_device("cpu:2")));
       const SumData<T> data(kind, context, size.h, size.w, random);
@@ -247,8 +246,7 @@ TEST(OperatorData, MisuseIsRefused) {
 TEST(SumsRounding, CoversThatOfChainedPasses) {
   Random random(seed(2802));
   RatioRecorder ratios("error of the gradient/rounding bound, sums in single precision");
-  for (const DataKind kind : {DataKind::denoising, DataKind::inpainting, DataKind::fourier,
-                              DataKind::complex_fourier, DataKind::coils, DataKind::blur})
+  for (const DataKind kind : every_kind)
     for (int round = 0; round < 3; ++round) {
       Context context(Device::open(test_device("cpu:1")));
       const std::uint64_t same = random.bits();

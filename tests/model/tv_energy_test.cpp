@@ -26,8 +26,8 @@ class TvEnergyMisuse : public ::testing::Test {
 
 TEST_F(TvEnergyMisuse, Shapes) {
   const Parameters p = parameters(0.1, 0.1, 0.1);
-  const Tensor<double> colour = data({1, 3, 4, 4}), good = data({2, 1, 4, 5}), empty(context_, {1, 1, 0, 5});
-  EXPECT_THROW(ComposedEnergy<double>(context_, colour.view(), p), ShapeError);
+  const Tensor<double> pairs = data({1, 2, 4, 4}), good = data({2, 1, 4, 5}), empty(context_, {1, 1, 0, 5});
+  EXPECT_THROW(ComposedEnergy<double>(context_, pairs.view(), p), ShapeError);
   EXPECT_THROW(ComposedEnergy<double>(context_, empty.view(), p), ShapeError);
   EXPECT_THROW(ComposedEnergy<double>(context_, good.view(), p, {}, std::vector<double>(19, 1.0)),
                ShapeError);

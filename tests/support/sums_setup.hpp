@@ -56,8 +56,19 @@ inline SumCase sum_case(std::string name, std::vector<RegulariserOptions> parts,
   return out;
 }
 
-/// Sums of one to three, wavelets among them where the sides are even.
+/// Colour: all differences of a pixel under one modulus, and what goes beside it.
+inline std::vector<SumCase> colour_cases(double ridge, Random& random) {
+  using P = TvPotential;
+  const TvOptions tv{}, huber{P::huber_c2}, h1{P::quadratic},
+      tikhonov{P::quadratic, true, false, TvDifferences::none};
+  return {sum_case("tv colour", {tv}, ridge, random), sum_case("h1 colour", {h1}, ridge, random),
+          sum_case("tv huber_c2+h1 colour", {huber, h1}, ridge, random),
+          sum_case("tikhonov+tv colour", {tikhonov, tv}, ridge, random)};
+}
+
+/// Sums of one to three, wavelets among them where the sides are even; of three channels those of colour.
 inline std::vector<SumCase> sum_cases(const Shape& images, double ridge, Random& random) {
+  if (images.c == 3) return colour_cases(ridge, random);
   using P = TvPotential;
   const TvOptions tv{}, separate{P::charbonnier, false, false, TvDifferences::first},
       huber{P::huber_c2, true, false, TvDifferences::first},
@@ -109,15 +120,30 @@ inline std::vector<SumCase> sum_cases(const Shape& images, double ridge, Random&
 /// Those, and total generalised variation, which stands alone.
 inline std::vector<SumCase> all_cases(const Shape& images, double ridge, Random& random) {
   std::vector<SumCase> out = sum_cases(images, ridge, random);
+  if (images.c == 3) return out;
   out.push_back(sum_case("tgv2", {TgvOptions{}}, ridge, random));
   out.push_back(sum_case("tgv2 huber_c2", {TgvOptions{TvPotential::huber_c2}}, ridge, random));
   return out;
 }
 
-enum class DataKind { denoising, inpainting, fourier, complex_fourier, coils, blur };
+enum class DataKind {
+  denoising,
+  inpainting,
+  fourier,
+  complex_fourier,
+  coils,
+  blur,
+  colour,
+  masked_colour,
+  colour_blur
+};
+inline constexpr DataKind every_kind[] = {
+    DataKind::denoising,       DataKind::inpainting,    DataKind::fourier,
+    DataKind::complex_fourier, DataKind::coils,         DataKind::blur,
+    DataKind::colour,          DataKind::masked_colour, DataKind::colour_blur};
 inline const char* name_of(DataKind kind) {
-  constexpr const char* names[] = {"denoising",       "inpainting", "real Fourier",
-                                   "complex Fourier", "coils",      "blur"};
+  constexpr const char* names[] = {"denoising", "inpainting", "real Fourier",  "complex Fourier", "coils",
+                                   "blur",      "colour",     "masked colour", "blurred colour"};
   return names[static_cast<int>(kind)];
 }
 
@@ -138,15 +164,20 @@ struct SumData {
   SumData(DataKind of, Context& on, int h, int w, Random& random)
       : kind(of),
         context(on),
-        shape{2, of == DataKind::complex_fourier || of == DataKind::coils ? 2 : 1, h, w} {
+        shape{2,
+              of == DataKind::complex_fourier || of == DataKind::coils ? 2
+              : of >= DataKind::colour                                 ? 3
+                                                                       : 1,
+              h, w} {
     const auto number = [&random] { return static_cast<T>(static_cast<float>(random.normal() / 2)); };
     const bool coils = kind == DataKind::coils;
     if (kind != DataKind::fourier && kind != DataKind::complex_fourier && !coils) {
       std::vector<T> values(shape.count());
       std::generate(values.begin(), values.end(), number);
       y = Tensor<T>(context, shape, values);
-      if (kind == DataKind::inpainting) mask = random_mask(h, w, 0.6, random);
-      if (kind == DataKind::blur)
+      if (kind == DataKind::inpainting || kind == DataKind::masked_colour)
+        mask = random_mask(h, w, 0.6, random);
+      if (kind == DataKind::blur || kind == DataKind::colour_blur)
         blur = std::make_shared<Blur<T>>(context, shape,
                                          BlurKernel{3, 5, scaled_to(random.normal_vector(15), 0.5)});
       return;

@@ -31,6 +31,8 @@ BILEVEL_API const CatalogueEntry& catalogue_entry(const std::string& name);
 /// That of options, whatever their potential, place of xi, filters and levels. Throws ConfigError for options
 /// that do not go together.
 BILEVEL_API const CatalogueEntry& catalogue_entry(const RegulariserOptions& options);
+/// Whether it knows colour images [N,3,H,W], under one modulus for all channels of a pixel.
+BILEVEL_API bool takes_colour(const RegulariserOptions& options);
 
 /// The names for messages, "tv, ... and foe", and with their texts for help, "tv (...), ...".
 BILEVEL_API std::string regulariser_names();

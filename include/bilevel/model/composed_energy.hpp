@@ -47,11 +47,12 @@ class BILEVEL_API FourierData {
 template <class T>
 class BILEVEL_API ComposedEnergy final : public Energy<T> {
  public:
-  /// Denoising and inpainting: D_i = 1/2 |S (x - y_i)|^2, y [N,1,H,W], `sampling` a 0/1 image [H,W] shared by
-  /// the batch (empty: S = I). The energy keeps the context and the view, not the data. Throws ShapeError for
-  /// other shapes and images smaller than the filters allow, ConfigError for a sampling image that is not
-  /// 0/1, parameters that do not fit, options that do not go together, or a model that is not strongly
-  /// convex. xi may be a fixed 0 when S = I.
+  /// Denoising and inpainting: D_i = 1/2 |S (x - y_i)|^2, y [N,1,H,W] or, of colour, [N,3,H,W], `sampling` a
+  /// 0/1 image [H,W] shared by channels and batch (empty: S = I). Colour takes isotropic total variation of
+  /// first differences, H1, Tikhonov, terms of one's own, and sums of these. The energy keeps the context and
+  /// the view, not the data. Throws ShapeError for other shapes and images smaller than the filters allow,
+  /// ConfigError for a sampling image that is not 0/1, parameters that do not fit, options that do not go
+  /// together, or a model that is not strongly convex. xi may be a fixed 0 when S = I.
   ComposedEnergy(Context& context, View<const T> y, const Parameters& parameters,
                  const RegulariserSum& regularisers = {}, std::span<const double> sampling = {});
   /// Magnetic resonance: D_i = 1/2 sum_c sum_j w_j |(F sigma_c x - y_ic)_j|^2 with the weights w of a
@@ -63,9 +64,10 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
                  const SamplingPattern& pattern, const Parameters& parameters,
                  const RegulariserSum& regularisers = {}, const CoilMaps& maps = {});
   /// Any linear operator (deblurring: ops/blur.hpp): D_i = 1/2 |A x - y_i|^2, x in the domain of A,
-  /// [N,1,H,W] or [N,2,H,W], y in its range. The energy keeps the operator, the context and the view of y.
-  /// Its certificates are as right as norm2(), least2() and rounding() of the operator. No single precision
-  /// twin, no proximal form. Throws what the first one throws, ConfigError without an operator.
+  /// [N,1,H,W], [N,2,H,W] or of colour [N,3,H,W], y in its range. The energy keeps the operator, the context
+  /// and the view of y. Its certificates are as right as norm2(), least2() and rounding() of the operator. No
+  /// single precision twin, no proximal form. Throws what the first one throws, ConfigError without an
+  /// operator.
   ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a, View<const T> y,
                  const Parameters& parameters, const RegulariserSum& regularisers = {});
   ~ComposedEnergy() override;

@@ -27,8 +27,9 @@ enum class TvDifferences { first, second, none };
 
 /// alpha R(x), R(x) = sum over pixels of rho_nu(|K x|) (smoothed total variation, also of second order, H1,
 /// Tikhonov): potential, under one modulus for all components of a pixel, real and imaginary part of complex
-/// images among them (isotropic), or one for each; where the ridge xi/2 |x|^2 stands: beside alpha R(x), or
-/// inside alpha (R(x) + xi/2 |x|^2). Differences none are for the quadratic potential, which is isotropic.
+/// images and the channels of colour among them (isotropic: vectorial total variation), or one for each;
+/// where the ridge xi/2 |x|^2 stands: beside alpha R(x), or inside alpha (R(x) + xi/2 |x|^2). Differences
+/// none are for the quadratic potential, which is isotropic.
 struct TvOptions {
   TvPotential potential = TvPotential::charbonnier;
   bool isotropic = true;
