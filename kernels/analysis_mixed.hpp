@@ -5,6 +5,7 @@
 
 #include "kernels/analysis_pixel.hpp"
 #include "kernels/launch.hpp"
+#include "kernels/stencil_tiles.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

@@ -4,7 +4,7 @@
 // regularisers. The dual field w has an array [N,C,H,W] per direction and stays zero where K has no row.
 
 #include "kernels/launch.hpp"
-#include "kernels/stencils.hpp"
+#include "kernels/stencil_tiles.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 

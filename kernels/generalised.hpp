@@ -10,7 +10,7 @@
 //
 // Plane k of input i is plane i C + k of an image.
 
-#include "kernels/stencils.hpp"
+#include "kernels/stencil_tiles.hpp"
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
