@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+const char data_entry[] = "data (fingerprint)";
 const std::string denoise = "bilevel-denoise train", mri = "bilevel-mri";
 
 /// The object in a file; an empty one where there is none.
@@ -79,7 +81,7 @@ OptionName option_name(const std::string& name) {
       {"kept", {"the pattern of --from", false}},
       {"experts", {"the model of --experts", false}},
       {"blur (fingerprint)", {"the kernel of --blur", false}},
-      {"data (fingerprint)", {"the data of --data and of the options on it", false}}};
+      {data_entry, {"the data of --data and of the options on it", false}}};
   if (const auto found = special.find(name); found != special.end()) return found->second;
   const std::size_t part = name.find(".weight"), given = name.find(" given");
   if (part != std::string::npos) return {"--weight (" + name.substr(0, part) + ".alpha)"};
@@ -141,12 +143,17 @@ void require_same_options(const fs::path& run, const fs::path& saved,
     Json before = member(object_in(file), "identity");
     if (before.empty()) continue;
     before.erase("start");  // of a stage of bilevel-mri, which no option gives
-    for (const auto& [name, value] : identity) {
+    // Data last, as options change them; before them what is not given now.
+    std::vector<bilevel::NamedOption> entries = identity;
+    const auto is_data = [](const auto& entry) { return entry.first == data_entry; };
+    std::stable_partition(entries.begin(), entries.end(), std::not_fn(is_data));
+    for (const auto& [name, value] : before.items())
+      if (std::none_of(identity.begin(), identity.end(), [&](const auto& e) { return e.first == name; }))
+        entries.emplace(std::find_if(entries.begin(), entries.end(), is_data), name, std::string());
+    for (const auto& [name, value] : entries) {
       const std::string now = bilevel::option_text(value), then = text_in(before, name.c_str());
       if (then != now) refuse(name, then, now);
-      before.erase(name);
     }
-    for (const auto& [name, value] : before.items()) refuse(name, text_in(before, name.c_str()), "");
   }
 }
 

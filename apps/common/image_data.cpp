@@ -31,13 +31,6 @@ void require_crop_fits(const ImageSource& source, const HostImage& image, int cr
                                      "; use a smaller --crop or larger images.");
 }
 
-void append_crop(const HostImage& image, int row, int column, int size, std::vector<double>& out) {
-  for (int i = 0; i < size; ++i) {
-    const double* line = image.pixels.data() + static_cast<std::size_t>(row + i) * image.width + column;
-    out.insert(out.end(), line, line + size);
-  }
-}
-
 struct Corner {
   int row, column;
 };
@@ -96,12 +89,12 @@ void take_crops(const SourcePair& pair, const HostImage& clean, const HostImage&
   const HostImage given = has_noisy ? reader.noisy(pair, clean) : HostImage{};
   for (int k = 0; k < count; ++k) {
     const auto [row, column] = corners[static_cast<std::size_t>(k)];
-    append_crop(clean, row, column, o.crop, batch.clean);
-    if (!reference.pixels.empty()) append_crop(reference, row, column, o.crop, batch.reference);
-    append_crop(has_noisy ? given : clean, row, column, o.crop, batch.noisy);
+    append_crop(clean, row, column, o.crop, o.crop, batch.clean);
+    if (!reference.pixels.empty()) append_crop(reference, row, column, o.crop, o.crop, batch.reference);
+    append_crop(has_noisy ? given : clean, row, column, o.crop, o.crop, batch.noisy);
     if (!has_noisy) {
-      const auto image = std::span(batch.noisy).last(batch.pixels());
-      if (o.blur) blur(*o.blur, o.crop, o.crop, image);
+      const auto image = std::span(batch.noisy).last(batch.shape().image());
+      if (o.blur) blur_channels(*o.blur, o.crop, o.crop, image);
       add_noise(image, o.sigma, o.seed, static_cast<std::uint32_t>(batch.images));
     }
     std::string name = pair.clean.name();
@@ -127,6 +120,22 @@ HostImage read_mask_image(const std::string& path) {
 }
 
 }  // namespace
+
+void append_crop(const HostImage& image, int row, int column, int height, int width,
+                 std::vector<double>& out) {
+  for (int c = 0; c < image.channels; ++c)
+    for (int i = row; i < row + height; ++i) {
+      const auto line = static_cast<std::size_t>(c * image.height + i) * image.width;
+      const double* first = image.pixels.data() + line + column;
+      out.insert(out.end(), first, first + width);
+    }
+}
+
+void blur_channels(const bilevel::BlurKernel& kernel, int height, int width, std::span<double> image) {
+  const std::size_t plane = static_cast<std::size_t>(height) * width;
+  for (std::size_t at = 0; at < image.size(); at += plane)
+    blur(kernel, height, width, image.subspan(at, plane));
+}
 
 void validate(const DataOptions& o) {
   if (o.data.empty()) throw ConfigError("--data PATH is missing: name a folder of images, or image files.");
@@ -195,9 +204,10 @@ std::string reference_note(const std::string& path, std::size_t files) {
 ImageBatch load_crops(const DataOptions& o) {
   const HostImage reference = read_reference(o.reference);
   const auto pairs = paired_sources(o, static_cast<std::size_t>(o.images));
-  PairReader reader;
+  PairReader reader(o.channels);
   ImageBatch batch;
   batch.size = o.crop;
+  batch.channels = o.channels;
   batch.notes = o.notes;
   if (!o.mask.empty()) batch.mask = load_mask(o.mask, o.crop, o.crop, batch.notes);
   const bool several = pairs.size() < static_cast<std::size_t>(o.images);
@@ -239,7 +249,7 @@ ImageBatch load_crops(const DataOptions& o) {
     files.push_back(pairs[f].clean.name());
   }
   if (!batch.mask.empty())
-    for (std::size_t k = 0; k < batch.noisy.size(); ++k) batch.noisy[k] *= batch.mask[k % batch.pixels()];
+    for (std::size_t k = 0; k < batch.noisy.size(); ++k) batch.noisy[k] *= batch.mask[k % batch.mask.size()];
   for (const std::string& text : reader.notes()) batch.notes.push_back(text);
   if (const std::string text = reference_note(o.reference, pairs.size()); !text.empty())
     batch.notes.push_back(text);
@@ -294,7 +304,7 @@ HostImage read_reference(const std::string& path) {
   HostImage reference = read_for("--reference", [&] {
     const auto sources = list_sources({path}, 2);
     if (sources.size() != 1) throw IoError(path, "the reference is one image; name a file of one.");
-    return LumaReader(std::nullopt).read(sources[0]);
+    return ImageReader(std::nullopt).read(sources[0]);
   });
   const auto [low, high] = std::minmax_element(reference.pixels.begin(), reference.pixels.end());
   if (*low < -0.1 || *high > 1.1)  // --edge-eta is of intensities

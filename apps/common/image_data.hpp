@@ -25,15 +25,16 @@ struct DataOptions {
   double sigma = 0.1;                       ///< standard deviation of the noise, intensities being 0 to 1
   int images = 25;                          ///< 0: one per file
   int crop = 96;                            ///< pixels; 0: whole images
+  int channels = 1;                         ///< 1: images are used as luma; 3: RGB images as they are
   std::uint64_t seed = 0;
 };
 
 /// Throws ConfigError naming the option that is outside its range.
 void validate(const DataOptions& options);
 
-/// Clean and noisy crops, all square of the same size: [images, size, size].
+/// Clean and noisy crops, all square of the same size: [images, channels, size, size].
 struct ImageBatch {
-  int images = 0, size = 0;
+  int images = 0, size = 0, channels = 1;
   std::vector<double> clean, noisy, mask;  ///< mask: [size, size], or empty
   std::vector<double> reference;           ///< the same crops of it, or empty
   std::vector<std::string>
@@ -41,25 +42,26 @@ struct ImageBatch {
   std::vector<std::string> notes;  ///< sentences the user should read
   bilevel::DataFingerprint fingerprint;
 
-  std::size_t pixels() const { return static_cast<std::size_t>(size) * size; }
-  std::span<const double> clean_image(int k) const {
-    return std::span(clean).subspan(k * pixels(), pixels());
-  }
-  std::span<const double> noisy_image(int k) const {
-    return std::span(noisy).subspan(k * pixels(), pixels());
+  bilevel::Shape shape() const { return {images, channels, size, size}; }
+  std::span<const double> clean_image(int k) const { return image_of(clean, k); }
+  std::span<const double> noisy_image(int k) const { return image_of(noisy, k); }
+  /// Image k of an array of them.
+  std::span<const double> image_of(const std::vector<double>& values, int k) const {
+    return std::span(values).subspan(static_cast<std::size_t>(k) * shape().image(), shape().image());
   }
 };
 
 /// The files of several folders and files, in the order given, folders sorted. Throws IoError.
 std::vector<std::filesystem::path> list_all(const std::vector<std::string>& paths);
 
-/// Luma crops: the centre crop of each of the first `images` files; with fewer files, further crops of the
-/// grid through the centre crop, in an order drawn from the seed; when those are too few, crops of the grid
-/// that has most. An image of a stack counts as a file. Throws IoError for files that cannot be read or are
-/// smaller than the crop, ConfigError when the files hold too few crops or --noisy does not fit.
+/// Crops of luma or RGB images: the centre crop of each of the first `images` files; with fewer files,
+/// further crops of the grid through the centre crop, in an order drawn from the seed; when those are too
+/// few, crops of the grid that has most. An image of a stack counts as a file. Throws IoError for files that
+/// cannot be read or are smaller than the crop, or grey where RGB is asked for, ConfigError when the files
+/// hold too few crops or --noisy does not fit.
 ImageBatch load_crops(const DataOptions& options);
 
-/// One whole luma image and its noisy version; noise of stream `index`.
+/// One whole image, luma or RGB, and its noisy version; noise of stream `index`.
 struct ImagePair {
   std::string name;
   bilevel::HostImage clean, noisy;
@@ -75,17 +77,25 @@ std::vector<SourcePair> paired_sources(const DataOptions& options,
 /// Reads pairs of images, and remembers what the user should know of them.
 class PairReader {
  public:
+  explicit PairReader(int channels = 1)
+      : clean_(0.25, channels), noisy_(1.0, channels) {}  // noise goes beyond [0,1]
   bilevel::HostImage clean(const SourcePair& pair) { return clean_.read(pair.clean); }
   /// The given noisy image. Throws IoError unless it has the size of the clean one, and their scale.
   bilevel::HostImage noisy(const SourcePair& pair, const bilevel::HostImage& clean);
   std::vector<std::string> notes() const;
 
  private:
-  LumaReader clean_{0.25}, noisy_{1.0};  // noise goes beyond [0,1]
+  ImageReader clean_, noisy_;
 };
 
 ImagePair load_pair(const SourcePair& pair, const DataOptions& options, std::uint32_t index,
                     PairReader& reader);
+
+/// Crop [channels, height, width] of an image, behind what is there.
+void append_crop(const bilevel::HostImage& image, int row, int column, int height, int width,
+                 std::vector<double>& out);
+/// Convolves every channel.
+void blur_channels(const bilevel::BlurKernel& kernel, int height, int width, std::span<double> image);
 
 /// What to say of a noise level that is larger than all intensities; empty when it is not.
 std::string noise_note(double sigma);

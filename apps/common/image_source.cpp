@@ -105,7 +105,12 @@ std::vector<std::string> ImageCensus::notes() const {
 
 std::string range_text(double low, double high) { return format("%.6g to %.6g", low, high); }
 
-HostImage LumaReader::read(const ImageSource& source) {
+void require_colour(const std::string& name, const HostImage& image) {
+  if (image.channels != 3)
+    throw IoError(name, "the image is grey, and coupled colour (train --colour coupled) is of RGB images.");
+}
+
+HostImage ImageReader::read(const ImageSource& source) {
   if (path_ != source.path) {
     path_.clear();
     images_ = bilevel::read_images(source.path);
@@ -114,9 +119,11 @@ HostImage LumaReader::read(const ImageSource& source) {
   if (images_.size() != source.count)
     throw IoError(source.path.string(), format("it holds %zu images, and held %zu before; it was changed.",
                                                images_.size(), source.count));
-  HostImage luma = bilevel::to_luma(images_[source.index]);
-  census_.see(source.text(), luma.pixels, luma.from_integers, luma.notes);
-  return luma;
+  const HostImage& read = images_[source.index];
+  if (channels_ == 3) require_colour(source.text(), read);
+  HostImage image = channels_ == 3 ? read : bilevel::to_luma(read);
+  census_.see(source.text(), image.pixels, image.from_integers, image.notes);
+  return image;
 }
 
 }  // namespace bilevel_app

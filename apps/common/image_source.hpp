@@ -54,18 +54,25 @@ class ImageCensus {
   std::vector<std::pair<std::string, std::vector<std::string>>> reader_notes_;  ///< note, names
 };
 
+/// Throws IoError for a grey image.
+void require_colour(const std::string& name, const bilevel::HostImage& image);
+
 /// "0.5 to 255", for messages.
 std::string range_text(double low, double high);
 
-/// Reads images as luma; a file of several once for all of them. Tells the census of each image.
-class LumaReader {
+/// Reads images as luma, or with three channels; a file of several once for all of them. Tells the census of
+/// each image.
+class ImageReader {
  public:
-  explicit LumaReader(std::optional<double> margin) : census_(margin) {}
+  explicit ImageReader(std::optional<double> margin, int channels = 1)
+      : channels_(channels), census_(margin) {}
+  /// Throws IoError for a grey image where three channels are asked for.
   bilevel::HostImage read(const ImageSource& source);
   const ImageCensus& census() const { return census_; }
   std::vector<std::string> notes() const { return census_.notes(); }
 
  private:
+  int channels_;
   std::filesystem::path path_;
   std::vector<bilevel::HostImage> images_;  ///< of the file at path_
   ImageCensus census_;

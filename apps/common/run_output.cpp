@@ -13,6 +13,7 @@
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/version.hpp"
+#include "bilevel/io/quality.hpp"
 #include "bilevel/io/svg_plot.hpp"
 
 namespace bilevel_app {
@@ -70,13 +71,13 @@ std::filesystem::path images_folder(const RunFolder& folder) {
   return images;
 }
 
-HostImage strip(const std::vector<std::span<const double>>& parts, int height, int width) {
+HostImage strip(const std::vector<std::span<const double>>& parts, int height, int width, int channels) {
   constexpr int gap = 4;
   const int count = static_cast<int>(parts.size());
-  HostImage image{1, height, count * width + (count - 1) * gap, {}};
-  image.pixels.assign(static_cast<std::size_t>(image.height) * image.width, 1.0);
+  HostImage image{channels, height, count * width + (count - 1) * gap, {}};
+  image.pixels.assign(static_cast<std::size_t>(channels) * image.height * image.width, 1.0);
   for (int p = 0; p < count; ++p)
-    for (int i = 0; i < height; ++i)
+    for (int i = 0; i < channels * height; ++i)
       for (int j = 0; j < width; ++j)
         image.pixels[static_cast<std::size_t>(i) * image.width + p * (width + gap) + j] =
             parts[static_cast<std::size_t>(p)][static_cast<std::size_t>(i) * width + j];
@@ -207,6 +208,14 @@ int exit_code(SolveStatus status) {
       return exit_numerical;
   }
   return exit_numerical;
+}
+
+double mean_ssim(std::span<const double> a, std::span<const double> b, int height, int width) {
+  const std::size_t plane = static_cast<std::size_t>(height) * width, channels = a.size() / plane;
+  double sum = 0;
+  for (std::size_t at = 0; at < a.size(); at += plane)
+    sum += ssim(a.data() + at, b.data() + at, height, width);
+  return sum / static_cast<double>(channels);
 }
 
 MeanPsnr mean_psnr(std::span<const double> values) {

@@ -19,8 +19,9 @@ namespace bilevel_app {
 /// images/ of a run, made when missing. Throws IoError.
 std::filesystem::path images_folder(const RunFolder& folder);
 
-/// Images [height, width] side by side with white gaps.
-bilevel::HostImage strip(const std::vector<std::span<const double>>& parts, int height, int width);
+/// Images [channels, height, width] side by side with white gaps.
+bilevel::HostImage strip(const std::vector<std::span<const double>>& parts, int height, int width,
+                         int channels = 1);
 
 /// convergence.svg: loss enclosure and accuracies against operator applications, from log.jsonl.
 void write_convergence_plot(const RunFolder& folder);
@@ -50,6 +51,8 @@ int exit_code(bilevel::UpperStatus status, bool fixed_accuracy);
 /// The exit code of a reconstruction that ended so; `decided` is the end after a signal.
 int exit_code(bilevel::SolveStatus status);
 
+/// Mean SSIM of the channels of two images [height, width], one after the other.
+double mean_ssim(std::span<const double> a, std::span<const double> b, int height, int width);
 /// Mean of the PSNR of several images. An image that equals its truth has an infinite one, which no mean can
 /// show: it is left out and counted in `exact`. Infinite when all are exact, NaN for no image.
 struct MeanPsnr {

@@ -122,9 +122,10 @@ int output_bits(const ApplyOptions& o, const Job& job) {
 }
 
 /// Reads an input, as luma when that is asked for, and tells of what is not as it is meant to be.
-HostImage read_input(const ApplyOptions& o, const Job& job,
+HostImage read_input(const ApplyOptions& o, const DenoiseModel& model, const Job& job,
                      const std::function<void(const std::string&)>& note) {
   HostImage image = read_image(job.input);
+  if (model.channels == 3) require_colour(job.input.string(), image);
   ImageCensus census(1.0);  // noise goes beyond [0,1]
   census.see(job.input.string(), image.pixels, image.from_integers, image.notes);
   for (const std::string& text : census.notes()) note(text);
@@ -141,22 +142,24 @@ std::string clipping_note(const Job& job, const HostImage& image, int bits) {
          ", is cut off at 0 and 1; write .npy, or TIFF with --bits 32, to keep it";
 }
 
-/// Channels are reconstructed one after the other, each in place of its data.
+/// Channels are reconstructed together where the model couples them, else one after the other, each in place
+/// of its data.
 std::vector<Reconstruction> denoise(Context& context, const ApplyOptions& o, const DenoiseModel& model,
                                     const std::vector<double>& mask, HostImage& image) {
   const std::size_t pixels = static_cast<std::size_t>(image.height) * image.width;
   std::vector<Reconstruction> results;
-  for (int c = 0; c < image.channels; ++c) {
+  for (int c = 0; c < image.channels; c += model.channels) {
     std::vector<double> channel;
     const auto begin = image.pixels.begin() + static_cast<std::ptrdiff_t>(c * pixels);
-    if (image.channels == 1) {
+    const bool whole = image.channels == model.channels;
+    if (whole) {
       channel = std::move(image.pixels);
     } else {
       channel.assign(begin, begin + static_cast<std::ptrdiff_t>(pixels));
     }
     results.push_back(reconstruct(context, model, o.common.precision, o.solver, o.tolerance, image.height,
                                   image.width, mask, channel));
-    if (image.channels == 1) {
+    if (whole) {
       image.pixels = std::move(channel);
     } else {
       std::copy(channel.begin(), channel.end(), begin);
@@ -201,6 +204,9 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   require_no_mask(model.options, o.mask);
   require_reference(model.options, o.reference);
   require_deblurs(model, o.mask, o.common.precision, o.solver);
+  if (o.luma && model.channels == 3)
+    throw ConfigError("--luma is for models of grey images, and " + o.model +
+                      " couples the channels of colour; leave it out.");
   const Device device = open_device(o.common, "bilevel-denoise", err);
   const HostImage reference = read_reference(o.reference);
   model.options = with_reference(model.options, reference.pixels);
@@ -215,7 +221,7 @@ int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
   for (const Job& job : jobs) {
     const bool first = mask_notes.empty();
     const int bits = output_bits(o, job);
-    HostImage image = read_input(o, job, note);
+    HostImage image = read_input(o, model, job, note);
     require_large_enough(model, image.height, image.width, job.input.string());
     require_reference_fits(o.reference, reference, image.height, image.width, job.input.string());
     const auto mask =

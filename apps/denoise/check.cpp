@@ -19,11 +19,13 @@ struct Subject {
   Parameters parameters;
   RegulariserSum options;
   std::optional<BlurKernel> blur;
+  int channels;
 };
 
 /// The model of --model or of --model-type. Of a file, all that can be learned is checked, learned or not.
 Subject subject(const CheckOptions& o) {
-  if (o.model.empty()) return {o.untrained.parameters(o.data.seed), o.untrained.regularisers(), o.data.blur};
+  if (o.model.empty())
+    return {o.untrained.parameters(o.data.seed), o.untrained.regularisers(), o.data.blur, o.data.channels};
   const DenoiseModel model = read_model(o.model);
   require_no_mask(model.options, o.data.mask);
   require_reference(model.options, o.data.reference);
@@ -32,7 +34,7 @@ Subject subject(const CheckOptions& o) {
   std::vector<Segment> segments = model.parameters;
   for (Segment& s : segments)
     s.learned = !s.shape.empty() || (s.name != "mu" && s.initial > 0 && s.lower > 0);
-  return {Parameters(segments), model.options, model.blur};
+  return {Parameters(segments), model.options, model.blur, model.channels};
 }
 
 }  // namespace
@@ -42,6 +44,7 @@ int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
   Subject of = subject(o);
   DataOptions data = o.data;
   data.blur = of.blur;
+  data.channels = of.channels;
   const ImageBatch batch = load_crops(data);
   of.options = with_reference(of.options, batch.reference);
   if (!o.common.quiet)

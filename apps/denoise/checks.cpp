@@ -61,7 +61,7 @@ class Laboratory {
              const RegulariserSum& options, const EnergyMaker& make)
       : context_(context),
         options_(options),
-        truth_(context, {batch.images, 1, batch.size, batch.size}, batch.clean),
+        truth_(context, batch.shape(), batch.clean),
         noisy_(context, truth_.shape(), batch.noisy),
         problem_(make ? make(context, noisy_.view())
                       : make_energy<double>(context, noisy_.view(), parameters, options, batch.mask, false),

@@ -36,19 +36,15 @@ HostImage centre(const HostImage& image, int size, const std::string& path) {
   if (image.height < size || image.width < size)
     throw IoError(path, format("the image of %d x %d pixels is smaller than --crop %d.", image.width,
                                image.height, size));
-  HostImage crop{1, size, size, {}};
-  const int row = (image.height - size) / 2, column = (image.width - size) / 2;
-  for (int i = 0; i < size; ++i) {
-    const double* line = image.pixels.data() + static_cast<std::size_t>(row + i) * image.width + column;
-    crop.pixels.insert(crop.pixels.end(), line, line + size);
-  }
+  HostImage crop{image.channels, size, size, {}};
+  append_crop(image, (image.height - size) / 2, (image.width - size) / 2, size, size, crop.pixels);
   return crop;
 }
 
 /// Blurs below the noise.
 void add_blur(const BlurKernel& kernel, ImagePair& pair) {
   std::vector<double> blurred = pair.clean.pixels;
-  blur(kernel, pair.clean.height, pair.clean.width, blurred);
+  blur_channels(kernel, pair.clean.height, pair.clean.width, blurred);
   for (std::size_t p = 0; p < blurred.size(); ++p)
     pair.noisy.pixels[p] = blurred[p] + (pair.noisy.pixels[p] - pair.clean.pixels[p]);
 }
@@ -125,6 +121,7 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
     }
     Json json{{"model", o.model}, {"type", model_type(model.options)}, {"tolerance", o.tolerance}};
     json["sigma"] = o.data.noisy.empty() ? Json(o.data.sigma) : Json(nullptr);
+    if (model.channels != 1) json["channels"] = model.channels;
     json["images"] = images;
     json["mean"] = numbers(means.row);
     if (means.exact_noisy > 0) json["mean"]["exact_noisy_images"] = means.exact_noisy;
@@ -144,7 +141,8 @@ std::string report(const EvaluateOptions& o, const DenoiseModel& model, const st
                                          static_cast<unsigned long long>(o.data.seed))
                                 : std::string("given noisy images");
   const int exact = std::max(means.exact_noisy, means.exact);
-  return table(cells) + "PSNR in dB; " + noise + "; luma.\n" +
+  return table(cells) + "PSNR in dB; " + noise +
+         (model.channels == 3 ? "; of all channels of colour.\n" : "; luma.\n") +
          (exact > 0 ? "Means of the PSNR are over the images that differ from the truth.\n" : "");
 }
 
@@ -157,6 +155,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   require_reference(model.options, o.data.reference);
   require_deblurs(model, o.data.mask, o.common.precision, o.solver);
   if (o.data.noisy.empty()) o.data.sigma = noise_level(o, model);
+  o.data.channels = model.channels;
   const Device device = open_device(o.common, "bilevel-denoise", err);
   auto files = paired_sources(o.data);
   if (o.data.images > 0) {
@@ -169,7 +168,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
   const bool cut = o.data.crop > 0 && !o.data.reference.empty();
   const HostImage reference = cut ? centre(whole, o.data.crop, o.data.reference) : whole;
   model.options = with_reference(model.options, reference.pixels);
-  PairReader reader;
+  PairReader reader(model.channels);
   if (!o.save.empty()) remove_temporaries(o.save, true);
   std::vector<Row> rows;
   std::vector<std::string> mask_notes;
@@ -187,10 +186,11 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
     if (model.blur && o.data.noisy.empty()) add_blur(*model.blur, pair);
     const auto mask =
         o.data.mask.empty() ? std::vector<double>() : load_mask(o.data.mask, height, width, mask_notes);
-    for (std::size_t p = 0; p < mask.size(); ++p) pair.noisy.pixels[p] *= mask[p];
+    for (std::size_t p = 0; !mask.empty() && p < pair.noisy.pixels.size(); ++p)
+      pair.noisy.pixels[p] *= mask[p % mask.size()];
     Row r{pair.name, format("%dx%d", width, height), 0, 0, 0, 0, 0};
     r.psnr_noisy = psnr(pair.noisy.pixels, pair.clean.pixels);
-    r.ssim_noisy = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
+    r.ssim_noisy = mean_ssim(pair.noisy.pixels, pair.clean.pixels, height, width);
     save(o, k, pair.name, "noisy", pair.noisy);
     Context context(device);
     const Reconstruction result = reconstruct(context, model, o.common.precision, o.solver, o.tolerance,
@@ -205,7 +205,7 @@ int evaluate(const EvaluateOptions& given, std::ostream& out, std::ostream& err)
       if (result.status == SolveStatus::failed) continue;
     }
     r.psnr = psnr(pair.noisy.pixels, pair.clean.pixels);
-    r.ssim = ssim(pair.noisy.pixels.data(), pair.clean.pixels.data(), height, width);
+    r.ssim = mean_ssim(pair.noisy.pixels, pair.clean.pixels, height, width);
     r.distance = result.distance;
     rows.push_back(r);
     save(o, k, pair.name, "denoised", pair.noisy);

@@ -46,7 +46,7 @@ double HeldOut::psnr(const IterationRecord& record, bool finished) {
 template <class T>
 std::optional<Quality> HeldOut::measure(const std::vector<double>& theta) const {
   Context context(device_);
-  const Shape shape{batch_.images, 1, batch_.size, batch_.size};
+  const Shape shape = batch_.shape();
   const std::vector<T> values(batch_.noisy.begin(), batch_.noisy.end());
   const Tensor<T> noisy(context, shape, values);
   const RegulariserSum regularisers = with_reference(options_.model.regularisers(), batch_.reference);

@@ -176,6 +176,10 @@ RegulariserSum ModelOptions::regularisers() const {
                  {"--padding", padding.has_value()},
                  {"--filter-init", filter_init.has_value()},
                  {"--free-mean", free_mean}});
+  require_one_of(colour, "--colour", {"luma", "coupled"});
+  if (channels() == 3 && !std::all_of(sum.parts.begin(), sum.parts.end(), takes_colour))
+    throw ConfigError("--colour coupled is for the models tv and h1 (and tikhonov), not for " + type +
+                      ", which denoises channel by channel; take one of them, or leave it out.");
   choose_edge_eta(sum, eta, type);
   choose(sum, type);
   if (potential && std::none_of(sum.parts.begin(), sum.parts.end(), smoothed))
@@ -210,6 +214,7 @@ std::vector<NamedOption> ModelOptions::deciding(std::uint64_t seed) const {
   const RegulariserSum sum = regularisers();
   const std::vector<Segment> segments = parameters(seed).segments();
   std::vector<NamedOption> list{{"model", type}};
+  if (channels() != 1) list.emplace_back("colour", colour);  // earlier runs do not name it
   if (std::any_of(sum.parts.begin(), sum.parts.end(), smoothed))
     list.emplace_back("potential", potential.value_or("charbonnier"));
   if (of_differences(sum.parts.front())) list.emplace_back("xi-inside-alpha", xi_inside_alpha);
@@ -255,6 +260,10 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   };
   add(type_option, o.type,
       (regulariser_choice() + ", or a sum of them, such as tv+h1, the first with the ridge [tv]").c_str(),
+      "NAME");
+  add("--colour", o.colour,
+      "luma: learn on grey images, denoise channel by channel; coupled: tv and h1 of RGB images, the "
+      "differences of all channels of a pixel under one modulus [luma]",
       "NAME");
   add("--potential", o.potential,
       ("charbonnier or huber_c2; not of " + quadratic_names() + " [charbonnier]").c_str(), "NAME");

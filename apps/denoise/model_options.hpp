@@ -23,10 +23,12 @@ struct ModelOptions : WaveletChoice {
   std::optional<std::string> padding, filter_init;  ///< foe; empty: symmetric, tv
   bool free_mean = false;                           ///< foe
   std::optional<double> eta;                        ///< dtv; empty: 0.01
+  std::string colour = "luma";                      ///< or coupled: of all channels of RGB images together
   std::vector<std::string> learn;                   ///< empty: all but the ridge
   std::vector<std::string> init;                    ///< NAME=VALUE
 
   int size() const { return filter_size.value_or(7); }
+  int channels() const { return colour == "coupled" ? 3 : 1; }
   /// Throw ConfigError for unknown names, options of another model and values outside the bounds. The seed
   /// is that of random filters.
   bilevel::RegulariserSum regularisers() const;

@@ -23,9 +23,11 @@ int usual_iterations(const ModelOptions& model) { return experts_part(model.regu
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
-  add_value(app, "--data", o.data,
-            "clean images: folders or files (PNG, JPEG, PGM, PPM, TIFF, .npy; also stacks), used as luma",
-            "PATH")
+  add_value(
+      app, "--data", o.data,
+      "clean images: folders or files (PNG, JPEG, PGM, PPM, TIFF, .npy; also stacks), used as luma unless "
+      "the model is of coupled colour",
+      "PATH")
       ->group(group);
   add_value(app, "--noisy", o.noisy, "given noisy images, paired in sorted order, instead of added noise",
             "PATH")
@@ -142,7 +144,9 @@ void add_apply(CLI::App& app, ApplyOptions& o) {
   add_value(app, "--output", o.output,
             "image file, or a folder for several inputs (names are kept, JPEG becomes .png)", "IMAGE|DIR")
       ->group(group);
-  app.add_flag("--luma", o.luma, "denoise the luma and write a grey image [each channel by itself]")
+  app.add_flag("--luma", o.luma,
+               "denoise the luma and write a grey image [each channel by itself, or all together as the "
+               "model says]")
       ->group(group);
   add_value(app, "--bits", o.bits, "bits per sample of the output: 8, 16, or 32 for TIFF [as the input]", "N")
       ->group(group);
@@ -204,6 +208,7 @@ constexpr std::initializer_list<const char*> kSolvers = {
 void require_model_fits(ModelOptions& model, const CommonOptions& common, DataOptions& data) {
   static_cast<void>(model.parameters(common.seed));
   bilevel::RegulariserSum regularisers = model.regularisers();
+  data.channels = model.channels();
   require_no_mask(regularisers, data.mask);
   require_reference(regularisers, data.reference);
   fit_levels(model, regularisers, data.crop, data.crop, "--crop", data.notes);
@@ -313,9 +318,9 @@ std::string tidy(std::string text) {
 /// Options of the model that a model file fixes may not stand beside --model.
 void require_no_model_options(const CLI::App& app, const CheckOptions& o) {
   if (o.model.empty()) return;
-  for (const char* name :
-       {"--model-type", "--blur", "--potential", "--xi-inside-alpha", "--init", "--learn", "--wavelet",
-        "--levels", "--filters", "--filter-size", "--padding", "--filter-init", "--free-mean", "--edge-eta"})
+  for (const char* name : {"--model-type", "--colour", "--blur", "--potential", "--xi-inside-alpha", "--init",
+                           "--learn", "--wavelet", "--levels", "--filters", "--filter-size", "--padding",
+                           "--filter-init", "--free-mean", "--edge-eta"})
     if (app.get_option(name)->count() > 0)
       throw ConfigError(std::string(name) + " has no effect beside --model FILE; leave one of them out.");
 }

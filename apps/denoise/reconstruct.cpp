@@ -33,7 +33,7 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
   Tensor<T> y(context, shape);
   {
     if (!mask.empty())
-      for (std::size_t k = 0; k < pixels.size(); ++k) pixels[k] *= mask[k];
+      for (std::size_t k = 0; k < pixels.size(); ++k) pixels[k] *= mask[k % mask.size()];
     const std::vector<T> values = converted<T>(std::move(pixels));
     y.upload(context, values);
     context.synchronise();
@@ -57,7 +57,7 @@ Reconstruction solve(Context& context, const DenoiseModel& model, const std::str
 Reconstruction reconstruct(Context& context, const DenoiseModel& model, const std::string& precision,
                            const std::string& solver, double tolerance, int height, int width,
                            std::span<const double> mask, std::vector<double>& pixels) {
-  const Shape shape{1, 1, height, width};
+  const Shape shape{1, model.channels, height, width};
   if (precision == "float")
     return solve<float>(context, model, precision, solver, tolerance, shape, mask, pixels);
   return solve<double>(context, model, precision, solver, tolerance, shape, mask, pixels);

@@ -20,10 +20,6 @@ namespace {
 /// Pictures that a run can make again are not forced to the disk.
 constexpr ImageWriteOptions sample{.forced = false};
 
-std::span<const double> image_of(const std::vector<double>& images, const ImageBatch& batch, int k) {
-  return std::span(images).subspan(static_cast<std::size_t>(k) * batch.pixels(), batch.pixels());
-}
-
 }  // namespace
 
 Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reconstructions) {
@@ -32,11 +28,11 @@ Quality measure_quality(const ImageBatch& batch, const std::vector<double>& reco
   for (int k = 0; k < batch.images; ++k) {
     const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k);
     before.push_back(psnr(noisy, clean));
-    q.ssim_noisy += ssim(noisy.data(), clean.data(), batch.size, batch.size) / batch.images;
+    q.ssim_noisy += mean_ssim(noisy, clean, batch.size, batch.size) / batch.images;
     if (reconstructions.empty()) continue;
-    const auto result = image_of(reconstructions, batch, k);
+    const auto result = batch.image_of(reconstructions, k);
     after.push_back(psnr(result, clean));
-    q.ssim += ssim(result.data(), clean.data(), batch.size, batch.size) / batch.images;
+    q.ssim += mean_ssim(result, clean, batch.size, batch.size) / batch.images;
   }
   q.psnr_noisy = mean_psnr(before).value;
   if (!after.empty()) q.psnr = mean_psnr(after).value;
@@ -70,15 +66,16 @@ void write_samples(const RunFolder& folder, const ImageBatch& batch,
   for (int k = 0; k < std::min(batch.images, 4); ++k) {
     const std::string number = "_" + std::to_string(k) + ".png";
     const auto clean = batch.clean_image(k), noisy = batch.noisy_image(k),
-               result = image_of(reconstructions, batch, k);
+               result = batch.image_of(reconstructions, k);
     const auto single = [&](const char* name, std::span<const double> pixels) {
-      write_image(images / (name + number), {1, batch.size, batch.size, {pixels.begin(), pixels.end()}},
-                  sample);
+      write_image(images / (name + number),
+                  {batch.channels, batch.size, batch.size, {pixels.begin(), pixels.end()}}, sample);
     };
     single("clean", clean);
     single("noisy", noisy);
     single("reconstructed", result);
-    write_image(images / ("strip" + number), strip({clean, noisy, result}, batch.size, batch.size), sample);
+    write_image(images / ("strip" + number),
+                strip({clean, noisy, result}, batch.size, batch.size, batch.channels), sample);
   }
 }
 
@@ -108,6 +105,7 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
                       {"crop", batch.size},
                       {"psnr_noisy", q.psnr_noisy},
                       {"ssim_noisy", q.ssim_noisy}};
+  if (batch.channels != 1) json["training"]["channels"] = batch.channels;
   if (results.reconstructed) json["training"].update({{"psnr", q.psnr}, {"ssim", q.ssim}});
   if (const auto& t = results.test)
     json["test"] = {{"images", results.test_images}, {"crop", batch.size}, {"psnr_noisy", t->psnr_noisy},

@@ -43,7 +43,7 @@ std::vector<T> converted(const std::vector<double>& values) {
 template <class T>
 Outcome optimise(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
                  Context& context, Observer& observer, const UpperState* state) {
-  const Shape shape{batch.images, 1, batch.size, batch.size};
+  const Shape shape = batch.shape();
   const Tensor<T> truth(context, shape, converted<T>(batch.clean));
   const Tensor<T> noisy(context, shape, converted<T>(batch.noisy));
   const RegulariserSum regularisers = with_reference(o.model.regularisers(), batch.reference);
@@ -76,6 +76,7 @@ DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, 
   model.training = deciding_options(o);
   model.data = batch.fingerprint;
   model.blur = o.data.blur;
+  model.channels = batch.channels;
   return model;
 }
 

@@ -13,10 +13,11 @@ using namespace bilevel;
 int main(int argc, char** argv) try {
   if (argc != 4) return std::fprintf(stderr, "usage: apply_model MODEL.json NOISY.png OUTPUT.png\n"), 2;
   const DenoiseModel model = read_model(argv[1]);
-  HostImage image = to_luma(read_image(argv[2]));
+  HostImage image = read_image(argv[2]);
+  if (model.channels == 1) image = to_luma(image);
 
   Context context(Device::open("auto"));
-  const Shape shape{1, 1, image.height, image.width};
+  const Shape shape{1, image.channels, image.height, image.width};
   Tensor<double> noisy(context, shape, image.pixels), x(context, shape, image.pixels);
   auto energy = make_energy<double>(context, noisy.view(), model);
 

@@ -27,6 +27,9 @@ std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, co
 template <class T>
 std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy, const DenoiseModel& model,
                                        std::span<const double> sampling, bool mixed) {
+  if (noisy.shape().c != model.channels)
+    throw ConfigError("the model is of images with " + std::to_string(model.channels) +
+                      " channel(s), not of " + noisy.shape().str() + ".");
   std::vector<Segment> fixed = model.parameters;
   for (Segment& s : fixed) s.learned = false;
   if (!model.blur) return make_energy<T>(context, noisy, Parameters(fixed), model.options, sampling, mixed);

@@ -327,6 +327,23 @@ std::optional<BlurKernel> read_blur(const Reader& reader) {
   return kernel;
 }
 
+/// What is wrong with a number of channels; empty: nothing.
+std::string fault_of_channels(int channels, const RegulariserSum& sum) {
+  if (channels != 1 && channels != 3) return "is " + std::to_string(channels) + ", not 1 or 3";
+  if (channels == 3 && !std::all_of(sum.parts.begin(), sum.parts.end(), takes_colour))
+    return "is 3, but the model " + model_type(sum) + " is of grey images; tv and h1 couple channels";
+  return {};
+}
+
+/// Older models, and grey ones, do not name them.
+int read_channels(const Reader& reader, const RegulariserSum& sum) {
+  if (!reader.json().contains("channels")) return 1;
+  const int channels = reader.count("channels");
+  if (const std::string fault = fault_of_channels(channels, sum); !fault.empty())
+    reader.fail("channels", fault);
+  return channels;
+}
+
 std::vector<NamedOption> read_options(const Reader& reader) {
   std::vector<NamedOption> options;
   for (const auto& [key, value] : reader.json().items()) {
@@ -456,6 +473,7 @@ std::string energy_text(const DenoiseModel& model) {
   if (model.blur)
     text.replace(text.find("x - y"), 5, "B x - y") +=
         ", B x the convolution with the kernel blur, the image mirrored about its edges";
+  if (model.channels == 3) text += "; |z_p| over all channels of x [3,H,W]";
   return text;
 }
 
@@ -547,6 +565,7 @@ DenoiseModel read_model(const std::filesystem::path& path) {
   model.options = read_regularisers(reader);
   model.parameters = read_segments(reader, model.options);
   model.blur = read_blur(reader);
+  model.channels = read_channels(reader, model.options);
   model.training = read_options(reader.object("training"));
   model.data = read_data(reader.object("data"));
   model.library_version = reader.text("library_version");
@@ -564,10 +583,13 @@ void write_model(const std::filesystem::path& path, const DenoiseModel& model) {
   if (const auto fault = fault_of(model.options, model.parameters)) refuse(fault->key + " " + fault->what);
   if (const std::string fault = model.blur ? fault_of(*model.blur) : std::string(); !fault.empty())
     refuse("its blur " + fault);
+  if (const std::string fault = fault_of_channels(model.channels, model.options); !fault.empty())
+    refuse("the number of its channels " + fault);
   Json json{{"format", kFormat}, {"format_version", kFormatVersion}};
   json.update(regularisers_json(model.options));
   if (const auto& k = model.blur)
     json["blur"] = {{"height", k->height}, {"width", k->width}, {"values", k->values}};
+  if (model.channels != 1) json["channels"] = model.channels;
   json["theta"] = Json::array();
   for (const Segment& s : model.parameters) json["theta"].push_back(segment_json(s));
   json["conventions"] = {{"logarithm", "natural"},

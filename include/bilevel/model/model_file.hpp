@@ -46,12 +46,13 @@ struct BILEVEL_API DenoiseModel {
   DataFingerprint data = {};
   std::string library_version = {};     ///< of the library that wrote the file; set by read_model
   std::optional<BlurKernel> blur = {};  ///< of models that deblur
+  int channels = 1;                     ///< of its images; 3: colour, all channels together
 
   /// Value of a number. Throws ConfigError for an unknown name or an array.
   double value(const std::string& name) const;
 };
 
-/// The energy of regularisers for noisy images [N,1,H,W]; theta is laid out by `parameters`.
+/// The energy of regularisers for noisy images [N,1,H,W] or [N,3,H,W]; theta is laid out by `parameters`.
 /// `sampling`: 0/1 [H,W], or empty. `mixed`: with T = double, the energy keeps itself in single precision,
 /// for solvers named "mixed:". Throws what ComposedEnergy throws.
 template <class T>
@@ -66,8 +67,8 @@ BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const 
                                                    const Parameters& parameters,
                                                    const RegulariserSum& regularisers,
                                                    const BlurKernel& kernel);
-/// The energy of a learned model, bound to what was learned (theta has no entries). Models that deblur
-/// have neither `sampling` nor `mixed` (ConfigError).
+/// The energy of a learned model, bound to what was learned (theta has no entries). Throws ConfigError for
+/// images of other channels than the model's; models that deblur have neither `sampling` nor `mixed`.
 template <class T>
 BILEVEL_API std::unique_ptr<Energy<T>> make_energy(Context& context, View<const T> noisy,
                                                    const DenoiseModel& model,
