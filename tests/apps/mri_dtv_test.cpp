@@ -92,7 +92,8 @@ TEST_F(MriDirectional, ReconstructsByARunAndByOptions) {
 /// Without edges in the reference it is total variation.
 TEST_F(MriDirectional, IsTotalVariationWhereTheReferenceIsFlat) {
   write_head_scan(file("scan.h5"));
-  bilevel::write_npy(file("flat.npy"), {24, 24}, std::span<const double>(std::vector<double>(24 * 24, 0.5)));
+  bilevel::write_npy(file("flat.npy"), std::vector<std::size_t>{24, 24},
+                     std::span<const double>(std::vector<double>(24 * 24, 0.5)));
   const Complexes tv = reconstructed({"--regulariser", "tv", "--weight", "0.02"}),
                   flat = reconstructed(
                       {"--regulariser", "dtv", "--weight", "0.02", "--reference", file("flat.npy")}),
@@ -106,7 +107,8 @@ TEST_F(MriDirectional, IsTotalVariationWhereTheReferenceIsFlat) {
 TEST_F(MriDirectional, IsBetterThanTotalVariationWithAGoodReference) {
   std::vector<double> contrast = head(1, 48);
   for (double& v : contrast) v = std::pow(1 - v, 2);
-  bilevel::write_npy(file("contrast.npy"), {48, 48}, std::span<const double>(contrast));
+  bilevel::write_npy(file("contrast.npy"), std::vector<std::size_t>{48, 48},
+                     std::span<const double>(contrast));
   for (const bool complex : {true, false}) {
     const std::string image = complex ? "complex" : "real",
                       data = head_file(*folder_, image + ".npy", 1, 48, complex);
@@ -138,7 +140,7 @@ TEST_F(MriDirectional, WhatDoesNotFitIsRefused) {
           {reference_, "24 x 24 pixels", "16 x 16 pixels", "size of the images"});
   std::vector<double> bright(24 * 24, 0.5);
   bright[3] = 200;
-  bilevel::write_npy(file("bright.npy"), {24, 24}, std::span<const double>(bright));
+  bilevel::write_npy(file("bright.npy"), std::vector<std::size_t>{24, 24}, std::span<const double>(bright));
   refused(with("dtv", {"--reference", file("bright.npy")}), 3, {"bright.npy", "scale it to [0,1]"});
   refused(with("dtv", {"--reference", file("missing.png")}), 3, {"missing.png"});
   EXPECT_FALSE(fs::exists(file("refused")));
