@@ -261,10 +261,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* type_option) 
   add(type_option, o.type,
       (regulariser_choice() + ", or a sum of them, such as tv+h1, the first with the ridge [tv]").c_str(),
       "NAME");
-  add("--colour", o.colour,
-      "luma: learn on grey images, denoise channel by channel; coupled: tv and h1 of RGB images, the "
-      "differences of all channels of a pixel under one modulus [luma]",
-      "NAME");
+  add("--colour", o.colour, "luma, or coupled: all channels together (tv, h1) [luma]", "NAME");
   add("--potential", o.potential,
       ("charbonnier or huber_c2; not of " + quadratic_names() + " [charbonnier]").c_str(), "NAME");
   app.add_flag(

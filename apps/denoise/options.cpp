@@ -23,11 +23,9 @@ int usual_iterations(const ModelOptions& model) { return experts_part(model.regu
 
 void add_data_options(CLI::App& app, DataOptions& o, bool crops) {
   const char* group = "Data";
-  add_value(
-      app, "--data", o.data,
-      "clean images: folders or files (PNG, JPEG, PGM, PPM, TIFF, .npy; also stacks), used as luma unless "
-      "the model is of coupled colour",
-      "PATH")
+  add_value(app, "--data", o.data,
+            "clean images: folders or files (PNG, JPEG, PGM, PPM, TIFF, .npy; also stacks), used as luma",
+            "PATH")
       ->group(group);
   add_value(app, "--noisy", o.noisy, "given noisy images, paired in sorted order, instead of added noise",
             "PATH")
