@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/composed_energy.hpp"
 #include "model/checks.hpp"
 #include "model/tv_constants.hpp"
 
@@ -69,6 +70,8 @@ template <class T>
 BilevelProblem<T>::BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth,
                                   Parameters parameters, Penalty penalty)
     : energy_(std::move(energy)), parameters_(std::move(parameters)), penalty_(std::move(penalty)) {
+  if (const auto* composed = dynamic_cast<const ComposedEnergy<T>*>(energy_.get()))
+    require_view(composed->images(), truth, "bilevel problem (images of the energy and true ones)");
   if (energy_) loss_ = squared_error<T>(truth, energy_->shape());
   check();
 }

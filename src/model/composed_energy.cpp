@@ -263,6 +263,10 @@ Shape ComposedEnergy<T>::shape() const {
   return impl_->shape();
 }
 template <class T>
+Shape ComposedEnergy<T>::images() const {
+  return impl_->data->inner().shape();
+}
+template <class T>
 const Parameters* ComposedEnergy<T>::layout() const {
   return &impl_->parameters;
 }
@@ -527,7 +531,7 @@ double ComposedEnergy<T>::mean_stiffness(Context& context, View<const T> x) cons
   ActiveSet all(context, frame, s.n);
   const View<T> weights = frame.view<T>({s.n * weight_arrays(), s.c, s.h, s.w}), inverse = frame.view<T>(s);
   linearise(context, all.active(), x, {}, weights, inverse);
-  const Shape images = m.data->inner().shape();  // of x
+  const Shape images = this->images();
   const std::vector<T> values = download(context, inverse);
   double sum = 0;
   for (std::size_t e = 0; e < values.size(); ++e)

@@ -164,6 +164,20 @@ TEST(Colour, CouplesChannels) {
   }
 }
 
+TEST(Colour, TruthOfOtherChannelsIsRefused) {
+  Random random(seed(2906));
+  Context context(Device::open(test_device("cpu:1")));
+  const Tensor<double> y(context, colour, random.normal_vector(colour.count())),
+      luma(context, grey, random.normal_vector(grey.count()));
+  const Parameters parameters = numbers(0.3, 0.05, 0.1, true);
+  const auto problem = [&](const Tensor<double>& truth) {
+    BilevelProblem<double>(std::make_unique<ComposedEnergy<double>>(context, y.view(), parameters, tv),
+                           truth.view(), parameters);
+  };
+  EXPECT_NO_THROW(problem(y));
+  EXPECT_THAT(message_of<ShapeError>([&] { problem(luma); }), HasSubstr("true"));
+}
+
 TEST(Colour, OtherRegularisersAreRefused) {
   Random random(seed(2904));
   Context context(Device::open(test_device("cpu:1")));

@@ -26,7 +26,8 @@ class BILEVEL_API BilevelProblem {
   /// transforms and order.
   BilevelProblem(std::unique_ptr<Energy<T>> energy, std::shared_ptr<const UpperLoss<T>> loss,
                  Parameters parameters, Penalty penalty = {});
-  /// With the squared error to `truth`, see squared_error().
+  /// With the squared error to `truth`, see squared_error(). Throws ShapeError unless it has the shape of the
+  /// images of a ComposedEnergy.
   BilevelProblem(std::unique_ptr<Energy<T>> energy, View<const T> truth, Parameters parameters,
                  Penalty penalty = {});
 

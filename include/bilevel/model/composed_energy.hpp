@@ -81,6 +81,7 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
   /// That of the images, with three channels for each of theirs for total generalised variation
   /// (unknown.hpp).
   Shape shape() const override;
+  Shape images() const;  ///< shape() without those of the vector field
   std::size_t parameters() const override;
   const Parameters* layout() const override;
   std::vector<std::size_t> blocks() const override;
