@@ -68,6 +68,11 @@ function(bilevel_add_kernels backend)
   list(FILTER fused INCLUDE REGEX "/overrides/cpu/experts_")
   set_source_files_properties(${fused} PROPERTIES COMPILE_OPTIONS
     "-ffp-contract=fast;$<TARGET_PROPERTY:BILEVEL_FUSED_OPTIONS>")
+  # Passes of -O3 that take a fifth to a third of the time of these files and change nothing that can be measured.
+  set(lean ${sources})
+  list(FILTER lean INCLUDE REGEX "/kernels/analysis_")
+  set_source_files_properties(${lean} PROPERTIES COMPILE_OPTIONS
+    "-fno-version-loops-for-strides;-fno-split-loops;-fno-loop-unroll-and-jam;-fno-peel-loops;-fno-predictive-commoning")
   set(definitions BILEVEL_BACKEND=${backend} bilevel_EXPORTS)
   if(backend STREQUAL baseline)
     list(REMOVE_ITEM sources ${fused})
