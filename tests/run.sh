@@ -137,6 +137,7 @@ long_on_device='*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*:Mixed*.Certif
 long_on_device+=':*Certificate.Holds*:Certificate.*Reference*:ExpertsMaid.StationarityIsTrue:ExpertsMaid.Resumes*:Convergence.*'
 long_on_device+=':Claims.WhatEnds*:Maid.DoesNotDependOnThreads:MriHypergradient.MatchesDifferences*'
 long_on_device+=':SumsRounding.CoversThatOfChainedPasses:SumsDirectional.*:*Ball*.DirectionalBoundsHold*:ProductRounding.*:MeanStiffness.*'
+long_on_device+=':EveryKernel*.SameBits*:EveryKernel*.ReversedList*:EveryKernel*.ImagesDoNotSee*'
 # Of bilevel-mri some whole runs: what else its tests look at is host code, and has run on the CPU. `check` with --all.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
