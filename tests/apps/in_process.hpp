@@ -7,16 +7,20 @@
 
 namespace bilevel_test {
 
-/// A command of a program in this process, on the CPU with one thread or the device of the tests.
+/// A command of a program in this process.
 template <class Parse, class Run>
-Outcome in_process(const char* program, const std::vector<std::string>& arguments, Parse parse, Run run) {
-  const std::vector<std::string> all = on_device_or_one_thread(arguments);
+Outcome called(const char* program, const std::vector<std::string>& arguments, Parse parse, Run run) {
   std::vector<const char*> argv{program};
-  for (const std::string& a : all) argv.push_back(a.c_str());
+  for (const std::string& a : arguments) argv.push_back(a.c_str());
   std::ostringstream out, err;
   const int code = bilevel_app::guarded(
       program, out, err, [&] { return run(parse(static_cast<int>(argv.size()), argv.data()), out, err); });
   return {code, out.str(), err.str()};
+}
+/// On the CPU with one thread, or on the device of the tests.
+template <class Parse, class Run>
+Outcome in_process(const char* program, const std::vector<std::string>& arguments, Parse parse, Run run) {
+  return called(program, on_device_or_one_thread(arguments), parse, run);
 }
 
 }  // namespace bilevel_test

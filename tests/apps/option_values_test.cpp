@@ -1,34 +1,21 @@
 // Empty values, numbers with something behind them, masks of every type, and outputs that are inputs.
 
-#include <sstream>
-
-#include "apps/common/exit_codes.hpp"
 #include "apps/common/image_data.hpp"
 #include "apps/denoise/options.hpp"
 #include "apps/mri/options.hpp"
 #include "bilevel/io/array_file.hpp"
 #include "bilevel/model/model_file.hpp"
 #include "bilevel/model/parameters.hpp"
-#include "tests/apps/app_test_support.hpp"
+#include "tests/apps/in_process.hpp"
 
 namespace bilevel_test {
 namespace {
 
-/// A program run in this process.
-template <class Parse, class Run>
-Outcome call(const char* program, const std::vector<std::string>& arguments, Parse parse, Run run) {
-  std::vector<const char*> argv{program};
-  for (const std::string& a : arguments) argv.push_back(a.c_str());
-  std::ostringstream out, err;
-  const int code = bilevel_app::guarded(
-      program, out, err, [&] { return run(parse(static_cast<int>(argv.size()), argv.data()), out, err); });
-  return {code, out.str(), err.str()};
-}
 Outcome denoise(const std::vector<std::string>& arguments) {
-  return call("bilevel-denoise", arguments, bilevel_app::denoise::parse, bilevel_app::denoise::run);
+  return called("bilevel-denoise", arguments, bilevel_app::denoise::parse, bilevel_app::denoise::run);
 }
 Outcome mri(const std::vector<std::string>& arguments) {
-  return call("bilevel-mri", arguments, bilevel_app::mri::parse, bilevel_app::mri::run);
+  return called("bilevel-mri", arguments, bilevel_app::mri::parse, bilevel_app::mri::run);
 }
 
 void expect_refused(const Outcome& o, const std::string& part, int code = 2) {
