@@ -1,13 +1,14 @@
 # Install rules, find_package(bilevel) and pkg-config. Three components, each installed whole or refused:
-#   library  libbilevel, libbilevel_io, and the modules of CUDA where they are built
+#   library  libbilevel, libbilevel_io, and the modules: libbilevel_cblas, those of CUDA where they are built
 #   headers  include/bilevel, the files of find_package and pkg-config
 #   apps     the programs of this tree
 include(CMakePackageConfigHelpers)
 
-set(library_targets bilevel bilevel_io)
+set(modules bilevel_cblas)
 if(TARGET bilevel_cuda)
-  list(APPEND library_targets bilevel_cuda bilevel_cuda_libraries)
+  list(APPEND modules bilevel_cuda bilevel_cuda_libraries)
 endif()
+set(library_targets bilevel bilevel_io ${modules})
 set(app_targets)
 foreach(app denoise mri bench)
   if(TARGET bilevel-${app})
@@ -30,9 +31,7 @@ bilevel_refuse_unless_built(apps ${app_targets})
 install(TARGETS bilevel bilevel_io EXPORT bilevelTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT headers
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
-if(TARGET bilevel_cuda)
-  install(TARGETS bilevel_cuda bilevel_cuda_libraries LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
-endif()
+install(TARGETS ${modules} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 if(NOT BUILD_SHARED_LIBS)
   install(TARGETS bilevel_math bilevel_formats EXPORT bilevelTargets)
 endif()

@@ -1,6 +1,6 @@
 # bilevel_math: what Fourier transforms on the CPU run on, FFTW3 in both precisions. bilevel_blas: what matrix products run
-# on, a CBLAS. Nothing that the library computes needs the second, so only its static twin has it: OpenBLAS starts a thread
-# per core when it is loaded, each of which retries for ever when memory is short.
+# on, a CBLAS, which the module bilevel_cblas alone has: OpenBLAS starts a thread per core when it is loaded, each of which
+# retries for ever when memory is short.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(BILEVEL_FFTW REQUIRED IMPORTED_TARGET fftw3 fftw3f)
 pkg_check_modules(BILEVEL_OPENBLAS IMPORTED_TARGET openblas)

@@ -1,8 +1,7 @@
 #pragma once
 
 // The CUDA back end as the library sees it: a module, libbilevel_cuda.so, which is loaded when a CUDA device
-// is first asked for or looked for, so that nothing of CUDA is linked or loaded before. Both sides share the
-// types below and error.hpp, and no other code.
+// is first asked for or looked for (device/module.hpp).
 
 #include <complex>
 #include <cstddef>
@@ -11,6 +10,7 @@
 #include "device/backend.hpp"
 #include "device/blas.hpp"
 #include "device/fft.hpp"
+#include "device/module.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -40,12 +40,6 @@ class BlasLibrary {
   virtual void gemv(const Gemv<T>& g) const = 0;
 };
 
-/// What a module begins with, in every version.
-struct ModuleHeader {
-  const char* version;  ///< of the library it was built with
-  std::size_t layout;   ///< module_layout() there
-};
-
 struct CudaModule {
   ModuleHeader header;
   std::shared_ptr<const Device::Impl> (*open)(int ordinal);  ///< throws DeviceError with the driver's reason
@@ -72,9 +66,7 @@ constexpr std::size_t module_layout() {
 }
 
 /// The one symbol of each module: const CudaModule* bilevel_cuda_module(), const CudaLibraries*
-/// bilevel_cuda_libraries(). A module is loaded once; it is looked for as the dynamic linker looks for a
-/// library: LD_LIBRARY_PATH, the folder of libbilevel (run path), the system's folders. Throw DeviceError
-/// when it is not there, lacks a library of its own, or belongs to another build.
+/// bilevel_cuda_libraries(). Throw DeviceError where they cannot be loaded (device/module.hpp).
 const CudaModule& cuda_module();
 const CudaLibraries& cuda_libraries();
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Usage: symbols.sh LIBRARY... -- VARIANT=LIST...   (LIST: a file that names the variant's kernel objects, one a line)
 #
-# 1. The shared libraries export symbols of namespace bilevel only, and none of bilevel::kernels; the modules of CUDA export
+# 1. The shared libraries export symbols of namespace bilevel only, and none of bilevel::kernels; the modules export
 #    their entries and nothing else.
 #    Nor do they call exit(), which nvcc also puts in the place of a device function that the host calls.
-# 2. libbilevel and libbilevel_io need no library of CUDA, libbilevel none of a file format.
+# 2. libbilevel and libbilevel_io need no library of CUDA, libbilevel none of a file format and no BLAS.
 # 3. The kernel objects of an instruction-set variant define no global or weak symbol outside
 #    bilevel::kernels::VARIANT. The linker keeps one copy of a weak symbol, from whichever object comes first: a
 #    std:: template compiled for AVX-512 could become the one that the baseline calls.
@@ -38,13 +38,13 @@ for library in "${libraries[@]}"; do
   exports=$("$nm" -D --defined-only --format=posix "$library" | awk '{ sub(/@.*/, "", $1); print $1 }')
   [[ -n $exports ]] || complain "$name exports nothing" " "
   own="^_Z${special}N[VKRO]*7bilevel"
-  [[ $name != libbilevel_cuda* ]] || own='^bilevel_cuda_(module|libraries)$'
+  [[ $name != libbilevel_c* ]] || own='^bilevel_(cblas_module|cuda_module|cuda_libraries)$'
   complain "$name exports symbols that it must not" "$(grep -vE "$own" <<<"$exports" | grep -vE "$neutral" || true)"
   complain "$name exports symbols of bilevel::kernels" "$(grep -E '^_Z.*N[VKRO]*7bilevel7kernels' <<<"$exports" || true)"
   complain "$name ends the process (device code that the host calls?)" \
     "$("$nm" -D --undefined-only "$library" | awk '$NF ~ /^exit(@|$)/')"
   unwanted='libcuda|libcufft|libcublas'
-  [[ $name != libbilevel.* ]] || unwanted+='|libhdf5|libismrmrd|libnifti|libznz|libtiff|libpng|libjpeg'
+  [[ $name != libbilevel.* ]] || unwanted+='|libhdf5|libismrmrd|libnifti|libznz|libtiff|libpng|libjpeg|libopenblas|libcblas|libblas'
   [[ $name == libbilevel_cuda* ]] ||
     complain "$name needs libraries that it must not" "$(ldd "$library" | grep -E "$unwanted" || true)"
   echo "$name: $(wc -l <<<"$exports") exported symbols."

@@ -44,7 +44,7 @@ belongs() {
   others=$(files "$work/$1" | grep -vE "^($2)$" || true)
   [[ -z $others ]] || fail "the component $1 installs more than it should:" "$others"
 }
-belongs library "$lib/libbilevel(_io)?\.(a|so\.$numbers(\.[0-9]+)?)|$lib/libbilevel_cuda(_libraries)?\.so\.$numbers"
+belongs library "$lib/libbilevel(_io)?\.(a|so\.$numbers(\.[0-9]+)?)|$lib/libbilevel_(cblas|cuda|cuda_libraries)\.so\.$numbers"
 belongs headers "include/.*\.hpp|$lib/cmake/bilevel/.*\.cmake|$lib/pkgconfig/bilevel.*\.pc|$lib/libbilevel(_io)?\.so"
 belongs apps 'bin/bilevel-[a-z]+'
 difference=$(diff <(files "$prefix") <(for c in library headers apps; do files "$work/$c"; done | sort)) ||
@@ -146,6 +146,8 @@ holds '/^(own|newton): stationary,/ { lower[$1] = $9 + 0; upper[$1] = $11 + 0 }
 says own_method "$work/examples/own_method"
 holds '/^iteration/ { bad += n++ && !($6 + 0 < before); before = $4 + 0; certain += $8 + 0 > 2 * $10 }
   /^stationary:/ { ok = 1 } END { exit !(ok && n > 1 && !bad && certain == n) }'
+says weigh_samples "$work/examples/weigh_samples"
+holds '/^loss between/ { ok = $3 + 0 <= $5 + 0 && $8 + 0 > $13 + 0.3 } END { exit !ok }'
 says observer "$work/examples/observer"
 holds '/^iteration/ { ordered += $5 <= $7; above += $7 + 0 > 0.4; n++ }
   /^interrupted after/ { end = $3 }

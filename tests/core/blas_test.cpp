@@ -1,5 +1,6 @@
 #include "device/blas.hpp"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,11 +13,6 @@
 #include "tests/support/random.hpp"
 #include "tests/support/test_device.hpp"
 
-extern "C" {  // null with another CBLAS
-[[gnu::weak]] void openblas_set_num_threads(int threads);
-[[gnu::weak]] int openblas_get_num_threads(void);
-}
-
 namespace bilevel {
 namespace {
 
@@ -24,6 +20,13 @@ using testing_support::Random;
 using testing_support::RatioRecorder;
 using testing_support::seed;
 using testing_support::test_device;
+
+/// A function of the OpenBLAS that products run on, once one was made; null with another CBLAS.
+template <class F>
+F* openblas(const char* name) {
+  void* library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_NOLOAD);
+  return library ? reinterpret_cast<F*>(dlsym(library, name)) : nullptr;
+}
 
 /// A batch of products as the caller writes it. The stored matrices are padded: rows to the leading
 /// dimension, matrices to the stride.
@@ -273,19 +276,22 @@ TYPED_TEST(Products, BitsDoNotDependOnThreads) {
 
 // On a CPU, OpenBLAS runs on the threads of the device alone, and the process keeps the number it had set.
 TYPED_TEST(Products, ThreadsOfOpenBlasAreLeftAsTheyWere) {
-  if (!openblas_set_num_threads) GTEST_SKIP() << "This CBLAS is not OpenBLAS.";
+  Context context(Device::open("cpu:2"));
+  make_blas<TypeParam>(context);
+  auto* const set_threads = openblas<void(int)>("openblas_set_num_threads");
+  auto* const get_threads = openblas<int()>("openblas_get_num_threads");
+  if (!set_threads || !get_threads) GTEST_SKIP() << "This CBLAS is not OpenBLAS.";
   const Case p{Transpose::no, Transpose::no, 128, 256, 700, 1.1, 0.3};
   const auto a = this->random_vector(p.size_a()), b = this->random_vector(p.size_b());
   const auto c = this->random_vector(p.size_c());
-  Context context(Device::open("cpu:2"));
-  const int before = openblas_get_num_threads();
+  const int before = get_threads();
   std::vector<std::vector<TypeParam>> results;
   for (const int threads : {1, 2, 3}) {
-    openblas_set_num_threads(threads);
+    set_threads(threads);
     results.push_back(this->gemm(context, p, a, b, c));
-    EXPECT_EQ(openblas_get_num_threads(), threads);
+    EXPECT_EQ(get_threads(), threads);
   }
-  openblas_set_num_threads(before);
+  set_threads(before);
   EXPECT_EQ(results[0], results[1]);
   EXPECT_EQ(results[0], results[2]);
 }

@@ -27,6 +27,8 @@ class BILEVEL_API LinearOperator {
 
   virtual double norm2() const = 0;            ///< >= |A|^2
   virtual double least2() const { return 0; }  ///< <= smallest eigenvalue of A^T A
+  /// >= |A_p|^2 for the rows A_p of any one pixel of the range, all its channels.
+  virtual double pixel_norm2() const { return norm2(); }
   /// Computed A x (A^T z) differ from the exact ones by at most rounding() u |x| (|z|) in Euclidean norm,
   /// image by image, u the unit roundoff of T, where nothing underflows; A^T A x then by at most
   /// 2 |A| rounding() u |x| to first order.
