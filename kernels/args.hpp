@@ -54,6 +54,8 @@ struct JoinArgs;
 template <class T>
 struct PartArgs;
 template <class T>
+struct DiagonalArgs;
+template <class T>
 struct SpectrumMixedArgs;
 template <class T>
 struct PlanesArgs;
@@ -71,6 +73,14 @@ template <class T>
 struct TorusFoldArgs;
 template <class T>
 struct ProjectedArgs;
+template <class T>
+struct ScoreGradientArgs;
+template <class T>
+struct ScoreProbabilityArgs;
+template <class T>
+struct ScoreProductArgs;
+template <class T>
+struct ScoreMixedArgs;
 template <class T>
 struct MomentumArgs;
 template <class T>

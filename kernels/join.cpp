@@ -60,12 +60,32 @@ void part(const Stream& stream, const PartArgs<T>& a) {
   launch_elements(stream, a.active, a.size, Part<T>{a});
 }
 
+template <class T>
+struct Diagonal {
+  static constexpr int sums = 0;
+  static constexpr int scratch = 0, resident = 4;
+  DiagonalArgs<T> a;
+
+  BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
+    const T* term = a.term;
+    T* inverse = image_of(a.inverse, a.size, t);
+    block.for_elements(t.column, t.columns,
+                       [=](int e) { inverse[e] = T(1) / (T(1) / inverse[e] + term[e]); });
+  }
+};
+
+template <class T>
+void add_diagonal(const Stream& stream, const DiagonalArgs<T>& a) {
+  launch_elements(stream, a.active, a.size, Diagonal<T>{a});
+}
+
 }  // namespace
 
 template <class T>
 void fill_join(Table<T>& table) {
   table.join = join<T>;
   table.part = part<T>;
+  table.add_diagonal = add_diagonal<T>;
 }
 template void fill_join(Table<float>&);
 template void fill_join(Table<double>&);

@@ -38,4 +38,13 @@ struct PartArgs {
   T* out;
 };
 
+/// 1/inverse += term, the latter shared by the batch: a term that is a diagonal, in the preconditioner.
+template <class T>
+struct DiagonalArgs {
+  Active active;
+  std::size_t size;
+  const T* term;
+  T* inverse;
+};
+
 }  // namespace bilevel::kernels

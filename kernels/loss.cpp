@@ -15,9 +15,14 @@ struct Misfit {
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
     const T* x = image_of(a.x, a.image, t);
-    const T* truth = image_of(a.truth, a.size, t);
+    const T* truth = a.truth ? image_of(a.truth, a.size, t) : nullptr;
     const T* weight = a.weight;
-    if (weight)
+    if (!truth)
+      block.reduce_elements<1>(
+          t.column, t.columns,
+          [=](int e) -> Sums<1> { return {{(weight ? double(weight[e]) : 1.0) * (double(x[e]) * x[e])}}; },
+          partial);
+    else if (weight)
       block.reduce_elements<1>(
           t.column, t.columns,
           [=](int e) -> Sums<1> {

@@ -15,7 +15,7 @@ struct MisfitArgs {
   std::size_t size;   // of t and w: the elements compared
   std::size_t image;  // >= size: of x
   const T* x;
-  const T* truth;
+  const T* truth;   // null: zeros
   const T* weight;  // shared by the batch; null: ones
   double* out;
 };

@@ -34,6 +34,8 @@ void fill_join(Table<T>& table);
 template <class T>
 void fill_loss(Table<T>& table);
 template <class T>
+void fill_scores(Table<T>& table);
+template <class T>
 void fill_krylov(Table<T>& table);
 template <class T>
 void fill_lbfgs(Table<T>& table);
@@ -74,6 +76,7 @@ Table<T> filled(bool overrides) {
   fill_projected(table);
   fill_join(table);
   fill_loss(table);
+  fill_scores(table);
   fill_krylov(table);
   fill_lbfgs(table);
   fill_probe(table);

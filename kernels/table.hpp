@@ -92,12 +92,19 @@ struct Table {
   void (*projected_forward)(const Stream&, const ProjectedArgs<T>&);  // 3r 2w
   void (*projected_adjoint)(const Stream&, const ProjectedArgs<T>&);  // 4r 1w
 
-  void (*join)(const Stream&, const JoinArgs<T>&);  // 3r 1w: a term behind an operator
-  void (*part)(const Stream&, const PartArgs<T>&);  // 1r 1w: the first channels of images
+  void (*join)(const Stream&, const JoinArgs<T>&);              // 3r 1w: a term behind an operator
+  void (*part)(const Stream&, const PartArgs<T>&);              // 1r 1w: the first channels of images
+  void (*add_diagonal)(const Stream&, const DiagonalArgs<T>&);  // 1r 1w
 
   // The upper level's squared error; weights, shared by the batch, are not counted.
   void (*misfit)(const Stream&, const MisfitArgs<T>&);                   // 2r
   void (*misfit_gradient)(const Stream&, const MisfitGradientArgs<T>&);  // 2r 1w
+
+  // Classification, per score: an exp per score twice (product: none).
+  void (*score_gradient)(const Stream&, const ScoreGradientArgs<T>&);        // 1r 1w
+  void (*score_probability)(const Stream&, const ScoreProbabilityArgs<T>&);  // 1r 1w
+  void (*score_product)(const Stream&, const ScoreProductArgs<T>&);          // 2r 1w
+  void (*score_mixed)(const Stream&, const ScoreMixedArgs<T>&);              // 2r
 
   // Images on the torus of twice the size.
   void (*torus_extend)(const Stream&, const TorusExtendArgs<T>&);  // 1r 4w

@@ -62,6 +62,13 @@ Mri<T>& Arrays<T>::mri() {
 }
 
 template <class T>
+const std::int32_t* Arrays<T>::labels() {
+  const Shape row{1, 1, 1, static_cast<int>(image_)};
+  if (!labels_.view()) labels_ = Tensor<std::int32_t>(context_, row, std::vector<std::int32_t>(image_, 0));
+  return labels_.view().device_data();
+}
+
+template <class T>
 kernels::CgState Arrays<T>::cg_state() {
   return {row(row_rz),    row(row_rr),         row(row_pap),   row(row_beta), row(row_target),
           row(row_slope), row(row_iterations), active_.mask(), HUGE_VAL};

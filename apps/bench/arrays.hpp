@@ -55,6 +55,8 @@ class Arrays {
   const Experts<T>& experts();
   Mri<T>& mri();
 
+  const std::int32_t* labels();  ///< of image() samples, all 0
+
   T* slot(int k) { return slab_.view().device_data() + static_cast<std::size_t>(k) * stride_; }
   float* dual(int k) { return reinterpret_cast<float*>(slot(slot_dual + k)); }
   double* row(int k) { return rows_.device_data() + k * n_; }
@@ -87,6 +89,7 @@ class Arrays {
   bilevel::ActiveSet active_;
   std::unique_ptr<Experts<T>> experts_;
   std::unique_ptr<Mri<T>> mri_;
+  bilevel::Tensor<std::int32_t> labels_;
   std::vector<std::pair<double, double>> copies_;  // bytes and seconds
 };
 

@@ -2,6 +2,7 @@
 #include "kernels/blur_args.hpp"
 #include "kernels/join_args.hpp"
 #include "kernels/projected_args.hpp"
+#include "kernels/scores_args.hpp"
 #include "kernels/wavelet_args.hpp"
 
 namespace bilevel_app::bench {
@@ -34,6 +35,31 @@ void add_wavelet_cases(std::vector<Case<T>>& cases, const char* name, int taps) 
                    }});
 }
 
+/// An image as scores of four classes.
+template <class T>
+void add_score_cases(std::vector<Case<T>>& cases) {
+  const auto shape = [](Arrays<T>& a) {
+    return kernels::ScoreShape{a.active(), 4, static_cast<int>(a.image() / 4)};
+  };
+  const char* variant = "4 classes";
+  cases.push_back({"score_gradient", variant, 2, 0, 0, [=](Arrays<T>& a) {
+                     a.table().score_gradient(a.stream(), {shape(a), a.slot(slot_x), a.labels(), nullptr, 1,
+                                                           a.slot(slot_out), a.row(0)});
+                   }});
+  cases.push_back({"score_probability", variant, 2, 0, 0, [=](Arrays<T>& a) {
+                     a.table().score_probability(a.stream(), {shape(a), a.slot(slot_x), a.slot(slot_out)});
+                   }});
+  cases.push_back({"score_product", variant, 3, 0, 6, [=](Arrays<T>& a) {
+                     a.table().score_product(a.stream(), {shape(a), a.slot(slot_x), nullptr, 1,
+                                                          a.slot(slot_p), a.slot(slot_out)});
+                   }});
+  cases.push_back({"score_mixed", variant, 2 + 2.0 / static_cast<double>(sizeof(T)), 0, 0, [=](Arrays<T>& a) {
+                     a.table().score_mixed(a.stream(),
+                                           {shape(a), a.n(), a.slot(slot_x), a.labels(), 1, a.slot(slot_p),
+                                            reinterpret_cast<double*>(a.slot(slot_pairs_s))});
+                   }});
+}
+
 }  // namespace
 
 /// Four slots in a row hold the batch on the torus.
@@ -42,6 +68,7 @@ void add_operator_cases(std::vector<Case<T>>& cases) {
   add_wavelet_cases(cases, "haar", 2);
   add_wavelet_cases(cases, "db2", 4);
   add_wavelet_cases(cases, "db4", 8);
+  add_score_cases(cases);
   cases.push_back({"join", "", 4, 0, 1, [](Arrays<T>& a) {
                      a.table().join(a.stream(),
                                     {a.active(), a.image(), a.slot(slot_x), a.slot(slot_p), a.slot(slot_out),
@@ -52,6 +79,10 @@ void add_operator_cases(std::vector<Case<T>>& cases) {
                      a.table().part(a.stream(), {a.active(), a.image(), 3 * a.image(), a.image(),
                                                  a.slot(slot_x), a.slot(slot_out)});
                    }});
+  cases.push_back(
+      {"add_diagonal", "", 2, 0, 3, [](Arrays<T>& a) {
+         a.table().add_diagonal(a.stream(), {a.active(), a.image(), a.slot(slot_x), a.slot(slot_weights)});
+       }});
   cases.push_back({"projected_forward", "", 5, 0, 9, [](Arrays<T>& a) {
                      a.table().projected_forward(
                          a.stream(), {a.active(), 1, a.size(), a.size(), a.slot(slot_pairs_s), a.slot(slot_x),

@@ -176,6 +176,15 @@ Bag make_bag(int n, int height, int width, Random& random) {
   for (double value : random_mask(height, width, 0.7, random)) sampling.push_back(static_cast<T>(value));
   bag.buffers.push_back({"sampling", true, 1, size * sizeof(T), bytes_of(sampling)});
   bag.buffers.push_back({"shared", true, 1, 4 * sizeof(double), bytes_of(std::vector<double>{1, 2, 3, 4})});
+  // Samples of a classification.
+  std::vector<double> sample_weights;
+  std::vector<std::int32_t> labels;
+  for (std::size_t e = 0; e < size; ++e) {
+    sample_weights.push_back(random.uniform());
+    labels.push_back(random.integer(0, 1));
+  }
+  bag.buffers.push_back({"sample_weights", true, 1, size * sizeof(double), bytes_of(sample_weights)});
+  bag.buffers.push_back({"labels", true, 1, size * sizeof(std::int32_t), bytes_of(labels)});
   // Images of four channels, their linearisations and dual fields.
   for (const char* name : {"x", "q", "v", "out"}) normals(std::string("fourfold_") + name, 1, 4);
   normals("fourfold_weights", 3, 4);
@@ -215,6 +224,10 @@ struct DeviceBag {
       return tensors[k].view().device_data();
     }
     throw std::invalid_argument("the bag has no buffer " + name);
+  }
+  template <class V>
+  V* as(const std::string& name) {
+    return reinterpret_cast<V*>(raw(name));
   }
   T* image(const std::string& name) { return reinterpret_cast<T*>(raw(name)); }
   T* weight(int row) {

@@ -7,6 +7,7 @@
 #include "kernels/join_args.hpp"
 #include "kernels/loss_args.hpp"
 #include "kernels/projected_args.hpp"
+#include "kernels/scores_args.hpp"
 #include "kernels/wavelet_args.hpp"
 #include "tests/kernels/mri_cases.hpp"
 
@@ -71,16 +72,59 @@ void add_loss_cases(std::vector<KernelCase<T>>& cases) {
   }
 }
 
+/// Of one class and of three, with weights and without.
+template <class T>
+void add_score_cases(std::vector<KernelCase<T>>& cases) {
+  using B = DeviceBag<T>;
+  for (const int classes : {1, 3})
+    for (const bool weighted : {false, true}) {
+      const ChannelArrays<T> scores{classes};
+      const auto shape = [classes](B& b) {
+        return kernels::ScoreShape{b.active, classes, static_cast<int>(b.size)};
+      };
+      const auto weight = [weighted](B& b) {
+        return weighted ? b.template as<double>("sample_weights") : nullptr;
+      };
+      const std::string of = " of " + std::to_string(classes) + (weighted ? " weighted" : "");
+      cases.push_back({"score_gradient" + of, false, [=](B& b) {
+                         b.table().score_gradient(
+                             b.stream(),
+                             {shape(b), scores.image(b, "x"), b.template as<std::int32_t>("labels"),
+                              weight(b), 0.3, scores.image(b, "out"), b.scalar(0)});
+                       }});
+      cases.push_back({"score_product" + of, false, [=](B& b) {
+                         b.table().score_product(b.stream(), {shape(b), scores.image(b, "x"), weight(b), 0.3,
+                                                              scores.image(b, "q"), scores.image(b, "out")});
+                       }});
+      if (weighted) continue;
+      cases.push_back({"score_probability" + of, false, [=](B& b) {
+                         b.table().score_probability(
+                             b.stream(), {shape(b), scores.image(b, "x"), scores.image(b, "out")});
+                       }});
+      cases.push_back({"score_mixed" + of, false, [=](B& b) {
+                         b.table().score_mixed(
+                             b.stream(),
+                             {shape(b), b.n, scores.image(b, "x"), b.template as<std::int32_t>("labels"), 0.3,
+                              scores.image(b, "q"), b.template as<double>("frequency_sums")});
+                       }});
+    }
+}
+
 template <class T>
 void add_operator_cases(std::vector<KernelCase<T>>& cases, int height, int width) {
   using B = DeviceBag<T>;
   add_wavelet_cases(cases, height, width);
   add_loss_cases(cases);
+  add_score_cases(cases);
   cases.push_back({"join", false, [](B& b) {
                      b.table().join(b.stream(), {b.active, b.size, b.image("x"), b.image("q"), b.image("out"),
                                                  b.scalar(0), b.scalar(1), b.scalar(2), b.scalar(3),
                                                  b.scalar(4), b.scalar(5), 1e-8, 0.3, 5, 1.5});
                    }});
+  cases.push_back(
+      {"add_diagonal", false, [](B& b) {
+         b.table().add_diagonal(b.stream(), {b.active, b.size, b.image("sampling"), b.image("weights")});
+       }});
   for (const int channels : {1, 2}) {
     const ChannelArrays<T> image{channels}, components{2 * channels};
     const std::string of = channels == 2 ? " complex" : " real";

@@ -4,6 +4,7 @@
 
 #include "bilevel/core/scalars.hpp"
 #include "device/backend.hpp"
+#include "kernels/join_args.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/loss_args.hpp"
 #include "kernels/probe_args.hpp"
@@ -244,8 +245,36 @@ TYPED_TEST(VectorKernels, Misfit) {
             sum += (weighted ? w[e] : 1) * std::pow(x[i * image + e] - all[i * count + e], 2);
           EXPECT_NEAR(this->read_scalars(result)[i], sum, 1e-14 * (additions(size) + size) * sum);
         }
+        table.misfit(stream_of(this->context_), {this->active_.active(), count, image, vx.device_data(),
+                                                 nullptr, weight, result.device_data()});
+        for (std::size_t i = 0; i < batch; ++i) {
+          double sum = 0;
+          for (std::size_t e = 0; e < count; ++e)
+            sum += (weighted ? w[e] : 1) * std::pow(x[i * image + e], 2);
+          EXPECT_NEAR(this->read_scalars(result)[i], sum, 1e-14 * (additions(size) + size) * sum);
+        }
         this->tensors_.clear();
       }
+}
+
+/// Also where there was no diagonal before, so that its inverse is infinite.
+TYPED_TEST(VectorKernels, DiagonalsAddUpInTheirInverse) {
+  for (const int size : sizes) {
+    std::vector<double> before, term;
+    const auto inverse = this->random_vector(size, before, 0.1, 2),
+               t = this->random_vector(size, term, 0.1, 2);
+    before[0] = HUGE_VAL;
+    upload<TypeParam>(this->context_, narrow<TypeParam>(before), inverse);
+    kernel_table<TypeParam>(this->context_)
+        .add_diagonal(stream_of(this->context_), {this->active_.active(), static_cast<std::size_t>(size),
+                                                  t.device_data(), inverse.device_data()});
+    const std::vector<double> got = this->read(inverse);
+    for (std::size_t e = 0; e < got.size(); ++e) {
+      const double want = 1 / (1 / before[e] + term[e % static_cast<std::size_t>(size)]);
+      ASSERT_NEAR(got[e], want, 4 * unit_roundoff<TypeParam> * want) << e;
+    }
+    this->tensors_.clear();
+  }
 }
 
 TYPED_TEST(VectorKernels, FmaLoop) {
