@@ -91,11 +91,11 @@ class Evaluation {
         work_(frame.view<T>(shape_)),
         residual_(frame.view<T>(shape_)),
         told_(frame.view<double>(
-            {3 + energy_.mixed_sums() + energy_.bound_sums() + product_rows(), shape_.n, 1, 1})),
-        dots_(rows(told_, 0, 3)),
-        mixed_(rows(told_, 3, energy_.mixed_sums())),
-        bounds_(rows(told_, 3 + energy_.mixed_sums(), energy_.bound_sums())),
-        products_(rows(told_, 3 + energy_.mixed_sums() + energy_.bound_sums(), product_rows())),
+            {4 + energy_.mixed_sums() + energy_.bound_sums() + product_rows(), shape_.n, 1, 1})),
+        dots_(rows(told_, 0, 4)),
+        mixed_(rows(told_, 4, energy_.mixed_sums())),
+        bounds_(rows(told_, 4 + energy_.mixed_sums(), energy_.bound_sums())),
+        products_(rows(told_, 4 + energy_.mixed_sums() + energy_.bound_sums(), product_rows())),
         device_epsilon_(frame.view<double>({shape_.n, 1, 1, 1})),
         device_gradient_(frame.view<double>({shape_.n, 1, 1, 1})),
         inputs_(n_) {
@@ -123,6 +123,7 @@ class Evaluation {
     solve_adjoint(q, warm);
     dot(b_, b_, 0);
     dot(q, q, 1);
+    dot(x_, x_, 3);
     dot(q, work_, 2);  // still grad Phi(x), see measure_ball()
     if (bounds) bound(q, {});
     if (unit_columns())
@@ -130,8 +131,8 @@ class Evaluation {
     const std::vector<double> all = fetch(context_, told_).wait(context_);
     const std::span<const double> norms = part(all, dots_);
     const double unit = std::numeric_limits<T>::epsilon() / 2;
-    const double inexact = loss_.gradient_error() / static_cast<double>(n_);
     for (std::size_t i = 0; i < n_; ++i) {
+      const double inexact = loss_.gradient_error(std::sqrt(norms[3 * n_ + i])) / static_cast<double>(n_);
       BoundInputs& in = inputs_[i];
       in.residual = residuals[i] + inexact;
       in.norm_b = std::sqrt(norms[i]) + inexact;

@@ -168,7 +168,9 @@ std::vector<double> factor_reach(const Parameters& parameters, double factor) {
   std::vector<double> reach;
   for (std::size_t j = 0; j < parameters.size(); ++j) {
     const Transform t = parameters.learned(j).transform;
-    reach.push_back(t == Transform::identity ? infinite : to_theta(t, factor));
+    reach.push_back(t == Transform::identity  ? infinite
+                    : t == Transform::sigmoid ? std::log(factor)
+                                              : to_theta(t, factor));
   }
   return reach;
 }

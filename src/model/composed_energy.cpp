@@ -11,15 +11,19 @@
 #include "kernels/decision_args.hpp"
 #include "model/analysis_regulariser.hpp"
 #include "model/checks.hpp"
+#include "model/cross_entropy_regulariser.hpp"
 #include "model/experts_regulariser.hpp"
 #include "model/fourier_term.hpp"
 #include "model/generalised_regulariser.hpp"
 #include "model/image_channels.hpp"
+#include "model/no_data.hpp"
 #include "model/operator_data.hpp"
 #include "model/operator_regulariser.hpp"
 #include "model/own_regulariser.hpp"
 #include "model/pointwise_data.hpp"
+#include "model/shifted_data.hpp"
 #include "model/underflow.hpp"
+#include "model/weighted_ridge_regulariser.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -39,6 +43,7 @@ struct ComposedEnergy<T>::Impl {
   void add(const RegulariserSum& sum);
   void add_operator(const RegulariserOptions& part, const std::string& prefix);
   void add_own(const std::shared_ptr<OwnPart>& part, const std::string& prefix);
+  void add_own(const std::vector<std::shared_ptr<OwnPart>>& parts);  ///< beside the ridge alone
   void finish();
   void bind_terms(std::span<const double> values);
   void require_read() const;
@@ -118,8 +123,14 @@ void ComposedEnergy<T>::Impl::add(const RegulariserSum& sum) {
       add_operator(sum.parts[k], prefix);
     }
   }
-  if (sum.parts.empty()) regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
+  if (sum.parts.empty()) return add_own(sum.own);
   for (std::size_t k = 0; k < sum.own.size(); ++k) add_own(sum.own[k], part_prefix(sum.parts.size() + k));
+}
+
+template <class T>
+void ComposedEnergy<T>::Impl::add_own(const std::vector<std::shared_ptr<OwnPart>>& parts) {
+  regularisers.push_back(AnalysisRegulariser<T>::ridge_alone(shape()));
+  for (std::size_t k = 0; k < parts.size(); ++k) add_own(parts[k], part_prefix(k));
 }
 
 template <class T>
@@ -135,6 +146,10 @@ template <class T>
 void ComposedEnergy<T>::Impl::add_own(const std::shared_ptr<OwnPart>& part, const std::string& prefix) {
   if (const auto term = std::dynamic_pointer_cast<Term<T>>(part))
     regularisers.push_back(std::make_unique<OwnRegulariser<T>>(term, shape(), prefix));
+  else if (const auto* samples = dynamic_cast<const CrossEntropyTerm<T>*>(part.get()))
+    regularisers.push_back(std::make_unique<CrossEntropyRegulariser<T>>(context, *samples, shape(), prefix));
+  else if (dynamic_cast<const WeightedRidge<T>*>(part.get()))
+    regularisers.push_back(std::make_unique<WeightedRidgeRegulariser<T>>(context, shape(), prefix));
   else if (const auto* k = dynamic_cast<const OperatorTerm<T>*>(part.get()))
     regularisers.push_back(std::make_unique<OperatorRegulariser<T>>(k->k(), k->potential(), prefix));
   else
@@ -240,6 +255,29 @@ ComposedEnergy<T>::ComposedEnergy(Context& context, std::shared_ptr<const Linear
   impl_->data = std::make_unique<OperatorData<T>>(std::move(a), y);
   require_images(shape(), true, "an energy with an operator");
   impl_->add(regularisers);
+  impl_->finish();
+  bind(parameters.initial());
+  impl_->require_read();
+}
+
+template <class T>
+ComposedEnergy<T>::ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a,
+                                  std::shared_ptr<const LinearOperator<T>> shift, View<const T> y,
+                                  const Parameters& parameters, std::vector<std::shared_ptr<OwnPart>> terms)
+    : impl_(new Impl{context, parameters, nullptr}) {
+  impl_->data = std::make_unique<ShiftedData<T>>(context, std::move(a), std::move(shift), y);
+  impl_->add_own(terms);
+  impl_->finish();
+  bind(parameters.initial());
+  impl_->require_read();
+}
+
+template <class T>
+ComposedEnergy<T>::ComposedEnergy(Context& context, const Shape& unknown, const Parameters& parameters,
+                                  std::vector<std::shared_ptr<OwnPart>> terms)
+    : impl_(new Impl{context, parameters, nullptr}) {
+  impl_->data = std::make_unique<NoData<T>>(unknown);
+  impl_->add_own(terms);
   impl_->finish();
   bind(parameters.initial());
   impl_->require_read();

@@ -15,6 +15,8 @@ double to_value(Transform transform, double theta) {
       return std::exp(theta);
     case Transform::log10:
       return std::pow(10.0, theta);
+    case Transform::sigmoid:
+      return theta < 0 ? std::exp(theta) / (1 + std::exp(theta)) : 1 / (1 + std::exp(-theta));
     case Transform::identity:
       break;
   }
@@ -27,6 +29,8 @@ double to_theta(Transform transform, double value) {
       return std::log(value);
     case Transform::log10:
       return std::log10(value);
+    case Transform::sigmoid:
+      return std::log(value / (1 - value));
     case Transform::identity:
       break;
   }
@@ -39,6 +43,8 @@ double transform_slope(Transform transform, double theta) {
       return std::exp(theta);
     case Transform::log10:
       return std::log(10.0) * std::pow(10.0, theta);
+    case Transform::sigmoid:
+      return to_value(transform, theta) * to_value(transform, -theta);
     case Transform::identity:
       break;
   }
@@ -51,6 +57,8 @@ const char* transform_name(Transform transform) {
       return "exp";
     case Transform::log10:
       return "log10";
+    case Transform::sigmoid:
+      return "sigmoid";
     case Transform::identity:
       break;
   }
@@ -58,9 +66,9 @@ const char* transform_name(Transform transform) {
 }
 
 Transform transform_from(const std::string& name) {
-  for (Transform t : {Transform::identity, Transform::exp, Transform::log10})
+  for (Transform t : {Transform::identity, Transform::exp, Transform::log10, Transform::sigmoid})
     if (name == transform_name(t)) return t;
-  throw ConfigError("transform '" + name + "': unknown; use identity, exp or log10.");
+  throw ConfigError("transform '" + name + "': unknown; use identity, exp, log10 or sigmoid.");
 }
 
 std::size_t Segment::size() const {
@@ -91,7 +99,13 @@ void require_valid(const Segment& s) {
     if (!std::isfinite(v) || !(v >= s.lower) || !(v <= s.upper))
       throw ConfigError("parameter '" + s.name + "' = " + text(v) + " must be a finite number between " +
                         text(s.lower) + " and " + text(s.upper) + ".");
-  if (s.learned && s.transform != Transform::identity && !(s.lower > 0))
+  if (s.learned && s.transform == Transform::sigmoid) {
+    for (double v : values)
+      if (!(v > 0) || !(v < 1) || s.lower < 0 || s.upper > 1)
+        throw ConfigError(
+            "parameter '" + s.name +
+            "' is learned through a sigmoid and needs values inside (0, 1) and bounds in [0, 1].");
+  } else if (s.learned && s.transform != Transform::identity && !(s.lower > 0))
     throw ConfigError("parameter '" + s.name +
                       "' is learned on a logarithmic scale and needs a positive lower bound.");
 }

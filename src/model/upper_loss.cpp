@@ -18,12 +18,22 @@ bool UpperLoss<T>::weigh(Context&, const Active&, View<const T>, View<const T>, 
 }
 
 template <class T>
+double UpperLoss<T>::value_error(std::span<const double>) const {
+  return 0;
+}
+template <class T>
+double UpperLoss<T>::gradient_error(double) const {
+  return 0;
+}
+
+template <class T>
 LossEnclosure UpperLoss<T>::enclose(std::span<const double> measured, double epsilon) const {
   const double value = measured[0];
   if (std::isinf(epsilon)) return {lower_bound(), value, epsilon};
-  const double norm = std::sqrt(measured[1]) * (1 + 1e-6) + gradient_error();
+  const double reach = measured.size() > 2 ? std::sqrt(measured[2]) : 0;
+  const double norm = std::sqrt(measured[1]) * (1 + 1e-6) + gradient_error(reach);
   const double bend = 0.5 * lipschitz() * epsilon * epsilon;
-  const double rounding = value_error() + 1e-15 * std::abs(value);
+  const double rounding = value_error(measured) + 1e-15 * std::abs(value);
   return {std::max(value - norm * epsilon - (convex() ? 0 : bend) - rounding, lower_bound()), value,
           value + norm * epsilon + bend + rounding};
 }
@@ -81,7 +91,7 @@ LossEnclosure enclose_loss(const UpperLoss<T>& loss, std::span<const double> mea
     const LossEnclosure g = loss.enclose(own, epsilon[i]);
     const double value = g.value / n, estimate = value - product[i];
     const double bend = l * epsilon[i] * epsilon[i] / (2 * n);
-    const double rounding = 1e-15 * (std::abs(value) + std::abs(product[i])) + loss.value_error() / n;
+    const double rounding = 1e-15 * (std::abs(value) + std::abs(product[i])) + loss.value_error(own) / n;
     out.lower += std::max(g.lower / n, estimate - error[i] - rounding - (loss.convex() ? 0 : bend));
     out.upper += std::min(g.upper / n, estimate + error[i] + rounding + bend);
     out.value += estimate;

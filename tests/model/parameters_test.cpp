@@ -29,6 +29,20 @@ TEST(Transforms, RoundTripSlopeAndNames) {
                   1e-8 * transform_slope(t, theta));
     }
   }
+  for (int trial = 0; trial < 200; ++trial) {
+    const Transform t = Transform::sigmoid;
+    EXPECT_EQ(transform_from(transform_name(t)), t);
+    const double theta = random.uniform(-30, 30), value = to_value(t, theta), h = 1e-5;
+    EXPECT_NEAR(value, 1 / (1 + std::exp(-theta)), 1e-15);
+    if (std::abs(theta) < 10) {
+      EXPECT_NEAR(to_theta(t, value), theta, 1e-10);
+    }
+    EXPECT_NEAR((to_value(t, theta + h) - to_value(t, theta - h)) / (2 * h), transform_slope(t, theta),
+                1e-10);
+  }
+  EXPECT_EQ(to_value(Transform::sigmoid, -800), 0);  // without an overflow
+  EXPECT_EQ(to_value(Transform::sigmoid, 800), 1);
+  EXPECT_EQ(transform_slope(Transform::sigmoid, -800), 0);
   EXPECT_EQ(to_value(Transform::log10, 2), 100);
   EXPECT_EQ(to_theta(Transform::log10, 1000), 3);
   EXPECT_EQ(to_value(Transform::exp, 0), 1);
@@ -106,6 +120,11 @@ TEST(ParametersLayout, Errors) {
   EXPECT_THROW(make({"a", Transform::identity, infinity, 0, infinity, true}), ConfigError);
   EXPECT_THROW(make({"a", Transform::exp, 1, 0, 2, true}), ConfigError);
   EXPECT_THROW(make({"a", Transform::log10, 1, -1, 2, true}), ConfigError);
+  EXPECT_THROW(make({"a", Transform::sigmoid, 1, 0, 1, true}), ConfigError);
+  EXPECT_THROW(make({"a", Transform::sigmoid, 0, 0, 1, true}), ConfigError);
+  EXPECT_THROW(make({"a", Transform::sigmoid, 0.5, 0, 2, true}), ConfigError);
+  EXPECT_THROW(make({"a", Transform::sigmoid, 0.5, -1, 1, true}), ConfigError);
+  EXPECT_NO_THROW(make({"a", Transform::sigmoid, 0.5, 0, 1, true}));
   EXPECT_NO_THROW(make({"a", Transform::exp, 0, 0, 2, false}));
   EXPECT_NO_THROW(make({"a", Transform::identity, 0, 0, 0, true}));
   EXPECT_NO_THROW(make({"a", Transform::exp, 1, 1e-8, infinity, true}));

@@ -6,10 +6,13 @@
 #include <memory>
 
 #include "bilevel/core/context.hpp"
+#include "bilevel/core/error.hpp"
+#include "bilevel/ops/host_operator.hpp"
 #include "tests/support/batches.hpp"
 #include "tests/support/numeric.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/test_device.hpp"
+#include "tests/support/thrown.hpp"
 
 // Losses of the upper level against loops in extended precision: values, gradients, enclosures.
 
@@ -31,13 +34,53 @@ struct LossCase {
   std::shared_ptr<const UpperLoss<T>> loss;
   std::function<long double(int i, std::span<const double> x)> value;
   std::function<double(std::size_t e)> weight;  ///< of a squared error, else empty
+  /// H v, where it is neither that of a squared error nor left out.
+  std::function<Vector(std::span<const double> x, std::span<const double> v)> product = {};
+};
+
+/// A x = matrix times an image, to `classes` channels of `samples`, as an operator and in extended precision.
+struct MatrixOperator {
+  int classes, samples;
+  Vector a;  // row-major
+
+  std::size_t rows() const { return static_cast<std::size_t>(classes * samples); }
+  template <class From, class To>
+  void apply(std::span<const From> x, std::span<To> z) const {
+    for (std::size_t r = 0; r < rows(); ++r) {
+      To sum = 0;
+      for (std::size_t e = 0; e < x.size(); ++e)
+        sum += static_cast<To>(a[r * x.size() + e]) * static_cast<To>(x[e]);
+      z[r] = sum;
+    }
+  }
+  template <class From, class To>
+  void adjoint(std::span<const From> z, std::span<To> x) const {
+    std::fill(x.begin(), x.end(), To(0));
+    for (std::size_t r = 0; r < rows(); ++r)
+      for (std::size_t e = 0; e < x.size(); ++e)
+        x[e] += static_cast<To>(a[r * x.size() + e]) * static_cast<To>(z[r]);
+  }
+  template <class T>
+  std::shared_ptr<const LinearOperator<T>> on(const Shape& images) const {
+    const double rounding = static_cast<double>(images.image() + rows() + 3) * norm(a);
+    return std::make_shared<HostOperator<T>>(
+        images, Shape{images.n, classes, 1, samples},
+        [m = *this](std::span<const T> x, std::span<T> z) { m.apply(x, z); },
+        [m = *this](std::span<const T> z, std::span<T> x) { m.adjoint(z, x); },
+        typename HostOperator<T>::Constants{dot(a, a) * (1 + 1e-12), rounding});
+  }
+  std::vector<long double> exact(std::span<const double> x) const {
+    std::vector<long double> z(rows());
+    apply(x, std::span<long double>(z));
+    return z;
+  }
 };
 
 template <class T>
 class UpperLosses : public ::testing::Test {
  public:
-  /// Squared errors on some channels, with and without weights; smoothed absolute values, convex; a sine,
-  /// which is not.
+  /// Squared errors on some channels, with and without weights; losses behind a matrix; smoothed absolute
+  /// values, convex; a sine, which is not.
   std::vector<LossCase<T>> cases() {
     std::vector<LossCase<T>> out;
     const auto each = shape_.image(),
@@ -68,6 +111,7 @@ class UpperLosses : public ::testing::Test {
              },
              [=](std::size_t e) { return e < compared ? (weighted ? w[e] : 1) : 0; }});
       }
+    for (const int classes : {0, 1, 3}) add_behind_matrix(out, classes);
     const Vector t = representable<T>(random_.normal_vector(each));
     const double nu = 0.1;
     const auto add = [&](const char* name, auto value, auto slope, double l, bool convex, double bound) {
@@ -100,6 +144,81 @@ class UpperLosses : public ::testing::Test {
         "sine", [](auto d) { return std::sin(3 * d) / 9; }, [](auto d) { return std::cos(3 * d) / 3; }, 1,
         false, -static_cast<double>(each) / 9);
     return out;
+  }
+  /// Cross entropy, or without classes least squares, of seven samples.
+  void add_behind_matrix(std::vector<LossCase<T>>& out, int classes) {
+    MatrixOperator m{std::max(classes, 1), 7, {}};
+    m.a = representable<T>(random_.normal_vector(m.rows() * shape_.image()));
+    for (double& e : m.a) e = static_cast<double>(static_cast<T>(0.2 * e));
+    const std::size_t samples = 7, rows = m.rows();
+    if (classes == 0) {
+      const Shape range{shape_.n, 1, 1, 7};
+      const Vector b = representable<T>(random_.normal_vector(range.count()));
+      tensors_.push_back(std::make_unique<Tensor<T>>(context_, range, narrow<T>(b)));
+      out.push_back(
+          {"observed least squares",
+           observed_least_squares<T>(context_, m.on<T>(shape_), std::as_const(*tensors_.back()).view()),
+           [=](int i, std::span<const double> x) {
+             const std::vector<long double> z = m.exact(x);
+             long double sum = 0;
+             for (std::size_t r = 0; r < rows; ++r) {
+               const long double d = z[r] - b[static_cast<std::size_t>(i) * rows + r];
+               sum += d * d / 2;
+             }
+             return sum;
+           },
+           {},
+           [=](std::span<const double>, std::span<const double> v) {
+             const std::vector<long double> z = m.exact(v);
+             Vector h(v.size());
+             m.adjoint(std::span<const long double>(z), std::span<double>(h));
+             return h;
+           }});
+      return;
+    }
+    std::vector<int> labels;
+    for (std::size_t j = 0; j < samples; ++j) labels.push_back(random_.integer(0, std::max(classes - 1, 1)));
+    const auto probabilities = [=](std::span<const double> x) {
+      std::vector<long double> s = m.exact(x), p(rows);
+      for (std::size_t j = 0; j < samples; ++j) {
+        long double sum = classes == 1 ? 1 : 0;
+        for (std::size_t r = j; r < rows; r += samples) sum += std::exp(s[r]);
+        for (std::size_t r = j; r < rows; r += samples) p[r] = std::exp(s[r]) / sum;
+      }
+      return p;
+    };
+    out.push_back({"cross entropy, " + std::to_string(classes),
+                   cross_entropy<T>(context_, m.on<T>(shape_), labels),
+                   [=](int, std::span<const double> x) {
+                     const std::vector<long double> p = probabilities(x);
+                     long double sum = 0;
+                     for (std::size_t j = 0; j < samples; ++j) {
+                       const auto label = static_cast<std::size_t>(labels[j]);
+                       const long double own = classes > 1 ? p[label * samples + j] : label ? p[j] : 1 - p[j];
+                       sum -= std::log(own) / samples;
+                     }
+                     return sum;
+                   },
+                   {},
+                   [=](std::span<const double> x, std::span<const double> v) {
+                     const std::vector<long double> p = probabilities(x);
+                     std::vector<long double> z = m.exact(v);
+                     for (std::size_t j = 0; j < samples; ++j) {
+                       long double mean = 0;
+                       for (std::size_t r = j; r < rows; r += samples) mean += p[r] * z[r];
+                       for (std::size_t r = j; r < rows; r += samples) z[r] = p[r] * (z[r] - mean) / samples;
+                     }
+                     Vector h(v.size());
+                     m.adjoint(std::span<const long double>(z), std::span<double>(h));
+                     return h;
+                   }});
+  }
+  /// What was measured of image i.
+  Vector numbers(const UpperLoss<T>& loss, const Vector& measured, int i) const {
+    Vector own;
+    for (int row = 0; row < loss.measures(); ++row)
+      own.push_back(measured[static_cast<std::size_t>(row * shape_.n + i)]);
+    return own;
   }
   Tensor<T> tensor(const Vector& values) { return Tensor<T>(context_, shape_, narrow<T>(values)); }
   Vector measured(const UpperLoss<T>& loss, const Tensor<T>& x) {
@@ -136,11 +255,10 @@ TYPED_TEST(UpperLosses, GradientsAreThoseOfTheValue) {
     const Vector b = this->gradient(*c.loss, at, 0.25), measured = this->measured(*c.loss, at);
     for (int i = 0; i < this->shape_.n; ++i) {
       const Vector own = this->part(x, i), g = this->part(b, i), d = this->random_.normal_vector(own.size());
-      const Vector numbers = c.weight ? Vector{measured[static_cast<std::size_t>(i)]}
-                                      : Vector{measured[static_cast<std::size_t>(i)],
-                                               measured[static_cast<std::size_t>(this->shape_.n + i)]};
+      const Vector numbers = this->numbers(*c.loss, measured, i);
       const double value = static_cast<double>(c.value(i, own));
-      EXPECT_NEAR(c.loss->enclose(numbers, 0).value, value, 1e-12 * (1 + std::abs(value)));
+      EXPECT_NEAR(c.loss->enclose(numbers, 0).value, value,
+                  c.loss->value_error(numbers) + 1e-12 * (1 + std::abs(value)));
       // the remainder of the Taylor expansion falls as h^2, down to rounding
       for (double h = 1e-1; h > 1e-5; h /= 4) {
         const double change = static_cast<double>(c.value(i, add_scaled(own, h, d)) - c.value(i, own));
@@ -148,6 +266,7 @@ TYPED_TEST(UpperLosses, GradientsAreThoseOfTheValue) {
         const double slope = 4 * norm(g) + c.loss->lipschitz() * h * norm(d);
         const double rounding =
             h * 16 * unit * norm(d) * (4 * norm(g) + c.loss->lipschitz() * (norm(own) + 10)) +
+            4 * h * norm(d) * c.loss->gradient_error(norm(own)) +
             4 * unit_roundoff<double> * slope * (norm(own) + h * norm(d));
         EXPECT_LE(std::abs(change - 4 * h * dot(g, d)),
                   c.loss->lipschitz() * h * h * dot(d, d) / 2 * (1 + 1e-9) + rounding);
@@ -170,6 +289,15 @@ TYPED_TEST(UpperLosses, WeighedVectorsAreThoseOfTheHessian) {
       continue;
     }
     const Vector got = widened(download(this->context_, out));
+    if (c.product) {
+      for (int i = 0; i < this->shape_.n; ++i) {
+        const Vector own = this->part(v, i), wanted = c.product(own, own);
+        EXPECT_LE(distance(this->part(got, i), wanted),
+                  1000 * unit_roundoff<TypeParam> * c.loss->lipschitz() * norm(own));
+        EXPECT_GT(norm(wanted), 0);
+      }
+      continue;
+    }
     for (std::size_t e = 0; e < v.size(); ++e)
       EXPECT_NEAR(got[e], c.weight(e % this->shape_.image()) * v[e],
                   2 * unit_roundoff<TypeParam> * std::abs(got[e]));
@@ -242,6 +370,26 @@ TYPED_TEST(UpperLosses, EnclosuresAreExactWithoutErrorAndNeverBelowTheirBound) {
   const Vector any = {1, 1};
   EXPECT_EQ(sine.loss->enclose(any, 100).lower, sine.loss->lower_bound());
   EXPECT_EQ(sine.loss->enclose(any, HUGE_VAL).upper, HUGE_VAL);
+}
+
+TYPED_TEST(UpperLosses, BehindAnOperatorAreRefusedWithoutWhatTheyNeed) {
+  using T = TypeParam;
+  const Shape shape{2, 1, 1, 3};
+  const MatrixOperator three{3, 2, Vector(18, 1.0)}, one{1, 2, Vector(6, 1.0)};
+  const auto message = [&](const MatrixOperator& m, std::vector<int> labels) {
+    return message_of<ConfigError>([&] { cross_entropy<T>(this->context_, m.on<T>(shape), labels); });
+  };
+  EXPECT_NE(
+      message(three, {0, 3}).find("label 3 of sample 1 is out of range; with 3 scores a sample it is 0 to 2"),
+      std::string::npos);
+  EXPECT_NE(message(one, {-1, 1}).find("0 to 1"), std::string::npos);
+  EXPECT_THROW(cross_entropy<T>(this->context_, nullptr, std::vector<int>{0}), ConfigError);
+  EXPECT_THROW(cross_entropy<T>(this->context_, one.on<T>(shape), std::vector<int>{0}), ShapeError);
+  Tensor<T> b(this->context_, {2, 1, 1, 2}),
+      infinite(this->context_, {2, 1, 1, 2}, std::vector<T>(4, HUGE_VALF));
+  EXPECT_THROW(observed_least_squares<T>(this->context_, nullptr, b.view()), ConfigError);
+  EXPECT_THROW(observed_least_squares<T>(this->context_, three.on<T>(shape), b.view()), ShapeError);
+  EXPECT_THROW(observed_least_squares<T>(this->context_, one.on<T>(shape), infinite.view()), ConfigError);
 }
 
 /// The mean square of a region of interest is that of its pixels.

@@ -39,6 +39,9 @@ class BILEVEL_API FourierData {
 ///   field of experts             weight [K], smoothing [K], filters [K,size,size], which must be there;
 ///                                alpha, a factor of all weights, may be there
 ///   generalised variation        alpha1, alpha0, nu, xi_v; x has three channels for each of the image
+///   cross entropy                sample_weight [M], where it has weights (cross_entropy_term.hpp)
+///   weighted ridge               ridge_weight, one per element (weighted_ridge.hpp)
+///   data with a shift            shift [p]
 ///   ridge                        xi, mu (fixed) where the first regulariser is a field of experts
 ///   sampled Fourier data         s, one per group of the pattern (mri_parameters())
 ///
@@ -70,6 +73,17 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
   /// operator.
   ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a, View<const T> y,
                  const Parameters& parameters, const RegulariserSum& regularisers = {});
+  /// A lower level that theta moves: D = 1/2 |A x + S t - y|^2 of one image of any shape, t the parameter
+  /// "shift", an array of Transform::identity; terms of one's own may follow. The ridge may be a fixed 0
+  /// where least2() of A is positive. Throws as the one before, ShapeError when the ranges of A and S differ.
+  ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a,
+                 std::shared_ptr<const LinearOperator<T>> shift, View<const T> y,
+                 const Parameters& parameters, std::vector<std::shared_ptr<OwnPart>> terms = {});
+  /// No data term: D_i = 0, of an unknown of any shape (of a classifier, say: cross_entropy_term.hpp), where
+  /// terms of one's own are all there is. The ridge must be positive. Throws ConfigError for other
+  /// regularisers.
+  ComposedEnergy(Context& context, const Shape& unknown, const Parameters& parameters,
+                 std::vector<std::shared_ptr<OwnPart>> terms);
   ~ComposedEnergy() override;
 
   /// Makes single_precision(), from a copy of the data as they are now (allocates).

@@ -11,15 +11,15 @@
 namespace bilevel {
 inline namespace v0 {
 
-/// value = theta, e^theta or 10^theta.
-enum class Transform { identity, exp, log10 };
+/// value = theta, e^theta, 10^theta or 1/(1 + e^-theta).
+enum class Transform { identity, exp, log10, sigmoid };
 
 BILEVEL_API double to_value(Transform transform, double theta);
 BILEVEL_API double to_theta(Transform transform, double value);
 /// d value / d theta.
 BILEVEL_API double transform_slope(Transform transform, double theta);
 BILEVEL_API const char* transform_name(Transform transform);
-/// Throws ConfigError for a name other than identity, exp, log10.
+/// Throws ConfigError for a name other than identity, exp, log10, sigmoid.
 BILEVEL_API Transform transform_from(const std::string& name);
 
 /// A named parameter of the model: one number, or an array whose entries share transform and bounds.

@@ -9,6 +9,7 @@
 #include "bilevel/core/active.hpp"
 #include "bilevel/core/scalars.hpp"
 #include "bilevel/core/tensor.hpp"
+#include "bilevel/ops/linear_operator.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -33,12 +34,13 @@ class BILEVEL_API UpperLoss {
   virtual bool convex() const { return false; }  ///< whether every g_i is
   /// <= g_i everywhere.
   virtual double lower_bound() const { return -std::numeric_limits<double>::infinity(); }
-  /// Bounds on the rounding of a measured g_i, and of a computed grad g_i (in norm) beyond a few units in the
-  /// last place of its own norm.
-  virtual double value_error() const { return 0; }
-  virtual double gradient_error() const { return 0; }
+  /// Bounds on the rounding of a measured g_i, from the numbers measured, and of a computed grad g_i(x) (in
+  /// norm) beyond a few units in the last place of its own norm, from |x|.
+  virtual double value_error(std::span<const double> measured) const;
+  virtual double gradient_error(double norm) const;
 
-  /// Rows of N doubles that measure() writes: with enclose() as it is here, g_i(x) and |grad g_i(x)|^2.
+  /// Rows of N doubles that measure() writes: with enclose() as it is here, g_i(x), |grad g_i(x)|^2 and,
+  /// where the errors above depend on it, |x_i|^2.
   virtual int measures() const { return 2; }
   virtual void measure(Context&, const Active&, View<const T> x, View<double> out) const = 0;
   /// out_i = scale grad g_i(x_i), for every element of the unknown.
@@ -67,6 +69,24 @@ BILEVEL_API std::shared_ptr<const UpperLoss<T>> squared_error(Context&, View<con
                                                               std::span<const double> weights,
                                                               const Shape& unknown);
 
+/// g_i(x) = 1/2 |A x - b_i|^2: the misfit of data that were observed and not used below, for want of a truth.
+/// `b` must stay where it is. Throws ConfigError without an operator, ShapeError when b is not of its range.
+template <class T>
+BILEVEL_API std::shared_ptr<const UpperLoss<T>> observed_least_squares(
+    Context&, std::shared_ptr<const LinearOperator<T>> a, View<const T> b);
+
+/// Mean cross entropy g_i(x) = 1/M sum_j l(s_j, label_j) of the scores s = A x of M samples. A maps to
+/// [N,C,H,W], M = H W. One channel: labels 0 and 1, the score of class 1 against 0,
+///   l(s, y) = ln(1 + e^s) - y s,
+/// several: labels 0 ... C-1, a score per class, l(s, y) = ln(sum_c e^{s_c}) - s_y. L_g = |A|^2/(4M) of one
+/// channel, |A|^2/(2M) of several, as the Hessian of l has norm at most 1/4 and 1/2. `labels` are shared by
+/// the batch. Throws ConfigError without an operator and for labels out of range, ShapeError for another
+/// number of labels.
+template <class T>
+BILEVEL_API std::shared_ptr<const UpperLoss<T>> cross_entropy(Context&,
+                                                              std::shared_ptr<const LinearOperator<T>> a,
+                                                              std::span<const int> labels);
+
 /// A loss of two functions of the host, for one image each: slow on a GPU, as every use takes the batch to
 /// the host and waits.
 template <class T>
@@ -91,8 +111,8 @@ class BILEVEL_API HostLoss : public UpperLoss<T> {
   double lipschitz() const override { return constants_.lipschitz; }
   bool convex() const override { return constants_.convex; }
   double lower_bound() const override { return constants_.lower_bound; }
-  double value_error() const override { return constants_.value_error; }
-  double gradient_error() const override { return constants_.gradient_error; }
+  double value_error(std::span<const double>) const override { return constants_.value_error; }
+  double gradient_error(double) const override { return constants_.gradient_error; }
   void measure(Context&, const Active&, View<const T> x, View<double> out) const override;
   void gradient(Context&, const Active&, View<const T> x, double scale, View<T> out) const override;
 

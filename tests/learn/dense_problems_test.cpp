@@ -1,0 +1,296 @@
+// Problems of dense matrices: reference cases, certificates, learning.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "bilevel/core/error.hpp"
+#include "bilevel/learn/upper_optimiser.hpp"
+#include "tests/learn/dense_lab.hpp"
+#include "tests/model/evaluate.hpp"
+#include "tests/support/batches.hpp"
+#include "tests/support/numeric.hpp"
+#include "tests/support/reference_case.hpp"
+#include "tests/support/thrown.hpp"
+
+namespace bilevel {
+namespace {
+
+using namespace testing_support;
+
+std::vector<int> integers(const std::vector<double>& v) { return {v.begin(), v.end()}; }
+
+CleaningData cleaning_from(const ReferenceCase& data) {
+  CleaningData out;
+  const auto& train = data.arrays.at("x_train");
+  out.features = static_cast<int>(train.shape[1]);
+  out.classes = static_cast<int>(data.arrays.at("x0").shape[0]);
+  out.train = train.data;
+  out.held_out = data.arrays.at("x_val").data;
+  out.labels = integers(data.arrays.at("labels_train").data);
+  out.held_out_labels = integers(data.arrays.at("labels_val").data);
+  out.ridge = 2 * data.fixed.at("alpha");
+  out.theta = data.theta;
+  return out;
+}
+
+/// Everything that a reference folder has of an energy and its problem with `make_loss`.
+void expect_reference(const ReferenceCase& data, Context& context,
+                      std::unique_ptr<ComposedEnergy<double>> energy,
+                      const std::shared_ptr<const UpperLoss<double>>& loss, const Parameters& layout,
+                      const std::string& segment) {
+  energy->bind(data.theta);
+  const Evaluated at = evaluate(context, *energy, data.x0, data.v, {});
+  EXPECT_LT(relative_difference(at.value[0], data.phi_x0[0]), 1e-12);
+  EXPECT_LT(max_relative_difference(at.gradient, data.grad_x0), 1e-12);
+  EXPECT_LT(max_relative_difference(at.product, data.hvp_x0_v), 1e-12);
+  EXPECT_LT(max_relative_difference(at.mixed.at(segment), data.jtv_x0_v), 1e-12);
+  const Shape shape = energy->shape();
+  {
+    const Tensor<double> x0(context, shape, data.x0);
+    Tensor<double> out(context, shape), norm2(context, {1, 1, 1, 1});
+    Frame frame(context);
+    ActiveSet all(context, frame, 1);
+    energy->mixed_forward(context, all.active(), x0.view(), data.dtheta, out.view(), norm2.view());
+    const std::vector<double> got = download(context, out);
+    EXPECT_LT(max_relative_difference(got, data.jd_x0_dtheta), 1e-12);
+    EXPECT_LT(relative_difference(download(context, norm2)[0], dot(got, got)), 1e-12);
+  }
+  EXPECT_LE(energy->curvature().mu, data.hessian_min_eig[0] * (1 + 1e-12));
+  EXPECT_GE(energy->curvature().lipschitz, data.hessian_max_eig[0] * (1 - 1e-12));
+
+  const BilevelProblem<double> problem(std::move(energy), loss, layout);
+  Tensor<double> x(context, shape, std::vector<double>(shape.count(), 0));
+  for (const char* solver : {"newton", "lbfgs", "fista-restart"}) {
+    SCOPED_TRACE(solver);
+    x.upload(context, std::vector<double>(shape.count(), 0));
+    SolveRequest<double> request;
+    request.tolerance = 1e-9;
+    request.max_iterations = 1000000;
+    const SolveReport report =
+        make_minimiser<double>(solver)->minimise(context, problem.energy(), request, x.view());
+    EXPECT_EQ(report.status, SolveStatus::converged) << report.message;
+    const std::vector<double> got = download(context, x);
+    EXPECT_LT(max_relative_difference(got, data.xhat), 1e-8);
+    EXPECT_LE(distance(got, data.xhat), report.certificate[0] + 1e-13);
+    ImplicitHypergradient<double> gradient(context, problem);
+    HypergradientRequest wanted;
+    wanted.delta = 1e-9;
+    wanted.column_tolerance = 1e-8;
+    const HypergradientResult z =
+        gradient.compute(context, data.theta, std::as_const(x).view(), report.certificate, wanted);
+    EXPECT_LT(max_relative_difference(z.z, data.hypergradient), 1e-8);
+    EXPECT_LE(distance(z.z, data.hypergradient), z.omega);
+  }
+  Tensor<double> measured(context, {loss->measures(), 1, 1, 1});
+  Frame frame(context);
+  ActiveSet all(context, frame, 1);
+  loss->measure(context, all.active(), std::as_const(x).view(), measured.view());
+  EXPECT_NEAR(loss->enclose(download(context, measured), 0).value, data.f, 1e-7 * data.f);
+}
+
+TEST(DenseReference, Hypercleaning) {
+  if (!shared_folder()) GTEST_SKIP() << "The shared folder is absent; set BILEVEL_SHARED to run this test.";
+  const std::vector<std::string> names = reference_names("hypercleaning_");
+  ASSERT_FALSE(names.empty());
+  for (const std::string& name : names) {
+    SCOPED_TRACE(name);
+    const ReferenceCase data = read_reference(name);
+    const CleaningData of = cleaning_from(data);
+    Context context(Device::open(test_device("cpu:2")));
+    expect_reference(data, context, of.energy<double>(context), of.loss<double>(context), of.layout(),
+                     "sample_weight");
+  }
+}
+
+TEST(DenseReference, Quadratic) {
+  if (!shared_folder()) GTEST_SKIP() << "The shared folder is absent; set BILEVEL_SHARED to run this test.";
+  const std::vector<std::string> names = reference_names("quadratic_");
+  ASSERT_GE(names.size(), 2u);
+  for (const std::string& name : names) {
+    SCOPED_TRACE(name);
+    const ReferenceCase data = read_reference(name);
+    Context context(Device::open(test_device("cpu:2")));
+    const auto matrix = [&](const char* key) {
+      const NpyArray& a = data.arrays.at(key);
+      return std::make_shared<DenseOperator<double>>(context, 1, 1, static_cast<int>(a.shape[0]),
+                                                     static_cast<int>(a.shape[1]), a.data);
+    };
+    const auto row = [&](const char* key) {
+      const std::vector<double>& v = data.arrays.at(key).data;
+      return Tensor<double>(context, {1, 1, 1, static_cast<int>(v.size())}, v);
+    };
+    const int p = static_cast<int>(data.theta.size());
+    const Parameters layout({{"shift", Transform::identity, 0, -1e6, 1e6, true, {p}, data.theta},
+                             {"xi", Transform::identity, 0, 0, 1, false}});
+    const Tensor<double> b1 = row("b1"), b2 = row("b2");
+    expect_reference(
+        data, context,
+        std::make_unique<ComposedEnergy<double>>(context, matrix("A2"), matrix("A3"), b2.view(), layout),
+        observed_least_squares<double>(context, matrix("A1"), b1.view()), layout, "shift");
+  }
+}
+
+/// Certificates of minimisers, hypergradients and losses at iterates and at points that are moved on purpose.
+template <class T>
+void expect_certificates(const CleaningData& data, Random& random, RatioRecorder& distances,
+                         RatioRecorder& omegas) {
+  Context context(Device::open(test_device("cpu:2")));
+  const ExactCleaning exact = exact_of(data);
+  const std::shared_ptr<const UpperLoss<T>> loss = data.loss<T>(context);
+  const BilevelProblem<T> problem(data.energy<T>(context), loss, data.layout());
+  ImplicitHypergradient<T> gradient(context, problem);
+  Tensor<T> x(context, data.unknown());
+  const double rounding = 1e-12 * (1 + norm(exact.xhat));  // of the exact ones
+  const auto check = [&](std::span<const double> epsilon) {
+    const std::vector<T> stored = download(context, x);
+    const double off = distance({stored.begin(), stored.end()}, exact.xhat);
+    ASSERT_LE(off, epsilon[0] + rounding);
+    distances.add(epsilon[0] / off);
+    HypergradientRequest request;
+    request.delta = random.log_uniform(1e-6, 1e-1);
+    const HypergradientResult r =
+        gradient.compute(context, data.theta, std::as_const(x).view(), epsilon, request);
+    const double error = distance(r.z, exact.z);
+    ASSERT_LE(error, r.omega + 1e-11 * norm(exact.z));
+    omegas.add(r.omega / error);
+    Tensor<double> measured(context, {loss->measures(), 1, 1, 1});
+    Frame frame(context);
+    ActiveSet all(context, frame, 1);
+    loss->measure(context, all.active(), std::as_const(x).view(), measured.view());
+    const LossEnclosure f = enclose_loss<T>(*loss, download(context, measured), epsilon, 0);
+    EXPECT_LE(f.lower, exact.f * (1 + 1e-12));
+    EXPECT_GE(f.upper, exact.f * (1 - 1e-12));
+  };
+  for (const double epsilon : {1e-1, 1e-2, sizeof(T) == 4 ? 1e-2 : 1e-5}) {
+    x.upload(context, std::vector<T>(data.unknown().count(), T(0)));
+    SolveRequest<T> request;
+    request.tolerance = epsilon;
+    const SolveReport report =
+        make_minimiser<T>("fista-restart")->minimise(context, problem.energy(), request, x.view());
+    check(report.certificate);
+    std::vector<double> along = random.integer(0, 1) ? random.normal_vector(exact.xhat.size()) : exact.q;
+    if (norm(along) == 0) along[0] = 1;
+    const std::vector<double> moved =
+        add_scaled(exact.xhat, (random.integer(0, 1) ? 1 : -1) * epsilon / norm(along), along);
+    x.upload(context, narrow<T>(moved));
+    const std::vector<T> stored = download(context, x);
+    check(std::vector{distance({stored.begin(), stored.end()}, exact.xhat) * (1 + 1e-12) + rounding});
+  }
+}
+
+TEST(DenseCertificates, HoldForHypercleaning) {
+  Random random(seed(3911));
+  RatioRecorder distances("certificate/distance, hypercleaning"), omegas("omega/error, hypercleaning"),
+      single("omega/error, hypercleaning in float"), single_distances("certificate/distance, in float");
+  for (int trial = 0; trial < 24; ++trial) {
+    const int classes = random.integer(0, 1) ? 1 : random.integer(2, 4);
+    CleaningData data = cleaning_data(classes, random.integer(1, 6), random.integer(1, 40),
+                                      random.integer(1, 30), 0.3, random, random.log_uniform(0.1, 10));
+    data.ridge = random.log_uniform(1e-3, 1);
+    for (double& e : data.theta) e = 3 * random.normal();
+    expect_certificates<double>(data, random, distances, omegas);
+    if (trial % 3 == 0) expect_certificates<float>(data, random, single_distances, single);
+  }
+  EXPECT_GE(omegas.minimum(), 1);
+}
+
+TEST(DenseCertificates, HoldForARidgePerWeight) {
+  Random random(seed(3914));
+  RatioRecorder distances("certificate/distance, ridges"), omegas("omega/error, ridges"),
+      single("omega/error, ridges in float"), single_distances("certificate/distance, ridges in float");
+  for (int trial = 0; trial < 24; ++trial) {
+    const int classes = random.integer(0, 1) ? 1 : random.integer(2, 4);
+    CleaningData data = cleaning_data(classes, random.integer(1, 6), random.integer(1, 40),
+                                      random.integer(1, 30), 0.1, random, random.log_uniform(0.1, 10));
+    data.per_weight = true;
+    data.ridge = random.integer(0, 1) ? 0 : 0.01;
+    data.theta.clear();
+    for (std::size_t e = 0; e < data.unknown().image(); ++e) data.theta.push_back(random.uniform(-5, 1));
+    expect_certificates<double>(data, random, distances, omegas);
+    if (trial % 3 == 0) expect_certificates<float>(data, random, single_distances, single);
+  }
+  EXPECT_GE(omegas.minimum(), 1);
+}
+
+/// Weights of wrong samples fall, those of right ones rise.
+TEST(DenseLearning, HypercleaningFindsWrongLabels) {
+  Random random(seed(3912));
+  Context context(Device::open(test_device("cpu:2")));
+  CleaningData data = cleaning_data(3, 6, 150, 150, 0, random);
+  std::vector<bool> wrong;
+  for (int& label : data.labels) {
+    wrong.push_back(random.uniform() < 0.4);
+    if (wrong.back()) label = (label + random.integer(1, 2)) % 3;
+  }
+  const BilevelProblem<double> problem(data.energy<double>(context), data.loss<double>(context),
+                                       data.layout());
+  UpperOptions options;
+  options.max_iterations = 40;
+  Observer silent;
+  const auto maid = make_maid<double>(options);
+  const Tensor<double> start(context, data.unknown(), std::vector<double>(data.unknown().count(), 0));
+  const double before = exact_of(data).f;
+  const UpperReport report = maid->run(context, problem, data.theta, start.view(), silent);
+  data.theta = report.theta;
+  const double after = exact_of(data).f;
+  EXPECT_LT(after, 0.8 * before) << report.message;
+  EXPECT_LE(report.last.loss_lower, after * (1 + 1e-9));
+  EXPECT_GE(report.last.loss_upper, after * (1 - 1e-9));
+  double pairs = 0, ordered = 0;
+  for (std::size_t i = 0; i < wrong.size(); ++i)
+    for (std::size_t j = 0; j < wrong.size(); ++j)
+      if (wrong[i] && !wrong[j]) {
+        ++pairs;
+        if (report.theta[i] < report.theta[j]) ++ordered;
+      }
+  EXPECT_GT(ordered / pairs, 0.9) << "area under the curve";
+  std::cout << "loss " << before << " -> " << after << ", area under the curve " << ordered / pairs << ", "
+            << report.last.iteration << " iterations" << std::endl;
+}
+
+TEST(DenseMisuse, IsRefused) {
+  Random random(seed(3913));
+  Context context(Device::open(test_device("cpu:1")));
+  CleaningData data = cleaning_data(2, 3, 5, 4, 0, random);
+  const auto scores = std::make_shared<DenseOperator<double>>(context, 1, 2, 5, 3, data.train);
+  const auto energy = [&](const Shape& unknown, const Parameters& layout, double factor = 1) {
+    ComposedEnergy<double>(context, unknown, layout,
+                           {std::make_shared<CrossEntropyTerm<double>>(scores, data.labels, factor, true)});
+  };
+  EXPECT_NO_THROW(energy(data.unknown(), data.layout()));
+  EXPECT_THROW(energy({1, 1, 3, 2}, data.layout()), ShapeError);
+  EXPECT_THROW(energy(data.unknown(), data.layout(), -1), ConfigError);
+  EXPECT_THROW(energy(data.unknown(), data.layout(), NAN), ConfigError);
+  std::vector<Segment> segments = data.layout().segments();
+  segments[1].initial = 0;  // no ridge: not strongly convex
+  EXPECT_THROW(energy(data.unknown(), Parameters(segments)), ConfigError);
+  segments[1].initial = 1;
+  segments[0].shape = {4};
+  segments[0].values.resize(4);
+  EXPECT_NE(message_of<ConfigError>([&] { energy(data.unknown(), Parameters(segments)); }).find("5 samples"),
+            std::string::npos);
+  segments[0].shape = {5};
+  segments[0].values.assign(5, 1.0);  // theta would be infinite
+  EXPECT_NE(message_of<ConfigError>([&] { Parameters again(segments); }).find("sigmoid"), std::string::npos);
+  ComposedEnergy<double> kept(context, data.unknown(), data.layout(),
+                              {std::make_shared<CrossEntropyTerm<double>>(scores, data.labels, 1, true)});
+  EXPECT_THROW(kept.keep_single_precision(context), ConfigError);
+
+  const auto a = std::make_shared<DenseOperator<double>>(context, 1, 1, 4, 2, random.normal_vector(8)),
+             other = std::make_shared<DenseOperator<double>>(context, 1, 1, 3, 2, random.normal_vector(6));
+  const Tensor<double> y(context, {1, 1, 1, 4}, random.normal_vector(4));
+  const Segment xi{"xi", Transform::identity, 0.1, 0, 1, false};
+  const auto shifted = [&](std::shared_ptr<const LinearOperator<double>> shift, const Segment& s) {
+    ComposedEnergy<double>(context, a, std::move(shift), y.view(), Parameters({s, xi}));
+  };
+  const Segment shift{"shift", Transform::identity, 0, -9, 9, true, {2}, {0, 0}};
+  EXPECT_NO_THROW(shifted(a, shift));
+  EXPECT_THROW(shifted(other, shift), ShapeError);
+  EXPECT_THROW(shifted(nullptr, shift), ConfigError);
+  EXPECT_THROW(shifted(a, {"shift", Transform::identity, 0, -9, 9, true, {3}, {0, 0, 0}}), ShapeError);
+  EXPECT_THROW(shifted(a, {"shift", Transform::exp, 1, 1e-3, 9, true, {2}, {1, 1}}), ConfigError);
+}
+
+}  // namespace
+}  // namespace bilevel
