@@ -37,7 +37,7 @@ row() { printf '%-10s %9s %9s %14s  %s\n' "$@"; }
   for model in "${models[@]}"; do
     options=()
     [[ $model != foe ]] || options=(--precision mixed --time-limit "${FOE_SECONDS:-300}")
-    logged "$model" "$denoise" train --data "$train" --model "$model" --images 8 --crop 64 --sigma 0.1 --seed 1 --quiet \
+    trained "$model" "$denoise" train --data "$train" --model "$model" --images 8 --crop 64 --sigma 0.1 --seed 1 --quiet \
       "${options[@]}" --out "$work/$model"
     logged "$model" "$denoise" evaluate --model "$work/$model/model.json" --data "$test" --images 24 --crop 128 \
       --sigma 0.1 --seed 1 --json --save "$work/$model/pictures" >"$work/$model/test.json"

@@ -180,7 +180,7 @@ Json to_json(const std::vector<Run>& runs, const MriData& data) {
   Json json{{"images", data.names}, {"height", data.height}, {"width", data.width}, {"sigma", data.sigma}};
   json["runs"] = Json::array();
   for (const Run& run : runs) {
-    Json one{{"run", run.name}, {"rate", run.model.rate()}};
+    Json one{{"run", run.name}, {"rate", run.model.rate()}, {"mean_radius", run.model.mean_radius()}};
     put_weights(one, run.model, "alpha");
     one["slices"] = Json::array();
     for (const Quality& q : run.slices) one["slices"].push_back(quality_json(q));
@@ -202,9 +202,12 @@ std::string to_text(const std::vector<Run>& runs, const MriData& data) {
       ssim_rows.back().push_back(format("%.4f", q.ssim));
     }
   }
-  std::vector<std::string> rates{"samples, %"};
-  for (const Run& run : runs) rates.push_back(format("%.2f", 100 * run.model.rate()));
-  psnr_rows.insert(psnr_rows.begin() + 1, rates);
+  std::vector<std::string> rates{"samples, %"}, radii{"|k| / k_max"};
+  for (const Run& run : runs) {
+    rates.push_back(format("%.2f", 100 * run.model.rate()));
+    radii.push_back(format("%.3f", run.model.mean_radius()));
+  }
+  psnr_rows.insert(psnr_rows.begin() + 1, {rates, radii});
   std::string exact;
   for (const Run& run : runs)
     if (run.mean.exact > 0)
@@ -213,7 +216,7 @@ std::string to_text(const std::vector<Run>& runs, const MriData& data) {
   return table(psnr_rows) + "\n" + table(ssim_rows) + exact +
          format(
              "PSNR of the image against the truth, peak 1; SSIM of magnitudes; %d x %d pixels, noise of "
-             "standard deviation %g.\n",
+             "standard deviation %g; |k| the mean over the samples of the distance from zero frequency.\n",
              data.width, data.height, data.sigma);
 }
 

@@ -86,6 +86,7 @@ struct MriModel {
   bilevel::Parameters parameters(const bilevel::SamplingPattern& pattern, const std::vector<double>& s,
                                  bool learn_pattern, bool learn_weights) const;
   double rate() const { return pattern().rate(s); }
+  double mean_radius() const { return pattern().mean_radius(s); }
 };
 
 /// Puts the weights under their names, `name` in the place of "alpha".

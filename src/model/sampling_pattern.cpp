@@ -218,6 +218,21 @@ double SamplingPattern::rate(std::span<const double> theta) const {
   return static_cast<double>(sampled) / static_cast<double>(frequencies());
 }
 
+double SamplingPattern::mean_radius(std::span<const double> theta) const {
+  const std::vector<double> w = weights(theta);
+  // of frequency index k of n, along an axis
+  const auto reach = [](int k, int n) { return n < 2 ? 0.0 : std::min(k, n - k) / (n / 2.0); };
+  double sum = 0;
+  int sampled = 0;
+  for (int r = 0, j = 0; r < height_; ++r)
+    for (int c = 0; c < width_; ++c, ++j)
+      if (w[static_cast<std::size_t>(j)] > 0) {
+        sum += std::hypot(reach(r, height_), reach(c, width_));
+        ++sampled;
+      }
+  return sum / sampled;
+}
+
 std::vector<double> SamplingPattern::threshold_to_rate(std::span<const double> theta, double rate) const {
   require_theta(theta);
   std::vector<std::size_t> order(groups());

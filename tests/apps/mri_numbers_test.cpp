@@ -433,8 +433,9 @@ TEST_F(MriNumbers, TextsShowTheSameNumbers) {
     shows(table, "%.2f\n", quality["psnr"]);
     shows(table, "%.4f\n", quality["ssim"]);
   }
-  shows(table, "samples, %%  %.2f", json["runs"][0]["rate"], 100);
-  shows(table, "mean        %.2f", json["runs"][0]["mean"]["psnr"]);
+  shows(table, "samples, %%   %.2f", json["runs"][0]["rate"], 100);
+  shows(table, "|k| / k_max  %.3f", json["runs"][0]["mean_radius"]);
+  shows(table, "mean         %.2f", json["runs"][0]["mean"]["psnr"]);
   const auto [line, result] = both({"reconstruct", "--kspace", file("scan.h5"), "--run", file("text"),
                                     "--output", file("x.npy"), "--sensitivities", file("maps.npy")},
                                    {});

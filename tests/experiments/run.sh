@@ -4,8 +4,8 @@
 set -euo pipefail
 
 export BILEVEL_DENOISE=$1 BILEVEL_MRI=$2
-shared=${BILEVEL_SHARED:-}/data
 source=$(cd "$(dirname "$0")/../.." && pwd)
+shared=${BILEVEL_SHARED:-$source/../shared}/data
 [[ -d $shared ]] || { echo "skipped: BILEVEL_SHARED names no folder with data."; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -25,8 +25,15 @@ case $3 in
   patterns)
     export SLICES=0:16:8 TEST_SLICES=26:42:8
     bash "$source/apps/experiments/patterns.sh" "$shared/mri/nifti/colin27_slab_z058-099.nii.gz" "$work/out" h1 tv
-    awk '/^reconstructed/ { n += ($4 > 20) + ($5 > 20); lines++ } END { exit !(lines == 2 && n == 4) }' \
-      "$work/out/table.txt" ;;
+    awk '/^reconstructed/ { n += ($4 > 20) + ($5 > 20); lines++ } END { exit !(lines == 4 && n == 8) }' \
+      "$work/out/table.txt"
+    grep -qE '^\|k\| / k_max of the pattern +0\.[0-9]+ +0\.[0-9]+$' "$work/out/table.txt" ;;
+  tgv)
+    FACTORS='10' bash "$source/apps/experiments/tgv.sh" "$work/out" "$shared/kodak/kodim15.png"
+    awk '/^affine +tv / { tv = $3 } /^affine +tgv2 / { tgv2 = $3; loss = $5 } /^affine +alpha0 x 10 / { other = $7 }
+      END { exit !(tgv2 > tv + 0.5 && other >= loss) }' "$work/out/table.txt"
+    [[ $(grep -c '^kodim15 ' "$work/out/table.txt") == 3 ]]
+    ls "$work"/out/affine-10/images/*.png >/dev/null ;;
 esac
 
 ! bash "$source/apps/experiments/$3.sh" 2>/dev/null || { echo "without arguments it runs."; exit 1; }

@@ -162,6 +162,18 @@ TEST(SamplingPattern, RateCountsTheSampledFrequencies) {
   EXPECT_DOUBLE_EQ(symmetric.rate(std::vector<double>{1, 0, 0, 1}), 0.5);
 }
 
+TEST(SamplingPattern, MeanRadiusIsThatOfTheSampledFrequencies) {
+  const SamplingPattern rows(PatternKind::rows, 4, 1);  // 0, 1/2, 1, 1/2 of the largest
+  EXPECT_DOUBLE_EQ(rows.mean_radius(std::vector<double>{1, 0, 0, 0}), 0);
+  EXPECT_DOUBLE_EQ(rows.mean_radius(std::vector<double>{1, 0.5, 1, 0}), 0.5);
+  EXPECT_DOUBLE_EQ(rows.mean_radius(std::vector<double>{0, 0, 0, 1}), 0.5);
+  EXPECT_TRUE(std::isnan(rows.mean_radius(std::vector<double>{0, 0, 0, 0})));
+  const SamplingPattern odd(PatternKind::free, 1, 5);  // 0, 1, 2, 2, 1 of 5/2
+  EXPECT_DOUBLE_EQ(odd.mean_radius(std::vector<double>{0, 1, 0, 1, 0}), 0.6);
+  const SamplingPattern corner(PatternKind::free, 2, 2);
+  EXPECT_DOUBLE_EQ(corner.mean_radius(std::vector<double>{0, 0, 0, 1}), std::sqrt(2.0));
+}
+
 TEST(SamplingPattern, NamesAndErrors) {
   for (const PatternKind kind : {PatternKind::free, PatternKind::symmetric, PatternKind::rows,
                                  PatternKind::columns, PatternKind::radial})

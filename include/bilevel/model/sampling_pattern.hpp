@@ -62,6 +62,9 @@ class BILEVEL_API SamplingPattern {
 
   /// Fraction of frequencies with weight above 0.
   double rate(std::span<const double> theta) const;
+  /// Mean of |k| over these, k in units of the largest frequency along each axis: 0 at zero frequency, 1 at
+  /// the ends of the axes. NaN where none is kept.
+  double mean_radius(std::span<const double> theta) const;
   /// 1 for the groups that keep the fraction `rate` of k-space, the largest theta first (ties by index); 0
   /// for the others. At most `rate`, to the size of a group.
   std::vector<double> threshold_to_rate(std::span<const double> theta, double rate) const;
