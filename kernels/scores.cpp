@@ -9,27 +9,59 @@
 namespace bilevel::kernels::BILEVEL_BACKEND {
 namespace {
 
-/// The scores of one sample; those of its classes are `samples` apart.
+/// Scores of one image.
+BILEVEL_HD inline std::size_t size_of(const ScoreShape& shape) {
+  return static_cast<std::size_t>(shape.classes) * static_cast<std::size_t>(shape.samples);
+}
+
+/// The scores of one sample; those of its classes are `samples` apart. Beside a single one stands the score 0
+/// of class 0. What is close to 1 is never subtracted from 1: small losses and slopes keep their digits.
 template <class T>
 struct Scores {
   const T* s;
   int classes, samples;
-  T largest = T(0), sum = T(0);  // sum_c e^{s_c - largest}; of one class also e^{-largest}, largest >= 0
+  T largest = T(0), rest = T(0);  // sum of e^{s_c - largest} over all but one that is largest
+  int winner = 0;                 // that one; of a single score: class 1 or 0
 
   BILEVEL_HD Scores(const T* first, const ScoreShape& shape)
       : s(first), classes(shape.classes), samples(shape.samples) {
-    largest = classes == 1 ? maximum(s[0], T(0)) : s[0];
-    for (int c = 1; c < classes; ++c) largest = maximum(largest, s[offset(c)]);
-    if (classes == 1) sum = std::exp(-largest);
-    for (int c = 0; c < classes; ++c) sum += std::exp(s[offset(c)] - largest);
+    if (classes == 1) {
+      winner = s[0] > T(0) ? 1 : 0;
+      largest = maximum(s[0], T(0));
+      rest = std::exp(-std::fabs(s[0]));
+      return;
+    }
+    largest = s[0];
+    for (int c = 1; c < classes; ++c)
+      if (s[offset(c)] > largest) {
+        largest = s[offset(c)];
+        winner = c;
+      }
+    for (int c = 0; c < classes; ++c)
+      if (c != winner) rest += std::exp(s[offset(c)] - largest);
   }
   BILEVEL_HD long long offset(int c) const { return static_cast<long long>(c) * samples; }
-  BILEVEL_HD T probability(int c) const { return std::exp(s[offset(c)] - largest) / sum; }
-  BILEVEL_HD T target(int c, int label) const { return classes == 1 ? T(label) : c == label ? T(1) : T(0); }
-  /// -ln of the probability of the label; the score of class 0 beside a single one is 0.
+  /// Of class 1 where there is a single score.
+  BILEVEL_HD T probability(int c) const {
+    const T sum = T(1) + rest;
+    if (classes == 1) return (winner ? T(1) : rest) / sum;
+    return (c == winner ? T(1) : std::exp(s[offset(c)] - largest)) / sum;
+  }
+  /// d loss / d s_c of the label, p_c - 1 = -(what the others have), or of a single score; others: p_c.
+  BILEVEL_HD T label_slope(int label) const {
+    const T sum = T(1) + rest;
+    if (classes == 1) return label ? -(winner ? rest : T(1)) / sum : probability(0);
+    if (label == winner) return -rest / sum;
+    T others = T(1);
+    for (int k = 0; k < classes; ++k)
+      if (k != winner && k != label) others += std::exp(s[offset(k)] - largest);
+    return -others / sum;
+  }
+  BILEVEL_HD bool own(int c, int label) const { return classes == 1 || c == label; }
+  /// -ln of the probability of the label.
   BILEVEL_HD double loss(int label) const {
     const double score = classes > 1 ? double(s[offset(label)]) : label ? double(s[0]) : 0.0;
-    return std::log(double(sum)) + (double(largest) - score);
+    return std::log1p(double(rest)) + (double(largest) - score);
   }
 };
 
@@ -41,8 +73,8 @@ struct Gradient {
   ScoreGradientArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double* partial) const {
-    const T* scores = image_of(a.scores, a.shape.image(), t);
-    T* out = image_of(a.out, a.shape.image(), t);
+    const T* scores = image_of(a.scores, size_of(a.shape), t);
+    T* out = image_of(a.out, size_of(a.shape), t);
     const ScoreGradientArgs<T>& args = a;
     block.reduce_elements<1>(
         t.column, t.columns,
@@ -50,8 +82,10 @@ struct Gradient {
           const Scores<T> sample(scores + j, args.shape);
           const int label = args.labels[j];
           const double weight = args.scale * (args.weight ? args.weight[j] : 1.0), loss = sample.loss(label);
+          const T of_label = sample.label_slope(label);  // before any score is overwritten
           for (int c = 0; c < sample.classes; ++c)
-            out[j + sample.offset(c)] = T(weight * double(sample.probability(c) - sample.target(c, label)));
+            out[j + sample.offset(c)] =
+                T(weight * double(sample.own(c, label) ? of_label : sample.probability(c)));
           return {{weight * loss}};
         },
         partial);
@@ -67,8 +101,8 @@ struct Probability {
   ScoreProbabilityArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
-    const T* scores = image_of(a.scores, a.shape.image(), t);
-    T* out = image_of(a.out, a.shape.image(), t);
+    const T* scores = image_of(a.scores, size_of(a.shape), t);
+    T* out = image_of(a.out, size_of(a.shape), t);
     const ScoreShape shape = a.shape;
     block.for_elements(t.column, t.columns, [=](int j) {
       const Scores<T> sample(scores + j, shape);
@@ -85,9 +119,9 @@ struct Product {
   ScoreProductArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
-    const T* probability = image_of(a.probability, a.shape.image(), t);
-    const T* direction = image_of(a.m, a.shape.image(), t);
-    T* out = image_of(a.out, a.shape.image(), t);
+    const T* probability = image_of(a.probability, size_of(a.shape), t);
+    const T* direction = image_of(a.m, size_of(a.shape), t);
+    T* out = image_of(a.out, size_of(a.shape), t);
     const double *weights = a.weight, scale = a.scale;
     const int classes = a.shape.classes;
     const long long samples = a.shape.samples;
@@ -114,17 +148,18 @@ struct Mixed {
   ScoreMixedArgs<T> a;
 
   BILEVEL_HD void operator()(Block& block, const Tile& t, double*) const {
-    const T* scores = image_of(a.scores, a.shape.image(), t);
-    const T* direction = image_of(a.m, a.shape.image(), t);
+    const T* scores = image_of(a.scores, size_of(a.shape), t);
+    const T* direction = image_of(a.m, size_of(a.shape), t);
     const ScoreMixedArgs<T>& args = a;
     double* out = a.out + t.image;
     block.for_elements(t.column, t.columns, [=, &args](int j) {
       const Scores<T> sample(scores + j, args.shape);
       const int label = args.labels[j];
+      const T of_label = sample.label_slope(label);
       double sum = 0;
       for (int c = 0; c < sample.classes; ++c)
-        sum +=
-            double(sample.probability(c) - sample.target(c, label)) * double(direction[j + sample.offset(c)]);
+        sum += double(sample.own(c, label) ? of_label : sample.probability(c)) *
+               double(direction[j + sample.offset(c)]);
       out[static_cast<long long>(j) * args.n] = args.scale * sum;
     });
   }

@@ -16,8 +16,6 @@ struct ScoreShape {
   Active active;
   int classes;
   int samples;
-
-  std::size_t image() const { return static_cast<std::size_t>(classes) * static_cast<std::size_t>(samples); }
 };
 
 /// out = scale t_j d l_j / d s, value[i] = scale sum_j t_j l_j. `out` may be `scores`.

@@ -6,19 +6,10 @@
 #include <string>
 
 #include "bilevel/core/error.hpp"
+#include "learn/norm.hpp"
 
 namespace bilevel {
 inline namespace v0 {
-namespace {
-
-double norm(std::span<const double> v) {
-  double sum = 0;
-  for (double e : v) sum += e * e;
-  return std::sqrt(sum);
-}
-
-}  // namespace
-
 ErrorBound error_bound(const BoundInputs& in) {
   const std::size_t p = in.norm_mixed.size(), columns = in.norm_v.size();
   const auto require = [](std::size_t size, std::size_t wanted, const char* what) {
@@ -35,7 +26,7 @@ ErrorBound error_bound(const BoundInputs& in) {
   if (!in.direction.empty()) require(in.direction.size(), columns, "directions");
   for (const std::vector<double>& d : in.direction) require(d.size(), p, "blocks of a direction");
   const double eps = in.epsilon, mu = in.mu, lg = in.loss_lipschitz;
-  const double norm_mixed = norm(in.norm_mixed), mixed_lipschitz = norm(in.mixed_lipschitz);
+  const double norm_mixed = norm_of(in.norm_mixed), mixed_lipschitz = norm_of(in.mixed_lipschitz);
   const double residual = in.residual + in.q.linearisation;  // of A(x~)
   ErrorBound out;
 
@@ -59,7 +50,7 @@ ErrorBound error_bound(const BoundInputs& in) {
     out.directional_entries[j] = in.norm_mixed[j] * rho + in.q.mixed_q[j] + mixed_f[j] + in.q.rounding[j];
     rounding += in.q.rounding[j] * in.q.rounding[j];
   }
-  out.directional = norm(out.directional_entries);
+  out.directional = norm_of(out.directional_entries);
   out.theorem += std::sqrt(rounding);
   out.adjoint += std::sqrt(rounding);
 
@@ -74,7 +65,7 @@ ErrorBound error_bound(const BoundInputs& in) {
                                  std::min(in.v[j].hessian_v * rho, in.v[j].energy_v * phi) +
                                  in.residual_v[j] * rho + mixed + in.norm_v[j] * in.residual_rounding);
   }
-  if (in.direction.empty() && in.norm_v.size() == p) out.columns = norm(out.column_entries);
+  if (in.direction.empty() && in.norm_v.size() == p) out.columns = norm_of(out.column_entries);
   return out;
 }
 

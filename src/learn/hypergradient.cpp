@@ -9,17 +9,12 @@
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
+#include "learn/norm.hpp"
 #include "solve/checked.hpp"
 
 namespace bilevel {
 inline namespace v0 {
 namespace {
-
-double norm_of(std::span<const double> v) {
-  double sum = 0;
-  for (double e : v) sum += e * e;
-  return std::sqrt(sum);
-}
 
 /// What the accuracies of the solves contribute: the bound with epsilon and everything it drives set to zero.
 ErrorBound without_epsilon(BoundInputs in) {

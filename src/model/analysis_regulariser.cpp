@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
+#include "bilevel/model/named_option.hpp"
 #include "model/directional.hpp"
 #include "model/underflow.hpp"
 
@@ -97,10 +98,10 @@ void AnalysisRegulariser<T>::bind(Context&, const Parameters& parameters, std::s
 
 template <class T>
 std::string AnalysisRegulariser<T>::values() const {
-  if (!carries_weight_) return "xi " + std::to_string(values_.xi);
-  std::string text = prefix_ + "alpha " + std::to_string(values_.alpha);
-  if (options_.smoothed()) text += ", " + prefix_ + "nu " + std::to_string(values_.nu);
-  if (carries_ridge_) text += ", xi " + std::to_string(values_.xi);
+  if (!carries_weight_) return "xi " + option_text(values_.xi);
+  std::string text = prefix_ + "alpha " + option_text(values_.alpha);
+  if (options_.smoothed()) text += ", " + prefix_ + "nu " + option_text(values_.nu);
+  if (carries_ridge_) text += ", xi " + option_text(values_.xi);
   return text;
 }
 

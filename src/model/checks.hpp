@@ -107,5 +107,11 @@ struct EnergyViews {
   }
 };
 
+/// Relative rounding of a sum of `size` numbers >= 0 that a kernel adds up: at most 64 + size/1024 additions
+/// in double one after the other.
+inline double summation_rounding(std::size_t size) {
+  return (64 + static_cast<double>(size) / 1024) * 0x1p-53;
+}
+
 }  // namespace v0
 }  // namespace bilevel

@@ -90,7 +90,7 @@ double Classifier<T>::hessian_lipschitz(const SampleWeights& w) const {
 // sample, and A^T adds its own.
 template <class T>
 double Classifier<T>::reading(const SampleWeights& w) const {
-  return std::sqrt(a_->norm2()) * curvature() * w.largest * a_->rounding();
+  return std::sqrt(a_->norm2()) * curvature() * w.largest * a_->apply_rounding();
 }
 template <class T>
 double Classifier<T>::still(const SampleWeights& w) const {
@@ -98,7 +98,7 @@ double Classifier<T>::still(const SampleWeights& w) const {
 }
 template <class T>
 double Classifier<T>::value_reading(const SampleWeights& w) const {
-  return w.norm * slope() * a_->rounding();
+  return w.norm * slope() * a_->apply_rounding();
 }
 template <class T>
 double Classifier<T>::value_still(const SampleWeights& w) const {
@@ -107,7 +107,8 @@ double Classifier<T>::value_still(const SampleWeights& w) const {
 template <class T>
 double Classifier<T>::product_rounding(const SampleWeights& w) const {
   const double norm = std::sqrt(a_->norm2());
-  return w.largest * norm * (2 * curvature() * a_->rounding() + norm * (2 * of_probabilities() + 4));
+  return w.largest * norm *
+         (curvature() * (a_->apply_rounding() + a_->rounding()) + norm * (3 * of_probabilities() + 4));
 }
 
 template class Classifier<float>;

@@ -69,12 +69,16 @@ struct ComposedEnergy<T>::Impl {
 
 namespace {
 
+void require_size(const Shape& s) {
+  if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+    throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
+}
+
 void require_images(const Shape& s, bool complex, const char* what) {
   if ((s.c != 1 && s.c != 3 && !(complex && s.c == 2)) || s.n < 1 || s.h < 1 || s.w < 1)
     throw ShapeError(std::string(what) + " works on images [N,1,H,W], of colour [N,3,H,W], not on " +
                      s.str() + ".");
-  if (s.image() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
-    throw ShapeError("an image of shape " + s.str() + " has more than 2^31 pixels.");
+  require_size(s);
 }
 
 /// Throws ConfigError for a regulariser that does not know the channels of colour images.
@@ -276,6 +280,9 @@ template <class T>
 ComposedEnergy<T>::ComposedEnergy(Context& context, const Shape& unknown, const Parameters& parameters,
                                   std::vector<std::shared_ptr<OwnPart>> terms)
     : impl_(new Impl{context, parameters, nullptr}) {
+  if (unknown.n < 1 || unknown.c < 1 || unknown.h < 1 || unknown.w < 1)
+    throw ShapeError("an energy without data needs an unknown with elements, not " + unknown.str() + ".");
+  require_size(unknown);
   impl_->data = std::make_unique<NoData<T>>(unknown);
   impl_->add_own(terms);
   impl_->finish();

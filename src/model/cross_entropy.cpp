@@ -26,7 +26,8 @@ class CrossEntropy final : public UpperLoss<T> {
   double lower_bound() const override { return 0; }
   double value_error(std::span<const double> measured) const override {
     const double norm = std::sqrt(measured[2]);
-    return of_.unit * (of_.value_reading(mean_) * norm + of_.value_still(mean_) + 4 * measured[0]);
+    return of_.unit * (of_.value_reading(mean_) * norm + of_.value_still(mean_) + 4 * measured[0]) +
+           summation_rounding(static_cast<std::size_t>(of_.samples())) * measured[0];
   }
   double gradient_error(double norm) const override {
     return of_.unit * (of_.reading(mean_) * norm + of_.still(mean_));

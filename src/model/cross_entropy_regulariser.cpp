@@ -73,10 +73,12 @@ void CrossEntropyRegulariser<T>::bind(Context& context, const Parameters& parame
     const std::size_t entry = static_cast<std::size_t>(first_) + j;
     slopes[j] = transform_slope(parameters.learned(entry).transform, theta[entry]);
   }
+  // Relative to the largest, so that small ones are not lost in T all together.
   const auto squares = [&](const std::vector<double>& v) {
+    const double most = std::max(largest(v), std::numeric_limits<double>::min());
     std::vector<T> out;
     for (int c = 0; c < of_.classes(); ++c)
-      for (double e : v) out.push_back(static_cast<T>(e * e));
+      for (double e : v) out.push_back(static_cast<T>((e / most) * (e / most)));
     return out;
   };
   device_weights_.upload(context, values);
@@ -219,12 +221,12 @@ template <class T>
 TermBound CrossEntropyRegulariser<T>::directional(const ImageSums& sums, const Ball& ball) const {
   const double inexact = 1 + 1e-6;  // rounding of the sums and of A q
   const double norm = std::sqrt(of_.a().norm2()), pixel = std::sqrt(of_.a().pixel_norm2());
-  const double unit = of_.unit, reading = unit * of_.a().rounding();
+  const double unit = of_.unit, reading = unit * of_.a().apply_rounding();
   const double noise = reading * ball.norm_q;  // of m
-  const double weighted = factor_ * std::sqrt(sums[0]) * inexact + weights_.largest * noise;
+  const double weighted = weights_.largest * (std::sqrt(sums[0]) * inexact + noise);
   const double all = std::sqrt(sums[2]) * inexact + noise, x = std::sqrt(sums[3]) * inexact;
   TermBound out;
-  const double shift = norm * (of_.third() * reading * x + 2 * unit * of_.of_probabilities());
+  const double shift = norm * (of_.third() * reading * x + 3 * unit * of_.of_probabilities());
   out.linearisation = shift * weighted;
   const double change = of_.third() * norm * pixel * ball.epsilon * weighted;
   const double along = constants().hessian_lipschitz * ball.epsilon;
@@ -235,7 +237,7 @@ TermBound CrossEntropyRegulariser<T>::directional(const ImageSums& sums, const B
   out.hessian_vq = out.hessian_q * ball.norm_v;
   out.hessian_qe = (0.5 * change + out.linearisation) * ball.epsilon;
   if (!learned()) return out;
-  const double slopes = factor_ * std::sqrt(sums[1]) * inexact + steepest_ * noise;
+  const double slopes = steepest_ * (std::sqrt(sums[1]) * inexact + noise);
   out.blocks.push_back({static_cast<std::size_t>(first_), steepest_ * of_.slope() * norm,
                         blocks().front().lipschitz, of_.curvature() * pixel * ball.epsilon * slopes, unknown,
                         slopes * (of_.curvature() * reading * x + unit * of_.of_probabilities()) +

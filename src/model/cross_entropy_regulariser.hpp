@@ -44,7 +44,8 @@ class CrossEntropyRegulariser final : public Regulariser<T> {
   void mixed(const ImageSums& sums, std::span<double> z) const override;
   void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction, View<T> out,
                      Scalars norm2, bool add) const override;
-  /// sum_j t_j^2 |(A q)_j|^2, sum_j t'_j^2 |(A q)_j|^2, |A q|^2, |x|^2; t' = d t / d theta.
+  /// sum_j t_j^2 |(A q)_j|^2, sum_j t'_j^2 |(A q)_j|^2, |A q|^2, |x|^2; t' = d t / d theta, both relative to
+  /// the largest.
   int bound_sums() const override { return 4; }
   void bound(Context&, const Active&, View<const T> x, View<const T> q, View<const T> v, const BallInputs&,
              double, double* sums) const override;
@@ -66,7 +67,7 @@ class CrossEntropyRegulariser final : public Regulariser<T> {
   int first_ = -1;                       // entry of theta
   SampleWeights weights_;
   Tensor<double> device_weights_;
-  Tensor<T> squares_, slope_squares_;  // t^2 and t'^2, an image of the scores each
+  Tensor<T> squares_, slope_squares_;  // t^2 and t'^2, so scaled, an image of the scores each
   mutable Tensor<double> direction_;   // of theta, in mixed_forward()
 };
 

@@ -19,7 +19,7 @@ template <class T>
 class ObservedLeastSquares final : public UpperLoss<T> {
  public:
   ObservedLeastSquares(Context& context, std::shared_ptr<const LinearOperator<T>> a, View<const T> b)
-      : a_(std::move(a)), b_(b), norm_(std::sqrt(a_->norm2())) {
+      : a_(std::move(a)), b_(b), norm_(std::sqrt(a_->norm2()) * (1 + 1e-15)) {
     require_view(a_->range(), b, "observed least squares (data)");
     const std::vector<T> values = download(context, b);
     const std::size_t each = b.shape().image();
@@ -27,9 +27,9 @@ class ObservedLeastSquares final : public UpperLoss<T> {
       double sum = 0;
       for (std::size_t e = first; e < first + each; ++e)
         sum += static_cast<double>(values[e]) * static_cast<double>(values[e]);
+      if (!std::isfinite(sum)) throw ConfigError("the data of observed least squares must be finite.");
       data_ = std::max(data_, std::sqrt(sum) * (1 + 1e-12));
     }
-    if (!std::isfinite(data_)) throw ConfigError("the data of observed least squares must be finite.");
   }
 
   const char* name() const override { return "observed least squares"; }
@@ -39,7 +39,7 @@ class ObservedLeastSquares final : public UpperLoss<T> {
   double lower_bound() const override { return 0; }
   double gradient_error(double norm) const override {
     const double residual = norm_ * norm + data_;
-    return unit * (norm_ * (a_->rounding() * norm + 2 * residual) + a_->rounding() * residual);
+    return unit * (norm_ * (a_->apply_rounding() * norm + 2 * residual) + a_->rounding() * residual);
   }
 
   int measures() const override { return 2; }
@@ -75,18 +75,25 @@ class ObservedLeastSquares final : public UpperLoss<T> {
   /// |A xhat - b| lies within |A| epsilon of |r|.
   LossEnclosure enclose(std::span<const double> measured, double epsilon) const override {
     const double r = std::sqrt(measured[0]);
-    const double reach = norm_ * epsilon + unit * (a_->rounding() * std::sqrt(measured[1]) + r) + 1e-15 * r;
+    if (std::isinf(epsilon)) return {0, 0.5 * (r * r), epsilon};
+    const double reach = norm_ * epsilon + off(measured) + 1e-15 * r;
     const double low = std::max(r - reach, 0.0), high = r + reach;
     return {0.5 * (low * low), 0.5 * (r * r), 0.5 * (high * high)};
   }
   double value_error(std::span<const double> measured) const override {
-    const double off = unit * (a_->rounding() * std::sqrt(measured[1]) + std::sqrt(measured[0]));
-    return off * (std::sqrt(measured[0]) + off);
+    const double error = off(measured);
+    return error * (std::sqrt(measured[0]) + error);
   }
 
  private:
   static constexpr double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
 
+  /// Rounding of the measured |r|, that of its sum included.
+  double off(std::span<const double> measured) const {
+    const double r = std::sqrt(measured[0]);
+    return unit * (a_->apply_rounding() * std::sqrt(measured[1]) + r) +
+           summation_rounding(a_->range().image()) * r;
+  }
   View<const T> residual(Context& context, Frame& frame, const Active& active, View<const T> x) const {
     const View<T> r = frame.view<T>(a_->range());
     a_->apply(context, active, x, r);

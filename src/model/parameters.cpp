@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "bilevel/core/error.hpp"
@@ -193,6 +194,8 @@ std::vector<Segment> Parameters::at(std::span<const double> theta) const {
   for (Segment& s : out) {
     std::vector<double> v = values(s.name, theta);
     for (double& e : v) e = std::clamp(e, s.lower, s.upper);
+    if (s.learned && s.transform == Transform::sigmoid)  // whose rounding must leave a theta
+      for (double& e : v) e = std::clamp(e, std::numeric_limits<double>::min(), 1 - 0x1p-53);
     if (s.shape.empty())
       s.initial = v[0];
     else

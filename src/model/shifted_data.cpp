@@ -1,5 +1,6 @@
 #include "model/shifted_data.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -29,7 +30,7 @@ const std::shared_ptr<const LinearOperator<T>>& required(
   if (!shift) throw ConfigError("data with a shift need its operator, none is given.");
   if (y.shape().n != 1)
     throw ShapeError("data with a shift are of one image, not of " + std::to_string(y.shape().n) + ".");
-  require_same(y.shape(), shift->range(), "data with a shift (data and the range of its operator)");
+  require_view(shift->range(), y, "data with a shift (data and the range of its operator)");
   return shift;
 }
 
@@ -43,7 +44,9 @@ ShiftedData<T>::ShiftedData(Context& context, std::shared_ptr<const LinearOperat
       y_(y),
       rest_(context, y.shape()),
       of_(a_, std::as_const(rest_).view()),
-      entries_(static_cast<int>(shift_->domain().image())) {}
+      entries_(static_cast<int>(shift_->domain().image())) {
+  require_array(context, y_, "data with a shift");
+}
 
 template <class T>
 View<T> ShiftedData<T>::stored(Context& context, Frame& frame, std::span<const double> t) const {
@@ -68,7 +71,9 @@ void ShiftedData<T>::bind(Context& context, const Parameters& parameters, std::s
       stream_of(context), {all.active(), y_.shape().image(), y_.device_data(), moved.device_data(), 1, -1,
                            nullptr, nullptr, rest_.view().device_data()});
   const std::vector<T> rest = download(context, rest_);
-  reading_ = (shift_->rounding() + 2 * std::sqrt(shift_->norm2())) * norm_of(t) +
+  if (!std::all_of(rest.begin(), rest.end(), [](T e) { return std::isfinite(e); }))
+    throw ConfigError("the data less their shift must be finite.");
+  reading_ = (shift_->apply_rounding() + 2 * std::sqrt(shift_->norm2())) * norm_of(t) +
              2 * norm_of(std::vector<double>(rest.begin(), rest.end()));
 }
 
@@ -145,7 +150,8 @@ bool ShiftedData<T>::mixed_forward(Context& context, const Active& active, View<
 template <class T>
 std::vector<BlockBound> ShiftedData<T>::directional(const ImageSums&, const Ball& ball, double) const {
   const double a = std::sqrt(a_->norm2()), s = std::sqrt(shift_->norm2());
-  const double rounding = ball.unit * (a_->rounding() * s + shift_->rounding() * a + 2 * a * s) * ball.norm_q;
+  const double rounding =
+      ball.unit * (a_->apply_rounding() * s + shift_->rounding() * a + 2 * a * s) * ball.norm_q;
   std::vector<BlockBound> out;
   for (const BlockConstant& b : blocks()) out.push_back({b.first, norm_mixed(), 0, 0, 0, rounding});
   return out;

@@ -10,7 +10,8 @@ inline namespace v0 {
 template <class T>
 class ShiftedData final : public DataTerm<T> {
  public:
-  /// Throws ConfigError without an operator, ShapeError when ranges differ or there are several images.
+  /// Reads y when theta is bound. Throws ConfigError without an operator and for y of another context,
+  /// ShapeError when ranges differ or there are several images.
   ShiftedData(Context& context, std::shared_ptr<const LinearOperator<T>> a,
               std::shared_ptr<const LinearOperator<T>> shift, View<const T> y);
 

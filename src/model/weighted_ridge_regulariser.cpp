@@ -46,14 +46,15 @@ void WeightedRidgeRegulariser<T>::bind(Context& context, const Parameters& param
     const std::size_t entry = static_cast<std::size_t>(first_) + e;
     slopes[e] = std::abs(transform_slope(parameters.learned(entry).transform, theta[entry]));
   }
+  steepest_ = *std::max_element(slopes.begin(), slopes.end());
+  const double most = std::max(steepest_, std::numeric_limits<double>::min());
   std::vector<T> squares;
-  for (double s : slopes) squares.push_back(static_cast<T>(s * s));
+  for (double s : slopes) squares.push_back(static_cast<T>((s / most) * (s / most)));
   weights_.upload(context, std::vector<T>(values.begin(), values.end()));
   slope_squares_.upload(context, squares);
   const double slack = std::numeric_limits<T>::epsilon();  // weights are kept in T
   least_ = *std::min_element(values.begin(), values.end()) * (1 - slack);
   largest_ = *std::max_element(values.begin(), values.end()) * (1 + slack);
-  steepest_ = *std::max_element(slopes.begin(), slopes.end());
   slopes_ = std::move(slopes);
 }
 
@@ -186,10 +187,10 @@ template <class T>
 TermBound WeightedRidgeRegulariser<T>::directional(const ImageSums& sums, const Ball& ball) const {
   TermBound out;
   if (!learned()) return out;
-  const double slack = 1 + 1e-6, moved = std::sqrt(sums[1]) * slack;
-  out.blocks.push_back({static_cast<std::size_t>(first_), std::sqrt(sums[0]) * slack, steepest_,
-                        ball.epsilon * moved, std::numeric_limits<double>::infinity(),
-                        4 * ball.unit * std::sqrt(sums[0]) * slack * ball.norm_q});
+  const double scale = steepest_ * (1 + 1e-6);
+  const double columns = scale * std::sqrt(sums[0]), moved = scale * std::sqrt(sums[1]);
+  out.blocks.push_back({static_cast<std::size_t>(first_), columns, steepest_, ball.epsilon * moved,
+                        std::numeric_limits<double>::infinity(), 4 * ball.unit * columns * ball.norm_q});
   return out;
 }
 

@@ -41,7 +41,8 @@ class WeightedRidgeRegulariser final : public Regulariser<T> {
   void mixed(const ImageSums& sums, std::span<double> z) const override;
   void mixed_forward(Context&, const Active&, View<const T> x, std::span<const double> direction, View<T> out,
                      Scalars norm2, bool add) const override;
-  int bound_sums() const override { return 2; }  ///< sum_e (t'_e x_e)^2, sum_e (t'_e q_e)^2
+  /// sum_e (t'_e x_e)^2, sum_e (t'_e q_e)^2, t' = d t / d theta relative to the largest.
+  int bound_sums() const override { return 2; }
   void bound(Context&, const Active&, View<const T> x, View<const T> q, View<const T> v, const BallInputs&,
              double, double* sums) const override;
   TermBound directional(const ImageSums& sums, const Ball& ball) const override;
@@ -57,7 +58,7 @@ class WeightedRidgeRegulariser final : public Regulariser<T> {
 
   Shape images_;
   std::string prefix_, name_;
-  Tensor<T> weights_, slope_squares_;  // t and t'^2
+  Tensor<T> weights_, slope_squares_;  // t, and t'^2 so scaled
   mutable Tensor<T> direction_;        // of theta, in mixed_forward()
   std::vector<double> slopes_;
   double least_ = 0, largest_ = 0, steepest_ = 0;

@@ -209,11 +209,11 @@ void Checkpoint::force(const fs::path& checkpoint, int iteration) {
   forced_at_ = std::chrono::steady_clock::now();
 }
 
-/// Keeps the last two, and the last one that is surely on the disk.
-void Checkpoint::forget_old() const {
+/// Of those up to `newest` keeps the last two, and the last one that is surely on the disk.
+void Checkpoint::forget_before(int newest) const {
   std::size_t kept = 0;
   for (const int k : saved_iterations(folder_))
-    if (k > last_ || (++kept > kKept && k != forced_)) remove_quietly(folder_ / folder_name(k));
+    if (k <= newest && ++kept > kKept && k != forced_) remove_quietly(folder_ / folder_name(k));
 }
 
 void Checkpoint::state(const UpperState& state) {
@@ -243,14 +243,18 @@ void Checkpoint::state(const UpperState& state) {
     throw;
   }
   last_ = state.iteration;
-  forget_old();
+  for (const int k : saved_iterations(folder_))
+    if (k > last_) remove_quietly(folder_ / folder_name(k));
+  forget_before(last_);
 }
 
-void Checkpoint::finished(const UpperReport&) {
-  if (last_ < 0 || last_ == forced_) return;
-  force(folder_ / folder_name(last_), last_);
-  force_to_disk(folder_);
-  forget_old();
+/// A run that was taken up at its end saves nothing, and may find one more than are kept.
+void Checkpoint::finished(const UpperReport& report) {
+  if (last_ >= 0 && last_ != forced_) {
+    force(folder_ / folder_name(last_), last_);
+    force_to_disk(folder_);
+  }
+  forget_before(last_ >= 0 ? last_ : report.last.iteration);
 }
 
 std::optional<Checkpoint::Loaded> Checkpoint::load_latest(const fs::path& folder,

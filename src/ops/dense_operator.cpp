@@ -57,7 +57,7 @@ double largest_eigenvalue(Context& context, const Blas<double>& blas, std::vecto
     for (double& e : values) e /= norm;
     power.upload(context, values);
   }
-  const double relative = 32 * (n + 8) * std::sqrt(static_cast<double>(n)) * u;
+  const double relative = 8.0 * n * (n + 8) * u;
   return std::exp(logarithm) * (1 + relative) + error;
 }
 
@@ -132,8 +132,9 @@ DenseOperator<T>::DenseOperator(Context& context, int images, int vectors, int r
   Impl& m = *impl_;
   if (images < 1 || vectors < 1 || rows < 1 || columns < 1 ||
       a.size() != static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns))
-    throw ShapeError("a dense operator of " + std::to_string(rows) + " rows and " + std::to_string(columns) +
-                     " columns, for " + std::to_string(images) + " images of " + std::to_string(vectors) +
+    throw ShapeError("sizes of a dense operator must be positive and fit its numbers: one of " +
+                     std::to_string(rows) + " rows and " + std::to_string(columns) + " columns, for " +
+                     std::to_string(images) + " images of " + std::to_string(vectors) +
                      " vectors, was given " + std::to_string(a.size()) + " numbers.");
   std::vector<T> kept(a.size());
   std::vector<double> exact(a.size());
@@ -191,6 +192,10 @@ double DenseOperator<T>::pixel_norm2() const {
 template <class T>
 double DenseOperator<T>::rounding() const {
   return (std::max(impl_->rows, impl_->columns) + 3) * impl_->frobenius;
+}
+template <class T>
+double DenseOperator<T>::apply_rounding() const {
+  return (impl_->columns + 3) * impl_->frobenius;
 }
 template <class T>
 double DenseOperator<T>::least2() const {

@@ -147,7 +147,7 @@ says own_method "$work/examples/own_method"
 holds '/^iteration/ { bad += n++ && !($6 + 0 < before); before = $4 + 0; certain += $8 + 0 > 2 * $10 }
   /^stationary:/ { ok = 1 } END { exit !(ok && n > 1 && !bad && certain == n) }'
 says weigh_samples "$work/examples/weigh_samples"
-holds '/^loss between/ { ok = $3 + 0 <= $5 + 0 && $8 + 0 > $13 + 0.3 } END { exit !ok }'
+holds '/^loss between/ { ok = $3 + 0 <= $5 + 0 && $8 > 0.1 && $13 + 0 < $8 / 10 } END { exit !ok }'
 says observer "$work/examples/observer"
 holds '/^iteration/ { ordered += $5 <= $7; above += $7 + 0 > 0.4; n++ }
   /^interrupted after/ { end = $3 }

@@ -51,7 +51,7 @@ struct CleaningData {
     if (per_weight) {
       std::vector<double> ridges;
       for (double v : theta) ridges.push_back(std::exp(v));
-      return Parameters({{"ridge_weight", Transform::exp, 1, 1e-12, 1e6, true, {classes, features}, ridges},
+      return Parameters({{"ridge_weight", Transform::exp, 1, 1e-300, 1e6, true, {classes, features}, ridges},
                          {"xi", Transform::identity, ridge, 0, 1e6, false}});
     }
     return Parameters({{"sample_weight", Transform::sigmoid, 1, 0, 1, true, {samples()}, weights()},

@@ -213,6 +213,66 @@ TEST(DenseCertificates, HoldForARidgePerWeight) {
   EXPECT_GE(omegas.minimum(), 1);
 }
 
+/// Slopes of the parameters whose squares are below the smallest number of T.
+template <class T>
+void expect_bounds_of_tiny_slopes(bool per_weight, Random& random) {
+  CleaningData data = cleaning_data(2, 2, 3, 4, 0.5, random);
+  data.per_weight = per_weight;
+  data.ridge = 1;
+  const double tiny = sizeof(T) == 4 ? -58 : -420;
+  data.theta.assign(per_weight ? data.unknown().image() : data.labels.size(), tiny);
+  Context context(Device::open(test_device("cpu:2")));
+  const ExactCleaning exact = exact_of(data);
+  const BilevelProblem<T> problem(data.energy<T>(context), data.loss<T>(context), data.layout());
+  ImplicitHypergradient<T> gradient(context, problem);
+  const std::vector<T> moved =
+      narrow<T>(add_scaled(exact.xhat, 0.02, random.normal_vector(exact.xhat.size())));
+  const Tensor<T> x(context, data.unknown(), moved);
+  const std::vector<double> epsilon = {distance({moved.begin(), moved.end()}, exact.xhat) * (1 + 1e-6)};
+  HypergradientRequest request;
+  request.delta = 1e-2;
+  const HypergradientResult r = gradient.compute(context, data.theta, x.view(), epsilon, request);
+  double error = 0, omega = r.omega / std::exp(tiny);
+  for (std::size_t j = 0; j < exact.z.size(); ++j)
+    error = std::hypot(error, (r.z[j] - exact.z[j]) / std::exp(tiny));
+  EXPECT_GT(error, 1e-6);
+  EXPECT_GE(omega, error);
+}
+TEST(DenseCertificates, HoldWhereSlopesAreTiny) {
+  Random random(seed(3915));
+  for (const bool per_weight : {false, true}) {
+    expect_bounds_of_tiny_slopes<float>(per_weight, random);
+    expect_bounds_of_tiny_slopes<double>(per_weight, random);
+  }
+}
+
+/// Sums of millions of equal numbers round to one side.
+TEST(DenseCertificates, EnclosuresCountTheRoundingOfLongSums) {
+  Context context(Device::open(test_device("cpu:2")));
+  const int samples = 3000000;
+  const auto ones = std::make_shared<DenseOperator<double>>(
+      context, 1, 1, samples, 1, std::vector<double>(static_cast<std::size_t>(samples), 1.0));
+  const Tensor<double> b(context, ones->range(), std::vector<double>(static_cast<std::size_t>(samples), 0.3)),
+      x(context, {1, 1, 1, 1}, std::vector<double>{0});
+  Frame frame(context);
+  ActiveSet all(context, frame, 1);
+  const auto enclosure = [&](const UpperLoss<double>& loss, double epsilon) {
+    Tensor<double> out(context, {loss.measures(), 1, 1, 1});
+    loss.measure(context, all.active(), x.view(), out.view());
+    return enclose_loss<double>(loss, download(context, out), std::vector{epsilon}, 0);
+  };
+  const auto squares = observed_least_squares<double>(context, ones, b.view());
+  const long double exact = 0.5L * samples * (static_cast<long double>(0.3) * static_cast<long double>(0.3));
+  EXPECT_LE(enclosure(*squares, 0).lower, exact);
+  EXPECT_GE(enclosure(*squares, 0).upper, exact);
+  EXPECT_EQ(enclosure(*squares, HUGE_VAL).lower, 0);
+  EXPECT_EQ(enclosure(*squares, HUGE_VAL).upper, HUGE_VAL);
+  const auto entropy =
+      cross_entropy<double>(context, ones, std::vector<int>(static_cast<std::size_t>(samples), 1));
+  EXPECT_LE(enclosure(*entropy, 0).lower, std::log(2.0L));
+  EXPECT_GE(enclosure(*entropy, 0).upper, std::log(2.0L));
+}
+
 /// Weights of wrong samples fall, those of right ones rise.
 TEST(DenseLearning, HypercleaningFindsWrongLabels) {
   Random random(seed(3912));
@@ -290,6 +350,16 @@ TEST(DenseMisuse, IsRefused) {
   EXPECT_THROW(shifted(nullptr, shift), ConfigError);
   EXPECT_THROW(shifted(a, {"shift", Transform::identity, 0, -9, 9, true, {3}, {0, 0, 0}}), ShapeError);
   EXPECT_THROW(shifted(a, {"shift", Transform::exp, 1, 1e-3, 9, true, {2}, {1, 1}}), ConfigError);
+  const auto with_data = [&](View<const double> observed) {
+    ComposedEnergy<double>(context, a, a, observed, Parameters({shift, xi}));
+  };
+  EXPECT_THROW(with_data({nullptr, y.shape()}), ShapeError);
+  const std::vector<double> host(4, 1.0);
+  EXPECT_THROW(with_data({host.data(), y.shape()}), ConfigError);
+  const Tensor<double> infinite(context, y.shape(), std::vector<double>(4, HUGE_VAL));
+  EXPECT_THROW(with_data(infinite.view()), ConfigError);
+  for (const Shape& none : {Shape{0, 1, 2, 2}, {-1, 1, 2, 2}, {1, 1, 0, 2}, {1, 1, 70000, 70000}})
+    EXPECT_THROW(ComposedEnergy<double>(context, none, Parameters({xi}), {}), ShapeError) << none.str();
 }
 
 }  // namespace

@@ -40,6 +40,12 @@ TEST(Transforms, RoundTripSlopeAndNames) {
     EXPECT_NEAR((to_value(t, theta + h) - to_value(t, theta - h)) / (2 * h), transform_slope(t, theta),
                 1e-10);
   }
+  {  // what was learned can be given back, where its value rounds to 1 or 0
+    const Parameters layout({{"w", Transform::sigmoid, 1, 0, 1, true, {2}, {0.5, 0.5}}});
+    const Parameters again(layout.at(std::vector<double>{50, -800}));
+    EXPECT_GT(again.initial()[0], 36);
+    EXPECT_LT(again.initial()[1], -700);
+  }
   EXPECT_EQ(to_value(Transform::sigmoid, -800), 0);  // without an overflow
   EXPECT_EQ(to_value(Transform::sigmoid, 800), 1);
   EXPECT_EQ(transform_slope(Transform::sigmoid, -800), 0);

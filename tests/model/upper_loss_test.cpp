@@ -390,6 +390,8 @@ TYPED_TEST(UpperLosses, BehindAnOperatorAreRefusedWithoutWhatTheyNeed) {
   EXPECT_THROW(observed_least_squares<T>(this->context_, nullptr, b.view()), ConfigError);
   EXPECT_THROW(observed_least_squares<T>(this->context_, three.on<T>(shape), b.view()), ShapeError);
   EXPECT_THROW(observed_least_squares<T>(this->context_, one.on<T>(shape), infinite.view()), ConfigError);
+  infinite.upload(this->context_, std::vector<T>(4, std::numeric_limits<T>::quiet_NaN()));
+  EXPECT_THROW(observed_least_squares<T>(this->context_, one.on<T>(shape), infinite.view()), ConfigError);
 }
 
 /// The mean square of a region of interest is that of its pixels.

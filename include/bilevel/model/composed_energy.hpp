@@ -75,13 +75,15 @@ class BILEVEL_API ComposedEnergy final : public Energy<T> {
                  const Parameters& parameters, const RegulariserSum& regularisers = {});
   /// A lower level that theta moves: D = 1/2 |A x + S t - y|^2 of one image of any shape, t the parameter
   /// "shift", an array of Transform::identity; terms of one's own may follow. The ridge may be a fixed 0
-  /// where least2() of A is positive. Throws as the one before, ShapeError when the ranges of A and S differ.
+  /// where least2() of A is positive. y is read when theta is bound. Throws as the one before, ShapeError
+  /// when the ranges of A and S differ.
   ComposedEnergy(Context& context, std::shared_ptr<const LinearOperator<T>> a,
                  std::shared_ptr<const LinearOperator<T>> shift, View<const T> y,
                  const Parameters& parameters, std::vector<std::shared_ptr<OwnPart>> terms = {});
   /// No data term: D_i = 0, of an unknown of any shape (of a classifier, say: cross_entropy_term.hpp), where
-  /// terms of one's own are all there is. The ridge must be positive. Throws ConfigError for other
-  /// regularisers.
+  /// terms of one's own are all there is; names of the second begin with "2.", ... A segment xi must be
+  /// there, positive unless a term makes the energy strongly convex. Throws ShapeError for a shape without
+  /// elements or with 2^31 and more in an image.
   ComposedEnergy(Context& context, const Shape& unknown, const Parameters& parameters,
                  std::vector<std::shared_ptr<OwnPart>> terms);
   ~ComposedEnergy() override;

@@ -14,7 +14,8 @@ inline namespace v0 {
 /// l the cross entropy of cross_entropy() (model/upper_loss.hpp), A an operator from the unknown to scores
 /// [N,C,H,W] of M = H W samples, labels shared by the batch. With weights, their values t come from the
 /// parameter "sample_weight", an array of M numbers >= 0 (data hypercleaning: Transform::sigmoid); without,
-/// they are 1. The ridge of the energy makes it strongly convex.
+/// they are 1. The ridge of the energy makes it strongly convex. As a part after the first of an energy its
+/// parameter is named "2.sample_weight", ...
 template <class T>
 class BILEVEL_API CrossEntropyTerm final : public OwnPart {
  public:

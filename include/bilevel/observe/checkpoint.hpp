@@ -43,7 +43,7 @@ class BILEVEL_API Checkpoint final : public Observer {
 
  private:
   void force(const std::filesystem::path& checkpoint, int iteration);
-  void forget_old() const;
+  void forget_before(int newest) const;
 
   std::filesystem::path folder_;
   std::vector<NamedOption> identity_;

@@ -14,7 +14,7 @@ inline namespace v0 {
 /// over A for each image.
 ///
 /// norm2() is (|(A^T A)^32|_F)^(1/32) or the same of A A^T, whichever is smaller, rounded up: at most
-/// min(M,D)^(1/64) too large. rounding() is (D + 3) |A|_F, with M for the adjoint, the larger of both.
+/// min(M,D)^(1/64) too large. apply_rounding() is (D + 3) |A|_F, rounding() takes the larger of M and D.
 template <class T>
 class BILEVEL_API DenseOperator final : public LinearOperator<T> {
  public:
@@ -34,6 +34,7 @@ class BILEVEL_API DenseOperator final : public LinearOperator<T> {
   double least2() const override;
   double pixel_norm2() const override;  ///< of the longest row
   double rounding() const override;
+  double apply_rounding() const override;
 
  private:
   struct Impl;

@@ -33,6 +33,8 @@ class BILEVEL_API LinearOperator {
   /// image by image, u the unit roundoff of T, where nothing underflows; A^T A x then by at most
   /// 2 |A| rounding() u |x| to first order.
   virtual double rounding() const = 0;
+  /// The same of A x alone.
+  virtual double apply_rounding() const { return rounding(); }
 
  protected:
   LinearOperator(const LinearOperator&) = default;
