@@ -183,7 +183,7 @@ TEST(DenseCertificates, HoldForHypercleaning) {
   Random random(seed(3911));
   RatioRecorder distances("certificate/distance, hypercleaning"), omegas("omega/error, hypercleaning"),
       single("omega/error, hypercleaning in float"), single_distances("certificate/distance, in float");
-  for (int trial = 0; trial < 24; ++trial) {
+  for (int trial = 0; trial < (on_cuda() ? 8 : 24); ++trial) {
     const int classes = random.integer(0, 1) ? 1 : random.integer(2, 4);
     CleaningData data = cleaning_data(classes, random.integer(1, 6), random.integer(1, 40),
                                       random.integer(1, 30), 0.3, random, random.log_uniform(0.1, 10));
@@ -199,7 +199,7 @@ TEST(DenseCertificates, HoldForARidgePerWeight) {
   Random random(seed(3914));
   RatioRecorder distances("certificate/distance, ridges"), omegas("omega/error, ridges"),
       single("omega/error, ridges in float"), single_distances("certificate/distance, ridges in float");
-  for (int trial = 0; trial < 24; ++trial) {
+  for (int trial = 0; trial < (on_cuda() ? 8 : 24); ++trial) {
     const int classes = random.integer(0, 1) ? 1 : random.integer(2, 4);
     CleaningData data = cleaning_data(classes, random.integer(1, 6), random.integer(1, 40),
                                       random.integer(1, 30), 0.1, random, random.log_uniform(0.1, 10));
