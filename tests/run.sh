@@ -171,6 +171,7 @@ test_in_emulator() {
     tally "cuda (emulator, bilevel-bench)" "$start" 0 1 0
   fi
   [[ $depth == all ]] || return 0
+  BILEVEL_CONSUME_LAUNCHER=$emulator/cuda-emu test_tree build "cuda (emulator, installed examples)" -R '^consume\.install$'
   BILEVEL_CUDA_VARIANT=checking CUDA_EMU_GLOBAL_RACECHECK=1 emulate "cuda (emulator, races)" kernels
   CUDA_EMU_ASYNC=1 CUDA_EMU_ORDER=reverse GTEST_FILTER="$late_on_device" emulate "cuda (emulator, late and reversed)" solve apps
 }

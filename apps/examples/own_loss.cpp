@@ -1,6 +1,6 @@
 // Total variation denoising learned for what matters to oneself: by the squared error to all of the picture,
 // by that to a region of interest, and by a loss of one's own, Huber's, which forgives outliers. Prints what
-// was learned and the certified loss of each. Run: own_loss
+// was learned and the certified loss of each. Run: own_loss [DEVICE]
 
 #include <bilevel/learn/upper_optimiser.hpp>
 #include <cmath>
@@ -9,7 +9,7 @@
 
 using namespace bilevel;
 
-int main() {
+int main(int argc, char** argv) {
   const Shape shape{1, 1, 40, 40};
   std::mt19937_64 generator(1);
   std::normal_distribution<double> noise(0, 0.1);
@@ -21,7 +21,7 @@ int main() {
       noisy.push_back(clean.back() + noise(generator));
       region.push_back(textured ? 1 : 0);
     }
-  Context context(Device::open("auto"));
+  Context context(Device::open(argc > 1 ? argv[1] : "auto"));
   Tensor<double> truth(context, shape, clean), data(context, shape, noisy);
 
   // g(x) = sum_p h(x_p - t_p), h(d) = d^2/(2 w) up to |d| = w, |d| - w/2 beyond; h'' <= 1/w.

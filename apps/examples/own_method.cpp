@@ -1,11 +1,12 @@
 // Learns total variation denoising with an upper-level method of one's own: gradient descent that asks for
 // better accuracies until its gradient is certain and its step certainly lowers the loss. Limits, observers,
-// checkpoints and reports are the library's. Prints every step. Run: own_method
+// checkpoints and reports are the library's. Prints every step. Run: own_method [DEVICE]
 
 #include <bilevel/learn/upper_method.hpp>
 #include <cmath>
 #include <cstdio>
 #include <random>
+#include <utility>
 
 using namespace bilevel;
 
@@ -38,6 +39,7 @@ class Descent final : public UpperMethod<double> {
       next_.theta = now_.theta;
       for (std::size_t j = 0; j < next_.theta.size(); ++j) next_.theta[j] -= length_ * gradient_.z[j];
       next_.theta = oracle().problem().parameters().project(next_.theta);
+      copy<double>(oracle().context(), std::as_const(now_.x).view(), next_.x.view());  // a start nearby
       oracle().solve(next_, accuracy_);
       if (next_.loss.lower >= now_.loss.upper) {
         length_ /= 2;
@@ -86,7 +88,7 @@ struct Printer final : Observer {
   }
 };
 
-int main() {
+int main(int argc, char** argv) {
   const Shape shape{1, 1, 32, 32};
   std::mt19937_64 generator(1);
   std::normal_distribution<double> noise(0, 0.1);
@@ -96,7 +98,7 @@ int main() {
       clean.push_back((row < 11 ? 0.2 : 0.5) + (column < 16 ? 0 : 0.3));
       noisy.push_back(clean.back() + noise(generator));
     }
-  Context context(Device::open("auto"));
+  Context context(Device::open(argc > 1 ? argv[1] : "auto"));
   Tensor<double> truth(context, shape, clean), data(context, shape, noisy);
   const Parameters parameters = tv_parameters();
   auto energy = std::make_unique<ComposedEnergy<double>>(context, data.view(), parameters);

@@ -1,6 +1,6 @@
 // Learns total variation denoising with a minimiser of one's own, Nesterov's method on the host, and for
 // comparison with the library's. Whatever it claims, the library measures the gradient where it ends. Prints
-// what was learned with each. Run: own_minimiser
+// what was learned with each. Run: own_minimiser [DEVICE]
 
 #include <bilevel/learn/upper_optimiser.hpp>
 #include <cmath>
@@ -46,7 +46,7 @@ struct Nesterov final : Minimiser<double> {
   }
 };
 
-int main() {
+int main(int argc, char** argv) {
   const Shape shape{1, 1, 32, 32};
   std::mt19937_64 generator(1);
   std::normal_distribution<double> noise(0, 0.1);
@@ -56,7 +56,7 @@ int main() {
       clean.push_back((row < 11 ? 0.2 : 0.5) + (column < 16 ? 0 : 0.3));
       noisy.push_back(clean.back() + noise(generator));
     }
-  Context context(Device::open("auto"));
+  Context context(Device::open(argc > 1 ? argv[1] : "auto"));
   Tensor<double> truth(context, shape, clean), data(context, shape, noisy);
   const Parameters parameters = tv_parameters();
   UpperOptions options;

@@ -1,6 +1,6 @@
 // Learns total variation for an operator of one's own: y are means of 2x2 pixels with noise
 // (super-resolution). Checks the operator first. Prints what the check found, and the learned weight. Run:
-// own_operator
+// own_operator [DEVICE]
 
 #include <bilevel/learn/upper_optimiser.hpp>
 #include <bilevel/ops/host_operator.hpp>
@@ -10,7 +10,7 @@
 
 using namespace bilevel;
 
-int main() {
+int main(int argc, char** argv) {
   const Shape fine{1, 1, 32, 32}, coarse{1, 1, 16, 16};
   const auto block = [](std::size_t e) { return e / 16 * 2 * 32 + e % 16 * 2; };  // first pixel of a mean
   const HostOperator<double>::Map means = [=](std::span<const double> x, std::span<double> z) {
@@ -29,7 +29,7 @@ int main() {
   auto op = std::make_shared<HostOperator<double>>(fine, coarse, means, spread,
                                                    HostOperator<double>::Constants{0.25, 4});
 
-  Context context(Device::open("auto"));
+  Context context(Device::open(argc > 1 ? argv[1] : "auto"));
   const OperatorReport check = check_operator(context, *op);
   std::printf("operator: %s\n", check ? "right" : check.fault.c_str());
 

@@ -1,6 +1,6 @@
 // Learns a potential that the library does not have: alpha nu sum log cosh(z / nu) of differences z of
 // neighbours, as a term of four host functions beside the data term. Checks the term first. Prints what the
-// check found, and the learned numbers. Run: own_potential
+// check found, and the learned numbers. Run: own_potential [DEVICE]
 
 #include <bilevel/learn/upper_optimiser.hpp>
 #include <bilevel/model/term.hpp>
@@ -34,7 +34,7 @@ void adjoint(Image out, F flux) {
 }
 double sech2(double u) { return 1 / (std::cosh(u) * std::cosh(u)); }
 
-int main() {
+int main(int argc, char** argv) {
   const Shape shape{1, 1, side, side};
   HostTerm<double>::Functions log_cosh;  // t = alpha, nu
   log_cosh.value_and_gradient = [](Values t, Values x, Image gradient) {
@@ -72,7 +72,7 @@ int main() {
                                       {"nu", Transform::exp, 0.05, 1e-4, 1e1, true}};
   auto term = std::make_shared<HostTerm<double>>(shape, segments, log_cosh);
 
-  Context context(Device::open("auto"));
+  Context context(Device::open(argc > 1 ? argv[1] : "auto"));
   const TermReport check = check_term<double>(context, *term, std::vector<double>{0.05, 0.05});
   std::printf("term: %s\n", check ? "right" : check.fault.c_str());
 

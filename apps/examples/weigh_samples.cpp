@@ -1,7 +1,7 @@
 // Data hypercleaning: a weight for every training sample of a linear classifier, learned so that the
 // classifier does well on samples whose labels are trusted. A third of the training labels are wrong. Prints
 // the certified loss on the trusted samples and the mean weight of right and of wrong labels.
-// Run: weigh_samples
+// Run: weigh_samples [DEVICE]
 
 #include <bilevel/learn/upper_optimiser.hpp>
 #include <bilevel/model/cross_entropy_term.hpp>
@@ -27,13 +27,13 @@ struct Samples {
   }
 };
 
-int main() {
+int main(int argc, char** argv) {
   std::mt19937_64 generator(1);
   const int train = 120, trusted = 60, classes = 3, features = 3;
   Samples lower(train, generator), upper(trusted, generator);
   for (int j = 0; j < train; j += 3) lower.labels[j] = (lower.labels[j] + 1 + j % 2) % classes;
 
-  Context context(Device::open("auto"));
+  Context context(Device::open(argc > 1 ? argv[1] : "auto"));
   const auto scores = [&](const Samples& s, int count) {
     return std::make_shared<DenseOperator<double>>(context, 1, classes, count, features, s.rows);
   };

@@ -31,7 +31,9 @@ UpperOracle<T>::UpperOracle(Context& context, const BilevelProblem<T>& problem, 
 
 template <class T>
 UpperPoint<T> UpperOracle<T>::point() const {
-  return {{}, Tensor<T>(context_, problem_.energy().shape()), {}, {}};
+  UpperPoint<T> made{{}, Tensor<T>(context_, problem_.energy().shape()), {}, {}};
+  fill<T>(context_, made.x.view(), T(0));
+  return made;
 }
 
 template <class T>

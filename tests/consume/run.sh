@@ -121,6 +121,32 @@ says() {
 # holds AWK_PROGRAM: exit status of awk on $said.
 holds() { awk "$1" <<<"$said" || fail "the lines above do not say what they should: $1"; }
 
+# own_examples DEVICE [LAUNCHER]: what a user adds from outside, on a device.
+own_examples() {
+  local device=$1
+  shift
+  says own_operator "$@" "$work/examples/own_operator" "$device"
+  holds '/^operator: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
+  says own_potential "$@" "$work/examples/own_potential" "$device"
+  holds '/^term: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
+  says own_loss "$@" "$work/examples/own_loss" "$device"
+  holds '$2 == "alpha" { alpha[$1] = $3 + 0; n += $8 + 0 <= $10 + 0 }
+    END { exit !(n == 3 && alpha["region:"] < alpha["whole:"] && alpha["huber:"] > 0) }'
+  says own_minimiser "$@" "$work/examples/own_minimiser" "$device"
+  holds '/^(own|newton): stationary,/ { lower[$1] = $9 + 0; upper[$1] = $11 + 0 }
+    function near(a, b) { return a <= b * 1.01 && b <= a * 1.01 }
+    END { exit !(upper["own:"] > 0 && near(upper["own:"], upper["newton:"]) && lower["own:"] <= upper["newton:"] * 1.01) }'
+  says own_method "$@" "$work/examples/own_method" "$device"
+  holds '/^iteration/ { bad += n++ && !($6 + 0 < before); before = $4 + 0; certain += $8 + 0 > 2 * $10 }
+    /^stationary:/ { ok = 1 } END { exit !(ok && n > 1 && !bad && certain == n) }'
+  says weigh_samples "$@" "$work/examples/weigh_samples" "$device"
+  holds '/^loss between/ { ok = $3 + 0 <= $5 + 0 && $8 > 0.1 && $13 + 0 < $8 / 10 } END { exit !ok }'
+}
+if [[ -n ${BILEVEL_CONSUME_LAUNCHER:-} ]]; then  # an emulator of CUDA, for which the rest is as it was
+  own_examples cuda:0 "$BILEVEL_CONSUME_LAUNCHER"
+  exit
+fi
+
 says client "$work/main" "$work"
 [[ $said == "bilevel $version" ]] || fail "the client has the headers of another version."
 
@@ -132,22 +158,8 @@ says own_penalty "$work/examples/own_penalty"
 holds 'function away(value) { return log(value / 0.05) ^ 2 }
   { for (k = 1; k < NF; ++k) if ($k == "nu") nu[$1] = $(k + 1) + 0 }
   END { exit !(nu["with"] > 0 && away(nu["with"]) < away(nu["without"])) }'
-says own_operator "$work/examples/own_operator"
-holds '/^operator: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
-says own_potential "$work/examples/own_potential"
-holds '/^term: right$/ { right = 1 } /^alpha/ { ok = $2 > 0 && $7 + 0 <= $9 + 0 && $9 < 2 } END { exit !(right && ok) }'
-says own_loss "$work/examples/own_loss"
-holds '$2 == "alpha" { alpha[$1] = $3 + 0; n += $8 + 0 <= $10 + 0 }
-  END { exit !(n == 3 && alpha["region:"] < alpha["whole:"] && alpha["huber:"] > 0) }'
-says own_minimiser "$work/examples/own_minimiser"
-holds '/^(own|newton): stationary,/ { lower[$1] = $9 + 0; upper[$1] = $11 + 0 }
-  function near(a, b) { return a <= b * 1.01 && b <= a * 1.01 }
-  END { exit !(upper["own:"] > 0 && near(upper["own:"], upper["newton:"]) && lower["own:"] <= upper["newton:"] * 1.01) }'
-says own_method "$work/examples/own_method"
-holds '/^iteration/ { bad += n++ && !($6 + 0 < before); before = $4 + 0; certain += $8 + 0 > 2 * $10 }
-  /^stationary:/ { ok = 1 } END { exit !(ok && n > 1 && !bad && certain == n) }'
-says weigh_samples "$work/examples/weigh_samples"
-holds '/^loss between/ { ok = $3 + 0 <= $5 + 0 && $8 > 0.1 && $13 + 0 < $8 / 10 } END { exit !ok }'
+own_examples auto
+own_examples cpu-guarded:2
 says observer "$work/examples/observer"
 holds '/^iteration/ { ordered += $5 <= $7; above += $7 + 0 > 0.4; n++ }
   /^interrupted after/ { end = $3 }

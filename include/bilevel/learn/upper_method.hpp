@@ -46,7 +46,7 @@ class BILEVEL_API UpperOracle {
   const UpperOptions& options() const { return options_; }
   int iteration() const { return iteration_; }  ///< steps finished
 
-  /// A point with memory for reconstructions.
+  /// A point with memory for reconstructions, which are zero.
   UpperPoint<T> point() const;
   /// Sets the theta of the energy, which solve() and gradient() do by themselves. Throws ConfigError outside
   /// the model's domain.
@@ -115,8 +115,8 @@ class BILEVEL_API UpperMethod {
   virtual void start() {}
   /// What is to be known of the point before the limits are looked at; may find that it is stationary.
   virtual void prepare() {}
-  /// Moves point() to one with a certainly smaller loss, and returns the record of the point left, with what
-  /// the step took. Ends the run with UpperStop where there is none.
+  /// Moves point(), to one with a certainly smaller loss where the method promises that, and returns the
+  /// record of the point left, with what the step took. Ends the run with UpperStop where there is none.
   virtual IterationRecord step() = 0;
   /// The record of the present point.
   virtual IterationRecord record(const char* status) { return oracle_.record(point(), status); }
