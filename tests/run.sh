@@ -12,7 +12,7 @@ Usage: bash tests/run.sh [--quick | --all] [--no-install]
   the format of the sources.
   --all         also: the kernels of every instruction set and for sm_90, the benchmarks, every test with sanitizers
                 (build-sanitize/), races between blocks of a launch, work on the device as late as allowed and threads
-                in reverse order
+                in reverse order, the installed examples on a device
   --quick       only build/ and its tests on the CPU
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
@@ -252,7 +252,7 @@ if [[ $depth == quick ]]; then
 else
   [[ $depth == all ]] && test_with_sanitizers
   ((built)) && test_cuda
-  [[ $depth == all ]] || lines+=("with --all: every instruction set, benchmarks, sanitizers on everything, long solves in the emulator, races between blocks, late and reversed work")
+  [[ $depth == all ]] || lines+=("with --all: every instruction set, benchmarks, sanitizers on everything, long solves in the emulator, races between blocks, late and reversed work, installed examples on a device")
 fi
 check_format
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bilevel/core/error.hpp"
-#include "learn/norm.hpp"
+#include "core/norm.hpp"
 
 namespace bilevel {
 inline namespace v0 {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "learn/norm.hpp"
+#include "core/norm.hpp"
 #include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 

@@ -6,10 +6,10 @@
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/term.hpp"
+#include "core/norm.hpp"
 #include "device/backend.hpp"
 #include "kernels/decision_args.hpp"
 #include "kernels/krylov_args.hpp"
-#include "learn/norm.hpp"
 #include "solve/checked.hpp"
 
 namespace bilevel {

@@ -6,10 +6,9 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "kernels/join_args.hpp"
-#include "kernels/krylov_args.hpp"
+#include "core/norm.hpp"
 #include "kernels/loss_args.hpp"
+#include "model/added_term.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -27,11 +26,6 @@ double largest(const std::vector<double>& v) {
   double most = 0;
   for (double e : v) most = std::max(most, std::abs(e));
   return most;
-}
-double norm_of(const std::vector<double>& v) {
-  double sum = 0;
-  for (double e : v) sum += e * e;
-  return std::sqrt(sum) * (1 + 1e-12);
 }
 
 }  // namespace
@@ -85,7 +79,7 @@ void CrossEntropyRegulariser<T>::bind(Context& context, const Parameters& parame
   squares_.upload(context, squares(values));
   slope_squares_.upload(context, squares(slopes));
   weights_ = {device_weights_.view().device_data(), factor_, factor_ * largest(values),
-              factor_ * norm_of(values)};
+              factor_ * norm_of(values) * (1 + 1e-12)};
   steepest_ = factor_ * largest(slopes);
   values_ = std::move(values);
   slopes_ = std::move(slopes);
@@ -109,18 +103,10 @@ void CrossEntropyRegulariser<T>::gradient(Context& context, const Active& active
                                           const Roundoff& roundoff) const {
   Frame frame(context);
   const View<T> term = frame.view<T>(of_.shape());
-  const auto row = [&] { return frame.view<double>({x.shape().n, 1, 1, 1}); };
-  const Scalars value = row(), norm2 = row(), still = row();
+  const Scalars value = frame.view<double>({x.shape().n, 1, 1, 1});
   of_.gradient(context, active, x, weights_, term, value.device_data());
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  const std::size_t size = x.shape().image();
-  kernel.dot(stream_of(context),
-             {active, size, term.device_data(), term.device_data(), false, norm2.device_data()});
-  fill<double>(context, still, roundoff.unit * of_.still(weights_));
-  kernel.join(stream_of(context),
-              {active, size, x.device_data(), term.device_data(), g.device_data(), sums.value.device_data(),
-               sums.norm2.device_data(), sums.rounding.device_data(), value.device_data(),
-               norm2.device_data(), still.device_data(), roundoff.unit, of_.reading(weights_), 1, 1});
+  add_gradient<T>(context, active, x, term, value, {of_.reading(weights_), 1, of_.still(weights_)},
+                  roundoff.unit, g, sums);
 }
 
 template <class T>
@@ -136,12 +122,7 @@ void CrossEntropyRegulariser<T>::hessian(Context& context, const Active& active,
   Frame frame(context);
   const View<T> term = frame.view<T>(of_.shape());
   of_.product(context, active, weights, p, weights_, term);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  const std::size_t size = p.shape().image();
-  kernel.combine(stream_of(context), {active, size, product.device_data(), term.device_data(), 1, 1, nullptr,
-                                      nullptr, product.device_data()});
-  kernel.dot(stream_of(context),
-             {active, size, p.device_data(), product.device_data(), false, inner.device_data()});
+  add_product<T>(context, active, p, term, product, inner);
 }
 
 /// |(B(x) - B(x'))_b| <= curvature max |t'_j| |A_j (x - x')| |A|, the columns being t'_j A_j^T (d l_j / d s).
@@ -173,8 +154,6 @@ template <class T>
 void CrossEntropyRegulariser<T>::mixed_forward(Context& context, const Active& active, View<const T> x,
                                                std::span<const double> direction, View<T> out, Scalars norm2,
                                                bool add) const {
-  const std::size_t size = x.shape().image();
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
   Frame frame(context);
   const View<T> term = add ? frame.view<T>(of_.shape()) : out;
   if (learned()) {
@@ -184,14 +163,10 @@ void CrossEntropyRegulariser<T>::mixed_forward(Context& context, const Active& a
     const SampleWeights along{direction_.view().device_data(), factor_};
     of_.gradient(context, active, x, along, term, frame.view<double>({x.shape().n, 1, 1, 1}).device_data());
   } else {
-    kernel.combine(stream_of(context),
-                   {active, size, x.device_data(), nullptr, 0, 0, nullptr, nullptr, term.device_data()});
+    kernel_table<T>(context).combine(stream_of(context), {active, x.shape().image(), x.device_data(), nullptr,
+                                                          0, 0, nullptr, nullptr, term.device_data()});
   }
-  if (add)
-    kernel.combine(stream_of(context), {active, size, out.device_data(), term.device_data(), 1, 1, nullptr,
-                                        nullptr, out.device_data()});
-  kernel.dot(stream_of(context),
-             {active, size, out.device_data(), out.device_data(), false, norm2.device_data()});
+  add_forward<T>(context, active, term, add, out, norm2);
 }
 
 template <class T>

@@ -7,9 +7,7 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "kernels/join_args.hpp"
-#include "kernels/krylov_args.hpp"
+#include "model/added_term.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -96,17 +94,10 @@ void OwnRegulariser<T>::gradient(Context& context, const Active& active, View<co
                                  const Roundoff& roundoff) const {
   Frame frame(context);
   const View<T> term = frame.view<T>(images_);
-  const auto row = [&] { return frame.view<double>({images_.n, 1, 1, 1}); };
-  const Scalars value = row(), norm2 = row(), still = row();
+  const Scalars value = frame.view<double>({images_.n, 1, 1, 1});
   term_->value_and_gradient(context, active, x, term, value);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  kernel.dot(stream_of(context),
-             {active, images_.image(), term.device_data(), term.device_data(), false, norm2.device_data()});
-  fill<double>(context, still, roundoff.unit * constants_.rounding_still);
-  kernel.join(stream_of(context), {active, images_.image(), x.device_data(), term.device_data(),
-                                   g.device_data(), sums.value.device_data(), sums.norm2.device_data(),
-                                   sums.rounding.device_data(), value.device_data(), norm2.device_data(),
-                                   still.device_data(), roundoff.unit, constants_.rounding, 1, 1});
+  add_gradient<T>(context, active, x, term, value, {constants_.rounding, 1, constants_.rounding_still},
+                  roundoff.unit, g, sums);
 }
 
 template <class T>
@@ -121,11 +112,7 @@ void OwnRegulariser<T>::hessian(Context& context, const Active& active, const T*
   Frame frame(context);
   const View<T> term = frame.view<T>(images_);
   term_->hessian_product(context, active, {weights, images_}, p, term);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  kernel.combine(stream_of(context), {active, images_.image(), product.device_data(), term.device_data(), 1,
-                                      1, nullptr, nullptr, product.device_data()});
-  kernel.dot(stream_of(context),
-             {active, images_.image(), p.device_data(), product.device_data(), false, inner.device_data()});
+  add_product<T>(context, active, p, term, product, inner);
 }
 
 template <class T>
@@ -166,12 +153,7 @@ void OwnRegulariser<T>::mixed_forward(Context& context, const Active& active, Vi
   Frame frame(context);
   const View<T> term = add ? frame.view<T>(images_) : out;
   term_->mixed_forward(context, active, x, t, term);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  if (add)
-    kernel.combine(stream_of(context), {active, images_.image(), out.device_data(), term.device_data(), 1, 1,
-                                        nullptr, nullptr, out.device_data()});
-  kernel.dot(stream_of(context),
-             {active, images_.image(), out.device_data(), out.device_data(), false, norm2.device_data()});
+  add_forward<T>(context, active, term, add, out, norm2);
 }
 
 /// With D = A - A~ of this term, |D| <= L_H epsilon: u = -D q moves f by f2 = A^^{-1} u, so mu |f2| <= |u|

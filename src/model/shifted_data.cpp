@@ -7,6 +7,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/term.hpp"
+#include "core/norm.hpp"
 #include "device/backend.hpp"
 #include "kernels/krylov_args.hpp"
 #include "kernels/precision_args.hpp"
@@ -17,12 +18,6 @@ inline namespace v0 {
 namespace {
 
 constexpr const char* name = "shift";
-
-double norm_of(std::span<const double> v) {
-  double sum = 0;
-  for (double e : v) sum += e * e;
-  return std::sqrt(sum);
-}
 
 template <class T>
 const std::shared_ptr<const LinearOperator<T>>& required(

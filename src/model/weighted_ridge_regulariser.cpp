@@ -6,11 +6,9 @@
 #include <utility>
 
 #include "bilevel/core/error.hpp"
-#include "device/backend.hpp"
-#include "kernels/join_args.hpp"
-#include "kernels/krylov_args.hpp"
 #include "kernels/loss_args.hpp"
 #include "kernels/precision_args.hpp"
+#include "model/added_term.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -79,20 +77,15 @@ void WeightedRidgeRegulariser<T>::gradient(Context& context, const Active& activ
   Frame frame(context);
   const View<T> term = frame.view<T>(images_);
   const auto row = [&] { return frame.view<double>({1, 1, 1, 1}); };
-  const Scalars square = row(), value = row(), norm2 = row(), none = row();
-  multiply(context, active, weights_.view().device_data(), x, term);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  const kernels::Stream& stream = stream_of(context);
+  const Scalars square = row(), value = row();
+  const T* weights = weights_.view().device_data();
+  multiply(context, active, weights, x, term);
   const std::size_t size = images_.image();
-  kernel.misfit(stream, {active, size, size, x.device_data(), nullptr, weights_.view().device_data(),
-                         square.device_data()});
-  kernel_table<double>(context).combine(
-      stream, {active, 1, square.device_data(), nullptr, 0.5, 0, nullptr, nullptr, value.device_data()});
-  kernel.dot(stream, {active, size, term.device_data(), term.device_data(), false, norm2.device_data()});
-  fill<double>(context, none, 0);
-  kernel.join(stream, {active, size, x.device_data(), term.device_data(), g.device_data(),
-                       sums.value.device_data(), sums.norm2.device_data(), sums.rounding.device_data(),
-                       value.device_data(), norm2.device_data(), none.device_data(), roundoff.unit, 0, 4, 1});
+  kernel_table<T>(context).misfit(
+      stream_of(context), {active, size, size, x.device_data(), nullptr, weights, square.device_data()});
+  kernel_table<double>(context).combine(stream_of(context), {active, 1, square.device_data(), nullptr, 0.5, 0,
+                                                             nullptr, nullptr, value.device_data()});
+  add_gradient<T>(context, active, x, term, value, {0, 4, 0}, roundoff.unit, g, sums);
 }
 
 template <class T>
@@ -109,12 +102,7 @@ void WeightedRidgeRegulariser<T>::hessian(Context& context, const Active& active
   Frame frame(context);
   const View<T> term = frame.view<T>(images_);
   multiply(context, active, weights_.view().device_data(), p, term);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  const std::size_t size = images_.image();
-  kernel.combine(stream_of(context), {active, size, product.device_data(), term.device_data(), 1, 1, nullptr,
-                                      nullptr, product.device_data()});
-  kernel.dot(stream_of(context),
-             {active, size, p.device_data(), product.device_data(), false, inner.device_data()});
+  add_product<T>(context, active, p, term, product, inner);
 }
 
 /// B = diag(t'_e x_e).
@@ -161,12 +149,7 @@ void WeightedRidgeRegulariser<T>::mixed_forward(Context& context, const Active& 
     t[e] = learned() ? static_cast<T>(slopes_[e] * direction[static_cast<std::size_t>(first_) + e]) : T(0);
   direction_.upload(context, t);
   multiply(context, active, direction_.view().device_data(), x, term);
-  const kernels::Table<T>& kernel = kernel_table<T>(context);
-  if (add)
-    kernel.combine(stream_of(context), {active, images_.image(), out.device_data(), term.device_data(), 1, 1,
-                                        nullptr, nullptr, out.device_data()});
-  kernel.dot(stream_of(context),
-             {active, images_.image(), out.device_data(), out.device_data(), false, norm2.device_data()});
+  add_forward<T>(context, active, term, add, out, norm2);
 }
 
 template <class T>
