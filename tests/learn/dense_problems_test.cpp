@@ -213,6 +213,71 @@ TEST(DenseCertificates, HoldForARidgePerWeight) {
   EXPECT_GE(omegas.minimum(), 1);
 }
 
+/// 1/2 |A1 x - b1|^2 over 1/2 |A2 x + A3 t - b2|^2 + xi/2 |x|^2, minimiser and hypergradient from normal
+/// equations; points off the minimiser along the adjoint and anywhere.
+TEST(DenseCertificates, HoldForDataWithAShift) {
+  Random random(seed(3916));
+  RatioRecorder omegas("omega/error, data with a shift");
+  for (int trial = 0; trial < (on_cuda() ? 8 : 40); ++trial) {
+    const int d = random.integer(1, 8), m = random.integer(1, 14), p = random.integer(1, 16);
+    const double size = random.log_uniform(1e-3, 1e3), xi = size * size * random.log_uniform(1e-3, 1);
+    const auto draw = [&](int rows, int columns) {
+      oracle::Matrix a(rows, columns);
+      for (double& e : a.entries) e = size * random.normal();
+      return a;
+    };
+    const oracle::Matrix a1 = draw(m, d), a2 = draw(m, d), a3 = draw(m, p);
+    const auto count = [](int n) { return static_cast<std::size_t>(n); };
+    const std::vector<double> b1 = random.normal_vector(count(m)), b2 = random.normal_vector(count(m)),
+                              t = random.normal_vector(count(p));
+    const auto transposed = [&](const oracle::Matrix& a, const std::vector<double>& z) {
+      std::vector<double> out(count(a.cols), 0);
+      for (int i = 0; i < a.rows; ++i)
+        for (int j = 0; j < a.cols; ++j) out[count(j)] += a(i, j) * z[count(i)];
+      return out;
+    };
+    oracle::Matrix h(d, d);
+    for (int i = 0; i < d; ++i)
+      for (int j = 0; j < d; ++j) {
+        h(i, j) = i == j ? xi : 0;
+        for (int k = 0; k < m; ++k) h(i, j) += a2(k, i) * a2(k, j);
+      }
+    const std::vector<double> xhat =
+        oracle::cholesky_solve(h, transposed(a2, add_scaled(b2, -1, oracle::multiply(a3, t))));
+    const std::vector<double> q =
+        oracle::cholesky_solve(h, transposed(a1, add_scaled(oracle::multiply(a1, xhat), -1, b1)));
+    std::vector<double> z = transposed(a3, oracle::multiply(a2, q));
+    for (double& e : z) e = -e;
+
+    Context context(Device::open(test_device("cpu:2")));
+    const auto matrix = [&](const oracle::Matrix& a) {
+      return std::make_shared<DenseOperator<double>>(context, 1, 1, a.rows, a.cols, a.entries);
+    };
+    const Tensor<double> y1(context, {1, 1, 1, m}, b1), y2(context, {1, 1, 1, m}, b2);
+    const Parameters layout({{"shift", Transform::identity, 0, -1e6, 1e6, true, {p}, t},
+                             {"xi", Transform::identity, xi, 0, 1e7, false}});
+    const BilevelProblem<double> problem(
+        std::make_unique<ComposedEnergy<double>>(context, matrix(a2), matrix(a3), y2.view(), layout),
+        observed_least_squares<double>(context, matrix(a1), y1.view()), layout);
+    ImplicitHypergradient<double> gradient(context, problem);
+    for (const double epsilon : {1e-1, 1e-4}) {
+      const std::vector<double> along =
+          random.integer(0, 1) && norm(q) > 0 ? q : random.normal_vector(count(d));
+      const std::vector<double> moved = add_scaled(xhat, epsilon / norm(along), along);
+      const Tensor<double> x(context, {1, 1, 1, d}, moved);
+      HypergradientRequest request;
+      request.delta = random.log_uniform(1e-8, 1e-1);
+      const std::vector<double> distances = {distance(moved, xhat) * (1 + 1e-9) + 1e-13 * norm(xhat)};
+      const HypergradientResult r = gradient.compute(context, t, x.view(), distances, request);
+      const double error = distance(r.z, z);
+      // the normal equations here lose the condition of H
+      ASSERT_LE(error, r.omega + 1e-14 * problem.energy().curvature().lipschitz / xi * norm(z)) << trial;
+      omegas.add(r.omega / error);
+    }
+  }
+  EXPECT_GE(omegas.median(), 1);
+}
+
 /// Slopes of the parameters whose squares are below the smallest number of T.
 template <class T>
 void expect_bounds_of_tiny_slopes(bool per_weight, Random& random) {
