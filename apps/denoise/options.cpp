@@ -54,9 +54,7 @@ void add_crop_options(CLI::App& app, DataOptions& o) {
 
 void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   const char* group = "Algorithm";
-  add_value(app, "--algorithm", o.algorithm, "maid (adaptive accuracies) or fixed (fixed accuracies) [maid]",
-            "NAME")
-      ->group(group);
+  add_method_options(app, o.method, "");
   add_schedule_options(app, o.upper.schedule, "--nu");
   add_value(
       app, "--scaling", o.scaling,
@@ -240,7 +238,6 @@ void choose(TrainOptions& o) {
   o.upper.linear_solver = in_precision(o.linear_solver, o.common.precision);
   o.upper.max_iterations = o.run.max_iterations.value_or(usual_iterations(o.model));
   o.upper.budget = static_cast<std::uint64_t>(o.run.budget);
-  o.upper.schedule.fixed_accuracy = o.algorithm == "fixed";
 }
 
 void finish(TrainOptions& o) {
@@ -249,7 +246,6 @@ void finish(TrainOptions& o) {
   validate(o.common);
   validate(o.data);
   require_model_fits(o.model, o.common, o.data);
-  require_one_of(o.algorithm, "--algorithm", {"maid", "fixed"});
   require_one_of(o.scaling, "--scaling", {"auto", "none", "gauss-newton", "lbfgs"});
   require_one_of(o.solver, "--solver", kSolvers);
   require_one_of(o.linear_solver, "--linear-solver", {"auto", "pcg", "cg", "gradient-descent", "heavy-ball"});
@@ -268,7 +264,7 @@ void finish(TrainOptions& o) {
     throw ConfigError("--test-data adds noise of --sigma, which --noisy replaces; leave one of them out.");
   require_positive(o.upper.schedule.tolerance, "--tolerance");
   choose(o);
-  static_cast<void>(bilevel::make_maid<double>(o.upper));  // checks the numbers of the algorithm
+  validate(o.method, o.upper);
 }
 
 void finish(ApplyOptions& o) {

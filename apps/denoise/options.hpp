@@ -7,6 +7,7 @@
 
 #include "apps/common/common_options.hpp"
 #include "apps/common/image_data.hpp"
+#include "apps/common/method_options.hpp"
 #include "apps/common/upper_options.hpp"
 #include "apps/denoise/model_options.hpp"
 
@@ -18,7 +19,7 @@ struct TrainOptions {
   ModelOptions model;
   RunOptions run;
   bool log10 = false;
-  std::string algorithm = "maid";
+  MethodOptions method = {.name = "maid"};
   /// auto: gauss-newton, newton and pcg for tv; lbfgs, lbfgs and cg for foe. parse() puts the choice here.
   std::string scaling = "auto", solver = "auto", linear_solver = "auto";
   double condition_penalty = 0;

@@ -50,9 +50,9 @@ std::vector<NamedOption> deciding_options(const TrainOptions& o) {
                            {"images", static_cast<std::int64_t>(o.data.images)},
                            {"crop", static_cast<std::int64_t>(o.data.crop)},
                            {"seed", seed_value(o.common.seed)},
-                           {"precision", o.common.precision},
-                           {"algorithm", o.algorithm},
-                           {"scaling", o.scaling},
+                           {"precision", o.common.precision}});
+  append_deciding(list, o.method);
+  list.insert(list.end(), {{"scaling", o.scaling},
                            {"solver", o.solver},
                            {"linear-solver", o.linear_solver},
                            {"condition-penalty", o.condition_penalty}});

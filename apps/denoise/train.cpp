@@ -55,7 +55,7 @@ Outcome optimise(const TrainOptions& o, const Parameters& parameters, const Imag
     penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regularisers.parts.front()), shape,
                                    !batch.mask.empty(), o.condition_penalty);
   const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
-  const auto optimiser = make_maid<T>(o.upper);
+  const auto optimiser = make_optimiser<T>(o.method, o.upper);
   const Tensor<T> start = start_from<T>(context, noisy.view(), problem.energy().shape());
   Outcome outcome{optimiser->run(context, problem, parameters.initial(), start.view(), observer, state), {}};
   if (const View<const T> x = optimiser->reconstructions()) {
@@ -99,7 +99,7 @@ std::optional<Checkpoint::Loaded> load_latest(const RunFolder& folder,
 
 /// The message of a run that rounding ended, with the options that help.
 std::string message_of(const TrainOptions& o, const Parameters& parameters, const UpperReport& report) {
-  if (report.status != UpperStatus::accuracy_limit || o.upper.schedule.fixed_accuracy) return report.message;
+  if (report.status != UpperStatus::accuracy_limit || o.method.fixed_accuracy()) return report.message;
   return with_options(report.message, o.common.precision != "float" ? smoothing_options(parameters)
                                       : o.data.blur                 ? "--precision double"
                                                                     : "--precision mixed or double");
@@ -135,7 +135,7 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
   if (const auto foe = experts_part(o.model.regularisers()))
     write_filters(folder, ranked_filters(parameters, report.theta, foe->options.zero_mean, foe->prefix));
 
-  const int code = exit_code(report.status, o.upper.schedule.fixed_accuracy);
+  const int code = exit_code(report.status, o.method.fixed_accuracy());
   if (o.common.json) {
     out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
   } else if (!o.common.quiet) {

@@ -120,7 +120,7 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
                 parameters,
                 parameters.initial(),
                 {},
-                "exchange",
+                {.name = "exchange"},
                 o.algorithm.upper};
     stage.upper.min_progress = 0;
     // Of a few large groups the predictions rank the pairs less well: more of them are tried.
@@ -222,7 +222,7 @@ class PatternLearner {
                 parameters_,
                 std::move(theta0),
                 sampling_penalty(parameters_, beta1, beta2),
-                o_.algorithm.algorithm,
+                o_.algorithm.method,
                 o_.algorithm.upper};
     stage.upper.scaling = StepScaling::lbfgs;
     keep_limits(stage.upper, run_.stages());

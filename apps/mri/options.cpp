@@ -97,10 +97,7 @@ void add_model_options(CLI::App& app, ModelOptions& o, const char* weight) {
 
 void add_algorithm_options(CLI::App& app, AlgorithmOptions& o, bool pattern) {
   const char* group = "Algorithm";
-  if (pattern)
-    add_value(app, "--algorithm", o.algorithm,
-              "for the pattern: lbfgsb or maid, both with adaptive accuracies [lbfgsb]", "NAME")
-        ->group(group);
+  if (pattern) add_method_options(app, o.method, "for the pattern: ");
   add_schedule_options(app, o.upper.schedule, "--nu-down");
   add_value(app, "--solver", o.solver,
             "lower level: newton, fista, fista-restart, pdhg, heavy-ball, gradient-descent or lbfgs [newton]",
@@ -306,7 +303,6 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
   require_reference(o.model.regularisers(), o.reference);
   validate(o.run, o.algorithm.upper);
   AlgorithmOptions& a = o.algorithm;
-  require_one_of(a.algorithm, "--algorithm", {"lbfgsb", "maid"});
   require_solver(a.solver, o.model);
   require_one_of(a.linear_solver, "--linear-solver", {"pcg", "cg", "gradient-descent", "heavy-ball"});
   require_positive(a.accuracy, "--accuracy");
@@ -315,7 +311,7 @@ void finish(TrainingOptions& o, const char* command, int iterations) {
   a.upper.linear_solver = in_precision(a.linear_solver, o.common.precision);
   a.upper.max_iterations = o.run.max_iterations.value_or(iterations);
   a.upper.budget = static_cast<std::uint64_t>(o.run.budget);
-  static_cast<void>(bilevel::make_maid<double>(a.upper));  // checks the numbers of the algorithm
+  validate(a.method, a.upper);
 }
 
 void finish(LearnOptions& o) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/common/common_options.hpp"
+#include "apps/common/method_options.hpp"
 #include "apps/common/upper_options.hpp"
 #include "apps/mri/mri_data.hpp"
 #include "apps/mri/mri_model.hpp"
@@ -15,7 +16,7 @@ namespace bilevel_app::mri {
 
 /// The algorithm of the upper level and the solvers of the lower one.
 struct AlgorithmOptions {
-  std::string algorithm = "lbfgsb";
+  MethodOptions method = {.name = "lbfgsb"};
   std::string solver = "newton", linear_solver = "pcg";
   double accuracy = 1e-3;  ///< of the reconstructions that are reported, root mean square per pixel
   bilevel::UpperOptions upper;

@@ -191,10 +191,9 @@ UpperReport optimise_in(const Stage& stage, const Device& device, const MriData&
   const Tensor<T> first =
       start_from<T>(context, zero_filled<T>(context, *energy, data).view(), energy->shape());
   const BilevelProblem<T> problem(std::move(energy), truth.view(), stage.parameters, stage.penalty);
-  const auto optimiser = stage.algorithm == "lbfgsb" ? make_lbfgsb<T>(stage.upper)
-                         : stage.algorithm == "exchange"
+  const auto optimiser = stage.method.name == "exchange"
                              ? make_pattern_exchange<T>(stage.upper, stage.exchange)
-                             : make_maid<T>(stage.upper);
+                             : make_optimiser<T>(stage.method, stage.upper);
   return optimiser->run(context, problem, stage.theta0, first.view(), observer, state);
 }
 

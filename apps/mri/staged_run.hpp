@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/common/common_options.hpp"
+#include "apps/common/method_options.hpp"
 #include "apps/common/run_folder.hpp"
 #include "apps/common/upper_options.hpp"
 #include "apps/mri/problem.hpp"
@@ -23,7 +24,7 @@ struct Stage {
   bilevel::Parameters parameters;
   std::vector<double> theta0;
   bilevel::Penalty penalty = {};
-  std::string algorithm = "maid";  ///< or lbfgsb, exchange
+  MethodOptions method = {.name = "maid"};  ///< also exchange, of the samples of a pattern
   bilevel::UpperOptions upper = {};
   bilevel::ExchangeOptions exchange = {};
 };

@@ -47,10 +47,9 @@ std::vector<NamedOption> identity_of(const TrainingOptions& o, const std::string
                            {"potential", o.model.potential},
                            {names[0], o.model.weight_of(0)},
                            {"nu", o.model.smoothing()},
-                           {"xi", o.model.xi},
-                           {"algorithm", o.algorithm.algorithm},
-                           {"solver", o.algorithm.solver},
-                           {"linear-solver", o.algorithm.linear_solver}});
+                           {"xi", o.model.xi}});
+  append_deciding(list, o.algorithm.method);
+  list.insert(list.end(), {{"solver", o.algorithm.solver}, {"linear-solver", o.algorithm.linear_solver}});
   for (std::size_t k = 1; k < names.size(); ++k) list.emplace_back(names[k], o.model.weight_of(k));
   append_deciding(list, regulariser);
   append_edge_eta(list, regulariser);
@@ -233,7 +232,7 @@ int TrainingRun::finish(const Json& json, const std::string& text, const StageRe
                         json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_convergence_plot(folder_);
   folder_.keep();
-  const int code = exit_code(main.status, false);
+  const int code = exit_code(main.status, options_.algorithm.method.fixed_accuracy());
   if (options_.common.json)
     out_ << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   else if (!options_.common.quiet)

@@ -22,6 +22,7 @@ void ScheduleOptions::validate() const {
   require(nu_up >= 1 && std::isfinite(nu_up), "nu-up must be at least 1.");
   require(eta > 0 && eta < 1, "eta must lie between 0 and 1.");
   require(lambda > 0 && lambda < eta, "lambda must lie between 0 and eta.");
+  require(non_monotone >= 0 && non_monotone < 1, "non-monotone must be at least 0 and below 1.");
   require(max_backtracks >= 1, "max-backtracks must be at least 1.");
   require(max_rounds >= 1, "the number of refinements of a line search must be at least 1.");
   require(tolerance >= 0 && std::isfinite(tolerance), "tolerance must not be negative.");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "bilevel/core/error.hpp"
@@ -35,11 +36,19 @@ double accuracy(const HoagOptions& options, int k) {
   return finest;
 }
 
-/// Holds the last point that was solved for, now_, and the theta that a step proposes, next_.
+double first_lipschitz(std::span<const double> z) {
+  const double size = norm_of(z);
+  return size > 1e-3 ? size / std::sqrt(static_cast<double>(z.size())) : 1;
+}
+
+double least(std::span<const double> theta) { return *std::min_element(theta.begin(), theta.end()); }
+
+/// What both forms share: the last point that was solved for, now_, its hypergradient, the theta that a step
+/// proposes, next_, and when a run is at its end.
 template <class T>
-class HoagMethod final : public UpperMethod<T> {
+class HoagBase : public UpperMethod<T> {
  public:
-  HoagMethod(const HoagOptions& options, UpperOracle<T>& oracle)
+  HoagBase(const HoagOptions& options, UpperOracle<T>& oracle)
       : UpperMethod<T>(oracle),
         parameters_(oracle.problem().parameters()),
         options_(options),
@@ -48,39 +57,6 @@ class HoagMethod final : public UpperMethod<T> {
 
   UpperPoint<T>& point() override { return now_; }
   void start() override { next_.theta = now_.theta; }
-
-  void prepare() override {
-    epsilon_ = std::max(finest, shrink_ * accuracy(options_, this->oracle().iteration() + 1));
-    solve_next();
-    while (!takes_step()) {
-      lipschitz_ *= 2;
-      shrink_ /= 2;
-      epsilon_ = std::max(finest, epsilon_ / 2);
-      next_.theta = now_.theta;
-      distance_ = 0;
-      solve_next();
-    }
-    std::swap(now_, next_);
-    differentiate(false);
-    if (lipschitz_ == 0) {
-      const double size = norm_of(gradient_.z), entries = static_cast<double>(parameters_.size());
-      lipschitz_ = size > 1e-3 ? size / std::sqrt(entries) : 1;
-    }
-    check_stationarity();
-  }
-
-  IterationRecord step() override {
-    IterationRecord done = record("accepted");
-    done.step = 1 / lipschitz_;
-    std::vector<double> target = now_.theta;
-    for (std::size_t j = 0; j < target.size(); ++j) target[j] -= gradient_.z[j] / lipschitz_;
-    next_.theta = parameters_.project(target);
-    for (std::size_t j = 0; j < target.size(); ++j) target[j] = next_.theta[j] - now_.theta[j];
-    distance_ = norm_of(target);
-    previous_loss_ = now_.loss.value;
-    previous_epsilon_ = epsilon_;
-    return done;
-  }
 
   IterationRecord record(const char* status) override {
     IterationRecord r = this->oracle().record(now_, status);
@@ -91,21 +67,22 @@ class HoagMethod final : public UpperMethod<T> {
     return r;
   }
 
-  void save(UpperState& s) const override {
-    s.numbers = {{"lipschitz", {lipschitz_}},
-                 {"shrink", {shrink_}},
-                 {"distance", {distance_}},
-                 {"previous-loss", {previous_loss_}},
-                 {"previous-epsilon", {previous_epsilon_}},
-                 {"next-theta", next_.theta}};
+ protected:
+  /// From the reconstructions at now_.
+  void solve_next(double epsilon) {
+    copy<T>(this->oracle().context(), std::as_const(now_.x).view(), next_.x.view());
+    this->oracle().solve(next_, epsilon);
   }
-  void restore(const UpperState& s) override {
-    require_positive(s, {"lipschitz", "shrink", "previous-epsilon"});
-    lipschitz_ = s.number("lipschitz");
-    shrink_ = s.number("shrink");
-    distance_ = s.number("distance");
-    previous_loss_ = s.number("previous-loss");
-    previous_epsilon_ = s.number("previous-epsilon");
+
+  /// now_ is next_, with its hypergradient.
+  void arrive() {
+    std::swap(now_, next_);
+    differentiate(false);
+    if (lipschitz_ == 0) lipschitz_ = first_lipschitz(gradient_.z);
+    check_stationarity();
+  }
+
+  void restore_next(const UpperState& s) {
     next_.theta = s.list("next-theta");
     if (next_.theta.size() != parameters_.size())
       throw ShapeError("the saved state is of another problem: its next theta has " +
@@ -113,28 +90,10 @@ class HoagMethod final : public UpperMethod<T> {
                        std::to_string(parameters_.size()) + ".");
   }
 
- private:
-  /// From the reconstructions at now_.
-  void solve_next() {
-    copy<T>(this->oracle().context(), std::as_const(now_.x).view(), next_.x.view());
-    this->oracle().solve(next_, epsilon_);
-  }
-
-  /// The rule of the step length; false: the step is to be taken back.
-  bool takes_step() {
-    if (lipschitz_ == 0 || distance_ == 0) return true;
-    const double value = next_.loss.value;
-    if (value <= previous_loss_ + 0.25 * epsilon_ + 1.25 * previous_epsilon_ * distance_ -
-                     lipschitz_ * distance_ * distance_) {
-      lipschitz_ *= 0.95;
-      return true;
-    }
-    return value < 1.2 * previous_loss_;
-  }
-
   void differentiate(bool bounds) {
     HypergradientRequest request;
     request.delta = epsilon_;
+    request.relative_delta = options_.published_code;
     request.bounds = bounds;
     gradient_ = this->oracle().gradient(now_, request);
   }
@@ -158,8 +117,159 @@ class HoagMethod final : public UpperMethod<T> {
   HoagOptions options_;
   UpperPoint<T> now_, next_;
   HypergradientResult gradient_ = unknown_gradient();
-  double epsilon_ = 1, lipschitz_ = 0, shrink_ = 1;
-  double distance_ = 0, previous_loss_ = 0, previous_epsilon_ = 1;  // of the last step
+  double epsilon_ = 1, lipschitz_ = 0;
+  double previous_loss_ = std::numeric_limits<double>::infinity();  // of the last step
+};
+
+template <class T>
+class HoagMethod final : public HoagBase<T> {
+ public:
+  using HoagBase<T>::HoagBase;
+
+  void prepare() override {
+    epsilon_ = std::max(finest, shrink_ * accuracy(options_, this->oracle().iteration() + 1));
+    solve_next(epsilon_);
+    while (!takes_step()) {
+      lipschitz_ *= 2;
+      shrink_ /= 2;
+      epsilon_ = std::max(finest, epsilon_ / 2);
+      next_.theta = now_.theta;
+      distance_ = 0;
+      solve_next(epsilon_);
+    }
+    arrive();
+  }
+
+  IterationRecord step() override {
+    IterationRecord done = record("accepted");
+    done.step = 1 / lipschitz_;
+    std::vector<double> target = now_.theta;
+    for (std::size_t j = 0; j < target.size(); ++j) target[j] -= gradient_.z[j] / lipschitz_;
+    next_.theta = parameters_.project(target);
+    for (std::size_t j = 0; j < target.size(); ++j) target[j] = next_.theta[j] - now_.theta[j];
+    distance_ = norm_of(target);
+    previous_loss_ = now_.loss.value;
+    previous_epsilon_ = epsilon_;
+    return done;
+  }
+
+  void save(UpperState& s) const override {
+    s.numbers = {{"lipschitz", {lipschitz_}},
+                 {"shrink", {shrink_}},
+                 {"distance", {distance_}},
+                 {"previous-loss", {previous_loss_}},
+                 {"previous-epsilon", {previous_epsilon_}},
+                 {"next-theta", next_.theta}};
+  }
+  void restore(const UpperState& s) override {
+    require_positive(s, {"lipschitz", "shrink", "previous-epsilon"});
+    lipschitz_ = s.number("lipschitz");
+    shrink_ = s.number("shrink");
+    distance_ = s.number("distance");
+    previous_loss_ = s.number("previous-loss");
+    previous_epsilon_ = s.number("previous-epsilon");
+    this->restore_next(s);
+  }
+
+ private:
+  /// The rule of the step length; false: the step is to be taken back.
+  bool takes_step() {
+    if (lipschitz_ == 0 || distance_ == 0) return true;
+    const double value = next_.loss.value;
+    if (value <= previous_loss_ + 0.25 * epsilon_ + 1.25 * previous_epsilon_ * distance_ -
+                     lipschitz_ * distance_ * distance_) {
+      lipschitz_ *= 0.95;
+      return true;
+    }
+    return value < 1.2 * previous_loss_;
+  }
+
+  double shrink_ = 1;
+  double distance_ = 0, previous_epsilon_ = 1;  // of the last step
+
+  using HoagBase<T>::parameters_, HoagBase<T>::options_, HoagBase<T>::now_, HoagBase<T>::next_;
+  using HoagBase<T>::gradient_, HoagBase<T>::epsilon_, HoagBase<T>::lipschitz_;
+  using HoagBase<T>::previous_loss_, HoagBase<T>::solve_next, HoagBase<T>::arrive, HoagBase<T>::record;
+};
+
+/// HoagOptions::published_code.
+template <class T>
+class PublishedHoag final : public HoagBase<T> {
+ public:
+  using HoagBase<T>::HoagBase;
+
+  void start() override {
+    HoagBase<T>::start();
+    epsilon_ = options_.schedule == HoagSchedule::exact ? finest : options_.epsilon0;
+    least0_ = least(now_.theta);
+    this->oracle().solve(now_, std::numeric_limits<double>::max());  // the start, for its certificate
+    gradient0_ = mu() * *std::max_element(now_.epsilon.begin(), now_.epsilon.end());
+  }
+
+  void prepare() override {
+    this->oracle().bind(next_.theta);
+    const double relative = epsilon_ * std::exp(least(next_.theta) - least0_);
+    solve_next(std::max(relative * gradient0_ / mu(), std::numeric_limits<double>::min()));
+    arrive();
+  }
+
+  IterationRecord step() override {
+    IterationRecord done = record("accepted");
+    done.step = 1 / lipschitz_;
+    const double used = epsilon_, value = now_.loss.value;
+    next_epsilon();
+    const double length = norm_of(gradient_.z) / lipschitz_;
+    const bool falls =
+        value <= previous_loss_ + 0.25 * epsilon_ + 1.25 * used * length - lipschitz_ * length * length;
+    next_.theta = now_.theta;
+    if (falls || value < 1.2 * previous_loss_) {
+      move_twice();
+      if (falls) lipschitz_ *= 0.95;
+    } else {
+      lipschitz_ *= 2;
+      epsilon_ *= 0.5;
+      done.status = "rejected";
+    }
+    previous_loss_ = value;
+    return done;
+  }
+
+  void save(UpperState& s) const override {
+    s.numbers = {{"lipschitz", {lipschitz_}}, {"accuracy", {epsilon_}},   {"previous-loss", {previous_loss_}},
+                 {"least", {least0_}},        {"gradient", {gradient0_}}, {"next-theta", next_.theta}};
+  }
+  void restore(const UpperState& s) override {
+    require_positive(s, {"lipschitz", "accuracy", "gradient"});
+    lipschitz_ = s.number("lipschitz");
+    epsilon_ = s.number("accuracy");
+    previous_loss_ = s.number("previous-loss");
+    least0_ = s.number("least");
+    gradient0_ = s.number("gradient");
+    this->restore_next(s);
+  }
+
+ private:
+  double mu() const { return this->oracle().problem().energy().curvature().mu; }
+
+  void next_epsilon() {
+    const int k = this->oracle().iteration() + 1;
+    const double next = options_.schedule == HoagSchedule::geometric ? 0.9 * epsilon_ : accuracy(options_, k);
+    epsilon_ = std::max(next, finest);
+  }
+
+  void move_twice() {
+    for (std::size_t j = 0; j < next_.theta.size(); ++j) {
+      const double move = gradient_.z[j] / lipschitz_;
+      next_.theta[j] = std::clamp(now_.theta[j] - move, -6.0, 6.0) - move;
+    }
+    next_.theta = parameters_.project(next_.theta);
+  }
+
+  double least0_ = 0, gradient0_ = 1;  // min theta_0 and |grad Phi(x_0)|
+
+  using HoagBase<T>::parameters_, HoagBase<T>::options_, HoagBase<T>::now_, HoagBase<T>::next_;
+  using HoagBase<T>::gradient_, HoagBase<T>::epsilon_, HoagBase<T>::lipschitz_;
+  using HoagBase<T>::previous_loss_, HoagBase<T>::solve_next, HoagBase<T>::arrive, HoagBase<T>::record;
 };
 
 }  // namespace
@@ -184,8 +294,12 @@ std::unique_ptr<UpperOptimiser<T>> make_hoag(const HoagOptions& hoag, const Uppe
                                              const UpperSolvers<T>& solvers) {
   hoag.validate();
   return make_upper_optimiser<T>(
-      "hoag", options,
-      [hoag](UpperOracle<T>& oracle) { return std::make_unique<HoagMethod<T>>(hoag, oracle); }, solvers);
+      hoag.published_code ? "hoag-published" : "hoag", options,
+      [hoag](UpperOracle<T>& oracle) -> std::unique_ptr<UpperMethod<T>> {
+        if (hoag.published_code) return std::make_unique<PublishedHoag<T>>(hoag, oracle);
+        return std::make_unique<HoagMethod<T>>(hoag, oracle);
+      },
+      solvers);
 }
 template BILEVEL_API std::unique_ptr<UpperOptimiser<float>> make_hoag(const HoagOptions&, const UpperOptions&,
                                                                       const UpperSolvers<float>&);

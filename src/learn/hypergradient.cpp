@@ -251,11 +251,20 @@ class Evaluation {
   /// A q = b, and the sums of B^T q.
   void solve_adjoint(View<T> q, bool warm) {
     LinearRequest request;
+    std::vector<double> relative;
     request.tolerance = request_.delta / static_cast<double>(n_);
+    if (request_.relative_delta) request.per_image = relative = tolerances_relative_to_b();
     request.warm_start = warm;
     absorb(solver_.solve(context_, {&energy_, weights_, inverse_}, request, b_, q), residuals);
     energy_.mixed_adjoint(context_, active_.active(), x_, q, mixed_);
     count_other(1);
+  }
+
+  std::vector<double> tolerances_relative_to_b() {
+    dot(b_, b_, 0);
+    std::vector<double> tolerances = fetch(context_, row(dots_, 0)).wait(context_);
+    for (double& t : tolerances) t = t > 0 ? request_.delta * std::sqrt(t) : 1;
+    return tolerances;
   }
 
   /// |grad Phi(x)| with its rounding, which also certifies epsilon <= |grad| / mu.

@@ -56,6 +56,8 @@ class Maid final : public UpperMethod<T> {
     previous_theta_ = current_.theta;
     previous_z_ = result_.z;
     previous_omega_ = result_.omega;
+    average_ = reference();
+    average_weight_ = options_.schedule.non_monotone * average_weight_ + 1;
     std::swap(current_, trial_);
     diagonal_ = block_scaling(result_);
     result_ = unknown_gradient();
@@ -79,6 +81,8 @@ class Maid final : public UpperMethod<T> {
                  {"previous-z", previous_z_},     {"previous-omega", {previous_omega_}},
                  {"last-step", {last_step_}},     {"damping", {damping_}},
                  {"diagonal", diagonal_}};
+    if (options_.schedule.non_monotone > 0)
+      s.numbers["average"] = {average_.lower, average_.value, average_.upper, average_weight_};
     s.arrays = {{"pairs", raw_bytes(memory_.save())}};
   }
 
@@ -96,6 +100,7 @@ class Maid final : public UpperMethod<T> {
     last_step_ = s.number("last-step");
     damping_ = s.number("damping");
     diagonal_ = s.list("diagonal");
+    if (options_.schedule.non_monotone > 0) restore_average(s.list("average"));
     memory_.restore(from_raw<double>(s.array("pairs")), s.theta.size());
   }
 
@@ -257,6 +262,29 @@ class Maid final : public UpperMethod<T> {
     make_step();
   }
 
+  /// C_k of ScheduleOptions::non_monotone, or the loss of the current point: averages of lower and of upper
+  /// ends enclose the average of what they enclose.
+  LossEnclosure reference() const {
+    const double earlier = options_.schedule.non_monotone * average_weight_;
+    if (earlier == 0) return current_.loss;
+    const auto mean = [earlier](double before, double now) {
+      return (earlier * before + now) / (earlier + 1);
+    };
+    return {mean(average_.lower, current_.loss.lower), mean(average_.value, current_.loss.value),
+            mean(average_.upper, current_.loss.upper)};
+  }
+  void restore_average(const std::vector<double>& saved) {
+    if (saved.size() != 4) throw ShapeError("the saved average of losses is none that a run saves.");
+    average_ = {saved[0], saved[1], saved[2]};
+    average_weight_ = saved[3];
+  }
+
+  /// Whether the trial's loss is certain to be below the reference by lambda s, or not to be.
+  TrialVerdict judge(const LossEnclosure& trial) const {
+    const LossEnclosure before = reference();
+    return schedule_.judge_trial(before.lower, before.upper, trial.lower, trial.upper, step_.slope);
+  }
+
   /// Backtracks until upper+ <= lower_k - lambda s; refines when the enclosures cannot tell.
   /// On a direction whose descent is not certified it ends with false after a few steps that certainly fail.
   bool line_search(bool certified) {
@@ -383,14 +411,12 @@ class Maid final : public UpperMethod<T> {
     const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
       const LossEnclosure loss =
           enclose_loss(oracle_.problem().loss(), oracle_.measure(x), certificate, penalty);
-      verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, loss.lower, loss.upper,
-                                      step_.slope);
+      verdict = judge(loss);
       return verdict != TrialVerdict::undecided;
     };
     oracle_.solve(trial_, schedule_.state().epsilon, decide);
     if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
-    verdict = schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
-                                    trial_.loss.upper, step_.slope);
+    verdict = judge(trial_.loss);
     if (verdict != TrialVerdict::undecided || trial_.status != SolveStatus::rounding_limited) return verdict;
     // What rounding leaves undecided no refinement decides.
     if (current_.status == SolveStatus::rounding_limited) verdict = judge_by_adjoints();
@@ -405,15 +431,14 @@ class Maid final : public UpperMethod<T> {
       request.columns = false;
       oracle_.enclose(*point, oracle_.gradient(*point, request));
     }
-    return schedule_.judge_trial(current_.loss.lower, current_.loss.upper, trial_.loss.lower,
-                                 trial_.loss.upper, step_.slope);
+    return judge(trial_.loss);
   }
 
   /// By how much the enclosures would have to shrink for the values to decide.
   double remaining_gap() const {
-    const double decrease = current_.loss.value - options_.schedule.lambda * step_.slope - trial_.loss.value;
-    const double width =
-        (current_.loss.value - current_.loss.lower) + (trial_.loss.upper - trial_.loss.value);
+    const LossEnclosure before = reference();
+    const double decrease = before.value - options_.schedule.lambda * step_.slope - trial_.loss.value;
+    const double width = (before.value - before.lower) + (trial_.loss.upper - trial_.loss.value);
     return width > 0 ? 0.5 * std::abs(decrease) / width : 0;
   }
 
@@ -434,6 +459,8 @@ class Maid final : public UpperMethod<T> {
   std::vector<double> diagonal_;               // that L-BFGS starts from, of the last iteration
   double full_length_ = 1, first_length_ = 1;  // of full_step_, and that the search began with
   double previous_omega_ = 0, used_step_ = 0, last_step_ = 0;
+  LossEnclosure average_;  // C of the last iteration, whose Q is the weight
+  double average_weight_ = 0;
   double damping_ = first_damping, trial_damping_ = first_damping;  // of Gauss-Newton steps
   int backtracks_ = 0;
 };

@@ -92,7 +92,11 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--init", "alpha=x"}), 2, {"--init alpha=x"});
   refused(train({"--init", "alpha=-1"}), 2, {"--init alpha=-1", "between"});
   refused(train({"--init", "beta=1"}), 2, {"beta"});
-  refused(train({"--algorithm", "hoag"}), 2, {"--algorithm hoag", "maid"});
+  refused(train({"--algorithm", "adam"}), 2, {"--algorithm adam", "maid", "lbfgsb", "hoag"});
+  refused(train({"--schedule", "cubic"}), 2, {"--schedule", "--algorithm hoag", "maid"});
+  refused(train({"--compat", "hoag"}), 2, {"--compat", "--algorithm hoag", "maid"});
+  refused(train({"--algorithm", "hoag", "--schedule", "linear"}), 2, {"--schedule linear", "geometric"});
+  refused(train({"--algorithm", "hoag", "--compat", "maid"}), 2, {"--compat maid", "hoag"});
   refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});
   refused(train({"--solver", "magic"}), 2, {"--solver magic", "fista"});
   refused(train({"--linear-solver", "magic"}), 2, {"--linear-solver magic", "pcg"});
@@ -108,6 +112,7 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--delta0", "-1"}), 2, {"delta0"});
   refused(train({"--step0", "0"}), 2, {"step0"});
   refused(train({"--max-backtracks", "0"}), 2, {"max-backtracks"});
+  refused(train({"--non-monotone", "1"}), 2, {"non-monotone"});
   refused(train({"--time-limit", "-1"}), 2, {"--time-limit"});
   refused(train({"--budget", "-1"}), 2, {"--budget"});
   refused(train({"--seed", "-1"}), 2, {"--seed"});

@@ -31,7 +31,7 @@ TEST(MriHelp, ListsTheContract) {
   expect_options("learn", {kCommon,
                            kTraining,
                            {"--pattern", "--penalty", "--rate", "--map", "--spokes", "--algorithm",
-                            "--learn-weight", "--rate-runs"}});
+                            "--schedule", "--compat", "--learn-weight", "--rate-runs"}});
   expect_options("baseline", {kCommon, kTraining, {"--pattern", "--rate", "--groups", "--draws", "--power"}});
   expect_options("reconstruct", {kCommon,
                                  {"--kspace", "--mask", "--regulariser", "--weight", "--output", "--run",

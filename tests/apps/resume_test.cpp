@@ -112,6 +112,28 @@ TEST_F(Resume, EveryCheckpointIsAPlaceToGoOnFrom) {
   }
 }
 
+TEST_F(Resume, EveryMethodGoesOnWithTheSameBits) {
+  for (const std::vector<std::string>& method :
+       {std::vector<std::string>{"lbfgsb"}, {"hoag"}, {"hoag", "--compat", "hoag"}}) {
+    std::vector<std::string> models;
+    for (const char* limit : {"5", "2"}) {
+      const std::string out = method[0] + std::to_string(method.size()) + "-" + limit;
+      std::vector<std::string> all = arguments(out, {"--algorithm"});
+      all.insert(all.end(), method.begin(), method.end());
+      const auto at = std::next(std::find(all.begin(), all.end(), "--max-iterations"));
+      *at = limit;
+      Outcome o = run(all);
+      ASSERT_EQ(o.code, 0) << o.err;
+      *at = "5";
+      all.push_back("--resume");
+      if (std::string(limit) == "2") o = run(all);
+      ASSERT_EQ(o.code, 0) << o.err;
+      models.push_back(get_file(file(out + "/model.json")) + log(out));
+    }
+    EXPECT_EQ(models[0], models[1]) << method[0];
+  }
+}
+
 TEST_F(Resume, AFinishedRunStaysAsItIs) {
   fs::copy(file("reference"), file("finished"), fs::copy_options::recursive);
   put_file(file("finished/.model.json.1-2.tmp"), "left by a killed run");

@@ -127,15 +127,72 @@ TEST(Hoag, TakesBackStepsThatRaiseTheLoss) {
 TEST(Hoag, GoesOnWithTheSameBits) {
   Random random(seed(4003));
   const RidgeData data(random);
-  const HoagRun whole = run(data, {}, limits(8, 0), 4);
-  ASSERT_EQ(whole.seen.states.size(), 8u);
-  for (const std::size_t k : {0u, 3u, 6u}) {
-    const HoagRun rest = run(data, {}, limits(8, 0), 4, &whole.seen.states[k]);
-    EXPECT_EQ(rest.report.theta, whole.report.theta);
-    EXPECT_EQ(rest.report.last.loss, whole.report.last.loss);
-    EXPECT_EQ(rest.report.last.work, whole.report.last.work);
-    EXPECT_EQ(rest.x, whole.x);
-    EXPECT_EQ(rest.seen.records.size(), 7 - k);
+  for (const bool published : {false, true}) {
+    HoagOptions options;
+    options.published_code = published;
+    const HoagRun whole = run(data, options, limits(8, 0), 4);
+    ASSERT_EQ(whole.seen.states.size(), 8u);
+    for (const std::size_t k : {0u, 3u, 6u}) {
+      const HoagRun rest = run(data, options, limits(8, 0), 4, &whole.seen.states[k]);
+      EXPECT_EQ(rest.report.theta, whole.report.theta);
+      EXPECT_EQ(rest.report.last.loss, whole.report.last.loss);
+      EXPECT_EQ(rest.report.last.work, whole.report.last.work);
+      EXPECT_EQ(rest.x, whole.x);
+      EXPECT_EQ(rest.seen.records.size(), 7 - k);
+    }
+    options.published_code = !published;
+    EXPECT_THROW(run(data, options, limits(8, 0), 4, &whole.seen.states[0]), ConfigError);
+  }
+}
+
+/// As published: two steps of 1/L at a time, the first ending inside [-6, 6], and values of the last two
+/// theta that change L.
+TEST(Hoag, ThePublishedCodeStepsTwice) {
+  Random random(seed(4005));
+  const RidgeData data(random);
+  HoagOptions options;
+  options.published_code = true;
+  options.schedule = HoagSchedule::exact;
+  const HoagRun r = run(data, options, limits(12, 0), 4);
+  const auto& records = r.seen.records;
+  ASSERT_EQ(records.size(), 12u);
+  int changed = 0;
+  for (std::size_t k = 0; k < records.size(); ++k) {
+    const double t = records[k].theta[0], move = records[k].gradient[0] * records[k].step;
+    const double next = k + 1 < records.size() ? records[k + 1].theta[0] : r.report.theta[0];
+    const double twice = std::clamp(std::clamp(t - move, -6.0, 6.0) - move, -6.0, 6.0);
+    EXPECT_NEAR(next, records[k].status == "rejected" ? t : twice, 1e-12) << k;
+    if (k == 0) continue;
+    const double ratio = records[k].step / records[k - 1].step;
+    EXPECT_TRUE(std::abs(ratio - 1) < 1e-12 || std::abs(ratio - 1 / .95) < 1e-12 || ratio == .5) << ratio;
+    changed += ratio != 1;
+  }
+  EXPECT_GT(changed, 0);
+  EXPECT_LT(r.report.last.loss, records[0].loss);
+}
+
+/// |grad Phi(x~)| <= epsilon_k |grad Phi(x_0)| e^{theta - theta_0}, epsilon_k one iteration late.
+TEST(Hoag, ThePublishedAccuraciesAreRelative) {
+  Random random(seed(4006));
+  const RidgeData data(random);
+  HoagOptions options;
+  options.published_code = true;
+  for (const HoagSchedule schedule : {HoagSchedule::quadratic, HoagSchedule::geometric}) {
+    options.schedule = schedule;
+    for (const int iterations : {0, 1, 4}) {
+      const HoagRun r = run(data, options, limits(iterations, 0), 4);
+      const double theta = r.report.theta[0];
+      oracle::Classifier lower = data.data.lower();
+      lower.t.assign(lower.t.size(), 1);
+      lower.factor = 1;
+      lower.ridge.assign(lower.unknowns(), std::exp(4.0));
+      const double first = norm(lower.gradient(std::vector<double>(lower.unknowns(), 0)));
+      lower.ridge.assign(lower.unknowns(), std::exp(theta));
+      const double k = iterations, epsilon = schedule == HoagSchedule::quadratic ? .1 / std::max(1.0, k * k)
+                                                                                 : .1 * std::pow(.9, k);
+      EXPECT_LE(norm(lower.gradient(r.x)), epsilon * first * std::exp(theta - 4) * (1 + 1e-6));
+      EXPECT_DOUBLE_EQ(r.report.last.epsilon, epsilon);
+    }
   }
 }
 

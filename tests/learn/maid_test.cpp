@@ -81,6 +81,32 @@ TEST(Maid, CertifiesEveryIterationInTheMannerOfThePaper) {
   EXPECT_LE(check_training(training_set(seed(342)), how, "manner of the paper"), 50);
 }
 
+/// The decrease against an average of earlier losses, which some single steps do not have.
+TEST(Maid, CertifiesEveryIterationAgainstAnAverage) {
+  int rises = 0;
+  for (const StepScaling scaling : {StepScaling::gauss_newton, StepScaling::none}) {
+    RunOptions how = usual(scaling, 1e-3);
+    how.options.schedule.non_monotone = 0.85;
+    how.options.schedule.step0 = 30;
+    how.options.schedule.rho_up = 8;  // steps that are too long now and then
+    how.options.barzilai_borwein = false;
+    how.options.max_iterations = 20;
+    const MaidRunOf<double> run = train(training_set(seed(345)), how);
+    expect_certified_decrease(run, how);
+    for (std::size_t k = 1; k < run.seen.records.size(); ++k) {
+      expect_true_record(run, run.seen.records[k]);
+      rises += run.exact(run.seen.records[k].theta).f > run.exact(run.seen.records[k - 1].theta).f;
+    }
+    for (const std::size_t k : {std::size_t{0}, run.seen.states.size() - 2}) {
+      how.resume = &run.seen.states[k];
+      const MaidRunOf<double> rest = train(training_set(seed(345)), how);
+      EXPECT_EQ(rest.report.theta, run.report.theta);
+      EXPECT_EQ(rest.report.last.work, run.report.last.work);
+    }
+  }
+  EXPECT_GT(rises, 0);
+}
+
 TEST(Maid, CertifiesInpaintingAndSignals) {
   Random random(seed(343));
   oracle::TvModel inpaint = model_of(12, 11, 0.02);

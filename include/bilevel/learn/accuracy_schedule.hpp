@@ -20,6 +20,10 @@ struct BILEVEL_API ScheduleOptions {
   double lambda = 0.1;      ///< sufficient decrease; 0 < lambda < eta < 1
   int max_backtracks = 10;  ///< J_0: trials before the accuracies are refined
   int max_rounds = 12;      ///< refinements of one line search before it is given up
+  /// Weight eta of earlier losses in the decrease that is asked for (Zhang and Hager 2004), below 1: a step
+  /// is accepted when f(theta+) <= C_k - lambda s is certain, C_k = (eta Q_{k-1} C_{k-1} + f(theta_k))/Q_k,
+  /// Q_k = eta Q_{k-1} + 1. 0: every step certainly decreases the loss.
+  double non_monotone = 0;
   double tolerance = 1e-6;  ///< stop when |z| + omega <= tolerance
   /// A trial that the enclosures leave undecided refines the accuracies at once; false: a shorter step is
   /// tried first and only a search without success refines, as in the paper.
@@ -61,7 +65,8 @@ class BILEVEL_API AccuracySchedule {
   void refine(double omega, double part_epsilon, double part_delta, double target, double floor_epsilon,
               double floor_delta);
 
-  /// Accept when upper+ <= lower_k - lambda s; a backtrack is certain when lower+ > upper_k - lambda s.
+  /// Accept when upper+ <= lower_k - lambda s; a backtrack is certain when lower+ > upper_k - lambda s, the
+  /// loss at theta_k (or C_k of non_monotone) being between lower_k and upper_k.
   TrialVerdict judge_trial(double lower_k, double upper_k, double lower_new, double upper_new,
                            double slope) const;
 

@@ -18,6 +18,13 @@ BILEVEL_API HoagSchedule hoag_schedule(const std::string& name);
 struct BILEVEL_API HoagOptions {
   HoagSchedule schedule = HoagSchedule::quadratic;
   double epsilon0 = 0.1;  ///< Euclidean distance of reconstructions, and residual of linear systems
+  /// As the code published with the paper does it (hoag.py of 2016), to reproduce its numbers: a step is
+  /// taken twice unless it is rejected, the first of the two ends inside [-6, 6]; whether to reject it is
+  /// decided before it is taken, from the values at the last two theta; accuracies are relative,
+  ///   |grad Phi(x~)| <= epsilon_k |grad Phi(x_0)| e^{min theta - min theta_0},  |A q - grad g| <= epsilon_k
+  ///   |grad g|,
+  /// with epsilon_k one iteration late. The bounds of Parameters still hold.
+  bool published_code = false;
 
   void validate() const;  ///< ConfigError unless epsilon0 is positive and finite
 };

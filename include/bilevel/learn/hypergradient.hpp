@@ -22,6 +22,7 @@ using GaussNewtonProduct = std::function<std::vector<double>(std::span<const dou
 
 struct HypergradientRequest {
   double delta = 0.1;            ///< residual of N A q_i = grad g_i to reach, per image
+  bool relative_delta = false;   ///< that relative to |grad g_i| (one host synchronisation more)
   double column_tolerance = .1;  ///< residual of A v_j = B d_j relative to |B d_j|
   bool bounds = true;   ///< false: z alone, from one linear solve; bounds and adjoint_error are infinite
   bool columns = true;  ///< may solve for adjoint columns, see unit_columns(); needs bounds

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bilevel/learn/hoag.hpp"
+#include "bilevel/learn/upper_optimiser.hpp"
+#include "bilevel/model/model_file.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace bilevel_app {
+
+/// The method that chooses theta, and what it takes beside UpperOptions. Empty: not given.
+struct MethodOptions {
+  std::string name;  ///< maid, fixed (maid with fixed accuracies), lbfgsb or hoag
+  std::optional<std::string> schedule = {}, compat = {};
+
+  bool fixed_accuracy() const { return name == "fixed"; }
+};
+
+/// Adds --algorithm and the options of single methods. `subject`, as "for the pattern", begins the help.
+void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject);
+
+/// Throws ConfigError for an unknown name, numbers outside their range and options of other methods.
+void validate(const MethodOptions& method, const bilevel::UpperOptions& upper);
+
+/// Appends the method and its options under their names.
+void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOptions& method);
+
+template <class T>
+std::unique_ptr<bilevel::UpperOptimiser<T>> make_optimiser(const MethodOptions& method,
+                                                           const bilevel::UpperOptions& upper);
+
+}  // namespace bilevel_app
