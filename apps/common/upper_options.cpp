@@ -48,8 +48,11 @@ void add_schedule_options(CLI::App& app, bilevel::ScheduleOptions& s, const char
   number("--nu-up", s.nu_up, "factor of the accuracies after an accepted step");
   number("--eta", s.eta, "descent: error of the gradient at most (1 - eta) of its norm");
   number("--lambda", s.lambda, "sufficient decrease, below eta");
-  number("--non-monotone", s.non_monotone,
-         "maid: weight of earlier losses in the decrease that is asked for (Zhang and Hager), 0 being none");
+  add_value(
+      app, "--non-monotone", s.non_monotone,
+      "maid: weight of earlier losses in the decrease that is asked for (Zhang and Hager), 0 being none "
+      "[0]")
+      ->group(group);
   add_value(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")
       ->group(group);
 }

@@ -165,8 +165,9 @@ std::optional<StageResult> load(const std::filesystem::path& folder, const Stage
 }
 
 /// The message of a stage, where rounding ended it with the options that help.
-std::string message_of(const UpperReport& report, const std::string& precision, const RegulariserSum& sum) {
-  if (report.status != UpperStatus::accuracy_limit) return report.message;
+std::string message_of(const Stage& stage, const UpperReport& report, const std::string& precision,
+                       const RegulariserSum& sum) {
+  if (report.status != UpperStatus::accuracy_limit || stage.method.fixed_accuracy()) return report.message;
   const bool has_nu = std::any_of(sum.parts.begin(), sum.parts.end(), smoothed);
   return with_options(report.message, precision == "float" ? "--precision mixed or double"
                                       : has_nu             ? "--nu, or --tolerance"
@@ -307,7 +308,7 @@ StageResult StagedRun::optimise(const Stage& stage, const std::filesystem::path&
           ? optimise_in<float>(stage, device_, data_, regulariser_, common_.precision, observers, from)
           : optimise_in<double>(stage, device_, data_, regulariser_, common_.precision, observers, from);
   saved_ = saved_ || from || checkpoint.last() >= 0;
-  return result_of(stage.name, report, message_of(report, common_.precision, regulariser_));
+  return result_of(stage.name, report, message_of(stage, report, common_.precision, regulariser_));
 }
 
 }  // namespace bilevel_app::mri
