@@ -224,6 +224,7 @@ class Evaluation {
   }
 
   const std::vector<BoundInputs>& inputs() const { return inputs_; }
+  std::vector<BoundInputs> take_inputs() { return std::move(inputs_); }
   void tell(HypergradientResult& result) const {
     result.work = work;
     result.status = status;
@@ -580,7 +581,8 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
     }
   }
   assemble(evaluation.inputs(), mixed, {}, penalty_gradient, result);
-  const bool enough = request.sufficient >= 0 && result.omega <= request.sufficient * norm_of(result.z);
+  const bool enough = (request.sufficient >= 0 && result.omega <= request.sufficient * norm_of(result.z)) ||
+                      result.omega <= request.enough;
   if (m.unit_columns() && request.columns && !enough) {
     const std::vector<double> correction =
         evaluation.solve_columns(m.q.view(), m.v, m.columns > 0, result.gauss_newton);
@@ -590,6 +592,7 @@ HypergradientResult ImplicitHypergradient<T>::compute(Context& context, std::spa
   evaluation.tell(result);
   result.adjoint_product = evaluation.adjoint_product;
   result.adjoint_error = evaluation.adjoint_error();
+  result.inputs = evaluation.take_inputs();
   return result;
 }
 

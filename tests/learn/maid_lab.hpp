@@ -63,19 +63,22 @@ struct RunOptions {
 };
 
 template <class T = double>
-MaidRunOf<T> train(const TvInstance& instance, const RunOptions& how) {
+MaidRunOf<T> train_by(UpperOptimiser<T>& optimiser, const TvInstance& instance, const RunOptions& how) {
   TvSetup<T> setup(instance, how.device, how.lower, how.upper);
   BilevelProblem<T> problem = setup.problem(how.penalty);
   MaidRunOf<T> out;
   out.instance = setup.instance;
   out.seen.stop_after = how.stop_after;
   out.seen.lives = how.lives;
-  const auto optimiser = make_maid<T>(how.options);
-  out.report = optimiser->run(setup.context, problem, setup.parameters.initial(), setup.y.view(), out.seen,
-                              how.resume);
-  out.x = unflatten(download<T>(setup.context, optimiser->reconstructions()), instance.y.size());
+  out.report =
+      optimiser.run(setup.context, problem, setup.parameters.initial(), setup.y.view(), out.seen, how.resume);
+  out.x = unflatten(download<T>(setup.context, optimiser.reconstructions()), instance.y.size());
   EXPECT_EQ(out.seen.finished_calls, 1);
   return out;
+}
+template <class T = double>
+MaidRunOf<T> train(const TvInstance& instance, const RunOptions& how) {
+  return train_by<T>(*make_maid<T>(how.options), instance, how);
 }
 
 /// The loss enclosure and |z| + omega of a record are true at its theta.

@@ -28,6 +28,7 @@ struct HypergradientRequest {
   bool columns = true;  ///< may solve for adjoint columns, see unit_columns(); needs bounds
   /// The cheaper bounds suffice when omega <= sufficient * |z|; negative: always compute every form.
   double sufficient = -1;
+  double enough = -1;  ///< nor are more forms computed once omega <= enough
   /// Given z (its bounds are still infinite), a direction d of theta along which the derivative is to be
   /// certified, or nothing. Ignored when columns can be solved for, or without bounds.
   std::function<std::vector<double>(const HypergradientResult&, const GaussNewtonProduct&)> direction = {};
@@ -54,6 +55,8 @@ struct HypergradientResult {
   /// Sums over the images of each form; columns is infinite when not computed.
   double omega_theorem = 0, omega_adjoint = 0, omega_directional = 0, omega_columns = 0;
   std::vector<double> residual;  ///< R_i
+  /// What the bounds were made of, one per image; empty without bounds.
+  std::vector<BoundInputs> inputs;
   /// <q_i, grad Phi_i(x~)>, with |<b, e> + <q_i, grad>| <= adjoint_error (see enclose_loss): an
   /// estimate of the loss at xhat whose error is of second order in the accuracies. Infinite without bounds.
   std::vector<double> adjoint_product, adjoint_error;
