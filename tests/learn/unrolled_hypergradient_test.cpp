@@ -47,7 +47,7 @@ constexpr UnrolledMethod methods[] = {UnrolledMethod::gradient_descent, Unrolled
 TEST(Unrolled, TheInexactDerivativeIsThatOfTheLinearSolver) {
   Random random(seed(4201));
   RatioRecorder off("relative difference");
-  for (int trial = 0; trial < 10; ++trial) {
+  for (int trial = 0; trial < repetitions(10); ++trial) {
     BoundLab<double> lab(tame_instance(random));
     const Tensor<double> start = lab.setup.tensor(lab.instance().y);
     for (const UnrolledMethod method : methods)
@@ -112,7 +112,7 @@ void expect_derivative(Setup& setup, const BilevelProblem<double>& problem, cons
 
 TEST(Unrolled, TheReverseDerivativeIsThatOfTheUnrolledLoss) {
   Random random(seed(4202));
-  for (int trial = 0; trial < 6; ++trial)
+  for (int trial = 0; trial < repetitions(6); ++trial)
     for (const UnrolledMethod method : methods) {
       TvInstance instance = tame_instance(random);
       instance.model.potential = oracle::Potential::charbonnier;  // which differences can follow
@@ -151,7 +151,7 @@ void expect_same_bits(Random& random) {
         UnrolledResult unrolled;
         std::vector<T> x;
       };
-      const auto run = [&](bool checkpoints, const char* device) {
+      const auto run = [&](bool checkpoints, const std::string& device) {
         TvSetup<T> setup(instance, device);
         const BilevelProblem<T> problem = setup.problem();
         UnrolledHypergradient<T> unrolling(setup.context, problem,
@@ -169,7 +169,7 @@ void expect_same_bits(Random& random) {
         EXPECT_EQ(download(setup.context, x), out.x);
         return out;
       };
-      const Result kept = run(false, "cpu:1"), computed = run(true, "cpu:3");
+      const Result kept = run(false, test_device("cpu:1")), computed = run(true, test_device("cpu:3"));
       EXPECT_EQ(kept.unrolled.z, computed.unrolled.z);
       EXPECT_EQ(kept.unrolled.loss, computed.unrolled.loss);
       EXPECT_EQ(kept.x, computed.x);
@@ -189,7 +189,7 @@ TEST(Unrolled, CheckpointsGiveTheSameBits) {
 
 TEST(Unrolled, TendsToTheImplicitDerivative) {
   Random random(seed(4205));
-  for (int trial = 0; trial < 5; ++trial) {
+  for (int trial = 0; trial < repetitions(5); ++trial) {
     BoundLab<double> lab(tame_instance(random));
     const Tensor<double> start = lab.setup.tensor(lab.instance().y);
     const Curvature c = lab.setup.energy->curvature();
