@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/experiments/criteria.hpp"
+#include "bilevel/core/device.hpp"
+#include "bilevel/io/svg_plot.hpp"
+
+namespace bilevel_app::experiments {
+
+/// What experiments are run with.
+struct Settings {
+  bilevel::Device device;
+  std::uint64_t seed = 0;
+  bool quick = false;                            ///< smaller and fewer problems, seconds
+  std::vector<std::string> data;                 ///< folders and files of photographs
+  std::function<void(const std::string&)> tell;  ///< what is being done, for people
+};
+
+/// What an experiment found.
+struct Result {
+  std::vector<Row> rows;
+  std::vector<bilevel::Panel> curves;
+  std::vector<std::string> notes;  ///< sentences: data, scaling, what differs from the published set-up
+};
+
+/// One published experiment. `claim` and `source` are what is stated, and by whom (authors, year).
+struct Experiment {
+  std::string id, title, claim, source;
+  bool own_draws = false;    ///< the data are draws of --seed; else they are the published ones
+  bool photographs = false;  ///< needs --data
+  Result (*run)(const Settings&) = nullptr;
+};
+
+/// Thrown when a signal asks to stop.
+struct Interrupted {};
+
+}  // namespace bilevel_app::experiments

@@ -1,0 +1,62 @@
+#include "apps/experiments/registry.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::experiments {
+
+namespace {
+
+/// "E2, E7, E14 or all".
+std::string known() {
+  std::string text;
+  for (const Experiment& e : experiments()) text += (text.empty() ? "" : ", ") + e.id;
+  return text + " or all";
+}
+
+const Experiment& named(const std::string& name) {
+  std::string id = name;
+  std::transform(id.begin(), id.end(), id.begin(), [](unsigned char c) { return std::toupper(c); });
+  for (const Experiment& e : experiments())
+    if (e.id == id) return e;
+  for (const Script& s : scripts())
+    if (s.id == id) throw bilevel::ConfigError(id + " is made by a script: " + s.command + ".");
+  throw bilevel::ConfigError("the experiment '" + name + "' is unknown; use " + known() +
+                             " (see bilevel-experiments list).");
+}
+
+}  // namespace
+
+const std::vector<Experiment>& experiments() {
+  static const std::vector<Experiment> all{quadratic_problem(), two_parameters(), one_parameter(),
+                                           logistic_regression()};
+  return all;
+}
+
+const std::vector<Script>& scripts() {
+  static const std::vector<Script> all{
+      {"E11.5", "Sampling patterns for each of several regularisers",
+       "bash apps/experiments/patterns.sh VOLUME OUT"},
+      {"E12", "Total generalised variation, two weights", "bash apps/experiments/tgv.sh OUT [PHOTOGRAPH...]"},
+      {"E13", "Regularisers side by side", "bash apps/experiments/regularisers.sh TRAIN TEST OUT"}};
+  return all;
+}
+
+std::vector<Experiment> chosen(const std::vector<std::string>& names) {
+  std::vector<Experiment> out;
+  const auto add = [&out](const Experiment& e) {
+    if (std::none_of(out.begin(), out.end(), [&](const Experiment& o) { return o.id == e.id; }))
+      out.push_back(e);
+  };
+  for (const std::string& name : names) {
+    if (name == "all")
+      for (const Experiment& e : experiments()) add(e);
+    else
+      add(named(name));
+  }
+  return out;
+}
+
+}  // namespace bilevel_app::experiments

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/experiments/experiment.hpp"
+
+namespace bilevel_app::experiments {
+
+// One file each.
+Experiment quadratic_problem();    // e02_quadratic.cpp
+Experiment two_parameters();       // e05_two_parameters.cpp
+Experiment one_parameter();        // e07_one_parameter.cpp
+Experiment logistic_regression();  // e14_logistic.cpp
+
+/// All that this program runs, by number.
+const std::vector<Experiment>& experiments();
+
+/// An experiment that a script makes from the programs.
+struct Script {
+  std::string id, title, command;
+};
+const std::vector<Script>& scripts();
+
+/// The experiments of these names ("E7", also "e7", or "all") in the order given, each once. Throws
+/// ConfigError for others, naming those there are, or the script that makes it.
+std::vector<Experiment> chosen(const std::vector<std::string>& names);
+
+}  // namespace bilevel_app::experiments

@@ -1,0 +1,143 @@
+#include "apps/experiments/report.hpp"
+
+#include "apps/common/text.hpp"
+#include "bilevel/core/atomic_file.hpp"
+#include "bilevel/core/error.hpp"
+
+namespace bilevel_app::experiments {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kStyle = R"(
+body { font: 15px/1.5 system-ui, "Helvetica Neue", Arial, sans-serif; color: #1c2430; background: #fff;
+  max-width: 68em; margin: 2em auto; padding: 0 1.2em; }
+h1 { font-size: 1.6em; } h2 { font-size: 1.25em; margin-top: 2.4em; border-top: 1px solid #d9dee5; padding-top: 1em; }
+table { border-collapse: collapse; margin: 1em 0; }
+th, td { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid #e6e9ee; }
+th { font-weight: 600; color: #4b5666; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.wide { overflow-x: auto; }
+.reproduced { color: #176b3a; } .corrected { color: #8a5a00; } .not-reproduced { color: #b3261e; font-weight: 600; }
+.no-criterion, .small { color: #66707f; } .small { font-size: .9em; }
+code { background: #f3f5f8; padding: .1em .35em; border-radius: 3px; }
+svg { max-width: 100%; height: auto; }
+)";
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  return out;
+}
+
+std::string number(const std::optional<double>& value, const char* pattern = "%.9g") {
+  return value ? format(pattern, *value) : "";  // NOLINT: patterns of this file
+}
+
+/// The verdict with its colour, a class of the style.
+std::string coloured(Verdict verdict) {
+  std::string kind = name_of(verdict);
+  for (char& c : kind)
+    if (c == ' ') c = '-';
+  return "<span class=\"" + kind + "\">" + name_of(verdict) + "</span>";
+}
+
+std::string cell(const std::string& content, bool is_number = false) {
+  return (is_number ? "<td class=\"n\">" : "<td>") + content + "</td>";
+}
+
+std::string html_row(const Row& row) {
+  const std::string why = row.why.empty() ? "" : "<br><span class=\"small\">" + escaped(row.why) + "</span>";
+  return "<tr>" + cell(escaped(row.quantity)) + cell(number(row.published), true) +
+         cell(number(row.ours), true) + cell(number(row.ratio(), "%.5g"), true) +
+         cell(escaped(row.criterion)) + cell(coloured(row.verdict) + why) + "</tr>\n";
+}
+
+std::string duration(double seconds) {
+  return seconds < 120 ? format("%.1f s", seconds) : format("%.1f min", seconds / 60);
+}
+
+std::string section(const SavedResult& s) {
+  std::string out = "<h2 id=\"" + escaped(s.id) + "\">" + escaped(s.id) + ". " + escaped(s.title) + "</h2>\n";
+  out += "<p>" + escaped(s.claim) + " <span class=\"small\">(" + escaped(s.source) + ")</span></p>\n";
+  out += "<p>Verdict: " + coloured(verdict_of(s.result.rows)) + (s.quick ? ", of the quick form" : "") +
+         ".</p>\n<div class=\"wide\"><table>\n<tr><th>quantity</th><th class=\"n\">published</th>"
+         "<th class=\"n\">ours</th><th class=\"n\">ratio</th><th>criterion</th><th>verdict</th></tr>\n";
+  for (const Row& row : s.result.rows) out += html_row(row);
+  out += "</table></div>\n";
+  for (const std::string& note : s.result.notes) out += "<p class=\"small\">" + escaped(note) + "</p>\n";
+  if (!s.result.curves.empty())
+    out += "<div class=\"wide\">" + bilevel::svg_plot(s.result.curves) + "</div>\n";
+  return out + "<p class=\"small\">" + duration(s.seconds) + " on " + escaped(s.device) + ", bilevel " +
+         escaped(s.version) + ". Again: <code>" + escaped(s.command) + "</code></p>\n";
+}
+
+std::string overview(const std::vector<SavedResult>& results) {
+  std::string out =
+      "<table>\n<tr><th></th><th>experiment</th><th>source</th><th>verdict</th><th "
+      "class=\"n\">time</th></tr>\n";
+  for (const SavedResult& s : results)
+    out += "<tr>" + cell("<a href=\"#" + escaped(s.id) + "\">" + escaped(s.id) + "</a>") +
+           cell(escaped(s.title)) + cell(escaped(s.source)) + cell(coloured(verdict_of(s.result.rows))) +
+           cell(duration(s.seconds), true) + "</tr>\n";
+  return out + "</table>\n";
+}
+
+}  // namespace
+
+std::string text_report(const SavedResult& s) {
+  std::string out = s.id + ". " + s.title + ": " + name_of(verdict_of(s.result.rows)) +
+                    format(" (%s)\n", duration(s.seconds).c_str());
+  std::vector<std::vector<std::string>> cells{
+      {"quantity", "published", "ours", "ratio", "criterion", "verdict"}};
+  for (const Row& row : s.result.rows)
+    cells.push_back({row.quantity, number(row.published), number(row.ours), number(row.ratio(), "%.5g"),
+                     row.criterion,
+                     name_of(row.verdict) + (row.why.empty() ? std::string() : ": " + row.why)});
+  return out + table(cells);
+}
+
+std::string html_report(const std::vector<SavedResult>& results) {
+  std::string out =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>Published experiments, repeated</title>\n<style>" +
+      std::string(kStyle) + "</style>\n</head>\n<body>\n<h1>Published experiments, repeated</h1>\n" +
+      "<p>Each row compares a published number with ours by a criterion stated beforehand. "
+      "<span class=\"reproduced\">reproduced</span>: ours meets the criterion. "
+      "<span class=\"corrected\">corrected</span>: the published number is not what it is said to be, and "
+      "ours is certified. <span class=\"not-reproduced\">not reproduced</span>: ours does not meet it. "
+      "Work is in operator applications: gradients, Hessian products and other passes, each over one "
+      "image.</p>\n" +
+      overview(results);
+  for (const SavedResult& s : results) out += section(s);
+  return out + "</body>\n</html>\n";
+}
+
+fs::path write_report(const fs::path& folder) {
+  const std::vector<SavedResult> results = read_results(folder);
+  if (results.empty())
+    throw bilevel::IoError(folder.string(),
+                           "the folder holds no results; make some with bilevel-experiments run.");
+  const fs::path page = folder / "index.html";
+  bilevel::write_file_atomically(page, html_report(results));
+  return page;
+}
+
+}  // namespace bilevel_app::experiments

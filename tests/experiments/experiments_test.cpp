@@ -1,0 +1,175 @@
+// bilevel-experiments: options, lists, runs from end to end, reports.
+
+#include "apps/experiments/options.hpp"
+#include "apps/experiments/registry.hpp"
+#include "apps/experiments/result_file.hpp"
+#include "bilevel/core/version.hpp"
+#include "tests/apps/in_process.hpp"
+
+namespace bilevel_test {
+namespace {
+
+using namespace bilevel_app::experiments;
+
+Outcome plain(const std::vector<std::string>& arguments) {
+  return called("bilevel-experiments", arguments, parse, bilevel_app::experiments::run);
+}
+Outcome on_the_device(const std::vector<std::string>& arguments) {
+  return in_process("bilevel-experiments", arguments, parse, bilevel_app::experiments::run);
+}
+
+void expect_refused(const std::vector<std::string>& arguments, const std::string& part, int code = 2) {
+  const Outcome o = plain(arguments);
+  EXPECT_EQ(o.code, code) << o.err;
+  EXPECT_NE(o.err.find(part), std::string::npos) << part << ": " << o.err;
+  expect_one_sentence(o, "bilevel-experiments");
+}
+
+TEST(ExperimentOptions, HelpHasExamples) {
+  const Outcome all = plain({"--help"});
+  EXPECT_EQ(all.code, 0);
+  for (const char* part : {"list", "run", "report", "130 interrupted", "Examples:"})
+    EXPECT_NE(all.out.find(part), std::string::npos) << part;
+  const Outcome run = plain({"run", "--help"});
+  for (const char* part :
+       {"--quick", "--out", "--device", "--threads", "--seed", "--data", "--json", "Examples:"})
+    EXPECT_NE(run.out.find(part), std::string::npos) << part;
+  EXPECT_NE(plain({"report", "--help"}).out.find("Example:"), std::string::npos);
+  EXPECT_EQ(lines_of(plain({"--version"}).out).at(0), "bilevel " BILEVEL_VERSION);
+}
+
+TEST(ExperimentOptions, AreRead) {
+  const std::vector<const char*> argv{
+      "bilevel-experiments", "run", "e14",    "E2", "E14",      "--quick", "--out", "there",
+      "--threads",           "2",   "--seed", "7",  "--device", "cpu"};
+  const Options options = parse(static_cast<int>(argv.size()), argv.data());
+  const auto& run = std::get<RunOptions>(options.command);
+  EXPECT_TRUE(run.quick);
+  EXPECT_EQ(run.out, "there");
+  EXPECT_EQ(run.common.threads, 2);
+  EXPECT_EQ(run.common.seed, 7u);
+  const std::vector<Experiment> wanted = chosen(run.names);
+  ASSERT_EQ(wanted.size(), 2u);
+  EXPECT_EQ(wanted[0].id + wanted[1].id, "E14E2");
+  EXPECT_EQ(chosen({"all"}).size(), experiments().size());
+}
+
+TEST(ExperimentOptions, BadOnesAreRefused) {
+  std::string known;
+  for (const Experiment& e : experiments()) known += (known.empty() ? "" : ", ") + e.id;
+  expect_refused({}, "no command");
+  expect_refused({"run"}, "needs the name");
+  expect_refused({"run", "E99"}, "'E99' is unknown; use " + known + " or all");
+  expect_refused({"run", ""}, "'' is unknown");
+  expect_refused({"run", "E12"}, "bash apps/experiments/tgv.sh");
+  expect_refused({"run", "e11.5"}, "bash apps/experiments/patterns.sh");
+  expect_refused({"run", "E13"}, "bash apps/experiments/regularisers.sh");
+  expect_refused({"run", "E5"}, "--data PATH");
+  expect_refused({"run", "E7", "--seed", "3"}, "--seed");
+  expect_refused({"run", "E2", "--seed", "4294967296"}, "below 2^32");
+  expect_refused({"run", "E2", "--seed", "-1"}, "--seed");
+  expect_refused({"run", "E2", "--data", "photos"}, "--data");
+  expect_refused({"run", "E2", "--threads", "two"}, "--threads");
+  expect_refused({"run", "E2", "--threads", "-1"}, "--threads");
+  expect_refused({"run", "E2", "--out", ""}, "--out is empty");
+  expect_refused({"run", "E2", "--precision", "float"}, "--precision");
+  expect_refused({"run", "E2", "--device", "abacus"}, "abacus");
+  expect_refused({"report"}, "folder of results");
+  expect_refused({"report", "/nowhere/at/all"}, "/nowhere/at/all", 3);
+}
+
+TEST(ExperimentOptions, FoldersThatCannotBeWrittenAreRefused) {
+  const TemporaryFolder folder;
+  put_file(folder / "file", "content");
+  expect_refused({"run", "E14", "--quick", "--device", "cpu", "--out", folder / "file"}, folder / "file", 3);
+  expect_refused({"run", "E14", "--quick", "--device", "cpu", "--out", "/proc/nothing"}, "/proc/nothing", 3);
+  EXPECT_EQ(get_file(folder / "file"), "content");
+  expect_refused({"report", folder.path().string()}, "holds no results", 3);
+  EXPECT_EQ(tree(folder.path()), std::vector<std::string>{"file"});
+}
+
+TEST(Experiments, AreListedWithTheirScripts) {
+  const Outcome o = plain({"list"});
+  EXPECT_EQ(o.code, 0);
+  for (const Experiment& e : experiments()) EXPECT_NE(o.out.find(e.id + " "), std::string::npos) << e.id;
+  const fs::path source = BILEVEL_SOURCE_DIR;
+  for (const Script& s : scripts()) {
+    EXPECT_NE(o.out.find(s.command), std::string::npos) << s.id;
+    const std::string file = s.command.substr(5, s.command.find(' ', 5) - 5);
+    EXPECT_TRUE(fs::exists(source / file)) << file;
+  }
+}
+
+TEST(Experiments, AQuickRunEndsInAPage) {
+  const TemporaryFolder folder;
+  const std::string out = folder / "new/results";
+  const Outcome first = on_the_device({"run", "E14", "--quick", "--out", out});
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(tree(out), (std::vector<std::string>{"E14", "E14/curves.svg", "E14/result.json", "index.html"}));
+  EXPECT_NE(first.out.find("page: " + out + "/index.html"), std::string::npos) << first.out;
+  EXPECT_NE(first.err.find("E14: HOAG, cubic"), std::string::npos) << first.err;
+  const SavedResult saved = read_result(fs::path(out) / "E14" / "result.json");
+  EXPECT_EQ(verdict_of(saved.result.rows), Verdict::reproduced) << first.out;
+  EXPECT_GT(saved.result.curves.at(0).series.at(0).x.size(), 2u);
+  EXPECT_EQ(saved.command.substr(0, 34), "bilevel-experiments run E14 --quick");
+
+  const std::string page = get_file(fs::path(out) / "index.html");
+  fs::remove(fs::path(out) / "index.html");
+  EXPECT_EQ(plain({"report", out}).code, 0);
+  EXPECT_EQ(get_file(fs::path(out) / "index.html"), page);
+
+  // the same numbers again, as JSON, beside a result that another program made
+  SavedResult other = saved;
+  other.id = "E2";
+  write_result(out, other);
+  const Outcome again = on_the_device({"run", "E14", "--quick", "--json", "--quiet", "--out", out});
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(again.err, "");
+  const Json json = Json::parse(again.out);
+  EXPECT_EQ(json.at(0).at("verdict"), "reproduced");
+  EXPECT_EQ(json.at(0).at("rows"), to_json(saved).at("rows"));
+  EXPECT_EQ(json.at(0).at("curves"), to_json(saved).at("curves"));
+  EXPECT_NE(get_file(fs::path(out) / "index.html").find("<h2 id=\"E2\">"), std::string::npos);
+}
+
+TEST(Experiments, DamagedResultsStopARunBeforeItBegins) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "E2");
+  put_file(folder / "E2/result.json", "{\"id\": \"E2\"");
+  expect_refused({"run", "E14", "--quick", "--device", "cpu", "--out", folder.path().string()},
+                 "E2/result.json: the result is damaged", 3);
+  expect_refused({"report", folder.path().string()}, "E2/result.json: the result is damaged", 3);
+  EXPECT_FALSE(fs::exists(folder / "E14"));
+}
+
+TEST(Experiments, QuickOnesDoNotReplaceFullResults) {
+  const TemporaryFolder folder;
+  SavedResult full;
+  full.id = "E14";
+  write_result(folder.path(), full);
+  expect_refused({"run", "E14", "--quick", "--device", "cpu", "--out", folder.path().string()},
+                 "full result of E14");
+}
+
+/// The data of the published raw results, to the digits of an independent computation.
+TEST(Experiments, OneParameterHasThePublishedOptimum) {
+  const Settings settings{bilevel::Device::open(bilevel::testing_support::test_device("cpu:1")),
+                          0,
+                          true,
+                          {},
+                          [](const std::string&) {}};
+  const Result result = chosen({"E7"}).front().run(settings);
+  const auto ours = [&result](const std::string& quantity) {
+    for (const Row& row : result.rows)
+      if (row.quantity == quantity) return row.ours.value();
+    ADD_FAILURE() << quantity;
+    return 0.0;
+  };
+  EXPECT_NEAR(ours("exact least f"), 1.37148883335, 2e-11);
+  EXPECT_NEAR(ours("its log10 alpha"), -0.3149213, 1e-6);
+  EXPECT_NEAR(ours("zero differences over the border, maid from 0: f"), 1.43226270188, 1e-8);
+  EXPECT_NEAR(ours("zero differences over the border, maid from 0: log10 alpha"), -0.3280525, 1e-4);
+}
+
+}  // namespace
+}  // namespace bilevel_test
