@@ -70,7 +70,7 @@ struct Denoising {
 
 UpperOptions limits() {
   UpperOptions options;
-  options.max_iterations = 200;
+  options.max_iterations = 1000;
   options.schedule.tolerance = 1e-5;
   return options;
 }
@@ -79,7 +79,7 @@ struct Optimum {
   double f, theta, width;  ///< published scaling
 };
 Optimum optimum_of(Denoising& problem) {
-  ExactLoss exact(problem.context, *problem.problem, problem.first());
+  ExactLoss exact(problem.context, *problem.problem, problem.first(), 1e-11);
   const Scan scanned = scan(exact, -2, 2, 41);
   return {kScale * scanned.least.value, scanned.minimiser,
           kScale * (scanned.least.upper - scanned.least.lower)};
@@ -119,14 +119,21 @@ Run run_from(const Settings& s, const Method& method, double start) {
   return {method.name, start, std::move(one), f, theta};
 }
 
+/// Until f is within 1e-6 of f*, relative, and log10 alpha within 1e-3.
+double iterations_to(const Run& r, const Optimum& best, const Gap& gap) {
+  for (const IterationRecord& record : r.run.records)
+    if (std::abs(record.theta[0] - best.theta) <= 1e-3 && gap(record.theta) <= 1e-6 * best.f)
+      return record.iteration;
+  return std::numeric_limits<double>::infinity();
+}
+
 /// The run from 0, the published start.
 void add_start_zero(const Run& r, const Optimum& best, const Gap& gap, std::vector<Row>& rows) {
   const std::string name = std::string(r.method) + " from 0: ";
   rows.push_back(relative_to({name + "f", kPublishedOptimum, r.f}, best.f, 1e-6, "f*"));
   rows.push_back(
       distance_to({name + "log10 alpha", kPublishedWeight, r.theta}, best.theta, 1e-3, "the exact one"));
-  rows.push_back(
-      at_most({name + "upper iterations", {}, static_cast<double>(r.run.report.last.iteration)}, 15));
+  rows.push_back(at_most({name + "upper iterations to both", {}, iterations_to(r, best, gap)}, 15));
   rows.push_back(reported({name + "work to f* + 0.1 %", kPublishedWork, work_to(r.run, gap, 1e-3 * best.f)}));
 }
 

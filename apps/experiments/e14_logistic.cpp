@@ -41,10 +41,10 @@ Samples draw(LegacyRandom& random, const std::vector<std::vector<double>>& centr
 
 /// sum_j ln(1 + e^{-y_j x_j^T w}) + e^alpha/2 |w|^2 below, the mean loss of held-out samples above.
 struct Logistic {
-  Logistic(const Settings& s, int features, int train, int held_out)
+  Logistic(const Settings& s, std::uint64_t seed, int features, int train, int held_out)
       : context(s.device),
         layout({{"xi", Transform::exp, std::exp(3.0), std::exp(-kBound), std::exp(kBound), true}}) {
-    LegacyRandom random(static_cast<std::uint32_t>(s.seed));
+    LegacyRandom random(static_cast<std::uint32_t>(seed));
     const auto count = static_cast<std::size_t>(features);
     const std::vector<std::vector<double>> centres{random.normal_vector(count), random.normal_vector(count)};
     const Samples lower = draw(random, centres, train, true), upper = draw(random, centres, held_out, false);
@@ -67,55 +67,111 @@ struct Logistic {
   Tensor<double> start;
 };
 
-Result run(const Settings& s) {
-  const int features = s.quick ? 8 : 50, train = s.quick ? 25 : 200, held_out = s.quick ? 60 : 400;
-  Logistic data(s, features, train, held_out);
-  ExactLoss exact(data.context, *data.problem, std::as_const(data.start).view());
-  s.tell("scan of " + std::to_string(kPoints) + " points");
-  const Scan scanned = scan(exact, -kBound, kBound, kPoints);
+constexpr HoagSchedule kSchedules[] = {HoagSchedule::exact, HoagSchedule::quadratic, HoagSchedule::cubic,
+                                       HoagSchedule::geometric};
 
-  Result result;
-  result.rows.push_back(reported({"least loss of the scan", {}, scanned.best}));
-  result.rows.push_back(
-      at_least({"the least is inside of [-6, 6]", {}, scanned.inside ? 1.0 : 0.0}, 1, "1: yes"));
-  const Gap gap = [&](std::span<const double> theta) { return exact(theta).value - scanned.least.value; };
-  const double limit = (1 + kClose) * scanned.best, enough = limit - scanned.least.value;
-  Panel gaps = gap_panel("Loss above the least one"),
-        accuracies = accuracy_panel("Accuracy that the schedule asks for", "epsilon = delta");
-  std::vector<double> work;
-  const HoagSchedule schedules[] = {HoagSchedule::exact, HoagSchedule::quadratic, HoagSchedule::cubic,
-                                    HoagSchedule::geometric};
-  for (const HoagSchedule schedule : schedules) {
-    const std::string name = name_of(schedule);
-    s.tell("HOAG, " + name);
-    HoagOptions hoag;
-    hoag.schedule = schedule;
-    UpperOptions options;
-    options.max_iterations = 2000;
-    options.schedule.tolerance = 2e-5;
-    const auto optimiser = make_hoag<double>(hoag, options);
-    const MeasuredRun one = measured(name, data.context, *data.problem, *optimiser, data.layout.initial(),
-                                     std::as_const(data.start).view());
-    result.rows.push_back(at_most({name + ": loss at the end", {}, exact(one.report.theta).value}, limit,
-                                  format("at most 1 + %g times the scan's", kClose)));
-    work.push_back(work_to(one, gap, enough));
-    if (schedule == HoagSchedule::exact)
-      result.rows.push_back(reported({name + ": work to that loss", {}, work.back()}));
-    else
-      result.rows.push_back(
-          below({name + ": work to that loss", {}, work.back()}, work.front(), "below that of exact"));
-    result.notes.push_back(ending(one));
-    gaps.series.push_back(gap_curve(one, gap));
-    accuracies.series.push_back(accuracy_curve(one, &IterationRecord::epsilon));
+/// All schedules on one draw.
+struct Draw {
+  Scan scanned;
+  std::vector<MeasuredRun> runs;  ///< of kSchedules
+  std::vector<double> work;       ///< until the loss is within kClose of the scan's
+  std::vector<double> excess;     ///< of the loss at the end, relative to the scan's
+  std::vector<Series> gaps;
+};
+
+MeasuredRun run_schedule(Logistic& data, HoagSchedule schedule) {
+  HoagOptions hoag;
+  hoag.schedule = schedule;
+  UpperOptions options;
+  options.max_iterations = 400;
+  options.schedule.tolerance = 2e-5;
+  const auto optimiser = make_hoag<double>(hoag, options);
+  return measured(name_of(schedule), data.context, *data.problem, *optimiser, data.layout.initial(),
+                  std::as_const(data.start).view());
+}
+
+Draw run_draw(Logistic& data) {
+  ExactLoss exact(data.context, *data.problem, std::as_const(data.start).view());
+  Draw out{scan(exact, -kBound, kBound, kPoints), {}, {}, {}, {}};
+  const double best = out.scanned.best, least = out.scanned.least.value;
+  const Gap gap = [&](std::span<const double> theta) { return exact(theta).value - least; };
+  for (const HoagSchedule schedule : kSchedules) {
+    MeasuredRun run = run_schedule(data, schedule);
+    out.work.push_back(work_to(run, gap, (1 + kClose) * best - least));
+    out.excess.push_back(exact(run.report.theta).value / best - 1);
+    out.gaps.push_back(gap_curve(run, gap));
+    out.runs.push_back(std::move(run));
   }
-  result.curves = {std::move(gaps),
-                   std::move(accuracies),
-                   {"The scan", {"alpha", false}, {"held-out loss", false}, {scanned.curve}}};
+  return out;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void add_rows(const std::vector<Draw>& draws, std::vector<Row>& rows) {
+  const double all = static_cast<double>(draws.size());
+  const auto count = [&draws](const auto& holds) {
+    return static_cast<double>(std::count_if(draws.begin(), draws.end(), holds));
+  };
+  rows.push_back(at_least(
+      {"draws whose best of the scan is inside", {}, count([](const Draw& d) { return d.scanned.inside; })},
+      all, "all"));
+  for (std::size_t k = 0; k < std::size(kSchedules); ++k) {
+    const std::string name = name_of(kSchedules[k]);
+    rows.push_back(at_least({name + ": draws that end at the optimum of the scan",
+                             {},
+                             count([k](const Draw& d) { return d.excess[k] <= kClose; })},
+                            all, format("all of %g, to %g", all, kClose)));
+    if (k == 0) continue;
+    std::vector<double> ratios;
+    for (const Draw& d : draws) ratios.push_back(d.work[k] / d.work[0]);
+    rows.push_back(below({name + ": work to that loss, that of exact being 1, median", {}, median(ratios)}, 1,
+                         "below 1"));
+  }
+}
+
+std::string endings(const std::vector<Draw>& draws, std::size_t schedule) {
+  std::string text = std::string(name_of(kSchedules[schedule])) +
+                     ": loss at the end above the scan's optimum, relative, and iterations:";
+  for (const Draw& d : draws)
+    text += format(" %.1e (%d)", std::max(d.excess[schedule], 0.0), d.runs[schedule].report.last.iteration);
+  return text + ".";
+}
+
+Result run(const Settings& s) {
+  const int features = 50, train = 200, held_out = 400, count = s.quick ? 3 : 10;
+  std::vector<Draw> draws;
+  for (int k = 0; k < count; ++k) {
+    s.tell(format("draw %d of %d", k + 1, count));
+    Logistic data(s, s.seed + static_cast<std::uint64_t>(k), features, train, held_out);
+    draws.push_back(run_draw(data));
+  }
+  Result result;
+  add_rows(draws, result.rows);
+  Panel gaps = gap_panel("First draw: loss above the least one"),
+        accuracies = accuracy_panel("Accuracies that the schedules ask for", "epsilon = delta");
+  gaps.series = draws.front().gaps;
+  for (const MeasuredRun& run : draws.front().runs)
+    accuracies.series.push_back(accuracy_curve(run, &IterationRecord::epsilon));
+  result.curves = {
+      std::move(gaps),
+      std::move(accuracies),
+      {"First draw: the scan", {"alpha", false}, {"held-out loss", false}, {draws.front().scanned.curve}}};
+  for (std::size_t k = 0; k < std::size(kSchedules); ++k) result.notes.push_back(endings(draws, k));
+  result.notes.push_back(
+      "Where a schedule does not end at the optimum, theta oscillates: while accuracies are loose, the "
+      "published rule of "
+      "the step length takes rising losses for falling ones and lengthens the steps, and takes back only "
+      "those that raise the loss by a fifth.");
   result.notes.push_back(format(
       "Data: our own draws, %d training samples of %d features, a fifth of their labels wrong, %d held-out "
-      "ones; seed %llu. The published comparison is on text data and has no numbers that could be compared. "
+      "ones; seeds %llu to %llu. The published comparison is on text data and has no numbers that could be "
+      "compared. "
       "alpha starts at 3.",
-      train, features, held_out, static_cast<unsigned long long>(s.seed)));
+      train, features, held_out, static_cast<unsigned long long>(s.seed),
+      static_cast<unsigned long long>(s.seed) + static_cast<unsigned long long>(count - 1)));
   return result;
 }
 
