@@ -95,10 +95,25 @@ Row against_exact(Quantity q, double lower, double upper, double tolerance, cons
   return row;
 }
 
+Row because(Row row, const std::string& reason) {
+  if (row.verdict == Verdict::not_reproduced) row.why += ": " + reason;
+  return row;
+}
+
 Verdict verdict_of(std::span<const Row> rows) {
   Verdict worst = Verdict::reported;
   for (const Row& row : rows) worst = std::max(worst, row.verdict);
   return worst;
+}
+
+std::string tally(std::span<const Row> rows) {
+  std::string text;
+  for (const Verdict verdict : {Verdict::reproduced, Verdict::corrected, Verdict::not_reproduced}) {
+    const auto count =
+        std::count_if(rows.begin(), rows.end(), [verdict](const Row& r) { return r.verdict == verdict; });
+    if (count > 0) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + name_of(verdict);
+  }
+  return text;
 }
 
 }  // namespace bilevel_app::experiments

@@ -47,7 +47,12 @@ Row below(Quantity q, double limit, const std::string& criterion);
 /// wider than a tenth of that, for then it decides nothing.
 Row against_exact(Quantity q, double lower, double upper, double tolerance, const std::string& reason);
 
+/// The row, and when its criterion is not met why that is so.
+Row because(Row row, const std::string& reason);
+
 /// Of an experiment: the worst of its rows, not_reproduced before corrected before reproduced.
 Verdict verdict_of(std::span<const Row> rows);
+/// "9 reproduced, 2 corrected, 1 not reproduced", what there are none of left out.
+std::string tally(std::span<const Row> rows);
 
 }  // namespace bilevel_app::experiments

@@ -136,7 +136,8 @@ Result run(const Settings& s) {
   result.rows = {
       at_most({"loss at the end, the worst of MAID's starts over the best of all runs", {}, worst / best},
               1.005),
-      at_least({"mean PSNR, dB", {}, psnr}, 27.5)};
+      because(at_least({"mean PSNR, dB", {}, psnr}, 27.5),
+              "every run of MAID ends at this loss, so it is what the model gives on these crops")};
   add_work(works(runs.dynamic, gap, 1e-3 * best), works(runs.fixed, gap, 1e-3 * best), result.rows);
   Panel gaps = gap_panel("MAID, fixed accuracies and HOAG"), accuracies = accuracy_panel("MAID", "epsilon");
   for (const MeasuredRun* run : runs.all()) {

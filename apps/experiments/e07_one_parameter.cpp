@@ -145,6 +145,21 @@ Row robustness(const std::string& method, const std::vector<Run>& runs, const Op
                  1e-3);
 }
 
+/// theta of a method from every start.
+Panel paths_of(const std::string& method, const std::vector<Run>& runs) {
+  Panel panel{method + ", every start", {"iteration", false}, {"log10 alpha", false}, {}};
+  for (const Run& r : runs) {
+    if (r.method != method) continue;
+    Series path{format("from %g", r.start), {}, {}};
+    for (const IterationRecord& record : r.run.records) {
+      path.x.push_back(record.iteration);
+      path.y.push_back(record.theta[0]);
+    }
+    panel.series.push_back(std::move(path));
+  }
+  return panel;
+}
+
 /// The same problem with differences that are zero over the border, the default of the library.
 std::vector<Row> neumann_rows(const Settings& s) {
   Denoising problem(s, SignalBorder::neumann, 0);
@@ -183,26 +198,22 @@ Result run(const Settings& s) {
   ExactLoss exact(published.context, *published.problem, published.first());
   const Gap gap = [&](std::span<const double> theta) { return kScale * exact(theta).value - best.f; };
   Panel gaps = gap_panel("From log10 alpha = 0"),
-        accuracies = accuracy_panel("From log10 alpha = 0", "epsilon"),
-        paths{"Every start", {"iteration", false}, {"log10 alpha", false}, {}};
-  for (const Run& r : runs) {
+        accuracies = accuracy_panel("From log10 alpha = 0", "epsilon");
+  for (const Run& r : runs)
     if (r.start == 0) {
       add_start_zero(r, best, gap, rows);
       gaps.series.push_back(gap_curve(r.run, gap));
       accuracies.series.push_back(accuracy_curve(r.run, &IterationRecord::epsilon));
     }
-    Series path{r.run.name, {}, {}};
-    for (const IterationRecord& record : r.run.records) {
-      path.x.push_back(record.iteration);
-      path.y.push_back(record.theta[0]);
-    }
-    paths.series.push_back(std::move(path));
-  }
+  result.curves = {std::move(gaps), std::move(accuracies)};
+  for (const Method& method : kMethods) result.curves.push_back(paths_of(method.name, runs));
   for (const Method& method : kMethods) rows.push_back(robustness(method.name, runs, best));
   const std::vector<Row> neumann = neumann_rows(s);
   rows.insert(rows.end(), neumann.begin(), neumann.end());
-  result.curves = {std::move(gaps), std::move(accuracies), std::move(paths)};
   for (const Run& r : runs) result.notes.push_back(ending(r.run));
+  result.notes.push_back(
+      "hoag may leave the optimum again before it ends there: its rule lengthens the steps as long as losses "
+      "allow, and takes back only those that raise the loss by a fifth.");
   result.notes.push_back(format(
       "Data: 10 signals of 256 points, noise 0.1, the draws of the published code (seed 0), differences with "
       "zero to the left of the first point. f = sum |xhat - x|^2; the exact least one is known to %.1e. "

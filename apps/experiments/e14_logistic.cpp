@@ -120,15 +120,18 @@ void add_rows(const std::vector<Draw>& draws, std::vector<Row>& rows) {
       all, "all"));
   for (std::size_t k = 0; k < std::size(kSchedules); ++k) {
     const std::string name = name_of(kSchedules[k]);
-    rows.push_back(at_least({name + ": draws that end at the optimum of the scan",
-                             {},
-                             count([k](const Draw& d) { return d.excess[k] <= kClose; })},
-                            all, format("all of %g, to %g", all, kClose)));
+    rows.push_back(because(at_least({name + ": draws that end at the optimum of the scan",
+                                     {},
+                                     count([k](const Draw& d) { return d.excess[k] <= kClose; })},
+                                    all, format("all of %g, to %g", all, kClose)),
+                           "in the others theta oscillates"));
     if (k == 0) continue;
     std::vector<double> ratios;
     for (const Draw& d : draws) ratios.push_back(d.work[k] / d.work[0]);
-    rows.push_back(below({name + ": work to that loss, that of exact being 1, median", {}, median(ratios)}, 1,
-                         "below 1"));
+    rows.push_back(
+        because(below({name + ": work to that loss, that of exact being 1, median", {}, median(ratios)}, 1,
+                      "below 1"),
+                "theta oscillates first"));
   }
 }
 

@@ -1,5 +1,7 @@
 #include "apps/experiments/report.hpp"
 
+#include <cmath>
+
 #include "apps/common/text.hpp"
 #include "bilevel/core/atomic_file.hpp"
 #include "bilevel/core/error.hpp"
@@ -20,9 +22,10 @@ th { font-weight: 600; color: #4b5666; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { overflow-x: auto; }
 .reproduced { color: #176b3a; } .corrected { color: #8a5a00; } .not-reproduced { color: #b3261e; font-weight: 600; }
+.reproduced, .corrected, .not-reproduced { white-space: nowrap; }
 .no-criterion, .small { color: #66707f; } .small { font-size: .9em; }
 code { background: #f3f5f8; padding: .1em .35em; border-radius: 3px; }
-svg { max-width: 100%; height: auto; }
+ul { padding-left: 1.2em; } svg { max-width: 100%; height: auto; }
 )";
 
 std::string escaped(const std::string& text) {
@@ -46,8 +49,20 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
-std::string number(const std::optional<double>& value, const char* pattern = "%.9g") {
-  return value ? format(pattern, *value) : "";  // NOLINT: patterns of this file
+/// Whole numbers as they are, others with as many digits as the comparison needs.
+std::string number(double value, bool compared) {
+  if (value == std::round(value) && std::abs(value) < 1e15) return format("%.0f", value);
+  return compared ? format("%.9g", value) : format("%.5g", value);
+}
+std::string published_text(const Row& row) { return row.published ? number(*row.published, true) : ""; }
+std::string ours_text(const Row& row) {
+  if (!row.ours || !std::isfinite(*row.ours)) return "none";
+  const std::optional<double> ratio = row.ratio();
+  return number(*row.ours, ratio && std::abs(*ratio - 1) < 1e-2);
+}
+std::string ratio_text(const Row& row) {
+  const std::optional<double> ratio = row.ratio();
+  return ratio && std::isfinite(*ratio) ? number(*ratio, false) : "";
 }
 
 /// The verdict with its colour, a class of the style.
@@ -64,9 +79,9 @@ std::string cell(const std::string& content, bool is_number = false) {
 
 std::string html_row(const Row& row) {
   const std::string why = row.why.empty() ? "" : "<br><span class=\"small\">" + escaped(row.why) + "</span>";
-  return "<tr>" + cell(escaped(row.quantity)) + cell(number(row.published), true) +
-         cell(number(row.ours), true) + cell(number(row.ratio(), "%.5g"), true) +
-         cell(escaped(row.criterion)) + cell(coloured(row.verdict) + why) + "</tr>\n";
+  return "<tr>" + cell(escaped(row.quantity)) + cell(published_text(row), true) + cell(ours_text(row), true) +
+         cell(ratio_text(row), true) + cell(escaped(row.criterion)) + cell(coloured(row.verdict) + why) +
+         "</tr>\n";
 }
 
 std::string duration(double seconds) {
@@ -76,12 +91,17 @@ std::string duration(double seconds) {
 std::string section(const SavedResult& s) {
   std::string out = "<h2 id=\"" + escaped(s.id) + "\">" + escaped(s.id) + ". " + escaped(s.title) + "</h2>\n";
   out += "<p>" + escaped(s.claim) + " <span class=\"small\">(" + escaped(s.source) + ")</span></p>\n";
-  out += "<p>Verdict: " + coloured(verdict_of(s.result.rows)) + (s.quick ? ", of the quick form" : "") +
+  out += "<p>Verdict: " + coloured(verdict_of(s.result.rows)) + " (rows: " + tally(s.result.rows) + ")" +
+         (s.quick ? ", of the quick form" : "") +
          ".</p>\n<div class=\"wide\"><table>\n<tr><th>quantity</th><th class=\"n\">published</th>"
          "<th class=\"n\">ours</th><th class=\"n\">ratio</th><th>criterion</th><th>verdict</th></tr>\n";
   for (const Row& row : s.result.rows) out += html_row(row);
   out += "</table></div>\n";
-  for (const std::string& note : s.result.notes) out += "<p class=\"small\">" + escaped(note) + "</p>\n";
+  if (!s.result.notes.empty()) {
+    out += "<ul class=\"small\">\n";
+    for (const std::string& note : s.result.notes) out += "<li>" + escaped(note) + "</li>\n";
+    out += "</ul>\n";
+  }
   if (!s.result.curves.empty())
     out += "<div class=\"wide\">" + bilevel::svg_plot(s.result.curves) + "</div>\n";
   return out + "<p class=\"small\">" + duration(s.seconds) + " on " + escaped(s.device) + ", bilevel " +
@@ -94,8 +114,9 @@ std::string overview(const std::vector<SavedResult>& results) {
       "class=\"n\">time</th></tr>\n";
   for (const SavedResult& s : results)
     out += "<tr>" + cell("<a href=\"#" + escaped(s.id) + "\">" + escaped(s.id) + "</a>") +
-           cell(escaped(s.title)) + cell(escaped(s.source)) + cell(coloured(verdict_of(s.result.rows))) +
-           cell(duration(s.seconds), true) + "</tr>\n";
+           cell(escaped(s.title)) + cell(escaped(s.source)) +
+           cell(coloured(verdict_of(s.result.rows)) + (s.quick ? " (quick)" : "")) +
+           cell(tally(s.result.rows)) + cell(duration(s.seconds), true) + "</tr>\n";
   return out + "</table>\n";
 }
 
@@ -103,12 +124,11 @@ std::string overview(const std::vector<SavedResult>& results) {
 
 std::string text_report(const SavedResult& s) {
   std::string out = s.id + ". " + s.title + ": " + name_of(verdict_of(s.result.rows)) +
-                    format(" (%s)\n", duration(s.seconds).c_str());
+                    format(" (rows: %s; %s)\n", tally(s.result.rows).c_str(), duration(s.seconds).c_str());
   std::vector<std::vector<std::string>> cells{
       {"quantity", "published", "ours", "ratio", "criterion", "verdict"}};
   for (const Row& row : s.result.rows)
-    cells.push_back({row.quantity, number(row.published), number(row.ours), number(row.ratio(), "%.5g"),
-                     row.criterion,
+    cells.push_back({row.quantity, published_text(row), ours_text(row), ratio_text(row), row.criterion,
                      name_of(row.verdict) + (row.why.empty() ? std::string() : ": " + row.why)});
   return out + table(cells);
 }

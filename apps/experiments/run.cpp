@@ -68,14 +68,25 @@ void require_no_full_result(const fs::path& folder, const Experiment& e) {
                     ", which --quick would replace; choose another folder.");
 }
 
+/// As a word for a shell.
+std::string word(const std::string& text) {
+  const bool plain =
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,+=@%") ==
+      std::string::npos;
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 /// The command line that makes a result again.
 std::string command_of(const RunOptions& o, const Experiment& e) {
   std::string text = std::string(kProgram) + " run " + e.id;
   if (o.quick) text += " --quick";
   if (e.own_draws && o.common.seed != 0) text += " --seed " + std::to_string(o.common.seed);
   if (e.photographs)
-    for (const std::string& path : o.data) text += " --data " + path;
-  return text + " --device " + o.common.device + " --out " + o.out;
+    for (const std::string& path : o.data) text += " --data " + word(path);
+  return text + " --device " + o.common.device + " --out " + word(o.out);
 }
 
 SavedResult run_one(const RunOptions& o, const Experiment& e, const Settings& settings) {

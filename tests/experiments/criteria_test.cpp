@@ -77,6 +77,16 @@ TEST(Criteria, TheWorstRowDecides) {
   EXPECT_THROW(static_cast<void>(verdict_from("maybe")), bilevel::ConfigError);
 }
 
+TEST(Criteria, ReasonsStandWithWhatWasMissed) {
+  EXPECT_EQ(because(at_most({"n", {}, 2}, 3), "of this").why, "");
+  EXPECT_EQ(because(at_most({"n", {}, 4}, 3), "of this").why, "more than 3: of this");
+  EXPECT_EQ(because(at_most({"n", {}, HUGE_VAL}, 3), "of this").why, "there is no such number: of this");
+  const std::vector<Row> rows{at_most({"n", {}, 2}, 3), at_most({"n", {}, 4}, 3), at_most({"n", {}, 5}, 3),
+                              reported({"n", {}, 1})};
+  EXPECT_EQ(tally(rows), "1 reproduced, 2 not reproduced");
+  EXPECT_EQ(tally({}), "");
+}
+
 TEST(Criteria, RatiosNeedTwoNumbers) {
   EXPECT_EQ((Row{"q", 2.0, 3.0, "", {}, ""}.ratio()), 1.5);
   EXPECT_FALSE((Row{"q", {}, 3.0, "", {}, ""}.ratio()));
@@ -184,9 +194,9 @@ TEST(Reports, OrderByNumberAndStandAlone) {
   ASSERT_EQ(results.size(), 3u);
   EXPECT_EQ(results[0].id + results[1].id + results[2].id, "E2E7E14");
   const std::string page = get_file(write_report(folder.path()));
-  for (const char* part :
-       {"<h2 id=\"E2\">", "Title &lt;of&gt; it", "A claim &amp; more", "f &lt;exact&gt;", "<svg ",
-        "off by 0.05", "&quot;quotes&quot;", "of the quick form", "class=\"not-reproduced\""})
+  for (const char* part : {"<h2 id=\"E2\">", "Title &lt;of&gt; it", "A claim &amp; more", "f &lt;exact&gt;",
+                           "<svg ", "off by 0.05", "&quot;quotes&quot;", "(rows: 1 not reproduced)", ">none<",
+                           "of the quick form", "class=\"not-reproduced\""})
     EXPECT_NE(page.find(part), std::string::npos) << part;
   for (const char* part : {"<script", "<link", "<img", "src=", "@import", "url(", "<of>"})
     EXPECT_EQ(page.find(part), std::string::npos) << part;
