@@ -20,6 +20,7 @@ table { border-collapse: collapse; margin: 1em 0; }
 th, td { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid #e6e9ee; }
 th { font-weight: 600; color: #4b5666; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.c { min-width: 9em; }
 .wide { overflow-x: auto; }
 .reproduced { color: #176b3a; } .corrected { color: #8a5a00; } .not-reproduced { color: #b3261e; font-weight: 600; }
 .reproduced, .corrected, .not-reproduced { white-space: nowrap; }
@@ -80,8 +81,8 @@ std::string cell(const std::string& content, bool is_number = false) {
 std::string html_row(const Row& row) {
   const std::string why = row.why.empty() ? "" : "<br><span class=\"small\">" + escaped(row.why) + "</span>";
   return "<tr>" + cell(escaped(row.quantity)) + cell(published_text(row), true) + cell(ours_text(row), true) +
-         cell(ratio_text(row), true) + cell(escaped(row.criterion)) + cell(coloured(row.verdict) + why) +
-         "</tr>\n";
+         cell(ratio_text(row), true) + "<td class=\"c\">" + escaped(row.criterion) + "</td>" +
+         cell(coloured(row.verdict) + why) + "</tr>\n";
 }
 
 std::string duration(double seconds) {
@@ -97,20 +98,20 @@ std::string section(const SavedResult& s) {
          "<th class=\"n\">ours</th><th class=\"n\">ratio</th><th>criterion</th><th>verdict</th></tr>\n";
   for (const Row& row : s.result.rows) out += html_row(row);
   out += "</table></div>\n";
+  if (!s.result.curves.empty())
+    out += "<div class=\"wide\">" + bilevel::svg_plot(s.result.curves) + "</div>\n";
   if (!s.result.notes.empty()) {
     out += "<ul class=\"small\">\n";
     for (const std::string& note : s.result.notes) out += "<li>" + escaped(note) + "</li>\n";
     out += "</ul>\n";
   }
-  if (!s.result.curves.empty())
-    out += "<div class=\"wide\">" + bilevel::svg_plot(s.result.curves) + "</div>\n";
   return out + "<p class=\"small\">" + duration(s.seconds) + " on " + escaped(s.device) + ", bilevel " +
          escaped(s.version) + ". Again: <code>" + escaped(s.command) + "</code></p>\n";
 }
 
 std::string overview(const std::vector<SavedResult>& results) {
   std::string out =
-      "<table>\n<tr><th></th><th>experiment</th><th>source</th><th>verdict</th><th "
+      "<table>\n<tr><th></th><th>experiment</th><th>source</th><th>verdict</th><th>rows</th><th "
       "class=\"n\">time</th></tr>\n";
   for (const SavedResult& s : results)
     out += "<tr>" + cell("<a href=\"#" + escaped(s.id) + "\">" + escaped(s.id) + "</a>") +

@@ -120,6 +120,7 @@ void write_result(const fs::path& folder, const SavedResult& saved) {
   std::error_code error;
   fs::create_directories(own, error);
   if (error) throw IoError(own.string(), "the folder cannot be made (" + error.message() + ").");
+  bilevel::remove_temporaries(own, true);
   if (!saved.result.curves.empty())
     bilevel::write_file_atomically(own / "curves.svg", bilevel::svg_plot(saved.result.curves));
   bilevel::write_file_atomically(own / "result.json", to_json(saved).dump(1) + "\n");
@@ -148,8 +149,12 @@ std::vector<SavedResult> read_results(const fs::path& folder, const std::vector<
   for (const fs::directory_entry& entry : at) {
     const std::string name = entry.path().filename().string();
     if (std::find(except.begin(), except.end(), name) != except.end()) continue;
-    if (fs::exists(entry.path() / "result.json", error))
-      all.push_back(read_result(entry.path() / "result.json"));
+    const fs::path file = entry.path() / "result.json";
+    if (!fs::exists(file, error)) continue;
+    all.push_back(read_result(file));
+    if (all.back().id != name)
+      throw IoError(file.string(),
+                    "the result is that of " + all.back().id + "; a folder has the name of its experiment.");
   }
   std::sort(all.begin(), all.end(), [](const SavedResult& a, const SavedResult& b) {
     return std::make_pair(number_of(a.id), a.id) < std::make_pair(number_of(b.id), b.id);

@@ -186,6 +186,13 @@ TEST(ResultFiles, DamagedOnesAreRefusedInOneSentence) {
   }
 }
 
+TEST(ResultFiles, AreInTheFolderOfTheirExperiment) {
+  const TemporaryFolder folder;
+  write_result(folder.path(), some_result("E7"));
+  std::filesystem::rename(folder.path() / "E7", folder.path() / "E8");
+  EXPECT_THROW(static_cast<void>(read_results(folder.path())), bilevel::IoError);
+}
+
 TEST(Reports, OrderByNumberAndStandAlone) {
   const TemporaryFolder folder;
   for (const char* id : {"E14", "E2", "E7"}) write_result(folder.path(), some_result(id));

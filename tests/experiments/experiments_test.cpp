@@ -168,6 +168,22 @@ TEST(Experiments, DamagedResultsStopARunBeforeItBegins) {
   EXPECT_FALSE(fs::exists(folder / "E14"));
 }
 
+TEST(Experiments, ASignalEndsARunAndKeepsWhatIsFinished) {
+  const TemporaryFolder folder;
+  Process process(
+      {"run", "E2", "E7", "--quick", "--device", "cpu", "--threads", "1", "--out", folder.path().string()});
+  while (process.running() && !fs::exists(folder / "index.html"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  process.signal(SIGINT);
+  const Outcome o = process.wait();
+  EXPECT_EQ(o.code, 130) << o.err;
+  EXPECT_EQ(lines_of(o.err).back(),
+            "bilevel-experiments: interrupted; the results that were finished are in " +
+                folder.path().string() + ".");
+  EXPECT_EQ(tree(folder.path()),
+            (std::vector<std::string>{"E2", "E2/curves.svg", "E2/result.json", "index.html"}));
+}
+
 TEST(Experiments, QuickOnesDoNotReplaceFullResults) {
   const TemporaryFolder folder;
   SavedResult full;
