@@ -17,12 +17,12 @@ BILEVEL_HD inline void reduce_data(Block& block, const Tile& t, int width, const
                                    const T* gradient, const T* own, Out out, double* partial) {
   if (y == nullptr)
     block.template reduce<3>(
-        0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, gradient[r * width + c], T(0)); },
-        partial);
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA { return out(r, c, gradient[r * width + c], T(0)); }, partial);
   else if (s != nullptr)
     block.template reduce<3>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
           const int o = r * width + c;
           const T d = s[o] * (own[r * pitch + c] - y[o]);
           return out(r, c, d, d);
@@ -31,7 +31,7 @@ BILEVEL_HD inline void reduce_data(Block& block, const Tile& t, int width, const
   else
     block.template reduce<3>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
           const T d = own[r * pitch + c] - y[r * width + c];
           return out(r, c, d, d);
         },
@@ -46,14 +46,19 @@ BILEVEL_HD inline void reduce_product(Block& block, const Tile& t, int width, bo
   if (add)
     block.template reduce<1>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) { return out(r, c, product[r * width + c] + xi * own[r * pitch + c]); }, partial);
+        [=](int r, int c)
+            BILEVEL_PIXEL_LAMBDA { return out(r, c, product[r * width + c] + xi * own[r * pitch + c]); },
+        partial);
   else if (s != nullptr)
     block.template reduce<1>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) { return out(r, c, (s[r * width + c] + xi) * own[r * pitch + c]); }, partial);
+        [=](int r, int c)
+            BILEVEL_PIXEL_LAMBDA { return out(r, c, (s[r * width + c] + xi) * own[r * pitch + c]); },
+        partial);
   else
     block.template reduce<1>(
-        0, t.rows, 0, t.columns, [=](int r, int c) { return out(r, c, (T(1) + xi) * own[r * pitch + c]); },
+        0, t.rows, 0, t.columns,
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA { return out(r, c, (T(1) + xi) * own[r * pitch + c]); },
         partial);
 }
 
@@ -75,7 +80,7 @@ struct AnalysisGradient {
       const Border border(a.model, t);
       block.template reduce<1>(
           0, t.rows, 0, t.columns,
-          [=](int r, int c) -> Sums<1> {
+          [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<1> {
             T sum = T(0);
             for (int k = 0; k < K::channels; ++k)
               sum += S::reading(x.v[k], r * G::pitch + c, G::pitch, border.at(r, c));
@@ -91,7 +96,7 @@ struct AnalysisGradient {
   BILEVEL_HD void channel(Block& block, const Tile& t, const Halo<T, K, G>& x, const Flux<T, S, G>& f,
                           double* partial) const {
     const EnergyPixel<T, Rho, K> pixel{Rho(a.model.nu), T(a.model.alpha)};
-    const auto flux = [=](int r, int c) -> Sums<2> {
+    const auto flux = [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<2> {
       const int e = r * G::pitch + c;
       T z[K::components], p[K::components];
       x.differences(e, z);
@@ -108,7 +113,7 @@ struct AnalysisGradient {
     const T* own = x.v[k];
     const T xi = T(a.model.xi);
     const Border border(a.model, t);
-    const auto out = [=](int r, int c, T d, T fit) -> Sums<3> {
+    const auto out = [=](int r, int c, T d, T fit) BILEVEL_PIXEL_LAMBDA -> Sums<3> {
       const int e = r * G::pitch + c;
       const T v = own[e];
       const T g = d + xi * v + f.adjoint(e, border.at(r, c));
@@ -144,7 +149,7 @@ struct AnalysisHessian {
     const WeightPlanes<const T, K> m(plane_at<K::channels>(a.weights, a.model, t, 0), a.model, a.n);
     visit_span<0>(
         block, t, Span<S>(a.model, t),
-        [=](int r, int c) {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
           const int e = r * G::pitch + c;
           T z[K::components], flux[K::components];
           p.differences(e, z);
@@ -158,7 +163,7 @@ struct AnalysisHessian {
     const T* s = at_shared(a.sampling, a.model, t);
     const T xi = T(a.model.xi);
     const Border border(a.model, t);
-    const auto out = [=](int r, int c, T start) -> Sums<1> {
+    const auto out = [=](int r, int c, T start) BILEVEL_PIXEL_LAMBDA -> Sums<1> {
       const int e = r * G::pitch + c;
       const T g = start + f.adjoint(e, border.at(r, c));
       product[r * width + c] = g;

@@ -75,7 +75,7 @@ struct AnalysisLinearise {
             });
           },
           nullptr);
-      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
         unrolled<K::planes>(
             [&](auto k) BILEVEL_PIXEL_LAMBDA { planes.p[k][r * width + c] = m.f[k][r * G::pitch + c]; });
       });
@@ -112,7 +112,7 @@ struct AnalysisLinearise {
     const T* map = at_shared(a.data_map, a.model, t);
     T* inverse = plane_at<K::channels>(a.inverse_diagonal, a.model, t, k);
     const Border border(a.model, t);
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       // entry (d,d2) of the channel, of the pixel at this offset
       const auto entry = [=](auto d, auto d2, int row, int column) BILEVEL_PIXEL_LAMBDA -> T {
         [[maybe_unused]] constexpr int own = d * K::channels + k, other = d2 * K::channels + k;
@@ -127,12 +127,12 @@ struct AnalysisLinearise {
       inverse[r * width + c] = S::template diagonal<K::joint, T>(xi, entry, border.at(r, c));
     });
     if (const T* before = plane_at<K::channels>(a.before, a.model, t, k))
-      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
         const int o = r * width + c;
         inverse[o] = T(1) / (inverse[o] + T(1) / before[o]);
       });
     else
-      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
         const int o = r * width + c;
         inverse[o] = T(1) / (inverse[o] + data * (map ? map[o] : T(1)));
       });
@@ -197,7 +197,7 @@ struct AnalysisDual {
     const int width = m.width;
     const long long size = static_cast<long long>(m.height) * width, batch = size * K::channels * a.n;
     float* zeta = plane_at<K::channels>(a.dual, m, t, 0);
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       const int e = r * G::pitch + c, o = r * width + c;
       T z[K::components], v[K::components] = {};
       x.differences(e, z);

@@ -39,7 +39,7 @@ struct AnalysisMixedAdjoint {
     const Rho rho(a.model.nu);
     block.template reduce<3>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<3> {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<3> {
           const int e = r * G::pitch + c;
           T z[K::components], u[K::components], by_w = T(0), by_nu = T(0);
           x.differences(e, z);
@@ -84,7 +84,7 @@ struct AnalysisMixedForward {
     const T weight = T(a.weight), smoothing = T(a.smoothing), ridge = T(a.ridge);
     visit_span<0>(
         block, t, Span<S>(a.model, t),
-        [=](int r, int c) {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
           const int e = r * G::pitch + c;
           T z[K::components];
           x.differences(e, z);
@@ -100,7 +100,7 @@ struct AnalysisMixedForward {
     const T* own = x.v[k];
     const int width = a.model.width;
     const Border border(a.model, t);
-    const auto add = [=](int r, int c, T start) -> Sums<1> {
+    const auto add = [=](int r, int c, T start) BILEVEL_PIXEL_LAMBDA -> Sums<1> {
       const int e = r * G::pitch + c;
       const T g = start + ridge * own[e] + f.adjoint(e, border.at(r, c));
       out[r * width + c] = g;
@@ -108,10 +108,12 @@ struct AnalysisMixedForward {
     };
     if (a.add)
       block.template reduce<1>(
-          0, t.rows, 0, t.columns, [=](int r, int c) { return add(r, c, out[r * width + c]); }, partial);
+          0, t.rows, 0, t.columns,
+          [=](int r, int c) BILEVEL_PIXEL_LAMBDA { return add(r, c, out[r * width + c]); }, partial);
     else
       block.template reduce<1>(
-          0, t.rows, 0, t.columns, [=](int r, int c) { return add(r, c, T(0)); }, partial);
+          0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA { return add(r, c, T(0)); },
+          partial);
   }
 };
 
@@ -150,7 +152,7 @@ struct AnalysisBound {
     const auto ball = BoundBall<T, Rho>::around(a, t.image, one);
     block.template reduce<sums, maxima>(
         0, t.rows, 0, t.columns,
-        [=](int r, int c) -> Sums<sums> {
+        [=](int r, int c) BILEVEL_PIXEL_LAMBDA -> Sums<sums> {
           const int e = r * G::pitch + c;
           T z[K::components], g[K::components], h[K::components];
           x.differences(e, z);

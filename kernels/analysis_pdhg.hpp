@@ -90,7 +90,7 @@ struct PdhgDual {
     const typename DualOf<Rho>::type rho(m, a.inverse_step);
     const T inverse = T(a.inverse_step);
     const bool start = !(a.inverse_step > 0);
-    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) {
+    block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA {
       T z[K::components], square[K::groups];
       x.differences(r * G::pitch + c, z);
       const long long o = static_cast<long long>(r) * width + c;
@@ -135,7 +135,7 @@ struct PdhgPrimal {
     T* extrapolated = a.extrapolated + first;
     const T tau = T(a.step), theta = T(a.relaxation), pull = T(a.pull), fit = T(a.fit), xi = T(m.xi);
     const Border border(m, t);
-    const auto move = [=](int r, int c, T weight) {
+    const auto move = [=](int r, int c, T weight) BILEVEL_PIXEL_LAMBDA {
       const int o = r * width + c;
       const T adjoint = w.adjoint(r * G::pitch + c, border.at(r, c)), old = x[o];
       const T next = (old + tau * (pull * weight * source[o] - adjoint)) / (T(1) + tau * (xi + fit * weight));
@@ -143,9 +143,10 @@ struct PdhgPrimal {
       x[o] = next;
     };
     if (s)
-      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) { move(r, c, s[r * width + c]); });
+      block.for_each(0, t.rows, 0, t.columns,
+                     [=](int r, int c) BILEVEL_PIXEL_LAMBDA { move(r, c, s[r * width + c]); });
     else
-      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) { move(r, c, T(1)); });
+      block.for_each(0, t.rows, 0, t.columns, [=](int r, int c) BILEVEL_PIXEL_LAMBDA { move(r, c, T(1)); });
   }
 };
 

@@ -1,5 +1,7 @@
 #include "apps/common/method_options.hpp"
 
+#include <algorithm>
+
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
 
@@ -9,7 +11,43 @@ using bilevel::ConfigError;
 
 namespace {
 
-/// An option that only one method has must not stand beside another one.
+/// "constant:E", "harmonic:E", "exponential:E[:RATE]", or a list "E0,E1,...".
+constexpr const char* usual_errors = "harmonic:1";
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == at)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
+}
+
+double number(const std::string& text, const std::string& all) {
+  require_value<double>(text, "--errors " + all + ":");
+  return std::stod(text);
+}
+
+void take_errors(const std::string& text, bilevel::InexactGradientOptions& into) {
+  const std::vector<std::string> parts = split(text, ':');
+  if (parts.size() == 1) {
+    into.sequence = bilevel::ErrorSequence::list;
+    for (const std::string& entry : split(text, ',')) into.errors.push_back(number(entry, text));
+    return;
+  }
+  require_one_of(parts[0], "--errors", {"constant", "harmonic", "exponential"});
+  into.sequence = bilevel::error_sequence(parts[0]);
+  into.error0 = number(parts[1], text);
+  const bool rate = into.sequence == bilevel::ErrorSequence::exponential && parts.size() == 3;
+  if (rate) into.rate = number(parts[2], text);
+  if (parts.size() > 2 && !rate)
+    throw ConfigError("--errors " + text +
+                      ": use constant:E, harmonic:E, exponential:E:RATE or a list E0,E1,...");
+}
+
+/// A value that only one method has must not stand beside another one.
 template <class V>
 void require_only(const MethodOptions& method, const char* owner, const char* option,
                   const std::optional<V>& value) {
@@ -26,18 +64,27 @@ bilevel::HoagOptions hoag_options(const MethodOptions& method, const bilevel::Up
   return hoag;
 }
 
-}  // namespace
+bilevel::InexactGradientOptions inexact_gradient_options(const MethodOptions& method) {
+  bilevel::InexactGradientOptions o;
+  take_errors(method.errors.value_or(usual_errors), o);
+  if (method.bound) o.bound = bilevel::gradient_bound(*method.bound);
+  o.epsilon_down = method.epsilon_down.value_or(o.epsilon_down);
+  o.epsilon_up = method.epsilon_up.value_or(o.epsilon_up);
+  o.delta_down = method.delta_down.value_or(o.delta_down);
+  o.delta_up = method.delta_up.value_or(o.delta_up);
+  return o;
+}
 
-void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject) {
-  const char* group = "Algorithm";
-  add_value(
-      app, "--algorithm", method.name,
-      subject +
-          "maid (adaptive accuracies, certified decrease), fixed (the same with fixed accuracies), lbfgsb "
-          "(L-BFGS-B, certified decrease), or hoag (accuracies by a schedule) [" +
-          method.name + "]",
-      "NAME")
-      ->group(group);
+bilevel::DfoOptions dfo_options(const MethodOptions& method) {
+  bilevel::DfoOptions o;
+  o.dynamic = method.accuracies.value_or("dynamic") == "dynamic";
+  o.radius0 = method.radius0.value_or(o.radius0);
+  o.radius_end = method.radius_end.value_or(o.radius_end);
+  o.max_evaluations = method.max_evaluations.value_or(o.max_evaluations);
+  return o;
+}
+
+void add_hoag(CLI::App& app, MethodOptions& method, const char* group) {
   add_value(app, "--schedule", method.schedule,
             "hoag: accuracies of iteration k, quadratic (epsilon0 / k^2), cubic (epsilon0 / k^3), geometric "
             "(epsilon0 0.9^k) or exact [quadratic]",
@@ -51,21 +98,101 @@ void add_method_options(CLI::App& app, MethodOptions& method, const std::string&
       ->group(group);
 }
 
+void add_inexact_gradient(CLI::App& app, MethodOptions& method, const char* group) {
+  add_value(
+      app, "--errors", method.errors,
+      std::string("inexact-gradient: error allowed of the hypergradient, constant:E, harmonic:E (E / k), "
+                  "exponential:E:RATE (E 10^(-RATE (k-1))) or a list E1,E2,... whose last stays [") +
+          usual_errors + "]",
+      "SEQUENCE")
+      ->group(group);
+  add_value(
+      app, "--bound", method.bound,
+      "inexact-gradient: what is compared with it, corrected (one form) or best (the least of all) [best]",
+      "NAME")
+      ->group(group);
+  const auto factor = [&](const char* name, std::optional<double>& value, const char* text) {
+    add_value(app, name, value, text)->group(group);
+  };
+  factor("--epsilon-down", method.epsilon_down, "inexact-gradient: factor of epsilon in a refinement [0.9]");
+  factor("--epsilon-up", method.epsilon_up, "inexact-gradient: factor of epsilon after a step [10]");
+  factor("--delta-down", method.delta_down, "inexact-gradient: factor of delta in a refinement [0.9]");
+  factor("--delta-up", method.delta_up, "inexact-gradient: factor of delta after a step [10]");
+}
+
+void add_dfo(CLI::App& app, MethodOptions& method, const char* group) {
+  add_value(app, "--accuracies", method.accuracies,
+            "dfo: dynamic (what the steps need) or fixed (all to epsilon0) [dynamic]", "NAME")
+      ->group(group);
+  add_value(
+      app, "--radius0", method.radius0,
+      "dfo: first radius of the trust region, in the box of the bounds of theta scaled to sides 1 [0.1]")
+      ->group(group);
+  add_value(app, "--radius-end", method.radius_end, "dfo: radius that ends the run [1e-06]")->group(group);
+  add_value(app, "--max-evaluations", method.max_evaluations,
+            "dfo: evaluations of theta at most, 0 being no limit [0]", "N")
+      ->group(group);
+}
+
+}  // namespace
+
+void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject) {
+  const char* group = "Algorithm";
+  add_value(
+      app, "--algorithm", method.name,
+      subject +
+          "maid (adaptive accuracies, certified decrease), fixed (the same with fixed accuracies), lbfgsb "
+          "(L-BFGS-B, certified decrease), hoag (accuracies by a schedule), inexact-gradient (errors "
+          "prescribed and certified), or dfo (without gradients, for few parameters) [" +
+          method.name + "]",
+      "NAME")
+      ->group(group);
+  add_hoag(app, method, group);
+  add_inexact_gradient(app, method, group);
+  add_dfo(app, method, group);
+}
+
 void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
-  require_one_of(method.name, "--algorithm", {"maid", "fixed", "lbfgsb", "hoag"});
+  require_one_of(method.name, "--algorithm", {"maid", "fixed", "lbfgsb", "hoag", "inexact-gradient", "dfo"});
   require_only(method, "hoag", "--schedule", method.schedule);
   require_only(method, "hoag", "--compat", method.compat);
-  if (method.compat) require_one_of(*method.compat, "--compat", {"hoag"});
+  require_only(method, "inexact-gradient", "--errors", method.errors);
+  require_only(method, "inexact-gradient", "--bound", method.bound);
+  require_only(method, "inexact-gradient", "--epsilon-down", method.epsilon_down);
+  require_only(method, "inexact-gradient", "--epsilon-up", method.epsilon_up);
+  require_only(method, "inexact-gradient", "--delta-down", method.delta_down);
+  require_only(method, "inexact-gradient", "--delta-up", method.delta_up);
+  require_only(method, "dfo", "--accuracies", method.accuracies);
+  require_only(method, "dfo", "--radius0", method.radius0);
+  require_only(method, "dfo", "--radius-end", method.radius_end);
+  require_only(method, "dfo", "--max-evaluations", method.max_evaluations);
+  if (method.accuracies) require_one_of(*method.accuracies, "--accuracies", {"dynamic", "fixed"});
   if (method.schedule)
     require_one_of(*method.schedule, "--schedule", {"quadratic", "cubic", "geometric", "exact"});
+  if (method.compat) require_one_of(*method.compat, "--compat", {"hoag"});
+  if (method.bound) require_one_of(*method.bound, "--bound", {"corrected", "best"});
   static_cast<void>(make_optimiser<double>(method, upper));
 }
 
 void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOptions& method) {
   list.emplace_back("algorithm", method.name);
-  if (method.name != "hoag") return;
-  list.emplace_back("schedule", method.schedule.value_or("quadratic"));
-  list.emplace_back("compat", method.compat.value_or("none"));
+  if (method.name == "hoag")
+    list.insert(list.end(), {{"schedule", method.schedule.value_or("quadratic")},
+                             {"compat", method.compat.value_or("none")}});
+  if (method.name == "dfo") {
+    const bilevel::DfoOptions o = dfo_options(method);
+    list.insert(list.end(), {{"accuracies", std::string(o.dynamic ? "dynamic" : "fixed")},
+                             {"radius0", o.radius0},
+                             {"radius-end", o.radius_end}});
+  }
+  if (method.name != "inexact-gradient") return;
+  const bilevel::InexactGradientOptions o = inexact_gradient_options(method);
+  list.insert(list.end(), {{"errors", method.errors.value_or(usual_errors)},
+                           {"bound", std::string(bilevel::name_of(o.bound))},
+                           {"epsilon-down", o.epsilon_down},
+                           {"epsilon-up", o.epsilon_up},
+                           {"delta-down", o.delta_down},
+                           {"delta-up", o.delta_up}});
 }
 
 template <class T>
@@ -73,6 +200,9 @@ std::unique_ptr<bilevel::UpperOptimiser<T>> make_optimiser(const MethodOptions& 
                                                            const bilevel::UpperOptions& upper) {
   if (method.name == "lbfgsb") return bilevel::make_lbfgsb<T>(upper);
   if (method.name == "hoag") return bilevel::make_hoag<T>(hoag_options(method, upper), upper);
+  if (method.name == "inexact-gradient")
+    return bilevel::make_inexact_gradient<T>(inexact_gradient_options(method), upper);
+  if (method.name == "dfo") return bilevel::make_dfo<T>(dfo_options(method), upper);
   bilevel::UpperOptions maid = upper;
   maid.schedule.fixed_accuracy = method.fixed_accuracy();
   return bilevel::make_maid<T>(maid);

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/learn/dfo.hpp"
 #include "bilevel/learn/hoag.hpp"
+#include "bilevel/learn/inexact_gradient.hpp"
 #include "bilevel/learn/upper_optimiser.hpp"
 #include "bilevel/model/model_file.hpp"
 
@@ -17,13 +19,18 @@ namespace bilevel_app {
 
 /// The method that chooses theta, and what it takes beside UpperOptions. Empty: not given.
 struct MethodOptions {
-  std::string name;  ///< maid, fixed (maid with fixed accuracies), lbfgsb or hoag
-  std::optional<std::string> schedule = {}, compat = {};
+  std::string name;  ///< maid, fixed (maid with fixed accuracies), lbfgsb, hoag, inexact-gradient or dfo
+  std::optional<std::string> schedule = {}, compat = {};  // hoag
+  std::optional<std::string> errors = {}, bound = {};     // inexact-gradient
+  std::optional<double> epsilon_down = {}, epsilon_up = {}, delta_down = {}, delta_up = {};  // the same
+  std::optional<std::string> accuracies = {};                                                // dfo
+  std::optional<double> radius0 = {}, radius_end = {};                                       // the same
+  std::optional<int> max_evaluations = {};                                                   // the same
 
   bool fixed_accuracy() const { return name == "fixed"; }
 };
 
-/// Adds --algorithm and the options of single methods. `subject`, as "for the pattern", begins the help.
+/// Adds --algorithm and the options of single methods. `subject`, as "for the pattern: ", begins the help.
 void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject);
 
 /// Throws ConfigError for an unknown name, numbers outside their range and options of other methods.

@@ -95,6 +95,23 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--algorithm", "adam"}), 2, {"--algorithm adam", "maid", "lbfgsb", "hoag"});
   refused(train({"--schedule", "cubic"}), 2, {"--schedule", "--algorithm hoag", "maid"});
   refused(train({"--compat", "hoag"}), 2, {"--compat", "--algorithm hoag", "maid"});
+  refused(train({"--errors", "constant:1"}), 2, {"--errors", "--algorithm inexact-gradient", "maid"});
+  const auto inexact = [&](const char* option, const char* value, std::initializer_list<const char*> parts) {
+    refused(train({"--algorithm", "inexact-gradient", option, value}), 2, parts);
+  };
+  inexact("--errors", "linear:1", {"--errors linear", "harmonic"});
+  inexact("--errors", "harmonic:x", {"--errors harmonic:x", "number"});
+  inexact("--errors", "harmonic:1:2", {"--errors harmonic:1:2", "exponential:E:RATE"});
+  inexact("--errors", "constant:-1", {"error0"});
+  inexact("--errors", "1,0", {"list"});
+  inexact("--bound", "printed", {"--bound printed", "corrected"});
+  inexact("--epsilon-down", "1", {"epsilon-down"});
+  inexact("--delta-up", "0.5", {"delta-up"});
+  refused(train({"--radius0", "0.2"}), 2, {"--radius0", "--algorithm dfo", "maid"});
+  refused(train({"--algorithm", "dfo", "--radius0", "0"}), 2, {"radius0"});
+  refused(train({"--algorithm", "dfo", "--accuracies", "exact"}), 2, {"--accuracies exact", "dynamic"});
+  refused(train({"--algorithm", "dfo", "--max-evaluations", "-1"}), 2, {"max_evaluations"});
+  refused(train({"--algorithm", "dfo", "--model", "foe"}), 2, {"dfo", "500", "maid"});
   refused(train({"--algorithm", "hoag", "--schedule", "linear"}), 2, {"--schedule linear", "geometric"});
   refused(train({"--algorithm", "hoag", "--compat", "maid"}), 2, {"--compat maid", "hoag"});
   refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});

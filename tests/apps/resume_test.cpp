@@ -114,7 +114,11 @@ TEST_F(Resume, EveryCheckpointIsAPlaceToGoOnFrom) {
 
 TEST_F(Resume, EveryMethodGoesOnWithTheSameBits) {
   for (const std::vector<std::string>& method :
-       {std::vector<std::string>{"lbfgsb"}, {"hoag"}, {"hoag", "--compat", "hoag"}}) {
+       {std::vector<std::string>{"lbfgsb"},
+        {"hoag"},
+        {"hoag", "--compat", "hoag"},
+        {"dfo"},
+        {"inexact-gradient", "--errors", "constant:50", "--step0", "0.1"}}) {
     std::vector<std::string> models;
     for (const char* limit : {"5", "2"}) {
       const std::string out = method[0] + std::to_string(method.size()) + "-" + limit;

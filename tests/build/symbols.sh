@@ -8,6 +8,8 @@
 # 3. The kernel objects of an instruction-set variant define no global or weak symbol outside
 #    bilevel::kernels::VARIANT. The linker keeps one copy of a weak symbol, from whichever object comes first: a
 #    std:: template compiled for AVX-512 could become the one that the baseline calls.
+# 4. What a variant does for a pixel stands inside the loop over the pixels of a row: as a function of its own that the
+#    loop calls, it works on one pixel at a time.
 set -euo pipefail
 
 nm=${NM:-nm}
@@ -66,6 +68,10 @@ for argument in "$@"; do
     c++filt <<<"$foreign" | sed 's/^/  /'
     failed=1
   fi
+  [[ $variant == baseline ]] ||
+    complain "kernel objects of $variant call a function for every pixel; mark its lambda BILEVEL_PIXEL_LAMBDA" \
+      "$("$nm" --defined-only --format=posix "${objects[@]}" | awk 'NF >= 2 { print $1 }' | c++filt |
+        grep -E '\{lambda\(int, int\)#[0-9]+\}::operator\(\)' | sort -u || true)"
   echo "$variant: ${#objects[@]} objects, $(grep -c . <<<"$symbols") global or weak symbols."
 done
 exit $failed
