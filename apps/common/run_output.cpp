@@ -179,6 +179,7 @@ Json machine_json(const Device& device, const std::string& precision) {
 int exit_code(UpperStatus status, bool fixed_accuracy) {
   switch (status) {
     case UpperStatus::stationary:
+    case UpperStatus::converged:
     case UpperStatus::slow_progress:
     case UpperStatus::max_iterations:
     case UpperStatus::time_limit:

@@ -74,6 +74,8 @@ const char* upper_status_name(UpperStatus status) {
   switch (status) {
     case UpperStatus::stationary:
       return "stationary";
+    case UpperStatus::converged:
+      return "converged";
     case UpperStatus::slow_progress:
       return "slow_progress";
     case UpperStatus::accuracy_limit:

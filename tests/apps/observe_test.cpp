@@ -591,6 +591,7 @@ TEST(ObserverList, EveryObserverSeesEveryEvent) {
   }
   EXPECT_STREQ(upper_status_name(UpperStatus::line_search_failed), "line_search_failed");
   EXPECT_STREQ(upper_status_name(UpperStatus::slow_progress), "slow_progress");
+  EXPECT_STREQ(upper_status_name(UpperStatus::converged), "converged");
 }
 
 }  // namespace

@@ -224,11 +224,11 @@ TEST(Means, LeaveOutWhatIsExact) {
 
 TEST(ExitCodes, OfEveryEndOfARun) {
   const std::vector<std::pair<UpperStatus, int>> table{
-      {UpperStatus::stationary, 0},     {UpperStatus::slow_progress, 0},
-      {UpperStatus::accuracy_limit, 4}, {UpperStatus::line_search_failed, 4},
-      {UpperStatus::max_iterations, 0}, {UpperStatus::time_limit, 0},
-      {UpperStatus::budget, 0},         {UpperStatus::interrupted, 130},
-      {UpperStatus::failed, 4}};
+      {UpperStatus::stationary, 0},         {UpperStatus::converged, 0},
+      {UpperStatus::slow_progress, 0},      {UpperStatus::accuracy_limit, 4},
+      {UpperStatus::line_search_failed, 4}, {UpperStatus::max_iterations, 0},
+      {UpperStatus::time_limit, 0},         {UpperStatus::budget, 0},
+      {UpperStatus::interrupted, 130},      {UpperStatus::failed, 4}};
   ASSERT_EQ(table.size(), static_cast<std::size_t>(UpperStatus::failed) + 1);
   for (std::size_t k = 0; k < table.size(); ++k) {
     const auto& [status, code] = table[k];

@@ -31,6 +31,7 @@ struct IterationRecord {
 
 enum class UpperStatus {
   stationary,      ///< |z| + omega <= tolerance, certified
+  converged,       ///< the trust region fell below its end radius; no gradient is known
   slow_progress,   ///< the loss fell by less than the fraction asked for over the last iterations
   accuracy_limit,  ///< rounding (or a fixed accuracy) forbids a smaller certified gradient
   line_search_failed,
