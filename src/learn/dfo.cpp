@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "bilevel/core/error.hpp"
@@ -15,6 +16,8 @@ namespace {
 
 constexpr std::size_t most_parameters = 500;
 constexpr double shortest_step = 0.01;  ///< of the radius; shorter ones are not worth an evaluation
+constexpr double least_volume = 0.3;    ///< of the points, that a step which is not accepted may leave
+constexpr double infinite = std::numeric_limits<double>::infinity();
 
 /// A theta with its residuals. `finest`: no solve can make them more accurate.
 struct Sample {
@@ -48,7 +51,7 @@ class DfoMethod final : public UpperMethod<T> {
     if (!first) throw UpperStop{UpperStatus::failed, not_finite(current_.theta) + failure_};
     move_to(*first);
     scale_ = std::sqrt(best().value);
-    check_end();
+    check_zero();
     if (dynamic_ && !point_goal().met(best())) sharpen_best(point_goal());
     const std::vector<double> centre = current_.theta;
     for (std::size_t t = 0; t < box_.size(); ++t) {
@@ -122,10 +125,18 @@ class DfoMethod final : public UpperMethod<T> {
   /// A sample at theta that meets the goal or is as accurate as can be, from the reconstructions at the best
   /// point; trial_ is its point. Nothing where the loss is not finite.
   std::optional<std::size_t> evaluate(std::vector<double> theta, const Goal& goal) {
+    count();
+    return refine(std::move(theta), goal);
+  }
+  void count() {
     if (options_.max_evaluations > 0 && evaluations_ >= options_.max_evaluations)
       throw UpperStop{UpperStatus::budget,
                       "The cap of " + std::to_string(evaluations_) + " evaluations was reached."};
     evaluations_ += 1;
+  }
+
+  /// The same, of a theta that was evaluated before.
+  std::optional<std::size_t> refine(std::vector<double> theta, const Goal& goal) {
     trial_.theta = std::move(theta);
     copy<T>(this->oracle().context(), std::as_const(current_.x).view(), trial_.x.view());
     for (double epsilon = accuracy(current_, goal);;) {
@@ -217,9 +228,17 @@ class DfoMethod final : public UpperMethod<T> {
   /// Ends the run where the best point cannot be evaluated more accurately.
   void sharpen_best(const Goal& goal) {
     if (samples_[best_].finest) end_by_accuracy(goal);
-    const std::optional<std::size_t> sample = evaluate(current_.theta, goal);
+    const std::optional<std::size_t> sample = refine(current_.theta, goal);
     if (!sample) throw UpperStop{UpperStatus::failed, not_finite(current_.theta) + failure_};
     move_to(*sample);
+  }
+  void sharpen_others() {
+    for (std::size_t t = 0; t < set_.size(); ++t) {
+      if (!inaccurate(samples_[set_[t]])) continue;
+      const std::optional<std::size_t> sample = refine(samples_[set_[t]].theta, point_goal());
+      if (!sample) throw UpperStop{UpperStatus::failed, not_finite(trial_.theta) + failure_};
+      replace(t, *sample);
+    }
   }
   [[noreturn]] void end_by_accuracy(const Goal& goal) const {
     const bool cap = current_.status == SolveStatus::iteration_cap;
@@ -249,19 +268,12 @@ class DfoMethod final : public UpperMethod<T> {
   std::optional<Replacement> misplaced() const {
     return improve_geometry(*models_, room_, radius_, options_.lagrange);
   }
-  /// The least accurate of the others where that is not enough for the radius.
-  std::optional<std::size_t> inaccurate() const {
-    std::optional<std::size_t> worst;
-    double most = point_goal().bound;
-    for (std::size_t t = 0; t < set_.size(); ++t) {
-      const Sample& s = samples_[set_[t]];
-      if (s.finest || !(s.values.norm_error() > most)) continue;
-      most = s.values.norm_error();
-      worst = t;
-    }
-    return worst;
+  /// Whether a sample is to be evaluated more finely for the radius.
+  bool inaccurate(const Sample& sample) const { return !sample.finest && !point_goal().met(sample.values); }
+  bool sharp() const {
+    return std::none_of(set_.begin(), set_.end(), [&](std::size_t t) { return inaccurate(samples_[t]); });
   }
-  bool fully_linear() const { return !misplaced() && !inaccurate(); }
+  bool fully_linear() const { return sharp() && !misplaced(); }
 
   // ---- the algorithm
 
@@ -269,6 +281,7 @@ class DfoMethod final : public UpperMethod<T> {
   bool try_once() {
     build();
     check_end();
+    if (radius_ < options_.radius_end) return improve();
     if (slope_ <= options_.criticality * first_loss()) {
       if (!fully_linear()) return improve();
       if (radius_ * first_loss() > slope_) return shrink();
@@ -284,9 +297,12 @@ class DfoMethod final : public UpperMethod<T> {
     return try_step(s, predicted);
   }
 
-  void check_end() const {
+  void check_zero() const {
     if (best().value == 0) throw UpperStop{UpperStatus::converged, "Converged: the loss is zero."};
-    if (radius_ < options_.radius_end)
+  }
+  void check_end() const {
+    check_zero();
+    if (radius_ < options_.radius_end && fully_linear())
       throw UpperStop{UpperStatus::converged, "Converged: the trust region fell to the radius " +
                                                   short_number(radius_) + "; no gradient is known."};
   }
@@ -297,25 +313,43 @@ class DfoMethod final : public UpperMethod<T> {
 
   bool try_step(const std::vector<double>& s, double predicted) {
     const std::optional<std::size_t> sample = evaluate(box_.at(current_.theta, s), value_goal(predicted));
-    const double ratio = sample ? ratio_of(samples_[*sample].values, predicted) : -1, size = norm_of(s);
-    const bool good = fully_linear(), very = ratio >= options_.eta2,
-               moves = very || (good && ratio >= options_.eta1);
-    if (sample) {
-      const std::size_t t = least_useful(*models_, s, radius_, moves);
-      if (moves && t < set_.size()) set_[t] = best_;
-      if (moves)
-        move_to(*sample);
-      else
-        replace(t, *sample);
-    }
-    if (very)
+    const double ratio = sample ? ratio_of(samples_[*sample].values, predicted) : -infinite;
+    const bool good = fully_linear(), moves = sample && certainly_lower(samples_[*sample].values);
+    if (sample) take_in(*sample, s, moves, good);
+    change_radius(ratio, norm_of(s), good);
+    if (good || ratio >= options_.eta2) return moves;
+    build();
+    return (!fully_linear() && improve()) || moves;
+  }
+
+  /// A certainly better point becomes the best. Another one joins the set where it leaves enough of the
+  /// points' volume: all of it while they need improvement, which must end.
+  void take_in(std::size_t sample, const std::vector<double>& s, bool moves, bool good) {
+    const std::size_t t = least_useful(*models_, s, radius_, moves);
+    if (moves && t == set_.size())
+      move_to(sample);
+    else if (moves)
+      become_best(sample, t);
+    else if (std::abs(models_->lagrange_values(s)[t]) >= (good ? least_volume : 1))
+      replace(t, sample);
+  }
+
+  /// As in DFO-LS. Where the models are not fully linear the radius stays, unless the loss rose by more than
+  /// was to be gained: it is too large for models that were right at a smaller one, and check_end() sees to
+  /// it that no run ends on poor models.
+  void change_radius(double ratio, double size, bool good) {
+    if (ratio >= options_.eta2)
       radius_ = std::min(radius_max_,
                          radius_ * (size > 0.95 * radius_ ? options_.gamma_inc_bar : options_.gamma_inc));
-    else if (good)
+    else if (good && ratio >= options_.eta1)
+      radius_ = std::max(options_.gamma_dec * radius_, size);
+    else if (good || ratio <= -1)
       radius_ = std::min(options_.gamma_dec * radius_, size);
-    if (moves || good) return moves;
-    build();
-    return fully_linear() ? false : improve();
+  }
+
+  /// Of fixed accuracies: by the values.
+  bool certainly_lower(const Residuals& next) const {
+    return dynamic_ ? next.upper < best().lower : next.value < best().value;
   }
 
   /// Actual over predicted decrease, the least that the errors leave where they are larger than wanted.
@@ -333,15 +367,13 @@ class DfoMethod final : public UpperMethod<T> {
         return false;
       }
       const std::size_t sample = evaluate_near(current_.theta, next->step, point_goal());
-      if (samples_[sample].values.upper < best().lower) {
+      if (certainly_lower(samples_[sample].values)) {
         become_best(sample, next->point);
         return true;
       }
       replace(next->point, sample);
-    } else if (const auto t = inaccurate()) {
-      const auto sample = evaluate(samples_[set_[*t]].theta, point_goal());
-      if (!sample) throw UpperStop{UpperStatus::failed, not_finite(trial_.theta) + failure_};
-      replace(*t, *sample);
+    } else {
+      sharpen_others();
     }
     return false;
   }
@@ -358,7 +390,7 @@ class DfoMethod final : public UpperMethod<T> {
     for (std::size_t k = 0; k < samples_.size(); ++k) {
       const std::vector<double> s = box_.displacement(samples_[k].theta, current_.theta);
       if (k == set_[next.point] || norm_of(s) > 2 * radius_ || !(value(s) > most)) continue;
-      if (!samples_[k].finest && !point_goal().met(samples_[k].values)) continue;
+      if (inaccurate(samples_[k])) continue;
       most = value(s);
       chosen = k;
     }

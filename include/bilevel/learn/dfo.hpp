@@ -16,14 +16,14 @@ struct BILEVEL_API DfoOptions {
   double radius0 = 0.1;            ///< first radius of the trust region
   double radius_end = 1e-6;        ///< the run ends when the radius falls below
   double radius_max_factor = 1e3;  ///< largest radius over the first; never above the diagonal of the box
-  int max_evaluations = 0;  ///< of the loss, at a new theta or more accurately at an old one; 0: no limit
-  double eta1 = 0.1, eta2 = 0.7;  ///< least ratio of actual to predicted decrease: fair, very good
-  double eta1_prime = 0.049;      ///< error of a value over the predicted decrease
-  double gamma_dec = 0.5;         ///< factors of the radius: after failure,
-  double gamma_inc = 2;           ///< after very good steps,
-  double gamma_inc_bar = 4;       ///< and when these were as long as the radius
-  double criticality = 1e-6;      ///< slope of the model over f(theta0) below which the radius must follow it
-  double lagrange = 10;           ///< largest Lagrange polynomial of points in good position
+  int max_evaluations = 0;         ///< of theta, of which some are evaluated again more finely; 0: no limit
+  double eta1 = 0.1, eta2 = 0.7;   ///< least ratio of actual to predicted decrease: fair, very good
+  double eta1_prime = 0.049;       ///< error of a value over the predicted decrease
+  double gamma_dec = 0.5;          ///< factors of the radius: after failure,
+  double gamma_inc = 2;            ///< after very good steps,
+  double gamma_inc_bar = 4;        ///< and when these were as long as the radius
+  double criticality = 1e-6;  ///< slope of the model over f(theta0) below which the radius must follow it
+  double lagrange = 10;       ///< largest Lagrange polynomial of points in good position
   /// Error of the residuals at interpolation points: this times radius^2 times their norm at theta0.
   double point_accuracy = 10;
 
