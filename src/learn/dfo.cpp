@@ -281,7 +281,7 @@ class DfoMethod final : public UpperMethod<T> {
   bool try_once() {
     build();
     check_end();
-    if (radius_ < options_.radius_end) return improve();
+    if (ends()) return improve();
     if (slope_ <= options_.criticality * first_loss()) {
       if (!fully_linear()) return improve();
       if (radius_ * first_loss() > slope_) return shrink();
@@ -297,12 +297,13 @@ class DfoMethod final : public UpperMethod<T> {
     return try_step(s, predicted);
   }
 
+  bool ends() const { return radius_ < std::max(options_.radius_end, box_.resolution(current_.theta)); }
   void check_zero() const {
     if (best().value == 0) throw UpperStop{UpperStatus::converged, "Converged: the loss is zero."};
   }
   void check_end() const {
     check_zero();
-    if (radius_ < options_.radius_end && fully_linear())
+    if (ends() && fully_linear())
       throw UpperStop{UpperStatus::converged, "Converged: the trust region fell to the radius " +
                                                   short_number(radius_) + "; no gradient is known."};
   }
@@ -315,22 +316,22 @@ class DfoMethod final : public UpperMethod<T> {
     const std::optional<std::size_t> sample = evaluate(box_.at(current_.theta, s), value_goal(predicted));
     const double ratio = sample ? ratio_of(samples_[*sample].values, predicted) : -infinite;
     const bool good = fully_linear(), moves = sample && certainly_lower(samples_[*sample].values);
-    if (sample) take_in(*sample, s, moves, good);
+    if (sample) take_in(*sample, s, moves);
     change_radius(ratio, norm_of(s), good);
     if (good || ratio >= options_.eta2) return moves;
     build();
     return (!fully_linear() && improve()) || moves;
   }
 
-  /// A certainly better point becomes the best. Another one joins the set where it leaves enough of the
-  /// points' volume: all of it while they need improvement, which must end.
-  void take_in(std::size_t sample, const std::vector<double>& s, bool moves, bool good) {
+  /// A certainly better point becomes the best. Another one joins the set where it costs little of the
+  /// points' volume, less than a replacement of improve() gains, so that improving them ends.
+  void take_in(std::size_t sample, const std::vector<double>& s, bool moves) {
     const std::size_t t = least_useful(*models_, s, radius_, moves);
     if (moves && t == set_.size())
       move_to(sample);
     else if (moves)
       become_best(sample, t);
-    else if (std::abs(models_->lagrange_values(s)[t]) >= (good ? least_volume : 1))
+    else if (std::abs(models_->lagrange_values(s)[t]) >= least_volume)
       replace(t, sample);
   }
 

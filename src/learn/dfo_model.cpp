@@ -94,6 +94,12 @@ Room ScaledBox::room(std::span<const double> centre) const {
   return {displacement(lower_, centre), displacement(upper_, centre)};
 }
 
+double ScaledBox::resolution(std::span<const double> centre) const {
+  double most = 0;
+  for (std::size_t k = 0; k < size(); ++k) most = std::max(most, std::abs(centre[moving_[k]]) / width_[k]);
+  return 1e3 * std::numeric_limits<double>::epsilon() * most;
+}
+
 std::vector<double> ScaledBox::displacement(std::span<const double> theta,
                                             std::span<const double> centre) const {
   std::vector<double> s(size());

@@ -25,6 +25,8 @@ class ScaledBox {
   std::size_t size() const { return moving_.size(); }  ///< entries with lower < upper
   double diagonal() const;                             ///< infinite without bounds
   Room room(std::span<const double> centre) const;
+  /// Below this length rounding of theta shows in displacements from the centre.
+  double resolution(std::span<const double> centre) const;
   std::vector<double> displacement(std::span<const double> theta, std::span<const double> centre) const;
   /// The theta at a displacement; on a bound exactly where the displacement is as far as the room.
   std::vector<double> at(std::span<const double> centre, std::span<const double> s) const;
