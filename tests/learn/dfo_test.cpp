@@ -64,7 +64,9 @@ TEST(DfoValues, AccuracyMeetsTheGoalAndIsNoFinerThanNeeded) {
     const double epsilon = accuracy_for(*of.loss, squares, penalty, goal, 1e6);
     EXPECT_TRUE(goal.met(at(epsilon)));
     EXPECT_FALSE(goal.met(at(1.02 * epsilon)));
-    if (goal.of_value) EXPECT_GE(1.02 * epsilon, std::sqrt(2) * (std::sqrt(f + goal.bound) - std::sqrt(f)));
+    if (goal.of_value) {
+      EXPECT_GE(1.02 * epsilon, std::sqrt(2) * (std::sqrt(f + goal.bound) - std::sqrt(f)));
+    }
   }
 }
 
@@ -111,7 +113,8 @@ TEST(DfoSignals, AreThoseOfThePaper) {
     EXPECT_NEAR(problem.exact({0}), at_zero, 1e-7) << name_of(border);
     EXPECT_NEAR(problem.exact({where}), optimum, 1e-9) << name_of(border);
   }
-  oracle::TvModel model{1, 256};
+  oracle::TvModel model;
+  model.width = 256;
   model.alpha = 1;
   model.nu = model.xi = 1e-3;
   SignalProblem problem(10, Border::neumann, {0});
@@ -147,7 +150,9 @@ void expect_certified(const SignalRun& r, double scale) {
     EXPECT_GE(all[k].loss_upper, r.exact[k] / scale * (1 - 1e-12)) << k;
     EXPECT_TRUE(all[k].gradient.empty());
     EXPECT_TRUE(std::isinf(all[k].error_bound));
-    if (k > 0) EXPECT_LT(r.exact[k], r.exact[k - 1]) << k;
+    if (k > 0) {
+      EXPECT_LT(r.exact[k], r.exact[k - 1]) << k;
+    }
   }
 }
 

@@ -6,8 +6,8 @@
 namespace bilevel::testing_support {
 
 double LegacyRandom::uniform() {
-  const std::uint32_t a = bits_() >> 5, b = bits_() >> 6;
-  return (a * 67108864.0 + b) / 9007199254740992.0;
+  const auto a = static_cast<double>(bits_() >> 5), b = static_cast<double>(bits_() >> 6);
+  return (a * 0x1p26 + b) * 0x1p-53;
 }
 
 double LegacyRandom::normal() {
