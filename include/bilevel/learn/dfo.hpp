@@ -16,14 +16,14 @@ struct BILEVEL_API DfoOptions {
   double radius0 = 0.1;            ///< first radius of the trust region
   double radius_end = 1e-6;        ///< the run ends when the radius falls below
   double radius_max_factor = 1e3;  ///< largest radius over the first; never above the diagonal of the box
-  int max_evaluations = 0;         ///< of theta, of which some are evaluated again more finely; 0: no limit
-  double eta1 = 0.1, eta2 = 0.7;   ///< least ratio of actual to predicted decrease: fair, very good
-  double eta1_prime = 0.049;       ///< error of a value over the predicted decrease
-  double gamma_dec = 0.5;          ///< factors of the radius: after failure,
-  double gamma_inc = 2;            ///< after very good steps,
-  double gamma_inc_bar = 4;        ///< and when these were as long as the radius
-  double criticality = 1e-6;  ///< slope of the model over f(theta0) below which the radius must follow it
-  double lagrange = 10;       ///< largest Lagrange polynomial of points in good position
+  int max_evaluations = 0;  ///< different theta; 0: no limit. Finer solves at the same theta are not counted
+  double eta1 = 0.1, eta2 = 0.7;  ///< least ratio of actual to predicted decrease: fair, very good
+  double eta1_prime = 0.049;      ///< error of a value over the predicted decrease
+  double gamma_dec = 0.5;         ///< factors of the radius: after failure,
+  double gamma_inc = 2;           ///< after very good steps,
+  double gamma_inc_bar = 4;       ///< and when these were as long as the radius
+  double criticality = 1e-6;      ///< slope of the model over f(theta0) below which the radius must follow it
+  double lagrange = 10;           ///< largest Lagrange polynomial of points in good position
   /// Error of the residuals at interpolation points: this times radius^2 times their norm at theta0.
   double point_accuracy = 10;
 
@@ -39,6 +39,11 @@ struct BILEVEL_API DfoOptions {
 /// of the best point. For p = size of theta up to 500; p + 1 evaluations come before the first step. Takes
 /// losses that are never negative (lower_bound() >= 0) and ends as `failed` at a penalty that is. Values that
 /// are not finite and theta outside the domain of the model count as infinite.
+///
+/// With dynamic accuracies every step that is accepted certainly lowers the loss, f(theta+) < f(theta); with
+/// fixed ones its value at the reconstructions falls. Other than in the paper such a step is accepted however
+/// small its ratio, which still decides about the radius, and the radius also falls when the loss rises by
+/// more than was predicted to be gained; a run ends at radius_end on fully linear models only.
 ///
 /// An iteration ends with a step that is accepted; `backtracks` of its record counts the other evaluations.
 /// Records hold no z: gradient is empty, error_bound infinite, and gradient_norm is the steepest descent of
