@@ -481,19 +481,19 @@ void DfoOptions::validate() const {
   };
   const auto positive = [](double v) { return v > 0 && std::isfinite(v); };
   require(positive(radius0), "radius0 must be positive and finite.");
-  require(radius_end > 0 && radius_end < radius0, "radius_end must be positive and below radius0.");
+  require(radius_end > 0 && radius_end < radius0, "radius-end must be positive and below radius0.");
   require(radius_max_factor >= 1 && std::isfinite(radius_max_factor),
-          "radius_max_factor must be at least 1.");
-  require(max_evaluations >= 0, "max_evaluations must not be negative.");
+          "radius-max-factor must be at least 1.");
+  require(max_evaluations >= 0, "max-evaluations must not be negative.");
   require(0 < eta1 && eta1 <= eta2 && eta2 < 1, "eta1 and eta2 must fulfil 0 < eta1 <= eta2 < 1.");
   require(0 < eta1_prime && eta1_prime < 0.5 * std::min(eta1, 1 - eta2),
-          "eta1_prime must lie between 0 and half the lesser of eta1 and 1 - eta2.");
-  require(0 < gamma_dec && gamma_dec < 1, "gamma_dec must lie between 0 and 1.");
+          "eta1-prime must lie between 0 and half the lesser of eta1 and 1 - eta2.");
+  require(0 < gamma_dec && gamma_dec < 1, "gamma-dec must lie between 0 and 1.");
   require(gamma_inc > 1 && gamma_inc_bar >= gamma_inc && std::isfinite(gamma_inc_bar),
-          "gamma_inc and gamma_inc_bar must fulfil 1 < gamma_inc <= gamma_inc_bar.");
+          "gamma-inc and gamma-inc-bar must fulfil 1 < gamma-inc <= gamma-inc-bar.");
   require(criticality >= 0 && std::isfinite(criticality), "criticality must not be negative.");
   require(lagrange > 1 && std::isfinite(lagrange), "lagrange must be above 1.");
-  require(positive(point_accuracy), "point_accuracy must be positive and finite.");
+  require(positive(point_accuracy), "point-accuracy must be positive and finite.");
 }
 
 template <class T>

@@ -110,7 +110,7 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--radius0", "0.2"}), 2, {"--radius0", "--algorithm dfo", "maid"});
   refused(train({"--algorithm", "dfo", "--radius0", "0"}), 2, {"radius0"});
   refused(train({"--algorithm", "dfo", "--accuracies", "exact"}), 2, {"--accuracies exact", "dynamic"});
-  refused(train({"--algorithm", "dfo", "--max-evaluations", "-1"}), 2, {"max_evaluations"});
+  refused(train({"--algorithm", "dfo", "--max-evaluations", "-1"}), 2, {"max-evaluations"});
   refused(train({"--algorithm", "dfo", "--model", "foe"}), 2, {"dfo", "500", "maid"});
   refused(train({"--algorithm", "hoag", "--schedule", "linear"}), 2, {"--schedule linear", "geometric"});
   refused(train({"--algorithm", "hoag", "--compat", "maid"}), 2, {"--compat maid", "hoag"});

@@ -8,15 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "apps/experiments/legacy_random.hpp"
 #include "bilevel/learn/upper_method.hpp"
 #include "bilevel/model/composed_energy.hpp"
 #include "bilevel/model/term.hpp"
 #include "bilevel/ops/host_operator.hpp"
 #include "tests/learn/maid_lab.hpp"
-#include "tests/support/legacy_random.hpp"
 #include "tests/support/mri_setup.hpp"
 
 namespace bilevel::testing_support {
+
+using bilevel_app::experiments::LegacyRandom;
 
 /// Indicators of intervals on [-2, 2], and the stream after them, from which noise is drawn.
 struct Signals {
