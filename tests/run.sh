@@ -138,12 +138,14 @@ long_on_device+=':*Certificate.Holds*:Certificate.*Reference*:ExpertsMaid.Statio
 long_on_device+=':Claims.WhatEnds*:Maid.DoesNotDependOnThreads:MriHypergradient.MatchesDifferences*'
 long_on_device+=':SumsRounding.CoversThatOfChainedPasses:SumsDirectional.*:*Ball*.DirectionalBoundsHold*:ProductRounding.*:MeanStiffness.*'
 long_on_device+=':EveryKernel*.SameBits*:EveryKernel*.ReversedList*:EveryKernel*.ImagesDoNotSee*'
-# Of bilevel-mri some whole runs: what else its tests look at is host code, and has run on the CPU. `check` with --all.
+# Of bilevel-mri and bilevel-learn some whole runs: what else their tests look at is host code, and has run on the CPU.
+# `check` with --all.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'
 apps_on_device+=':Mri.The*:Mri.LearnToARate:Mri.R*:Mri.W*:Mri.B*:Mri.G*:Mri.E*:Mri.N*:Mri.C*:Mri.V*:Mri.F*'
 apps_on_device+=':RunFolder*:LongRun.*:Resources.*:Numbers.*:Texts.*:Means.*:ExitCodes.*:CropGrid.*:TrainingRun.*'
 apps_on_device+=':MriEvaluate.*:MriMask*:MriCrop.*:MriNotes.*:EarlierRun.*:OptionValues.*:OutputCheck.*:Mri.O*'
 apps_on_device+=':Advice.*:*.WhatDoesNotFit*:*.Damaged*:*.TakesTheLevels*:MriExperts.ModelsOf*'
+apps_on_device+=':LearnBadInput.*:LearnHelp.*:LearnDigits.*:LearnRidge.*:LearnSamples.C*:LearnSamples.T*'
 long_apps_on_device='*.CheckPasses*:Checks.*:Sums.EveryKind*:Sums.AResumed*:Sums.LearnsBelow*:Sums.CheckTakes*:MriSums.*'
 long_apps_on_device+=':Mri*.AResumed*:*BetterThan*:Sums.Generalised*:Sums.Directional*:MriGivenPattern.*:*Baseline*'
 long_apps_on_device+=':*.IsTotalVariation*:MriExperts.TheFirst*:MriGeneralised.Reconstructs*:MriDirectional.Reconstructs*'

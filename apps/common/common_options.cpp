@@ -14,13 +14,14 @@ namespace bilevel_app {
 using bilevel::ConfigError;
 using bilevel::Device;
 
-void add_common_options(CLI::App& command, CommonOptions& options, bool random) {
+void add_common_options(CLI::App& command, CommonOptions& options, bool random, bool mixed) {
   const char* group = "Options of every command";
   add_value(command, "--device", options.device, "auto, cpu, cuda or cuda:N [auto]", "NAME")->group(group);
   add_value(command, "--threads", options.threads, "threads of the CPU [all]", "N")->group(group);
   add_value(command, "--precision", options.precision,
-            "double, float, or mixed: float where the accuracy asked for allows it, certified in "
-            "double [double]",
+            mixed ? "double, float, or mixed: float where the accuracy asked for allows it, certified in "
+                    "double [double]"
+                  : "double or float [double]",
             "NAME")
       ->group(group);
   if (random)
@@ -35,6 +36,44 @@ void add_common_options(CLI::App& command, CommonOptions& options, bool random) 
   command.add_flag("--verbose", options.verbose, "more about the progress, on the error stream")
       ->group(group);
   command.add_flag("--json", options.json, "the result as JSON on the standard output")->group(group);
+}
+
+namespace {
+
+/// Without the double empty lines that CLI11 leaves between groups.
+std::string tidy(std::string text) {
+  for (std::size_t at; (at = text.find("\n\n\n")) != std::string::npos;) text.erase(at, 1);
+  return text;
+}
+
+}  // namespace
+
+ParsedCommand parse_command(CLI::App& program, int argc, const char* const* argv, const std::string& commands,
+                            const std::string& example) {
+  bool version = false;
+  std::vector<CLI::App*> all = program.get_subcommands([](CLI::App*) { return true; });
+  all.insert(all.begin(), &program);
+  for (CLI::App* a : all) {
+    a->set_help_flag("-h,--help", "this text");
+    a->add_flag("--version", version, "version of the library, back ends built in, device found");
+  }
+  program.footer(
+      "Exit codes: 0 done, 2 usage, 3 input data, 4 numerical failure, 5 device, 130 interrupted.\n"
+      "Example:\n" +
+      example);
+  const std::string name = program.get_name(), see = " (see " + name + " --help).";
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = program.get_subcommands();
+    return {tidy(chosen.empty() ? program.help() : chosen.front()->help(name)), nullptr};
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(error.what() + see);
+  }
+  if (version) return {version_text(), nullptr};
+  const auto chosen = program.get_subcommands();
+  if (chosen.size() != 1) throw ConfigError("one command is needed: " + commands + see);
+  return {"", chosen.front()};
 }
 
 bilevel::OptionValue seed_value(std::uint64_t seed) {

@@ -23,9 +23,19 @@ struct CommonOptions {
   bool quiet = false, verbose = false, json = false;
 };
 
-/// Adds --device, --threads, --precision, --config, --quiet, --verbose, --json and, where random numbers are
-/// used, --seed.
-void add_common_options(CLI::App& command, CommonOptions& options, bool random);
+/// Adds --device, --threads, --precision (with `mixed` or without), --config, --quiet, --verbose, --json and,
+/// where random numbers are used, --seed.
+void add_common_options(CLI::App& command, CommonOptions& options, bool random, bool mixed = true);
+
+/// What a command line asks for: a text (help, version), or one of the commands.
+struct ParsedCommand {
+  std::string text;
+  CLI::App* command = nullptr;
+};
+/// Adds --help and --version to a program and its commands and reads the command line. `commands` names them
+/// ("train or apply"), `example` ends the help of the program. Throws ConfigError with one sentence.
+ParsedCommand parse_command(CLI::App& program, int argc, const char* const* argv, const std::string& commands,
+                            const std::string& example);
 
 /// A seed as models and checkpoints keep it: a number, or its digits above 2^63 - 1.
 bilevel::OptionValue seed_value(std::uint64_t seed);

@@ -18,6 +18,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 const char data_entry[] = "data (fingerprint)";
+const char program_key[] = "program";  // of bilevel-learn alone: the command
 const std::string denoise = "bilevel-denoise train", mri = "bilevel-mri";
 
 /// The object in a file; an empty one where there is none.
@@ -41,12 +42,14 @@ Json member(const Json& json, const char* key) {
 std::string mri_command(const std::string& command) { return command.empty() ? mri : mri + " " + command; }
 
 std::string command_of_model(const Json& model) {
+  if (const std::string program = text_in(model, program_key); !program.empty()) return program;
   const std::string type = text_in(model, "model");
   if (type.starts_with("mri-")) return mri_command(text_in(member(model, "training"), "command"));
   return type.empty() ? "" : denoise;
 }
 
 std::string command_of_summary(const Json& summary) {
+  if (const std::string program = text_in(summary, program_key); !program.empty()) return program;
   if (const std::string command = text_in(summary, "command"); !command.empty()) return mri_command(command);
   return summary.contains("model") ? denoise : "";
 }
@@ -81,6 +84,7 @@ OptionName option_name(const std::string& name) {
       {"kept", {"the pattern of --from", false}},
       {"experts", {"the model of --experts", false}},
       {"blur (fingerprint)", {"the kernel of --blur", false}},
+      {"features (fingerprint)", {"the data of --train-data or of the other files", false}},
       {data_entry, {"the data of --data and of the options on it", false}}};
   if (const auto found = special.find(name); found != special.end()) return found->second;
   const std::size_t part = name.find(".weight"), given = name.find(" given");
@@ -99,11 +103,15 @@ std::string change_text(const std::string& name, const std::string& before, cons
   return " was " + text(before) + ", not " + text(now);
 }
 
-/// bilevel-denoise keeps checkpoint/000001/state.json, bilevel-mri has a folder for each stage between.
+/// bilevel-denoise and bilevel-learn keep checkpoint/000001/state.json, bilevel-mri has a folder for each
+/// stage between.
 std::string command_of_checkpoints(const fs::path& checkpoints) {
   std::error_code error;
   for (const fs::path& entry : entries(checkpoints)) {
-    if (fs::exists(entry / "state.json", error)) return denoise;
+    if (fs::exists(entry / "state.json", error)) {
+      const std::string program = text_in(member(object_in(entry / "state.json"), "identity"), program_key);
+      return program.empty() ? denoise : program;
+    }
     for (const fs::path& file : files_of_stage(entry))
       if (const Json identity = member(object_in(file), "identity"); identity.contains("command"))
         return mri_command(text_in(identity, "command"));

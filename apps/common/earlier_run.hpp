@@ -8,8 +8,9 @@
 
 namespace bilevel_app {
 
-/// "bilevel-denoise train", "bilevel-mri learn" or "bilevel-mri baseline": the command whose run a folder
-/// holds, told by its model.json, summary.json or checkpoints; empty when none of them tells.
+/// "bilevel-denoise train", "bilevel-mri learn", "bilevel-mri baseline" or "bilevel-learn train": the command
+/// whose run a folder holds, told by its model.json, summary.json or checkpoints; empty when none of them
+/// tells.
 std::string command_of_run(const std::filesystem::path& folder);
 
 /// Whether the folder holds a result that beginning anew would replace: a model or a summary, but those of a

@@ -12,7 +12,7 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key);
 
 /// What a stream of numbers is used for: different purposes never share numbers.
-enum class Purpose : std::uint32_t { noise = 0, crops = 1, directions = 2 };
+enum class Purpose : std::uint32_t { noise = 0, crops = 1, directions = 2, labels = 3 };
 
 /// A counter-based generator: the number at (seed, purpose, stream, index) depends on nothing else.
 class CounterRandom {

@@ -2,26 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
+
+#include "apps/common/tile_image.hpp"
 
 namespace bilevel_app::denoise {
 
 using namespace bilevel;
-
-namespace {
-
-/// Between one and two times as many columns as rows, with few empty places.
-int columns_for(int count) {
-  const double root = std::sqrt(count);
-  const int first = static_cast<int>(std::ceil(root));
-  const auto empty = [count](int columns) { return (count + columns - 1) / columns * columns - count; };
-  int best = first;
-  for (int c = first; c <= static_cast<int>(2 * root); ++c)
-    if (empty(c) < empty(best)) best = c;
-  return best;
-}
-
-}  // namespace
 
 RankedFilters ranked_filters(const Parameters& parameters, std::span<const double> theta, bool zero_mean,
                              const std::string& prefix) {
@@ -54,24 +42,14 @@ RankedFilters ranked_filters(const Parameters& parameters, std::span<const doubl
 }
 
 HostImage filters_image(const RankedFilters& f) {
-  constexpr int gap = 4, tile = 56;  // pixels, about
-  const int zoom = (tile + f.size / 2) / f.size, side = zoom * f.size;
-  const int columns = columns_for(f.count), rows = (f.count + columns - 1) / columns;
-  HostImage image{1, rows * (side + gap) + gap, columns * (side + gap) + gap, {}};
-  image.pixels.assign(static_cast<std::size_t>(image.height) * image.width, 1.0);
-  const auto area = static_cast<std::size_t>(f.size) * f.size;
-  for (int k = 0; k < f.count; ++k) {
-    const std::span taps(f.taps.data() + k * area, area);
-    const double largest = *std::max_element(taps.begin(), taps.end(),
+  std::vector<double> taps = f.taps;
+  const auto area = static_cast<std::ptrdiff_t>(f.size) * f.size;
+  for (auto filter = taps.begin(); filter != taps.end(); filter += area) {
+    const double largest = *std::max_element(filter, filter + area,
                                              [](double a, double b) { return std::abs(a) < std::abs(b); });
-    const double scale = largest == 0 ? 0 : 0.4 / largest;  // the gaps are white
-    const int top = gap + k / columns * (side + gap), left = gap + k % columns * (side + gap);
-    for (int i = 0; i < side; ++i)
-      for (int j = 0; j < side; ++j)
-        image.pixels[static_cast<std::size_t>(top + i) * image.width + left + j] =
-            0.5 + scale * taps[static_cast<std::size_t>(i / zoom) * f.size + j / zoom];
+    if (largest < 0) std::transform(filter, filter + area, filter, std::negate<>());
   }
-  return image;
+  return tile_image(f.count, f.size, f.size, taps);
 }
 
 }  // namespace bilevel_app::denoise

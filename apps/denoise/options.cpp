@@ -303,12 +303,6 @@ void finish(CheckOptions& o) {
   take_blur(o.data, o.untrained, o.common.precision, "auto");
 }
 
-/// Without the double empty lines that CLI11 leaves between groups.
-std::string tidy(std::string text) {
-  for (std::size_t at; (at = text.find("\n\n\n")) != std::string::npos;) text.erase(at, 1);
-  return text;
-}
-
 /// Options of the model that a model file fixes may not stand beside --model.
 void require_no_model_options(const CLI::App& app, const CheckOptions& o) {
   if (o.model.empty()) return;
@@ -331,7 +325,6 @@ Options parse(int argc, const char* const* argv) {
       "Learns denoisers (total variation, fields of experts) from images and applies them, with certified "
       "accuracies.",
       "bilevel-denoise");
-  bool version = false;
   TrainOptions train_options;
   ApplyOptions apply_options;
   EvaluateOptions evaluate_options;
@@ -344,27 +337,12 @@ Options parse(int argc, const char* const* argv) {
   add_apply(*apply, apply_options);
   add_evaluate(*evaluate, evaluate_options);
   add_check(*check, check_options);
-  for (CLI::App* a : {&app, train, apply, evaluate, check}) {
-    a->set_help_flag("-h,--help", "this text");
-    a->add_flag("--version", version, "version of the library, back ends built in, device found");
-  }
-  app.footer(
-      "Exit codes: 0 done, 2 usage, 3 input data, 4 numerical failure, 5 device, 130 interrupted.\n"
-      "Example:\n  bilevel-denoise train --data photos/ --sigma 0.1 --out run\n  bilevel-denoise apply "
-      "--help");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    return {tidy(chosen.empty() ? app.help() : chosen.front()->help("bilevel-denoise"))};
-  } catch (const CLI::ParseError& error) {
-    throw ConfigError(std::string(error.what()) + " (see bilevel-denoise --help).");
-  }
-  if (version) return {version_text()};
-  const auto chosen = app.get_subcommands();
-  if (chosen.size() != 1)
-    throw ConfigError("one command is needed: train, apply, evaluate or check (see bilevel-denoise --help).");
-  CLI::App& command = *chosen.front();
+  const ParsedCommand chosen =
+      parse_command(app, argc, argv, "train, apply, evaluate or check",
+                    "  bilevel-denoise train --data photos/ --sigma 0.1 --out run\n  bilevel-denoise apply "
+                    "--help");
+  if (chosen.command == nullptr) return {chosen.text};
+  CLI::App& command = *chosen.command;
   const auto configure = [&command](auto& options) {
     if (!options.common.config.empty()) apply_config_file(command, options.common.config);
     if (command.get_option_no_throw("--noisy") != nullptr) require_no_noise_level(command);

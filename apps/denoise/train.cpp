@@ -1,17 +1,14 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <ostream>
 
-#include "apps/common/earlier_run.hpp"
 #include "apps/common/exit_codes.hpp"
-#include "apps/common/interrupt.hpp"
 #include "apps/common/reference_option.hpp"
 #include "apps/common/run_folder.hpp"
 #include "apps/common/run_output.hpp"
+#include "apps/common/run_session.hpp"
 #include "apps/denoise/filters_image.hpp"
 #include "apps/denoise/held_out.hpp"
 #include "apps/denoise/options.hpp"
@@ -19,9 +16,6 @@
 #include "apps/denoise/run_report.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/unknown.hpp"
-#include "bilevel/observe/checkpoint.hpp"
-#include "bilevel/observe/console_progress.hpp"
-#include "bilevel/observe/jsonl_log.hpp"
 
 namespace bilevel_app::denoise {
 
@@ -86,17 +80,6 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& ba
   return identity;
 }
 
-/// The latest checkpoint; ConfigErrors of other options name them as the user gives them.
-std::optional<Checkpoint::Loaded> load_latest(const RunFolder& folder,
-                                              const std::vector<NamedOption>& identity) {
-  try {
-    return Checkpoint::load_latest(folder / "checkpoint", identity);
-  } catch (const ConfigError&) {
-    require_same_options(folder.path(), folder / "checkpoint", identity);
-    throw;
-  }
-}
-
 /// The message of a run that rounding ended, with the options that help.
 std::string message_of(const TrainOptions& o, const Parameters& parameters, const UpperReport& report) {
   if (report.status != UpperStatus::accuracy_limit || o.method.fixed_accuracy()) return report.message;
@@ -117,7 +100,7 @@ std::vector<std::string> bounds_of(const Parameters& parameters, const UpperRepo
 /// Writes everything but the log and the checkpoints, and tells the user.
 int conclude(const TrainOptions& o, const RunFolder& folder, const Device& device, const ImageBatch& batch,
              const Parameters& parameters, const Outcome& outcome, const HeldOut* held_out, int resumed_from,
-             bool checkpointed, std::ostream& out, std::ostream& err) {
+             bool saved, std::ostream& out, std::ostream& err) {
   folder.require_present();
   const UpperReport& report = outcome.report;
   const bool reconstructed = !outcome.reconstructions.empty();
@@ -136,20 +119,8 @@ int conclude(const TrainOptions& o, const RunFolder& folder, const Device& devic
     write_filters(folder, ranked_filters(parameters, report.theta, foe->options.zero_mean, foe->prefix));
 
   const int code = exit_code(report.status, o.method.fixed_accuracy());
-  if (o.common.json) {
-    out << summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
-  } else if (!o.common.quiet) {
-    if (code != exit_numerical) out << sentence(report.message) << '\n';
-    out << summary_text(o, parameters, results, folder);
-  }
-  if (code == exit_interrupted) {
-    err << "bilevel-denoise: interrupted; "
-        << (checkpointed ? "the last finished iteration is saved" : "no iteration was finished yet")
-        << ", go on with the same command and --resume.\n";
-  } else if (code != exit_ok) {
-    err << "bilevel-denoise: " << sentence(report.message) << '\n';
-  }
-  return code;
+  return tell_end("bilevel-denoise", code, report.message, summary,
+                  summary_text(o, parameters, results, folder), o.common, saved, out, err);
 }
 
 }  // namespace
@@ -171,38 +142,21 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   }
 
   const std::vector<NamedOption> identity = identity_of(o, batch);
-  std::optional<Checkpoint::Loaded> saved;
-  if (o.run.resume) {
-    saved = load_latest(folder, identity);
-    if (!saved) {
-      require_no_result(o.run.out);
-      note("--resume: no iteration was saved yet in " + o.run.out + ", so the run begins at the start");
-    }
-    if (saved && !saved->note.empty()) note(saved->note);
-  }
+  const auto saved = checkpoint_to_resume(folder, o.run.resume, identity, note);
   const UpperState* state = saved ? &saved->state : nullptr;
 
   Context context(device);
   JsonlLog::TestPsnr test_psnr;
   if (held_out) test_psnr = [&](const IterationRecord& r, bool end) { return held_out->psnr(r, end); };
-  JsonlLog log(folder / "log.jsonl", parameters, state ? state->iteration : 0, test_psnr);
-  Checkpoint checkpoint(folder / "checkpoint", identity);
-  const bool terminal = &err == &std::cerr && isatty(STDERR_FILENO) != 0 && !o.common.quiet;
-  ConsoleProgress progress(err, terminal, {o.upper.max_iterations, o.upper.time_limit, o.upper.budget},
-                           o.common.verbose);
-  InterruptObserver interrupt;
-  RunFolderWatch watch(folder);
-  RunFolderKeeper keeper(folder);
-  ObserverList observers({&watch, &log, &checkpoint, &keeper, &progress, &interrupt});
-
+  RunObservers observers(folder, parameters, identity, state, o.common, o.upper, err, test_psnr);
   Outcome outcome = o.common.precision == "float"
-                        ? optimise<float>(o, parameters, batch, context, observers, state)
-                        : optimise<double>(o, parameters, batch, context, observers, state);
+                        ? optimise<float>(o, parameters, batch, context, observers.all(), state)
+                        : optimise<double>(o, parameters, batch, context, observers.all(), state);
   folder.keep();
   outcome.report.message = message_of(o, parameters, outcome.report);
   for (const std::string& text : bounds_of(parameters, outcome.report)) note(text);
   return conclude(o, folder, device, batch, parameters, outcome, held_out ? &*held_out : nullptr,
-                  state ? state->iteration : -1, state != nullptr || checkpoint.last() >= 0, out, err);
+                  state ? state->iteration : -1, observers.saved(), out, err);
 }
 
 }  // namespace bilevel_app::denoise

@@ -380,12 +380,6 @@ void finish(EvaluateOptions& o) {
   require_solver(o.solver);
 }
 
-/// Without the double empty lines that CLI11 leaves between groups.
-std::string tidy(std::string text) {
-  for (std::size_t at; (at = text.find("\n\n\n")) != std::string::npos;) text.erase(at, 1);
-  return text;
-}
-
 /// Options of the model that a run brings may not stand beside --run.
 void require_no_model_options(const CLI::App& app, const ReconstructOptions& o) {
   if (o.run.empty()) return;
@@ -433,7 +427,6 @@ Options parse(int argc, const char* const* argv) {
       "Learns which samples of k-space to take, with the weight of the reconstruction, and compares with the "
       "usual patterns; certified accuracies.",
       "bilevel-mri");
-  bool version = false;
   LearnOptions learn_options;
   BaselineOptions baseline_options;
   ReconstructOptions reconstruct_options;
@@ -446,28 +439,12 @@ Options parse(int argc, const char* const* argv) {
   add_baseline(*baseline, baseline_options);
   add_reconstruct(*reconstruct, reconstruct_options);
   add_evaluate(*evaluate, evaluate_options);
-  for (CLI::App* a : {&app, learn, baseline, reconstruct, evaluate}) {
-    a->set_help_flag("-h,--help", "this text");
-    a->add_flag("--version", version, "version of the library, back ends built in, device found");
-  }
-  app.footer(
-      "Exit codes: 0 done, 2 usage, 3 input data, 4 numerical failure, 5 device, 130 interrupted.\n"
-      "Example:\n  bilevel-mri learn --data ch2.nii.gz --slices 60:100:5 --size 128 --rate 0.35 --out run\n"
+  const ParsedCommand chosen = parse_command(
+      app, argc, argv, "learn, baseline, reconstruct or evaluate",
+      "  bilevel-mri learn --data ch2.nii.gz --slices 60:100:5 --size 128 --rate 0.35 --out run\n"
       "  bilevel-mri baseline --help");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    return {tidy(chosen.empty() ? app.help() : chosen.front()->help("bilevel-mri"))};
-  } catch (const CLI::ParseError& error) {
-    throw ConfigError(std::string(error.what()) + " (see bilevel-mri --help).");
-  }
-  if (version) return {version_text()};
-  const auto chosen = app.get_subcommands();
-  if (chosen.size() != 1)
-    throw ConfigError(
-        "one command is needed: learn, baseline, reconstruct or evaluate (see bilevel-mri --help).");
-  CLI::App& command = *chosen.front();
+  if (chosen.command == nullptr) return {chosen.text};
+  CLI::App& command = *chosen.command;
   const auto complete = [&command](auto& options) -> Options {
     if (!options.common.config.empty()) apply_config_file(command, options.common.config);
     finish(options);

@@ -271,7 +271,9 @@ std::vector<T> decode_all(const std::string& name, const NpyHeader& header, cons
 }
 
 template <typename T>
-constexpr char kKind = std::is_floating_point_v<T> ? 'f' : 'c';
+constexpr char kKind = std::is_floating_point_v<T> ? 'f'
+                       : std::is_integral_v<T>     ? 'i'
+                                                   : 'c';
 
 template <typename T>
 void write_typed(const std::filesystem::path& path, std::span<const std::size_t> shape,
@@ -343,6 +345,11 @@ ComplexArray read_complex_npy(const std::filesystem::path& path) {
 
 void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                std::span<const float> values) {
+  io_detail::write_typed(path, shape, values);
+}
+
+void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+               std::span<const std::int64_t> values) {
   io_detail::write_typed(path, shape, values);
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "device/blas.hpp"
@@ -18,17 +19,42 @@ namespace {
 constexpr const char* what = "a dense operator";
 constexpr double u = std::numeric_limits<double>::epsilon() / 2;
 
-/// A^T A, or A A^T where that is smaller, of numbers in double.
-std::vector<double> gram(Context& context, const Blas<double>& blas, int rows, int columns,
-                         const std::vector<double>& a) {
-  const int n = std::min(rows, columns);
-  const Tensor<double> matrix(context, {1, 1, rows, columns}, a);
-  Tensor<double> product(context, {1, 1, n, n});
-  const bool tall = rows >= columns;
-  const double* m = matrix.view().device_data();
-  blas.gemm(context, tall ? Transpose::yes : Transpose::no, tall ? Transpose::no : Transpose::yes, n, n,
-            std::max(rows, columns), 1, m, columns, m, columns, 0, product.view().device_data(), n);
-  return download(context, product);
+constexpr int part_rows = 4096;  // of a tall matrix in single precision, converted to double at once
+
+/// How many matrices gram() adds up.
+template <class T>
+int gram_parts(int rows, int columns) {
+  return std::is_same_v<T, float> && rows >= columns ? (rows + part_rows - 1) / part_rows : 1;
+}
+
+/// A^T A, or A A^T where that is smaller, in double. A in double is used where it lies; `kept` has its
+/// numbers.
+template <class T>
+std::vector<double> gram(Context& context, const Blas<double>& blas, const Tensor<T>& a,
+                         std::span<const T> kept) {
+  const int rows = a.shape().h, columns = a.shape().w, n = std::min(rows, columns);
+  Tensor<double> g(context, {1, 1, n, n}, std::vector<double>(static_cast<std::size_t>(n) * n, 0));
+  const auto add = [&](const double* m, int count) {
+    const bool tall = rows >= columns;
+    blas.gemm(context, tall ? Transpose::yes : Transpose::no, tall ? Transpose::no : Transpose::yes, n, n,
+              tall ? count : columns, 1, m, columns, m, columns, 1, g.view().device_data(), n);
+  };
+  if constexpr (std::is_same_v<T, double>) {
+    add(a.view().device_data(), rows);
+    return download(context, g);
+  } else {
+    const int part = gram_parts<T>(rows, columns) > 1 ? part_rows : rows;
+    Tensor<double> some(context, {1, 1, part, columns});
+    double* const m = some.view().device_data();
+    for (int first = 0; first < rows; first += part) {
+      const Shape shape{1, 1, std::min(part, rows - first), columns};
+      const auto of =
+          kept.subspan(static_cast<std::size_t>(first) * static_cast<std::size_t>(columns), shape.count());
+      upload<double>(context, std::vector<double>(of.begin(), of.end()), View<double>(m, shape));
+      add(m, shape.h);
+    }
+    return download(context, g);
+  }
 }
 
 double frobenius(const std::vector<double>& a) {
@@ -136,21 +162,24 @@ DenseOperator<T>::DenseOperator(Context& context, int images, int vectors, int r
                      std::to_string(rows) + " rows and " + std::to_string(columns) + " columns, for " +
                      std::to_string(images) + " images of " + std::to_string(vectors) +
                      " vectors, was given " + std::to_string(a.size()) + " numbers.");
-  std::vector<T> kept(a.size());
-  std::vector<double> exact(a.size());
+  std::vector<float> rounded;  // what is kept of a, where that is not a itself
+  if constexpr (std::is_same_v<T, float>) rounded.assign(a.begin(), a.end());
+  const auto kept = [&] {
+    if constexpr (std::is_same_v<T, float>)
+      return std::span<const float>(rounded);
+    else
+      return a;
+  }();
   double longest = 0, sum = 0;
   for (std::size_t e = 0, row = 0; row < static_cast<std::size_t>(rows); ++row) {
     double length = 0;
-    for (int c = 0; c < columns; ++c, ++e) {
-      kept[e] = static_cast<T>(a[e]);
-      exact[e] = static_cast<double>(kept[e]);
-      length += exact[e] * exact[e];
-    }
+    for (int c = 0; c < columns; ++c, ++e)
+      length += static_cast<double>(kept[e]) * static_cast<double>(kept[e]);
     longest = std::max(longest, length);
     sum += length;
   }
   const double slack = 1 + 4 * (static_cast<double>(columns) + rows) * u;
-  const bool zero = std::all_of(exact.begin(), exact.end(), [](double e) { return e == 0; });
+  const bool zero = std::all_of(kept.begin(), kept.end(), [](T e) { return e == 0; });
   if (!std::isfinite(sum * sum) || (!zero && !(sum > 1e-120)))
     throw ConfigError(
         "the matrix of a dense operator must have finite numbers, neither so large nor so small that their "
@@ -165,8 +194,8 @@ DenseOperator<T>::DenseOperator(Context& context, int images, int vectors, int r
   m.a = Tensor<T>(context, {1, 1, rows, columns}, kept);
   const std::unique_ptr<Blas<double>> blas = make_blas<double>(context);
   const int n = std::min(rows, columns);
-  m.error = (std::max(rows, columns) + 4) * u * m.frobenius * m.frobenius;
-  std::vector<double> g = gram(context, *blas, rows, columns, exact);
+  m.error = (std::max(rows, columns) + 4 * gram_parts<T>(rows, columns)) * u * m.frobenius * m.frobenius;
+  std::vector<double> g = gram<T>(context, *blas, m.a, kept);
   m.norm2 = std::min(largest_eigenvalue(context, *blas, g, n, m.error), m.frobenius * m.frobenius);
   if (rows >= columns) m.gram = std::move(g);
 }

@@ -96,7 +96,7 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--schedule", "cubic"}), 2, {"--schedule", "--algorithm hoag", "maid"});
   refused(train({"--compat", "hoag"}), 2, {"--compat", "--algorithm hoag", "maid"});
   refused(train({"--errors", "constant:1"}), 2, {"--errors", "--algorithm inexact-gradient", "maid"});
-  const auto inexact = [&](const char* option, const char* value, std::initializer_list<const char*> parts) {
+  const auto inexact = [&](const char* option, const char* value, const std::vector<std::string>& parts) {
     refused(train({"--algorithm", "inexact-gradient", option, value}), 2, parts);
   };
   inexact("--errors", "linear:1", {"--errors linear", "harmonic"});

@@ -60,6 +60,14 @@ TEST_F(ArrayFile, WritesTheDocumentedHeader) {
   EXPECT_EQ(bilevel::read_npy(folder_ / "f.npy").values, (std::vector<double>{1, 2, 3, 4, 5, 6}));
 }
 
+TEST_F(ArrayFile, WritesIntegers) {
+  const std::vector<std::int64_t> values{-1, 0, std::int64_t{1} << 40};
+  bilevel::write_npy(folder_ / "i.npy", Shape{3}, std::span<const std::int64_t>(values));
+  const bilevel::Array back = bilevel::read_npy(folder_ / "i.npy");
+  EXPECT_EQ(back.type, "i8");
+  EXPECT_EQ(back.values, (std::vector<double>{-1, 0, 0x1p40}));
+}
+
 TEST_F(ArrayFile, ScalarsVectorsAndEmptyArrays) {
   const std::vector<double> one{42.0};
   bilevel::write_npy(folder_ / "s.npy", Shape{}, std::span<const double>(one));

@@ -78,6 +78,33 @@ TYPED_TEST(DenseOperators, AreMatricesTimesVectors) {
   }
 }
 
+/// Tall matrices, in single precision added up in parts; double precision uploads its numbers once.
+TYPED_TEST(DenseOperators, OfManyRowsAreUploadedOnce) {
+  using T = TypeParam;
+  Random random(seed(3816));
+  Context context(Device::open(test_device("cpu:2")));
+  const int rows = 9000, columns = 3;
+  const std::vector<double> a = random.normal_vector(static_cast<std::size_t>(rows * columns));
+  std::vector<double> kept;
+  for (const double v : a) kept.push_back(static_cast<T>(v));
+  const auto before = context.counters();
+  const DenseOperator<T> op(context, 1, 1, rows, columns, a);
+  const auto uploaded = context.counters().bytes_uploaded - before.bytes_uploaded;
+  const std::size_t numbers = a.size(), small = 20 * 9 * sizeof(double);
+  EXPECT_LE(uploaded, numbers * (sizeof(T) == 4 ? 4 + 8 : 8) + small);
+  double trace = 0, least = HUGE_VAL;  // of the diagonal of A^T A, which is near N I
+  for (std::size_t c = 0; c < columns; ++c) {
+    double sum = 0;
+    for (std::size_t e = c; e < kept.size(); e += columns) sum += kept[e] * kept[e];
+    trace += sum;
+    least = std::min(least, sum);
+  }
+  EXPECT_GE(op.norm2(), trace / columns * (1 - 1e-12));
+  EXPECT_LE(op.norm2(), trace / columns * 1.2);
+  EXPECT_LE(op.least2(), least);
+  EXPECT_GE(op.least2(), 0.8 * trace / columns);
+}
+
 TYPED_TEST(DenseOperators, LeaveFrozenImagesAlone) {
   Random random(seed(3812));
   OperatorLab<TypeParam> lab(dense<TypeParam>(3, 2, 5, 4, random.normal_vector(20)));

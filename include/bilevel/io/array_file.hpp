@@ -2,6 +2,7 @@
 
 #include <complex>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -34,12 +35,15 @@ BILEVEL_API Array read_npy(const std::filesystem::path& path);
 /// The same for c8 and c16 (two f4 or f8: real and imaginary part); arrays of the real types are read too.
 BILEVEL_API ComplexArray read_complex_npy(const std::filesystem::path& path);
 
-/// Writes `values` (C order, extent product of `shape`) as `.npy` format 1.0 of f8, f4, c16 or c8, atomically
-/// (see write_file_atomically). Throws ShapeError when shape and values disagree, IoError on failure.
+/// Writes `values` (C order, extent product of `shape`) as `.npy` format 1.0 of f8, f4, i8, c16 or c8,
+/// atomically (see write_file_atomically). Throws ShapeError when shape and values disagree, IoError on
+/// failure.
 BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                            std::span<const double> values);
 BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                            std::span<const float> values);
+BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
+                           std::span<const std::int64_t> values);
 BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,
                            std::span<const std::complex<double>> values);
 BILEVEL_API void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape,

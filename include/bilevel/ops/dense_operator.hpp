@@ -18,9 +18,10 @@ inline namespace v0 {
 template <class T>
 class BILEVEL_API DenseOperator final : public LinearOperator<T> {
  public:
-  /// `a` row-major, M times D = columns numbers, kept in T on the device. Allocates and waits; 2 min(M,D)^3
-  /// flops six times. Throws ShapeError when `a` has another count or sizes are not positive, ConfigError
-  /// for numbers that are not finite.
+  /// `a` row-major, M times D = columns numbers, kept in T on the device and uploaded once (in single
+  /// precision twice, some rows at a time the second time). Allocates and waits; 2 M D min(M,D) flops, and
+  /// 2 min(M,D)^3 five times. Throws ShapeError when `a` has another count or sizes are not positive,
+  /// ConfigError for numbers that are not finite.
   DenseOperator(Context& context, int images, int vectors, int rows, int columns, std::span<const double> a);
   ~DenseOperator() override;
 

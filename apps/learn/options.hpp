@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "apps/common/common_options.hpp"
+#include "apps/common/method_options.hpp"
+#include "apps/common/upper_options.hpp"
+
+namespace bilevel_app::learn {
+
+/// What theta is: one ridge of a classifier, one for each of its weights, or a weight for each training
+/// sample.
+enum class Learn { ridge, ridges, samples };
+const char* name_of(Learn learn);
+
+/// Values that learned numbers keep to: e^theta of a ridge, sigma(theta) of samples.
+struct Bounds {
+  double lower, upper;
+};
+Bounds bounds_of(Learn learn);
+
+struct TrainOptions {
+  CommonOptions common;
+  std::string train_data, train_labels, validation_data, validation_labels;
+  std::optional<int> train, validation;  ///< the first, and without files of their own the last samples
+  std::optional<int> classes;            ///< empty: as the labels say
+  bool bias = false;
+  double corrupt = 0;
+  std::string learn_name;
+  Learn learn = Learn::ridge;   ///< what parse() makes of it
+  std::optional<double> ridge;  ///< of samples: a of a |W|^2
+  std::optional<double> init;   ///< first e^theta, or sigma(theta)
+  RunOptions run;
+  MethodOptions method{"lbfgsb", {}, {}};
+  /// auto: the usual choice for what is learned, which parse() puts here.
+  std::string scaling = "auto", solver = "newton", linear_solver = "pcg";
+  bilevel::UpperOptions upper;
+
+  double fixed_ridge() const { return ridge.value_or(1e-3); }
+  double first_value() const;
+};
+
+struct EvaluateOptions {
+  CommonOptions common;
+  std::string model, data, labels;
+};
+
+struct ApplyOptions {
+  CommonOptions common;
+  std::string model, data, output;
+};
+
+/// One command; a text is printed as it is (help, version).
+struct Options {
+  std::variant<std::string, TrainOptions, EvaluateOptions, ApplyOptions> command;
+};
+
+/// Reads the command line and the file of --config. Throws ConfigError (or IoError for that file) with one
+/// sentence.
+Options parse(int argc, const char* const* argv);
+
+/// Runs the command and returns its exit code; results go to `out`, notes and progress to `err`.
+int run(const Options& options, std::ostream& out, std::ostream& err);
+
+int train(const TrainOptions& options, std::ostream& out, std::ostream& err);
+int evaluate(const EvaluateOptions& options, std::ostream& out, std::ostream& err);
+int apply(const ApplyOptions& options, std::ostream& out, std::ostream& err);
+
+}  // namespace bilevel_app::learn
