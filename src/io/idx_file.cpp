@@ -21,7 +21,7 @@ bool begins_like_idx(std::string_view bytes) {
 std::vector<std::size_t> extents(const std::string& name, const std::string& bytes) {
   const unsigned char* const data = io_detail::as_bytes(bytes);
   if (bytes.size() >= 2 && data[0] == 0x1f && data[1] == 0x8b)
-    throw IoError(name, "is compressed with gzip; unpack it first (gunzip --keep FILE)");
+    throw IoError(name, "is compressed with gzip; unpack it first, with gunzip");
   if (!begins_like_idx(bytes)) throw IoError(name, "does not begin like an idx file");
   if (bytes.size() < 4)
     throw IoError(name, "the idx header is cut off at byte " + std::to_string(bytes.size()));

@@ -50,7 +50,6 @@ class Maid final : public UpperMethod<T> {
     }
     // The accuracies of a certificate are seldom needed again.
     if (tried) schedule_.set_accuracies(tried->epsilon, tried->delta);
-    limit_accuracies();
     IterationRecord done = record("accepted");
     done.step = used_step_;
     done.backtracks = backtracks_;
@@ -345,20 +344,6 @@ class Maid final : public UpperMethod<T> {
     const AccuracySchedule::State& s = schedule_.state();
     if (s.epsilon > reached) schedule_.set_accuracies(schedule_.options().nu * reached, s.delta);
     oracle_.solve(current_, schedule_.state().epsilon);
-  }
-
-  /// Accuracies far above what solves reach by themselves would grow from step to step and take many
-  /// refinements to matter again.
-  void limit_accuracies() {
-    constexpr double far = 1e8;
-    if (schedule_.options().fixed_accuracy) return;
-    const auto limit = [](double accuracy, const std::vector<double>& reached, double scale) {
-      const double most = reached.empty() ? 0 : *std::max_element(reached.begin(), reached.end());
-      return most > 0 ? std::min(accuracy, far * scale * most) : accuracy;
-    };
-    const AccuracySchedule::State& s = schedule_.state();
-    schedule_.set_accuracies(limit(s.epsilon, trial_.epsilon, 1),
-                             limit(s.delta, result_.residual, oracle_.problem().images()));
   }
 
   /// Damping and length of the next Gauss-Newton step, from how well the last decrease was predicted.

@@ -24,7 +24,7 @@ void expect_options(const char* command, const std::vector<std::vector<std::stri
       ASSERT_NE(at, std::string::npos) << command << " " << option;
     }
   EXPECT_NE(o.out.find("Example:"), std::string::npos) << command;
-  EXPECT_LT(o.out.size(), 8000u) << command;
+  EXPECT_LT(o.out.size(), 9500u) << command;
 }
 
 TEST(MriHelp, ListsTheContract) {
