@@ -137,7 +137,8 @@ long_on_device='*FirstOrderRates*:*PdhgRates*:*EndsFromHugeStarts*:Mixed*.Certif
 long_on_device+=':*Certificate.Holds*:Certificate.*Reference*:ExpertsMaid.StationarityIsTrue:ExpertsMaid.Resumes*:Convergence.*'
 long_on_device+=':Claims.WhatEnds*:Maid.DoesNotDependOnThreads:MriHypergradient.MatchesDifferences*'
 long_on_device+=':SumsRounding.CoversThatOfChainedPasses:SumsDirectional.*:*Ball*.DirectionalBoundsHold*:ProductRounding.*:MeanStiffness.*'
-long_on_device+=':EveryKernel*.SameBits*:EveryKernel*.ReversedList*:EveryKernel*.ImagesDoNotSee*'
+long_on_device+=':InexactGradient.NoAccepted*:InexactGradient.TakesBack*:APriori.LeastSquares*:Hoag.EverySchedule*'
+long_on_device+=':Maid.CertifiesEveryIterationAgainst*:EveryKernel*.SameBits*:EveryKernel*.ReversedList*:EveryKernel*.ImagesDoNotSee*'
 # Of bilevel-mri and bilevel-learn some whole runs: what else their tests look at is host code, and has run on the CPU.
 # `check` with --all.
 apps_on_device='-MriBadInput.*:MriHelp.*:MriResume.*:MriResample.*:MriData.*:MriRunFiles.*:MriRateSearch.*'

@@ -118,6 +118,7 @@ TEST(InexactGradient, ReachesTheOptimumOfAScan) {
     for (const InexactGradientOptions& own : rows) {
       SCOPED_TRACE("draw " + std::to_string(draw) + ", " + name_of(own.sequence));
       RunOptions how = limits(80, 1, 1e-6);
+      how.device = "cpu:1";  // long, and about decisions of the host
       how.lower = 1e-4;
       how.upper = 1;
       const auto r = run(signal, own, how);
@@ -146,6 +147,7 @@ MaidRunOf<double> published(const TvInstance& signal, ErrorSequence sequence, do
   own.strong_convexity = 1 + signal.model.xi;
   own.hessian_lipschitz = 16 / (signal.model.nu * signal.model.nu);
   RunOptions how = limits(iterations, 1.0 / 25);
+  how.device = "cpu:1";  // long, and about decisions of the host
   how.options.schedule.epsilon0 = 100;
   how.options.schedule.delta0 = 0.1;
   how.options.minimiser = "gradient-descent";

@@ -94,12 +94,13 @@ struct SignalRun {
   }
 };
 
+/// On the CPU unless a device is given: the runs are long, and what they test are decisions of the host.
 class SignalProblem {
  public:
   /// Denoising: theta = log10 of alpha, or of alpha, xi, nu with the penalty beta (L/mu)^2 in the scale of
   /// the paper.
   SignalProblem(int images, Border border, const std::vector<double>& theta, double beta = 0,
-                const std::string& device = test_device("cpu:1"))
+                const std::string& device = "cpu:1")
       : context(Device::open(device)), images_(images), start_(theta), parameters_(log10_segments(theta)) {
     Signals signals(images, 256);
     const Shape shape{images, 1, 1, 256};
@@ -114,7 +115,7 @@ class SignalProblem {
   }
   /// Sampling of a 1-D k-space, rational map, 64 parameters between .001 and .99; .1 |theta|_1 in the scale
   /// of the paper.
-  explicit SignalProblem(Border border, const std::string& device = test_device("cpu:1"))
+  explicit SignalProblem(Border border, const std::string& device = "cpu:1")
       : context(Device::open(device)), images_(10), start_(64, 0.5), parameters_(sampling_segments()) {
     const Shape shape{images_, 2, 1, 64};
     Signals signals(images_, 64);
