@@ -133,7 +133,8 @@ bool holds_result(const fs::path& folder) {
   if (!fs::exists(folder / "model.json", error) && !fs::exists(folder / "summary.json", error)) return false;
   const Json summary = object_in(folder / "summary.json");
   const std::string status = text_in(summary, "status");
-  const bool cut = status == "interrupted" || status == "failed";
+  const bool cut =
+      status == "interrupted" || status == "failed" || status == "time_limit" || status == "budget";
   const auto iterations = summary.find("iterations");
   return !cut || iterations == summary.end() || *iterations != 0;
 }

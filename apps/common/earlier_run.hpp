@@ -14,7 +14,7 @@ namespace bilevel_app {
 std::string command_of_run(const std::filesystem::path& folder);
 
 /// Whether the folder holds a result that beginning anew would replace: a model or a summary, but those of a
-/// run that was interrupted or failed before its first iteration was finished.
+/// run that was interrupted, failed or met a limit before its first iteration was finished.
 bool holds_result(const std::filesystem::path& folder);
 
 /// Throws ConfigError naming the option in which `identity` differs from what the result or a checkpoint in

@@ -171,7 +171,15 @@ void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
     require_one_of(*method.schedule, "--schedule", {"quadratic", "cubic", "geometric", "exact"});
   if (method.compat) require_one_of(*method.compat, "--compat", {"hoag"});
   if (method.bound) require_one_of(*method.bound, "--bound", {"corrected", "best"});
+  if (upper.schedule.non_monotone != 0 && method.name != "maid" && method.name != "fixed")
+    throw ConfigError("--non-monotone is an option of --algorithm maid, not of " + method.name +
+                      "; leave it out.");
   static_cast<void>(make_optimiser<double>(method, upper));
+}
+
+std::string limit_options(const MethodOptions& method, const std::string& usual) {
+  if (method.name == "dfo") return "--radius-end, or --epsilon0 of fixed accuracies";
+  return method.name == "inexact-gradient" ? "larger --errors, or " + usual : usual;
 }
 
 void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOptions& method) {

@@ -27,7 +27,7 @@ struct MethodOptions {
   std::optional<double> radius0 = {}, radius_end = {};                                       // the same
   std::optional<int> max_evaluations = {};                                                   // the same
 
-  bool fixed_accuracy() const { return name == "fixed"; }
+  bool fixed_accuracy() const { return name == "fixed" || accuracies == "fixed"; }
 };
 
 /// Adds --algorithm and the options of single methods. `subject`, as "for the pattern: ", begins the help.
@@ -35,6 +35,9 @@ void add_method_options(CLI::App& app, MethodOptions& method, const std::string&
 
 /// Throws ConfigError for an unknown name, numbers outside their range and options of other methods.
 void validate(const MethodOptions& method, const bilevel::UpperOptions& upper);
+
+/// The options that help where rounding ended a run: those of the method, and the usual ones.
+std::string limit_options(const MethodOptions& method, const std::string& usual);
 
 /// Appends the method and its options under their names.
 void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOptions& method);

@@ -83,9 +83,10 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const ImageBatch& ba
 /// The message of a run that rounding ended, with the options that help.
 std::string message_of(const TrainOptions& o, const Parameters& parameters, const UpperReport& report) {
   if (report.status != UpperStatus::accuracy_limit || o.method.fixed_accuracy()) return report.message;
-  return with_options(report.message, o.common.precision != "float" ? smoothing_options(parameters)
-                                      : o.data.blur                 ? "--precision double"
-                                                                    : "--precision mixed or double");
+  return with_options(report.message,
+                      limit_options(o.method, o.common.precision != "float" ? smoothing_options(parameters)
+                                              : o.data.blur                 ? "--precision double"
+                                                                            : "--precision mixed or double"));
 }
 
 /// Sentences on what learning left at a bound.

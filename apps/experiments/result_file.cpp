@@ -127,6 +127,7 @@ void write_result(const fs::path& folder, const SavedResult& saved) {
 }
 
 SavedResult read_result(const fs::path& file) {
+  if (fs::is_directory(file)) throw IoError(file.string(), "is a folder where a file is needed.");
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
   if (!stream) throw IoError(file.string(), "the result cannot be read.");

@@ -53,8 +53,10 @@ int count_in(const fs::path& path, const Json& json, const char* key, int least)
 Classes classes_in(const fs::path& path, const Json& list) {
   Classes classes;
   for (const Json& label : list) {
-    if (!label.is_number_integer()) refuse(path, "classes", "holds something that is no whole number");
-    classes.labels.push_back(label.get<int>());
+    const auto number = label.is_number_integer() ? label.get<std::int64_t>() : std::int64_t{1} << 40;
+    if (std::abs(number) > std::int64_t{1} << 30)
+      refuse(path, "classes", "holds something that is no whole number of a class");
+    classes.labels.push_back(static_cast<int>(number));
   }
   if (classes.count() < 2 || std::adjacent_find(classes.labels.begin(), classes.labels.end(),
                                                 std::greater_equal<>()) != classes.labels.end())
@@ -146,6 +148,7 @@ void write_classifier(const fs::path& path, const ClassifierModel& m) {
 }
 
 ClassifierModel read_classifier(const fs::path& path) {
+  if (fs::is_directory(path)) throw IoError(path.string(), "is a folder where a file is needed.");
   std::ifstream file(path, std::ios::binary);
   if (!file) throw IoError(path.string(), "cannot be read.");
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -7,6 +10,7 @@
 #include "apps/learn/classifier_model.hpp"
 #include "apps/learn/options.hpp"
 #include "apps/learn/problem.hpp"
+#include "bilevel/core/error.hpp"
 #include "bilevel/io/array_file.hpp"
 
 namespace bilevel_app::learn {
@@ -18,11 +22,16 @@ namespace {
 
 constexpr const char* program = "bilevel-learn";
 
-std::vector<double> scores(const CommonOptions& common, const ClassifierModel& model, const Features& f,
-                           std::ostream& err) {
+/// Throws IoError naming the file of `f` when they are not finite.
+std::vector<double> scores(const CommonOptions& common, const ClassifierModel& model, const NamedFile& file,
+                           const Features& f, std::ostream& err) {
   Context context(open_device(common, program, err));
-  return common.precision == "float" ? scores_of<float>(context, f, model.weights)
-                                     : scores_of<double>(context, f, model.weights);
+  const std::vector<double> s = common.precision == "float" ? scores_of<float>(context, f, model.weights)
+                                                            : scores_of<double>(context, f, model.weights);
+  if (!std::all_of(s.begin(), s.end(), [](double v) { return std::isfinite(v); }))
+    throw IoError(file.text(), "its features are so large that scores are not finite in --precision " +
+                                   common.precision + ".");
+  return s;
 }
 
 /// A class, or all of them; numbers that a class without samples lacks are left out.
@@ -64,6 +73,11 @@ std::string report(const EvaluateOptions& o, const Classes& classes, const Verdi
   return table(cells);
 }
 
+/// A file of the run whose model.json is given.
+std::string beside(const std::string& model, const char* file) {
+  return (std::filesystem::path(model).parent_path() / file).string();
+}
+
 }  // namespace
 
 int evaluate(const EvaluateOptions& o, std::ostream& out, std::ostream& err) {
@@ -71,16 +85,21 @@ int evaluate(const EvaluateOptions& o, std::ostream& out, std::ostream& err) {
   const NamedFile data{"--data", o.data}, labels{"--labels", o.labels};
   const Features f = model.read(data);
   const std::vector<int> right = model.classes.numbers(labels, read_labels(labels, f.count, data));
-  out << report(o, model.classes, judge(model.classes, scores(o.common, model, f, err), right));
+  out << report(o, model.classes, judge(model.classes, scores(o.common, model, data, f, err), right));
   return exit_ok;
 }
 
 int apply(const ApplyOptions& o, std::ostream& out, std::ostream& err) {
-  require_output_is_no_input({"--output", o.output}, {{"--model", o.model}, {"--data", o.data}});
+  require_output_is_no_input({"--output", o.output}, {{"--model", o.model},
+                                                      {"--model", beside(o.model, "weights.npy")},
+                                                      {"--model", beside(o.model, "sample_weight.npy")},
+                                                      {"--model", beside(o.model, "ridge_weight.npy")},
+                                                      {"--data", o.data}});
   const ClassifierModel model = read_classifier(o.model);
-  const Features f = model.read({"--data", o.data});
+  const NamedFile data{"--data", o.data};
+  const Features f = model.read(data);
   std::vector<std::int64_t> labels;
-  for (const int c : most_likely(model.classes, scores(o.common, model, f, err)))
+  for (const int c : most_likely(model.classes, scores(o.common, model, data, f, err)))
     labels.push_back(model.classes.labels[static_cast<std::size_t>(c)]);
   const std::size_t shape[] = {labels.size()};
   write_npy(o.output, shape, std::span<const std::int64_t>(labels));

@@ -74,6 +74,17 @@ void read_validation(const TrainOptions& o, TrainingData& d) {
   d.validation_labels = d.classes.numbers(labels, read_labels(labels, d.validation.count, features));
 }
 
+/// Numbers that have no squares in double are those of the file.
+template <class T>
+std::shared_ptr<const DenseOperator<T>> operator_of(Context& context, int scores, const Features& f,
+                                                    const NamedFile& file) {
+  try {
+    return std::make_shared<const DenseOperator<T>>(context, 1, scores, f.count, f.width, f.values);
+  } catch (const ConfigError& error) {
+    throw IoError(file.text(), error.what());
+  }
+}
+
 }  // namespace
 
 TrainingData load_training_data(const TrainOptions& o) {
@@ -177,13 +188,16 @@ Classifier<T>::Classifier(Context& context, const TrainOptions& o, const Paramet
                           TrainingData& data)
     : context_(context), data_(data) {
   const int scores = data.classes.scores();
-  const auto upload_once = [&](Features& f) {
-    auto a = std::make_shared<DenseOperator<T>>(context, 1, scores, f.count, f.width, f.values);
+  const auto upload_once = [&](Features& f, const NamedFile& file) {
+    auto a = operator_of<T>(context, scores, f, file);
     f.values = std::vector<double>();  // gives the memory back, which {} would not
     return a;
   };
-  train_ = upload_once(data.train);
-  validation_ = upload_once(data.validation);
+  const NamedFile training{"--train-data", o.train_data};
+  train_ = upload_once(data.train, training);
+  validation_ =
+      upload_once(data.validation,
+                  o.validation_data.empty() ? training : NamedFile{"--validation-data", o.validation_data});
   std::vector<std::shared_ptr<OwnPart>> parts;
   if (o.learn == Learn::ridges) parts.push_back(std::make_shared<WeightedRidge<T>>());
   parts.push_back(std::make_shared<CrossEntropyTerm<T>>(train_, data.labels, 1.0 / data.train.count,

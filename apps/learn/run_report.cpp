@@ -28,6 +28,12 @@ std::string verdict_text(const Verdict& v) {
                 v.samples);
 }
 
+/// Whether some labels were changed and some were not.
+bool has_both(const std::vector<bool>& corrupted) {
+  const auto count = std::count(corrupted.begin(), corrupted.end(), true);
+  return count > 0 && count < std::ssize(corrupted);
+}
+
 std::optional<SampleWeights> learned_weights(const TrainOptions& o, const TrainingData& data,
                                              const Parameters& parameters, const UpperReport& report) {
   if (o.learn != Learn::samples) return {};
@@ -46,7 +52,7 @@ SampleWeights compare_weights(const std::vector<double>& weights, const std::vec
   }
   const auto all = static_cast<double>(weights.size());
   SampleWeights w{(clean + other) / all, clean / (all - number), other / number, 0};
-  if (!corrupted.empty()) w.area_under_curve = area_under_curve(weights, corrupted);
+  if (has_both(corrupted)) w.area_under_curve = area_under_curve(weights, corrupted);
   return w;
 }
 
@@ -114,7 +120,7 @@ Json write_summary(const RunFolder& folder, const TrainOptions& o, const Device&
   }
   if (const auto w = learned_weights(o, data, parameters, report)) {
     json["sample_weights"] = {{"mean", w->mean}};
-    if (!data.corrupted.empty())
+    if (has_both(data.corrupted))
       json["sample_weights"].update(
           {{"corrupted", std::count(data.corrupted.begin(), data.corrupted.end(), true)},
            {"mean_clean", w->mean_clean},
@@ -145,7 +151,7 @@ std::string summary_text(const TrainingData& data, const TrainOptions& o, const 
   if (outcome.training) add("training", verdict_text(*outcome.training));
   if (outcome.validation) add("validation", verdict_text(*outcome.validation));
   if (outcome.plain) add("compared with", verdict_text(*outcome.plain) + ": " + plain_fit_text(o.learn));
-  if (const auto w = learned_weights(o, data, parameters, report); w && !data.corrupted.empty())
+  if (const auto w = learned_weights(o, data, parameters, report); w && has_both(data.corrupted))
     add("sample weights",
         format("mean %.4f of clean, %.4f of corrupted samples; area under the ROC curve %.4f", w->mean_clean,
                w->mean_corrupted, w->area_under_curve));

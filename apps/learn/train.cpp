@@ -80,9 +80,10 @@ std::vector<NamedOption> identity_of(const TrainOptions& o, const TrainingData& 
 
 std::string message_of(const TrainOptions& o, const UpperReport& report) {
   if (report.status != UpperStatus::accuracy_limit || o.method.fixed_accuracy()) return report.message;
-  return with_options(report.message, o.common.precision == "float" ? "--precision double"
-                                      : o.learn == Learn::samples   ? "a larger --ridge or --tolerance"
-                                                                    : "a larger --tolerance");
+  return with_options(report.message,
+                      limit_options(o.method, o.common.precision == "float" ? "--precision double"
+                                              : o.learn == Learn::samples ? "a larger --ridge or --tolerance"
+                                                                          : "a larger --tolerance"));
 }
 
 }  // namespace

@@ -169,9 +169,10 @@ std::string message_of(const Stage& stage, const UpperReport& report, const std:
                        const RegulariserSum& sum) {
   if (report.status != UpperStatus::accuracy_limit || stage.method.fixed_accuracy()) return report.message;
   const bool has_nu = std::any_of(sum.parts.begin(), sum.parts.end(), smoothed);
-  return with_options(report.message, precision == "float" ? "--precision mixed or double"
-                                      : has_nu             ? "--nu, or --tolerance"
-                                                           : "--tolerance");
+  return with_options(report.message,
+                      limit_options(stage.method, precision == "float" ? "--precision mixed or double"
+                                                  : has_nu             ? "--nu, or --tolerance"
+                                                                       : "--tolerance"));
 }
 
 StageResult result_of(const std::string& stage, const UpperReport& report, std::string message) {

@@ -50,8 +50,9 @@ class DfoMethod final : public UpperMethod<T> {
     const std::optional<std::size_t> first = evaluate(current_.theta, {});
     if (!first) throw UpperStop{UpperStatus::failed, not_finite(current_.theta) + failure_};
     move_to(*first);
+    while (dynamic_ && !known(0.5) && !samples_[best_].finest)
+      sharpen_best({0.1 * std::sqrt(best().upper), false});
     scale_ = std::sqrt(best().value);
-    check_zero();
     if (dynamic_ && !point_goal().met(best())) sharpen_best(point_goal());
     const std::vector<double> centre = current_.theta;
     for (std::size_t t = 0; t < box_.size(); ++t) {
@@ -242,6 +243,10 @@ class DfoMethod final : public UpperMethod<T> {
   }
   [[noreturn]] void end_by_accuracy(const Goal& goal) const {
     const bool cap = current_.status == SolveStatus::iteration_cap;
+    if (!cap && known(1e-6))
+      throw UpperStop{UpperStatus::converged,
+                      "Converged: what the models still promise is less than rounding lets be certified; no "
+                      "gradient is known."};
     throw UpperStop{UpperStatus::accuracy_limit,
                     "The next step needs residuals or a loss to " + short_number(goal.bound) +
                         ", certified is " + short_number(goal.error(best())) +
@@ -281,7 +286,7 @@ class DfoMethod final : public UpperMethod<T> {
   bool try_once() {
     build();
     check_end();
-    if (ends()) return improve();
+    if (ends()) return inaccurate(samples_[best_]) ? sharpen() : improve();
     if (slope_ <= options_.criticality * first_loss()) {
       if (!fully_linear()) return improve();
       if (radius_ * first_loss() > slope_) return shrink();
@@ -298,16 +303,28 @@ class DfoMethod final : public UpperMethod<T> {
   }
 
   bool ends() const { return radius_ < std::max(options_.radius_end, box_.resolution(current_.theta)); }
-  void check_zero() const {
-    if (best().value == 0) throw UpperStop{UpperStatus::converged, "Converged: the loss is zero."};
-  }
   void check_end() const {
-    check_zero();
-    if (ends() && fully_linear())
-      throw UpperStop{UpperStatus::converged, "Converged: the trust region fell to the radius " +
-                                                  short_number(radius_) + "; no gradient is known."};
+    if (!ends() || inaccurate(samples_[best_]) || !fully_linear()) return;
+    if (!known(1e-4))
+      throw UpperStop{UpperStatus::accuracy_limit,
+                      "The trust region fell to the radius " + short_number(radius_) +
+                          ", and the loss is only known to lie between " + short_number(best().lower) +
+                          " and " + short_number(best().upper) +
+                          (dynamic_ ? "; rounding or the cap of lower-level iterations is the limit."
+                                    : "; use a finer fixed accuracy, or adaptive ones.")};
+    throw UpperStop{UpperStatus::converged, "Converged: the trust region fell to the radius " +
+                                                short_number(radius_) + "; no gradient is known."};
   }
+  /// Whether the loss at the best point is certain to a fraction of itself.
+  bool known(double fraction) const { return best().upper - best().lower <= fraction * best().value; }
+  bool sharpen() {
+    sharpen_best(point_goal());
+    return false;
+  }
+  /// The smaller radius asks more of the best point too: a value that was too good would keep all others
+  /// away.
   bool shrink() {
+    if (inaccurate(samples_[best_])) return sharpen();
     radius_ *= options_.gamma_dec;
     return false;
   }

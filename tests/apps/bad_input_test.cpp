@@ -95,6 +95,7 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--algorithm", "adam"}), 2, {"--algorithm adam", "maid", "lbfgsb", "hoag"});
   refused(train({"--schedule", "cubic"}), 2, {"--schedule", "--algorithm hoag", "maid"});
   refused(train({"--compat", "hoag"}), 2, {"--compat", "--algorithm hoag", "maid"});
+  refused(train({"--algorithm", "lbfgsb", "--non-monotone", "0.5"}), 2, {"--non-monotone", "lbfgsb"});
   refused(train({"--errors", "constant:1"}), 2, {"--errors", "--algorithm inexact-gradient", "maid"});
   const auto inexact = [&](const char* option, const char* value, const std::vector<std::string>& parts) {
     refused(train({"--algorithm", "inexact-gradient", option, value}), 2, parts);

@@ -162,10 +162,10 @@ TEST_F(EarlierRun, FinishedOnesGoOn) {
   }
 }
 
-/// Interrupted or failed before its first iteration: there is nothing to lose.
+/// Interrupted, failed or out of time before its first iteration: there is nothing to lose.
 TEST_F(EarlierRun, CutBeforeItsFirstIterationBeginsAnew) {
   for (const std::string& command : commands())
-    for (const std::string status : {"interrupted", "failed"}) {
+    for (const std::string status : {"interrupted", "failed", "time_limit", "budget"}) {
       const std::string run = copy(command, command + "-" + status);
       fs::remove_all(run + "/checkpoint");
       Json summary = Json::parse(get_file(run + "/summary.json"));

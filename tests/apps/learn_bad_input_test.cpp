@@ -161,6 +161,14 @@ TEST_F(LearnBadInput, ModelsAreCheckedBeforeTheyAreUsed) {
                     3, parts);
     EXPECT_FALSE(fs::exists(file("out.npy")));
   };
+  EXPECT_EQ(learn_here({"apply", "--model", model, "--data", file("validation-images"), "--output",
+                        file("good/weights.npy")})
+                .code,
+            2);
+  EXPECT_EQ(learn_here({"evaluate", "--model", file("good"), "--data", file("validation-images"), "--labels",
+                        file("validation-labels")})
+                .code,
+            3);
   for (std::size_t length = 0; length + 2 < text.size(); length += 37) {
     put_file(model, text.substr(0, length));
     refuse({model, "it is no complete model of bilevel-learn"});

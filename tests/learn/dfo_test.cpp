@@ -452,6 +452,47 @@ TEST(Dfo, CapsOfTheLowerLevelAreToldAndNotTrusted) {
   expect_certified(r, 8);
 }
 
+/// Reconstructions that begin at the truth are better than the minimisers as long as nobody asks for
+/// accuracy: the value at the best point must not stay so while the others become sharp.
+TEST(Dfo, AValueThatWasTooGoodIsNotKept) {
+  Random random(seed(5205));
+  for (int trial = 0; trial < 6; ++trial) {
+    TvInstance instance{"image", {}, {{"alpha"}}, {}, {}};
+    instance.model.width = 12;
+    instance.model.height = 10;
+    instance.model.alpha = random.log_uniform(0.3, 3);
+    instance = random_instance(instance.model, 2, 0.1, random);
+    instance.learned = {{"alpha"}};
+    TvSetup<double> setup(instance, "cpu:1", 1e-4, 1e2);
+    const BilevelProblem<double> problem = setup.problem();
+    UpperOptions options;
+    options.schedule.epsilon0 = 100;
+    DfoOptions how;
+    how.radius0 = 1e-3;
+    how.point_accuracy = 1e6;
+    Recorder seen, other;
+    const UpperReport r =
+        make_dfo<double>(how, options)
+            ->run(setup.context, problem, setup.parameters.initial(), setup.truth.view(), seen);
+    const UpperReport maid =
+        make_maid<double>({})->run(setup.context, problem, setup.parameters.initial(), setup.y.view(), other);
+    EXPECT_EQ(r.status, UpperStatus::converged) << r.message;
+    EXPECT_LE(r.last.loss_upper, maid.last.loss_upper * (1 + 1e-3)) << r.theta[0] << " " << maid.theta[0];
+  }
+}
+
+/// Of fixed accuracies nothing is known beyond them.
+TEST(Dfo, CoarseFixedAccuraciesDoNotConverge) {
+  SignalProblem problem(4, Border::neumann, {0});
+  UpperOptions options;
+  options.schedule.epsilon0 = 0.1;
+  DfoOptions how;
+  how.dynamic = false;
+  const SignalRun r = problem.run(*make_dfo<double>(how, options));
+  EXPECT_EQ(r.report.status, UpperStatus::accuracy_limit) << r.report.message;
+  EXPECT_NE(r.report.message.find("finer fixed accuracy"), std::string::npos) << r.report.message;
+}
+
 TEST(Dfo, SinglePrecisionEndsWhereRoundingDecides) {
   TvInstance instance{"signal", {}, {{"alpha"}}, {}, {}};
   Random random(seed(5204));
