@@ -1,25 +1,14 @@
-#include <ostream>
-
-#include "apps/common/exit_codes.hpp"
-#include "apps/common/interrupt.hpp"
+#include "apps/common/dispatch.hpp"
 #include "apps/denoise/options.hpp"
 
 namespace bilevel_app::denoise {
 
 int run(const Options& options, std::ostream& out, std::ostream& err) {
-  const InterruptGuard guard;
-  struct Dispatch {
-    std::ostream &out, &err;
-    int operator()(const std::string& text) const {
-      out << text;
-      return exit_ok;
-    }
-    int operator()(const TrainOptions& o) const { return train(o, out, err); }
-    int operator()(const ApplyOptions& o) const { return apply(o, out, err); }
-    int operator()(const EvaluateOptions& o) const { return evaluate(o, out, err); }
-    int operator()(const CheckOptions& o) const { return check(o, out, err); }
-  };
-  return std::visit(Dispatch{out, err}, options.command);
+  return dispatch(
+      options.command, out, [&](const TrainOptions& o) { return train(o, out, err); },
+      [&](const ApplyOptions& o) { return apply(o, out, err); },
+      [&](const EvaluateOptions& o) { return evaluate(o, out, err); },
+      [&](const CheckOptions& o) { return check(o, out, err); });
 }
 
 }  // namespace bilevel_app::denoise

@@ -2,8 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
-#include "apps/common/exit_codes.hpp"
-#include "apps/common/interrupt.hpp"
+#include "apps/common/dispatch.hpp"
 #include "apps/common/text.hpp"
 #include "apps/experiments/options.hpp"
 #include "apps/experiments/registry.hpp"
@@ -135,28 +134,20 @@ int run_all(const RunOptions& o, std::ostream& out, std::ostream& err) {
 }  // namespace
 
 int run(const Options& options, std::ostream& out, std::ostream& err) {
-  const InterruptGuard guard;
-  struct Dispatch {
-    std::ostream &out, &err;
-    int operator()(const std::string& text) const {
-      out << text;
-      return exit_ok;
-    }
-    int operator()(const ListOptions&) const { return list(out); }
-    int operator()(const RunOptions& o) const {
-      try {
-        return run_all(o, out, err);
-      } catch (const Interrupted&) {
-        err << kProgram << ": interrupted; the results that were finished are in " << o.out << ".\n";
-        return exit_interrupted;
-      }
-    }
-    int operator()(const ReportOptions& o) const {
-      out << "page: " << write_report(o.folder).string() << '\n';
-      return exit_ok;
+  const auto run_until_signal = [&](const RunOptions& o) -> int {
+    try {
+      return run_all(o, out, err);
+    } catch (const Interrupted&) {
+      err << kProgram << ": interrupted; the results that were finished are in " << o.out << ".\n";
+      return exit_interrupted;
     }
   };
-  return std::visit(Dispatch{out, err}, options.command);
+  const auto report = [&](const ReportOptions& o) -> int {
+    out << "page: " << write_report(o.folder).string() << '\n';
+    return exit_ok;
+  };
+  return dispatch(
+      options.command, out, [&](const ListOptions&) { return list(out); }, run_until_signal, report);
 }
 
 }  // namespace bilevel_app::experiments
