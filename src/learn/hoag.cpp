@@ -82,7 +82,15 @@ class HoagBase : public UpperMethod<T> {
     check_stationarity();
   }
 
-  void restore_next(const UpperState& s) {
+  void save_shared(UpperState& s) const {
+    s.numbers["lipschitz"] = {lipschitz_};
+    s.numbers["previous-loss"] = {previous_loss_};
+    s.numbers["next-theta"] = next_.theta;
+  }
+  void restore_shared(const UpperState& s) {
+    require_positive(s, {"lipschitz"});
+    lipschitz_ = s.number("lipschitz");
+    previous_loss_ = s.number("previous-loss");
     next_.theta = s.list("next-theta");
     if (next_.theta.size() != parameters_.size())
       throw ShapeError("the saved state is of another problem: its next theta has " +
@@ -154,21 +162,17 @@ class HoagMethod final : public HoagBase<T> {
   }
 
   void save(UpperState& s) const override {
-    s.numbers = {{"lipschitz", {lipschitz_}},
-                 {"shrink", {shrink_}},
-                 {"distance", {distance_}},
-                 {"previous-loss", {previous_loss_}},
-                 {"previous-epsilon", {previous_epsilon_}},
-                 {"next-theta", next_.theta}};
+    this->save_shared(s);
+    s.numbers["shrink"] = {shrink_};
+    s.numbers["distance"] = {distance_};
+    s.numbers["previous-epsilon"] = {previous_epsilon_};
   }
   void restore(const UpperState& s) override {
-    require_positive(s, {"lipschitz", "shrink", "previous-epsilon"});
-    lipschitz_ = s.number("lipschitz");
+    this->restore_shared(s);
+    require_positive(s, {"shrink", "previous-epsilon"});
     shrink_ = s.number("shrink");
     distance_ = s.number("distance");
-    previous_loss_ = s.number("previous-loss");
     previous_epsilon_ = s.number("previous-epsilon");
-    this->restore_next(s);
   }
 
  private:
@@ -235,17 +239,17 @@ class PublishedHoag final : public HoagBase<T> {
   }
 
   void save(UpperState& s) const override {
-    s.numbers = {{"lipschitz", {lipschitz_}}, {"accuracy", {epsilon_}},   {"previous-loss", {previous_loss_}},
-                 {"least", {least0_}},        {"gradient", {gradient0_}}, {"next-theta", next_.theta}};
+    this->save_shared(s);
+    s.numbers["accuracy"] = {epsilon_};
+    s.numbers["least"] = {least0_};
+    s.numbers["gradient"] = {gradient0_};
   }
   void restore(const UpperState& s) override {
-    require_positive(s, {"lipschitz", "accuracy", "gradient"});
-    lipschitz_ = s.number("lipschitz");
+    this->restore_shared(s);
+    require_positive(s, {"accuracy", "gradient"});
     epsilon_ = s.number("accuracy");
-    previous_loss_ = s.number("previous-loss");
     least0_ = s.number("least");
     gradient0_ = s.number("gradient");
-    this->restore_next(s);
   }
 
  private:
