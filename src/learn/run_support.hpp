@@ -18,9 +18,9 @@ std::string short_number(double value);
 template <class T>
 std::string accuracy_remedy(const ScheduleOptions& options) {
   if (options.fixed_accuracy) return "; use a finer fixed accuracy, or adaptive ones.";
-  return sizeof(T) == sizeof(float)
-             ? "; rounding in single precision is the limit: use double precision."
-             : "; rounding is the limit: use a larger smoothing, kept fixed, or a tolerance above that.";
+  return sizeof(T) == sizeof(float) ? "; rounding in single precision is the limit: use double precision."
+                                    : "; rounding is the limit: use a larger smoothing or ridge, kept fixed, "
+                                      "or a tolerance above that.";
 }
 
 /// Before z is computed at a theta nothing is known of it.
