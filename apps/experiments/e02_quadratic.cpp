@@ -183,9 +183,10 @@ void add_certificates(const char* steps, const std::vector<double>& ratios, std:
   };
   const std::string name = format("%s: certificate / true error of the hypergradient, ", steps);
   rows.push_back(at_least({name + "smallest", {}, at(0)}, 1));
-  rows.push_back(because(at_most({name + "median", 24.5, at(0.5)}, 25),
-                         "the bound allows for an error of the reconstruction in the worst direction, while "
-                         "true ones lie mostly where A1 and A2 are small"));
+  rows.push_back(because(
+      at_most({name + "median", 24.5, at(0.5)}, 25),
+      "presumably as the bound allows for an error of the reconstruction in the worst direction, while "
+      "true ones lie mostly where A1 and A2 are small"));
   rows.push_back(reported({name + "largest", 38.0, at(1)}));
 }
 
@@ -198,7 +199,8 @@ void add_work(const std::vector<MeasuredRun>& dynamic, const std::vector<Measure
     rows.push_back(because(
         at_most({"Gauss-Newton steps: " + run.name + ", work to the gap", {}, work_to(run, gap, wanted)},
                 1.2 * best, "at most 1.2 times the best fixed one"),
-        "with loose accuracies only short steps are certified, and each that is accepted loosens them "
+        "presumably as with loose accuracies only short steps are certified, and each that is accepted "
+        "loosens them "
         "again"));
   for (const MeasuredRun& run : fixed)
     rows.push_back(
@@ -241,9 +243,10 @@ Result run(const Settings& s) {
                           {},
                           spread(plain, &IterationRecord::epsilon)},
                          10));
-  rows.push_back(because(
-      at_most({"gradient steps: delta, the same", {}, spread(plain, &IterationRecord::delta)}, 10),
-      "in the error bound delta weighs about |A1|^2 less than epsilon, so that little ties it to a band"));
+  rows.push_back(
+      because(at_most({"gradient steps: delta, the same", {}, spread(plain, &IterationRecord::delta)}, 10),
+              "presumably as in the error bound delta weighs about |A1|^2 less than epsilon, so that little "
+              "ties it to a band"));
   for (const MeasuredRun& run : plain)
     rows.push_back(reported({"gradient steps: " + run.name + ", gap at the end, of the first one",
                              {},

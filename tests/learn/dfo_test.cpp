@@ -213,8 +213,8 @@ TEST(DfoSignals, GradientMethodsFindTheOptimumFromEveryStart) {
     }
 }
 
-/// Losses that the paper's runs reach about in 100 evaluations; here in 150, finer ones at the same theta not
-/// counted.
+/// Losses that the paper's runs reach about in 100 evaluations. This is not their criterion: after 100 the
+/// first is 2.914. 150 is what these losses took, finer evaluations at the same theta not counted.
 TEST(DfoSignals, ThreeParametersInAHundredAndFiftyEvaluations) {
   for (const auto& [border, beta, optimum, published] :
        {std::tuple{Border::zero_left, 1e-6, 2.8268742, 2.89},
