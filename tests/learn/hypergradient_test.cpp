@@ -63,6 +63,42 @@ TEST(Hypergradient, IsThatOfTheReferenceCasesInSinglePrecision) {
   }
 }
 
+/// Residuals at most delta |grad g_i| for losses of any size, where the same delta as a number is met or not
+/// by the size alone.
+TEST(Hypergradient, ToleranceMayBeRelativeToTheGradientOfTheLoss) {
+  Random random(seed(335));
+  oracle::TvModel model;
+  model.height = 9;
+  model.width = 8;
+  model.nu = 0.05;
+  for (const double size : {1e-6, 1.0, 1e4}) {
+    TvInstance instance = random_instance(model, 3, 0.1, random);
+    for (std::size_t i = 0; i < instance.truth.size(); ++i)  // images of their own sizes
+      for (std::size_t e = 0; e < instance.truth[i].size(); ++e)
+        instance.truth[i][e] =
+            instance.y[i][e] + size * std::pow(10.0, static_cast<double>(i)) * random.normal();
+    TvSetup<double> setup(instance);
+    BilevelProblem<double> problem = setup.problem();
+    ImplicitHypergradient<double> gradient(setup.context, problem, "cg");
+    Tensor<double> x = setup.tensor(setup.instance.y);
+    SolveRequest<double> request;
+    request.tolerance = 1e-8;
+    const SolveReport lower =
+        make_minimiser<double>()->minimise(setup.context, *setup.energy, request, x.view());
+    HypergradientRequest wanted;
+    wanted.delta = 1e-3;
+    wanted.relative_delta = true;
+    wanted.columns = false;
+    const HypergradientResult r =
+        gradient.compute(setup.context, setup.parameters.initial(), x.view(), lower.certificate, wanted);
+    ASSERT_EQ(r.inputs.size(), 3u);
+    for (const BoundInputs& in : r.inputs) {
+      EXPECT_LE(in.residual, wanted.delta * in.norm_b * (1 + 1e-12));
+      EXPECT_GT(in.residual, 1e-8 * in.norm_b);  // no more than that was asked for
+    }
+  }
+}
+
 TEST(Hypergradient, AddsThePenalty) {
   Random random(seed(330));
   oracle::TvModel model;
