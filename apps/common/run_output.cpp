@@ -43,6 +43,11 @@ Curves read_log(const std::filesystem::path& path, const std::vector<const char*
     curves.work.push_back(number("lower_gradients") + number("hessian_products") + number("other_operators"));
     for (std::size_t k = 0; k < names.size(); ++k) curves.values[k].push_back(number(names[k]));
   }
+  // A record counts the work of its step, which leads to the theta of the next one.
+  if (!curves.work.empty()) {
+    curves.work.insert(curves.work.begin(), 0);
+    curves.work.pop_back();
+  }
   return curves;
 }
 

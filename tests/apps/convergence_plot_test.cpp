@@ -9,13 +9,14 @@
 namespace bilevel_test {
 namespace {
 
-/// The tick labels of a plot of three records, the last with this many applications of each kind.
+/// The tick labels of a plot of a run of three steps, with this many applications of each kind after the
+/// third, and the record of its end.
 std::string plot_of(int gradients, int products, int others) {
   const TemporaryFolder folder;
   bilevel_app::RunFolder run(folder / "run", false);
   run.keep();
   std::string lines;
-  for (const int part : {0, 1, 2})
+  for (const int part : {0, 1, 2, 2})
     lines += Json{{"loss", 3 - part},
                   {"loss_lower", 3 - part},
                   {"loss_upper", 3.5 - part},
@@ -38,6 +39,32 @@ TEST(ConvergencePlot, CountsEveryOperatorApplication) {
     EXPECT_NE(plot_of(g, h, o).find(">800<"), std::string::npos) << g << " " << h << " " << o;
   EXPECT_NE(plot_of(300, 200, 300).find(">800<"), std::string::npos);
   EXPECT_EQ(plot_of(300, 200, 200).find(">800<"), std::string::npos);
+}
+
+/// The loss of a record belongs to the theta before its step, its work to the step too: the first loss is at
+/// 0, that of the end at all the work, and no two at the same place.
+TEST(ConvergencePlot, LossesStandWhereTheyWereReached) {
+  const TemporaryFolder folder;
+  bilevel_app::RunFolder run(folder / "run", false);
+  run.keep();
+  std::string lines;
+  for (const auto& [loss, work] : {std::pair{4, 100}, {3, 200}, {2, 400}, {1, 400}})
+    lines += Json{{"loss", loss},          {"loss_lower", loss},
+                  {"loss_upper", loss},    {"epsilon", 0.1},
+                  {"delta", 0.1},          {"error_bound", 0.2},
+                  {"gradient_norm", 1.0},  {"lower_gradients", work},
+                  {"hessian_products", 0}, {"other_operators", 0}}
+                 .dump() +
+             "\n";
+  put_file(run / "log.jsonl", lines);
+  bilevel_app::write_convergence_plot(run);
+  const std::string svg = get_file(run / "convergence.svg");
+  std::vector<double> x;  // of the points of the first curve, 4 falling losses
+  for (std::size_t at = 0; x.size() < 4 && (at = svg.find("<circle cx=\"", at)) != std::string::npos; ++at)
+    x.push_back(std::stod(svg.substr(at + 12)));
+  ASSERT_EQ(x.size(), 4u) << svg.substr(0, 2000);
+  EXPECT_NEAR((x[1] - x[0]) / (x[3] - x[0]), 0.25, 1e-2);
+  EXPECT_NEAR((x[2] - x[0]) / (x[3] - x[0]), 0.5, 1e-2);
 }
 
 }  // namespace
