@@ -84,6 +84,16 @@ bilevel::DfoOptions dfo_options(const MethodOptions& method) {
   return o;
 }
 
+bilevel::UnrolledTrainingOptions unrolled_options(const MethodOptions& method) {
+  bilevel::UnrolledTrainingOptions o;
+  if (method.hypergradient == "inexact-ad") o.unrolled.derivative = bilevel::UnrolledDerivative::inexact;
+  if (method.unrolled_method == "heavy-ball") o.unrolled.method = bilevel::UnrolledMethod::heavy_ball;
+  o.unrolled.steps = method.unrolled_steps.value_or(o.unrolled.steps);
+  o.unrolled.checkpoints = method.unrolled_memory == "checkpoints";
+  if (method.update) o.update = bilevel::unrolled_update(*method.update);
+  return o;
+}
+
 void add_hoag(CLI::App& app, MethodOptions& method, const char* group) {
   add_value(app, "--schedule", method.schedule,
             "hoag: accuracies of iteration k, quadratic (epsilon0 / k^2), cubic (epsilon0 / k^3), geometric "
@@ -134,6 +144,21 @@ void add_dfo(CLI::App& app, MethodOptions& method, const char* group) {
       ->group(group);
 }
 
+void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
+  const auto name = [&](const char* option, std::optional<std::string>& value, const char* text) {
+    add_value(app, option, value, text, "NAME")->group(group);
+  };
+  name("--hypergradient", method.hypergradient,
+       "unrolled: of K steps of the lower level, reverse or inexact-ad (second derivatives after the last "
+       "one) [reverse]");
+  add_value(app, "--unrolled-steps", method.unrolled_steps, "unrolled: K [100]", "K")->group(group);
+  name("--unrolled-method", method.unrolled_method,
+       "unrolled: steps of gradient-descent or heavy-ball [gradient-descent]");
+  name("--unrolled-memory", method.unrolled_memory,
+       "unrolled: states that reverse keeps, all or checkpoints (2 sqrt K, the others computed again) [all]");
+  name("--update", method.update, "unrolled: gradient or adam, steps of --step0 [adam]");
+}
+
 }  // namespace
 
 void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject) {
@@ -143,17 +168,21 @@ void add_method_options(CLI::App& app, MethodOptions& method, const std::string&
       subject +
           "maid (adaptive accuracies, certified decrease), fixed (the same with fixed accuracies), lbfgsb "
           "(L-BFGS-B, certified decrease), hoag (accuracies by a schedule), inexact-gradient (errors "
-          "prescribed and certified), or dfo (without gradients, for few parameters) [" +
+          "prescribed and certified), dfo (without gradients, for few parameters), or unrolled (derivatives "
+          "of "
+          "K steps, nothing certified but the end) [" +
           method.name + "]",
       "NAME")
       ->group(group);
   add_hoag(app, method, group);
   add_inexact_gradient(app, method, group);
   add_dfo(app, method, group);
+  add_unrolled(app, method, group);
 }
 
 void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
-  require_one_of(method.name, "--algorithm", {"maid", "fixed", "lbfgsb", "hoag", "inexact-gradient", "dfo"});
+  require_one_of(method.name, "--algorithm",
+                 {"maid", "fixed", "lbfgsb", "hoag", "inexact-gradient", "dfo", "unrolled"});
   require_only(method, "hoag", "--schedule", method.schedule);
   require_only(method, "hoag", "--compat", method.compat);
   require_only(method, "inexact-gradient", "--errors", method.errors);
@@ -166,10 +195,22 @@ void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
   require_only(method, "dfo", "--radius0", method.radius0);
   require_only(method, "dfo", "--radius-end", method.radius_end);
   require_only(method, "dfo", "--max-evaluations", method.max_evaluations);
+  require_only(method, "unrolled", "--hypergradient", method.hypergradient);
+  require_only(method, "unrolled", "--unrolled-steps", method.unrolled_steps);
+  require_only(method, "unrolled", "--unrolled-method", method.unrolled_method);
+  require_only(method, "unrolled", "--unrolled-memory", method.unrolled_memory);
+  require_only(method, "unrolled", "--update", method.update);
   if (method.accuracies) require_one_of(*method.accuracies, "--accuracies", {"dynamic", "fixed"});
   if (method.schedule)
     require_one_of(*method.schedule, "--schedule", {"quadratic", "cubic", "geometric", "exact"});
   if (method.compat) require_one_of(*method.compat, "--compat", {"hoag"});
+  if (method.hypergradient)
+    require_one_of(*method.hypergradient, "--hypergradient", {"reverse", "inexact-ad"});
+  if (method.unrolled_method)
+    require_one_of(*method.unrolled_method, "--unrolled-method", {"gradient-descent", "heavy-ball"});
+  if (method.unrolled_memory)
+    require_one_of(*method.unrolled_memory, "--unrolled-memory", {"all", "checkpoints"});
+  if (method.update) require_one_of(*method.update, "--update", {"gradient", "adam"});
   if (method.bound) require_one_of(*method.bound, "--bound", {"corrected", "best"});
   if (upper.schedule.non_monotone != 0 && method.name != "maid" && method.name != "fixed")
     throw ConfigError("--non-monotone is an option of --algorithm maid, not of " + method.name +
@@ -193,6 +234,13 @@ void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOption
                              {"radius0", o.radius0},
                              {"radius-end", o.radius_end}});
   }
+  if (method.name == "unrolled")
+    list.insert(list.end(),
+                {{"hypergradient", method.hypergradient.value_or("reverse")},
+                 {"unrolled-steps", static_cast<std::int64_t>(unrolled_options(method).unrolled.steps)},
+                 {"unrolled-method", method.unrolled_method.value_or("gradient-descent")},
+                 {"unrolled-memory", method.unrolled_memory.value_or("all")},
+                 {"update", method.update.value_or("adam")}});
   if (method.name != "inexact-gradient") return;
   const bilevel::InexactGradientOptions o = inexact_gradient_options(method);
   list.insert(list.end(), {{"errors", method.errors.value_or(usual_errors)},
@@ -211,6 +259,7 @@ std::unique_ptr<bilevel::UpperOptimiser<T>> make_optimiser(const MethodOptions& 
   if (method.name == "inexact-gradient")
     return bilevel::make_inexact_gradient<T>(inexact_gradient_options(method), upper);
   if (method.name == "dfo") return bilevel::make_dfo<T>(dfo_options(method), upper);
+  if (method.name == "unrolled") return bilevel::make_unrolled<T>(unrolled_options(method), upper);
   bilevel::UpperOptions maid = upper;
   maid.schedule.fixed_accuracy = method.fixed_accuracy();
   return bilevel::make_maid<T>(maid);

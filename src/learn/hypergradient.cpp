@@ -617,6 +617,7 @@ bool ImplicitHypergradient<T>::predict(Context& context, View<const T> x,
 
 template <class T>
 std::vector<T> ImplicitHypergradient<T>::save(Context& context) const {
+  if (!impl_->warm) return {};
   std::vector<T> state = download(context, impl_->q);
   if (!has_columns()) return state;
   for (const Tensor<T>& v : impl_->v) {
@@ -631,12 +632,13 @@ void ImplicitHypergradient<T>::restore(Context& context, std::span<const T> stat
   Impl& m = *impl_;
   const std::size_t batch = m.shape.count();
   const std::size_t columns = has_columns ? m.v.size() : 0;
-  if (state.size() != batch * (1 + columns))
+  m.warm = has_columns || !state.empty();
+  const std::size_t wanted = m.warm ? batch * (1 + columns) : 0;
+  if (state.size() != wanted)
     throw ShapeError("the saved adjoint state has " + std::to_string(state.size()) + " values instead of " +
-                     std::to_string(batch * (1 + columns)) + ".");
-  m.q.upload(context, state.subspan(0, batch));
+                     std::to_string(wanted) + ".");
+  if (m.warm) m.q.upload(context, state.subspan(0, batch));
   for (std::size_t j = 0; j < columns; ++j) m.v[j].upload(context, state.subspan((1 + j) * batch, batch));
-  m.warm = true;
   m.columns = static_cast<int>(columns);
 }
 

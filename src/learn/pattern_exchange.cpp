@@ -204,7 +204,7 @@ class PatternExchange final : public UpperMethod<T> {
     oracle_.bind(current_.point.theta);
     powers_ = energy_.fourier()->residual_powers(context_, std::as_const(current_.point.x).view());
     stiffness_ = energy_.mean_stiffness(context_, std::as_const(current_.point.x).view());
-    oracle_.count_other(2 * static_cast<std::uint64_t>(problem_.images()));
+    oracle_.count({.other = 2 * static_cast<std::uint64_t>(problem_.images())});
   }
 
   IterationRecord accept(std::size_t exchanged, int rejected) {

@@ -98,6 +98,7 @@ double UpperOracle<T>::penalty(std::span<const double> theta) const {
 template <class T>
 void UpperOracle<T>::check_limits() const {
   if (!observer_.alive()) throw UpperStop{UpperStatus::interrupted, "The run was interrupted."};
+  if (!limited_) return;
   if (options_.time_limit > 0 && seconds() > options_.time_limit)
     throw UpperStop{UpperStatus::time_limit, "The time limit was reached."};
   if (options_.budget > 0 && work_.total() >= options_.budget)

@@ -64,14 +64,11 @@ class UpperRun {
       : name_(name), oracle_(oracle), method_(method), observer_(observer) {}
 
   UpperReport run(std::span<const double> theta0, View<const T> first, const UpperState* resume) {
+    UpperStop end = loop(theta0, first, resume);
+    if (end.status != UpperStatus::failed && end.status != UpperStatus::interrupted) end = concluded(end);
     UpperReport report;
-    try {
-      resume ? restore(*resume) : begin(theta0, first);
-      while (true) iterate();
-    } catch (const UpperStop& stop) {
-      report.status = stop.status;
-      report.message = stop.message;
-    }
+    report.status = end.status;
+    report.message = end.message;
     report.theta = method_.point().theta;
     report.last = method_.record(upper_status_name(report.status));
     observer_.finished(report);
@@ -79,6 +76,24 @@ class UpperRun {
   }
 
  private:
+  UpperStop loop(std::span<const double> theta0, View<const T> first, const UpperState* resume) {
+    try {
+      resume ? restore(*resume) : begin(theta0, first);
+      while (true) iterate();
+    } catch (const UpperStop& stop) {
+      return stop;
+    }
+  }
+  UpperStop concluded(UpperStop end) {
+    oracle_.lift_limits();
+    try {
+      method_.conclude(end);
+    } catch (const UpperStop& stop) {
+      return stop;
+    }
+    return end;
+  }
+
   void begin(std::span<const double> theta0, View<const T> first) {
     method_.point().theta = oracle_.inside(theta0);
     copy<T>(oracle_.context(), first, method_.point().x.view());

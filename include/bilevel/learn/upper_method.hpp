@@ -69,7 +69,7 @@ class BILEVEL_API UpperOracle {
   void watch_progress(double loss);
 
   const Work& work() const { return work_; }
-  void count_other(std::uint64_t applications) { work_.other += applications; }
+  void count(const Work& work) { work_ += work; }
   double seconds() const;
   /// The record of a point, but for z and what the method knows.
   IterationRecord record(const UpperPoint<T>& point, const char* status) const;
@@ -78,6 +78,8 @@ class BILEVEL_API UpperOracle {
   /// theta0 inside the bounds. Throws ShapeError for another length, ConfigError for what is no number.
   std::vector<double> inside(std::span<const double> theta0) const;
   void finish_step() { iteration_ += 1; }
+  /// From now on neither time nor budget ends the run.
+  void lift_limits() { limited_ = false; }
   /// What the oracle and the point hold, and back. Throws ShapeError unless the sizes are those of this
   /// problem, ConfigError for numbers that no run saves.
   void save(const UpperPoint<T>& point, UpperState& state) const;
@@ -99,6 +101,7 @@ class BILEVEL_API UpperOracle {
   std::vector<double> losses_;  // of the last iterations
   double previous_seconds_ = 0;
   int iteration_ = 0;
+  bool limited_ = true;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
@@ -118,6 +121,9 @@ class BILEVEL_API UpperMethod {
   /// Moves point(), to one with a certainly smaller loss where the method promises that, and returns the
   /// record of the point left, with what the step took. Ends the run with UpperStop where there is none.
   virtual IterationRecord step() = 0;
+  /// At the end of a run that neither failed nor was interrupted, where time and budget count no longer: what
+  /// is to be certified of the point. May tell of it in `end`, or throw another UpperStop.
+  virtual void conclude(UpperStop& end) { static_cast<void>(end); }
   /// The record of the present point.
   virtual IterationRecord record(const char* status) { return oracle_.record(point(), status); }
   /// What restore() needs besides the point and the oracle.
