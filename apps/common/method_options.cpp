@@ -211,6 +211,8 @@ void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
   if (method.unrolled_memory)
     require_one_of(*method.unrolled_memory, "--unrolled-memory", {"all", "checkpoints"});
   if (method.update) require_one_of(*method.update, "--update", {"gradient", "adam"});
+  if (method.unrolled_steps.value_or(1) < 1)
+    throw ConfigError("--unrolled-steps " + std::to_string(*method.unrolled_steps) + ": use at least 1.");
   if (method.bound) require_one_of(*method.bound, "--bound", {"corrected", "best"});
   if (upper.schedule.non_monotone != 0 && method.name != "maid" && method.name != "fixed")
     throw ConfigError("--non-monotone is an option of --algorithm maid, not of " + method.name +

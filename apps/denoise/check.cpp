@@ -55,13 +55,12 @@ int check(const CheckOptions& o, std::ostream& out, std::ostream& err) {
     make = [&of](Context& c, View<const double> noisy) {
       return make_energy<double>(c, noisy, of.parameters, of.options, *of.blur);
     };
-  const std::vector<Verdict> list =
-      run_checks(context, batch, of.parameters, of.options, o.common.seed, make);
+  const Findings found = run_checks(context, batch, of.parameters, of.options, o.common.seed, make);
   if (interrupted()) {
     err << "bilevel-denoise: interrupted; nothing was written.\n";
     return exit_interrupted;
   }
-  return report_checks(list, batch, o.common, out, err);
+  return report_checks(found, batch, o.common, out, err);
 }
 
 }  // namespace bilevel_app::denoise

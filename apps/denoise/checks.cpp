@@ -10,173 +10,14 @@
 #include "apps/common/interrupt.hpp"
 #include "apps/common/noise.hpp"
 #include "apps/common/text.hpp"
-#include "apps/denoise/differences.hpp"
 #include "apps/denoise/regulariser.hpp"
-#include "bilevel/core/error.hpp"
-#include "bilevel/learn/hypergradient.hpp"
-#include "bilevel/model/unknown.hpp"
-#include "bilevel/solve/minimiser.hpp"
 
 namespace bilevel_app::denoise {
 
 using namespace bilevel;
 using Json = nlohmann::ordered_json;
-using Vector = std::vector<double>;
 
 namespace {
-
-double dot(const Vector& a, const Vector& b) {
-  double sum = 0;
-  for (std::size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
-  return sum;
-}
-double norm(const Vector& a) { return std::sqrt(dot(a, a)); }
-Vector plus(Vector a, double t, const Vector& b) {
-  for (std::size_t k = 0; k < a.size(); ++k) a[k] += t * b[k];
-  return a;
-}
-/// error/scale; nothing is wrong where the error is 0, whatever the scale.
-double relative(double error, double scale) { return error == 0 ? 0 : error / scale; }
-
-/// The rounding of n positive terms and of the sum of them.
-double rounding(double sum, double terms) {
-  return (terms + 2) * std::numeric_limits<double>::epsilon() * sum;
-}
-
-/// Whether a derivative agrees with differences of `f` up to `limit` of the scale and the error of the
-/// differences, which is found without a look at the derivative.
-Verdict compare(const std::string& what, const Vector& derivative, double scale, double limit, double step,
-                const std::function<Sample(double)>& f, double derivative_error = 0) {
-  const Difference d = differentiate(f, step, 0.1 * limit * scale);
-  const double error = d.error + derivative_error;
-  if (!std::isfinite(error)) return {what, std::numeric_limits<double>::quiet_NaN(), limit};
-  const double off = norm(plus(d.value, -1, derivative));
-  return {what, relative(off, scale + error / limit), limit, off == 0 ? 0 : error / scale};
-}
-
-/// The lower level and its derivatives as functions of host arrays.
-class Laboratory {
- public:
-  Laboratory(Context& context, const ImageBatch& batch, const Parameters& parameters,
-             const RegulariserSum& options, const EnergyMaker& make)
-      : context_(context),
-        options_(options),
-        truth_(context, batch.shape(), batch.clean),
-        noisy_(context, truth_.shape(), batch.noisy),
-        problem_(make ? make(context, noisy_.view())
-                      : make_energy<double>(context, noisy_.view(), parameters, options, batch.mask, false),
-                 truth_.view(), parameters),
-        shape_(energy().shape()),
-        x_(context, shape_) {}
-
-  const BilevelProblem<double>& problem() const { return problem_; }
-  Energy<double>& energy() const { return problem_.energy(); }
-  const RegulariserSum& options() const { return options_; }
-  const Shape& shape() const { return shape_; }  ///< of the unknown
-  std::size_t pixels() const { return truth_.shape().image(); }
-  /// The noisy images as an unknown.
-  Vector start() { return download(context_, start_from<double>(context_, noisy_.view(), shape_)); }
-
-  struct Evaluated {
-    double value = 0;
-    Vector gradient;
-    double rounding = 0;  ///< bound on that of the gradient
-  };
-  /// sum_i Phi_i and the gradients.
-  Evaluated evaluate(const Vector& theta, const Vector& x) {
-    const Scratch s(*this, theta, x);
-    Frame frame(context_);
-    const View<double> gradient = frame.view<double>(shape_);
-    const GradientSums sums{scalars(frame), scalars(frame), scalars(frame)};
-    energy().value_and_gradient(context_, s.active.active(), x_.view(), gradient, sums);
-    Evaluated result;
-    for (const double v : fetch(context_, sums.value).wait(context_)) result.value += v;
-    result.gradient = download(context_, gradient);
-    result.rounding = norm(fetch(context_, sums.rounding).wait(context_));
-    return result;
-  }
-  Vector hessian_product(const Vector& theta, const Vector& x, const Vector& d) {
-    const Scratch s(*this, theta, x);
-    Frame frame(context_);
-    const View<double> weights =
-        frame.view<double>({shape_.n * energy().weight_arrays(), shape_.c, shape_.h, shape_.w});
-    const View<double> inverse = frame.view<double>(shape_), product = frame.view<double>(shape_);
-    const Tensor<double> direction(context_, shape_, d);
-    energy().linearise(context_, s.active.active(), x_.view(), {}, weights, inverse);
-    energy().hessian_product(context_, s.active.active(), weights, direction.view(), product, scalars(frame));
-    return download(context_, product);
-  }
-  /// B direction.
-  Vector mixed(const Vector& theta, const Vector& x, const Vector& direction) {
-    const Scratch s(*this, theta, x);
-    Frame frame(context_);
-    const View<double> product = frame.view<double>(shape_);
-    energy().mixed_forward(context_, s.active.active(), x_.view(), direction, product, scalars(frame));
-    return download(context_, product);
-  }
-  /// B^T q, summed over the images.
-  Vector mixed_adjoint(const Vector& theta, const Vector& x, const Vector& q) {
-    const Scratch s(*this, theta, x);
-    Frame frame(context_);
-    const View<double> sums = frame.view<double>({energy().mixed_sums(), shape_.n, 1, 1});
-    const Tensor<double> field(context_, shape_, q);
-    energy().mixed_adjoint(context_, s.active.active(), x_.view(), field.view(), sums);
-    const Vector per_image = energy().mixed(fetch(context_, sums).wait(context_));
-    Vector sum(theta.size(), 0.0);
-    for (std::size_t k = 0; k < per_image.size(); ++k) sum[k % theta.size()] += per_image[k];
-    return sum;
-  }
-
-  struct Solved {
-    Vector x, certificate;
-  };
-  /// Reconstructions with certificates, from the noisy images.
-  Solved solve(const Vector& theta, double tolerance) {
-    energy().bind(theta);
-    x_ = start_from<double>(context_, noisy_.view(), shape_);
-    SolveRequest<double> request;
-    request.tolerance = tolerance;
-    const SolveReport report = make_minimiser<double>(lower_solver("auto", options_))
-                                   ->minimise(context_, energy(), request, x_.view());
-    if (report.status == SolveStatus::failed) throw Error(report.message);
-    return {download(context_, x_), report.certificate};
-  }
-  /// z and its bound at solved reconstructions; along a direction of theta too, unless that is empty.
-  HypergradientResult hypergradient(const Vector& theta, const Solved& at, double delta,
-                                    const Vector& direction = {}) {
-    energy().bind(theta);
-    x_.upload(context_, at.x);
-    ImplicitHypergradient<double> gradient(context_, problem_, linear_solver("auto", options_));
-    HypergradientRequest request;
-    request.delta = delta;
-    request.column_tolerance = delta;
-    if (!direction.empty())
-      request.direction = [&](const HypergradientResult&, const auto&) { return direction; };
-    HypergradientResult result = gradient.compute(context_, theta, x_.view(), at.certificate, request);
-    if (result.status == SolveStatus::failed) throw Error(result.message);
-    return result;
-  }
-
- private:
-  /// Binds theta, uploads x, activates every image.
-  struct Scratch {
-    Scratch(Laboratory& lab, const Vector& theta, const Vector& x)
-        : frame(lab.context_), active(lab.context_, frame, lab.shape_.n) {
-      lab.energy().bind(theta);
-      lab.x_.upload(lab.context_, x);
-    }
-    Frame frame;
-    ActiveSet active;
-  };
-  Scalars scalars(Frame& frame) const { return frame.view<double>({shape_.n, 1, 1, 1}); }
-
-  Context& context_;
-  RegulariserSum options_;
-  Tensor<double> truth_, noisy_;
-  BilevelProblem<double> problem_;
-  Shape shape_;
-  Tensor<double> x_;
-};
 
 /// A direction of theta and its name.
 struct Direction {
@@ -203,6 +44,13 @@ std::vector<Direction> directions(const Parameters& parameters, const CounterRan
     first += s.size();
   }
   return list;
+}
+
+/// Of norm 1, along all.
+Vector together(const std::vector<Direction>& list) {
+  Vector sum(list.front().d.size(), 0.0);
+  for (const Direction& one : list) sum = plus(sum, 1, one.d);
+  return plus(Vector(sum.size(), 0.0), 1 / norm(sum), sum);
 }
 
 /// The scale of x on which the gradient of a part bends: the smallest smoothing, over the norm of the
@@ -274,27 +122,37 @@ std::vector<Verdict> check_derivatives(Laboratory& lab, const Vector& theta, con
 /// encloses |xhat - truth|^2/2 to r epsilon + epsilon^2/2.
 Sample loss(Laboratory& lab, const Vector& theta, const Vector& truth) {
   constexpr double kFinest = 1e-12;
-  const auto [x, certificate] = lab.solve(theta, kFinest);
+  const Laboratory::Solved at = lab.solve(theta, kFinest);
   const std::size_t pixels = lab.pixels(), values = lab.shape().image();
   double value = 0, error = 0;
-  for (std::size_t i = 0; i < certificate.size(); ++i) {
+  for (std::size_t i = 0; i < at.certificate.size(); ++i) {
     double square = 0;
     for (std::size_t k = 0; k < pixels; ++k) {
-      const double off = x[i * values + k] - truth[i * pixels + k];
+      const double off = at.x[i * values + k] - truth[i * pixels + k];
       square += off * off;
     }
     value += square / 2;
-    error += (std::sqrt(square) + certificate[i] / 2) * certificate[i];
+    error += (std::sqrt(square) + at.certificate[i] / 2) * at.certificate[i];
   }
   const double images = lab.shape().n;
-  return {{value / images}, (error + rounding(value, static_cast<double>(x.size()))) / images};
+  return {{value / images}, (error + rounding(value, static_cast<double>(at.x.size()))) / images};
 }
+constexpr double kTight = 1e-9, kLoose = 0.1;
+
+/// Reconstructions to kTight with their hypergradient, and to kLoose.
+struct Solves {
+  Solves(Laboratory& lab, const Vector& theta)
+      : exact(lab.solve(theta, kTight)),
+        reference(lab.hypergradient(theta, exact, kTight)),
+        rough(lab.solve(theta, kLoose)) {}
+  Laboratory::Solved exact;
+  HypergradientResult reference;
+  Laboratory::Solved rough;
+};
 
 std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, const Vector& truth,
-                                        const std::vector<Direction>& along) {
-  constexpr double tight = 1e-9, loose = 0.1;
-  const auto exact = lab.solve(theta, tight);
-  const HypergradientResult reference = lab.hypergradient(theta, exact, tight);
+                                        const std::vector<Direction>& along, const Solves& solves) {
+  const auto& [exact, reference, rough] = solves;
   std::vector<Verdict> list;
   const double scale = norm(reference.z);
   for (const auto& [name, direction] : along)
@@ -303,7 +161,6 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
         1e-5, 0.1,
         [&, &direction = direction](double t) { return loss(lab, plus(theta, t, direction), truth); },
         reference.omega));
-  const auto rough = lab.solve(theta, loose);
   const std::size_t values = lab.shape().image();
   Verdict worst{"distance to a tight solve against its certificate", 0, 1};
   for (std::size_t i = 0; i < rough.certificate.size(); ++i) {
@@ -315,7 +172,7 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
   }
   list.push_back(worst);
   const Vector& d = along.back().d;
-  const HypergradientResult inexact = lab.hypergradient(theta, rough, loose, d);
+  const HypergradientResult inexact = lab.hypergradient(theta, rough, kLoose, d);
   list.push_back({"error of an inexact hypergradient against its bound",
                   relative(norm(plus(inexact.z, -1, reference.z)), inexact.omega + reference.omega), 1});
   if (const auto& certified = inexact.along)
@@ -328,8 +185,8 @@ std::vector<Verdict> check_certificates(Laboratory& lab, const Vector& theta, co
 
 }  // namespace
 
-std::vector<Verdict> run_checks(Context& context, const ImageBatch& batch, const Parameters& parameters,
-                                const RegulariserSum& options, std::uint64_t seed, const EnergyMaker& make) {
+Findings run_checks(Context& context, const ImageBatch& batch, const Parameters& parameters,
+                    const RegulariserSum& options, std::uint64_t seed, const EnergyMaker& make) {
   Laboratory lab(context, batch, parameters, options, make);
   const Vector theta = parameters.initial();
   Vector start = lab.start();
@@ -339,16 +196,55 @@ std::vector<Verdict> run_checks(Context& context, const ImageBatch& batch, const
   for (std::size_t k = 0; k < start.size(); ++k)  // beside the images, where zeros would check nothing
     if (k % lab.shape().image() >= lab.pixels()) start[k] = 0.1 * direction[start.size() - 1 - k];
   const std::vector<Direction> along = directions(parameters, CounterRandom(seed, Purpose::directions, 1));
-  std::vector<Verdict> list = check_derivatives(lab, theta, start, direction, along);
-  if (interrupted()) return list;
-  const std::vector<Verdict> more = check_certificates(lab, theta, batch.clean, along);
-  list.insert(list.end(), more.begin(), more.end());
-  return list;
+  Findings found{check_derivatives(lab, theta, start, direction, along)};
+  const auto add = [&found](const std::vector<Verdict>& more) {
+    found.verdicts.insert(found.verdicts.end(), more.begin(), more.end());
+  };
+  if (interrupted()) return found;
+  const Solves solves(lab, theta);
+  add(check_certificates(lab, theta, batch.clean, along, solves));
+  if (interrupted()) return found;
+  const Findings methods =
+      check_hypergradients(lab, theta, solves.rough, kLoose, solves.reference, together(along));
+  add(methods.verdicts);
+  found.estimates = methods.estimates;
+  found.size = norm(solves.reference.z);
+  return found;
 }
 
-int report_checks(const std::vector<Verdict>& list, const ImageBatch& batch, const CommonOptions& o,
-                  std::ostream& out, std::ostream& err) {
+namespace {
+
+Json json_of(const Estimate& e) {
+  Json json{{"method", e.what}};
+  const auto add = [&json](const char* name, const std::optional<double>& value) {
+    if (value) json[name] = *value;
+  };
+  add("iterations", e.iterations);
+  add("predicted_iterations", e.predicted);
+  add("error", e.error);
+  add("bound", e.bound);
+  add("a_priori_bound", e.a_priori);
+  return json;
+}
+
+std::string table_of(const std::vector<Estimate>& list) {
+  std::vector<std::vector<std::string>> rows{
+      {"method", "iterations", "predicted", "error", "bound", "a priori"}};
+  const auto cell = [](const char* pattern, const std::optional<double>& value) {
+    return value ? format(pattern, *value) : "-";
+  };
+  for (const Estimate& e : list)
+    rows.push_back({e.what, cell("%.0f", e.iterations), cell("%.0f", e.predicted), cell("%.2e", e.error),
+                    cell("%.2e", e.bound), cell("%.2e", e.a_priori)});
+  return table(rows);
+}
+
+}  // namespace
+
+int report_checks(const Findings& found, const ImageBatch& batch, const CommonOptions& o, std::ostream& out,
+                  std::ostream& err) {
   constexpr double kCoarse = 0.01;
+  const std::vector<Verdict>& list = found.verdicts;
   const auto failed = std::count_if(list.begin(), list.end(), [](const Verdict& v) { return !v.passed(); });
   if (o.json) {
     Json checks = Json::array();
@@ -358,7 +254,14 @@ int report_checks(const std::vector<Verdict>& list, const ImageBatch& batch, con
                         {"limit", v.limit},
                         {"passed", v.passed()},
                         {"resolution", v.resolution}});
-    out << Json{{"checks", checks}, {"failed", failed}}.dump(2) << '\n';
+    Json methods = Json::array();
+    for (const Estimate& e : found.estimates) methods.push_back(json_of(e));
+    out << Json{{"checks", checks},
+                {"failed", failed},
+                {"hypergradient_norm", found.size},
+                {"hypergradients", methods}}
+               .dump(2)
+        << '\n';
   } else {
     std::vector<std::vector<std::string>> rows{{"check", "measured", "limit", ""}};
     bool coarse = false;
@@ -372,6 +275,13 @@ int report_checks(const std::vector<Verdict>& list, const ImageBatch& batch, con
         << format(
                "Relative errors, and ratios of error to bound; %d image(s) of %d x %d pixels, seed %llu.\n",
                batch.images, batch.size, batch.size, static_cast<unsigned long long>(o.seed));
+    if (!found.estimates.empty())
+      out << '\n'
+          << table_of(found.estimates)
+          << format(
+                 "Error: distance from the hypergradient of tight solves, of norm %.2e; its bounds by what "
+                 "was measured and by what was known before; iterations of the image that takes most.\n",
+                 found.size);
     if (coarse) out << "* The differences themselves are less exact than 1 % of the derivative.\n";
   }
   if (failed == 0) return exit_ok;

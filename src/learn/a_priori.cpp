@@ -1,6 +1,7 @@
 #include "bilevel/learn/a_priori.hpp"
 
 #include <cmath>
+#include <numeric>
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/error_bound.hpp"
@@ -23,10 +24,14 @@ double fista_constant(const Curvature& c) {
   return std::sqrt(condition(c) * (1 + std::sqrt(1 / condition(c))));
 }
 
-/// The least k with constant rate^k start <= wanted.
-double iterations(double constant, double rate, double start, double wanted) {
+void require_accuracy(double start, double wanted) {
   if (!(start >= 0) || !(wanted >= 0))
     throw ConfigError("an iteration count needs a distance and an accuracy that are not negative.");
+}
+
+/// The least k with constant rate^k start <= wanted.
+double iterations(double constant, double rate, double start, double wanted) {
+  require_accuracy(start, wanted);
   if (constant * start <= wanted) return 0;
   if (wanted == 0) return INFINITY;
   return std::fmax(1, std::ceil(std::log(wanted / (constant * start)) / std::log(rate)));
@@ -52,6 +57,20 @@ double gradient_descent_iterations(const Curvature& c, double distance, double e
 }
 double fista_iterations(const Curvature& c, double distance, double epsilon) {
   return iterations(fista_constant(c), fista_rate(c), distance, epsilon);
+}
+double heavy_ball_iterations(const Curvature& c, double residual, double delta) {
+  require_accuracy(residual, delta);
+  constexpr int most = 1 << 30;
+  const auto enough = [&](int k) { return heavy_ball_factor(c, k) * residual <= delta; };
+  if (enough(0)) return 0;
+  if (delta == 0) return INFINITY;
+  int low = 0, high = 1;  // not enough, enough
+  for (; !enough(high); high *= 2) {
+    if (high == most) return INFINITY;
+    low = high;
+  }
+  while (high - low > 1) (enough(std::midpoint(low, high)) ? high : low) = std::midpoint(low, high);
+  return high;
 }
 double conjugate_gradient_iterations(const Curvature& c, double residual, double delta) {
   return iterations(2 * std::sqrt(condition(c)), accelerated_rate(c), residual, delta);

@@ -113,6 +113,17 @@ TEST_F(BadInput, OptionValues) {
   refused(train({"--algorithm", "dfo", "--accuracies", "exact"}), 2, {"--accuracies exact", "dynamic"});
   refused(train({"--algorithm", "dfo", "--max-evaluations", "-1"}), 2, {"max-evaluations"});
   refused(train({"--algorithm", "dfo", "--model", "foe"}), 2, {"dfo", "500", "maid"});
+  refused(train({"--hypergradient", "reverse"}), 2, {"--hypergradient", "--algorithm unrolled", "maid"});
+  refused(train({"--unrolled-steps", "5"}), 2, {"--unrolled-steps", "--algorithm unrolled", "maid"});
+  refused(train({"--update", "adam"}), 2, {"--update", "--algorithm unrolled", "maid"});
+  const auto unrolled = [&](const char* option, const char* value, const std::vector<std::string>& parts) {
+    refused(train({"--algorithm", "unrolled", option, value}), 2, parts);
+  };
+  unrolled("--hypergradient", "ift", {"--hypergradient ift", "reverse", "inexact-ad"});
+  unrolled("--unrolled-steps", "0", {"--unrolled-steps 0", "at least 1"});
+  unrolled("--unrolled-method", "fista", {"--unrolled-method fista", "heavy-ball"});
+  unrolled("--unrolled-memory", "none", {"--unrolled-memory none", "checkpoints"});
+  unrolled("--update", "sgd", {"--update sgd", "adam"});
   refused(train({"--algorithm", "hoag", "--schedule", "linear"}), 2, {"--schedule linear", "geometric"});
   refused(train({"--algorithm", "hoag", "--compat", "maid"}), 2, {"--compat maid", "hoag"});
   refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});

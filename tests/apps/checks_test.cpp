@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <random>
 #include <set>
@@ -28,6 +29,7 @@ using denoise::Verdict;
 struct Errors {
   double gradient = 1, product = 1, mixed = 1, adjoint = 1;
   double convexity = 1;     ///< of the modulus mu, from which certificates follow
+  double smoothness = 1;    ///< of the constant L, from which steps follow
   bool not_finite = false;  ///< the gradient is NaN at one pixel
 };
 
@@ -48,7 +50,7 @@ class WrongEnergy final : public testing_support::CountingEnergy<double> {
   Curvature curvature() const override {
     Curvature c = Base::curvature();
     c.mu *= errors_.convexity;
-    c.lipschitz = std::max(c.lipschitz, c.mu);
+    c.lipschitz = std::max(c.lipschitz * errors_.smoothness, c.mu);
     return c;
   }
   void value_and_gradient(Context& c, const Active& a, View<const double> x, View<double> g,
@@ -88,6 +90,10 @@ class Checks : public testing::Test {
   std::vector<Verdict> with(const Errors& errors) { return with(errors, parameters_, options_, batch_); }
   std::vector<Verdict> with(const Errors& errors, const Parameters& parameters, const RegulariserSum& options,
                             const ImageBatch& batch) {
+    return all_with(errors, parameters, options, batch).verdicts;
+  }
+  denoise::Findings all_with(const Errors& errors, const Parameters& parameters,
+                             const RegulariserSum& options, const ImageBatch& batch) {
     return denoise::run_checks(context_, batch, parameters, options, 0,
                                [&](Context& context, View<const double> noisy) {
                                  return std::make_unique<WrongEnergy>(
@@ -129,6 +135,23 @@ class Checks : public testing::Test {
   static constexpr const char* hessian = "Hessian product against differences of the gradient";
   static constexpr const char* distance = "distance to a tight solve against its certificate";
   static constexpr const char* bound = "error of an inexact hypergradient against its bound";
+  static constexpr const char* unrolled[] = {"gradient-descent", "heavy-ball"};
+  static std::string differences(const std::string& method) {
+    return "reverse derivative of 10 steps of " + method + " against differences of the unrolled loss";
+  }
+  static std::string checkpoints(const std::string& method) {
+    return "reverse derivative of 10 steps of " + method + ", stored against checkpoints";
+  }
+  static std::string inexact(const std::string& method) {
+    return "inexact derivative of 10 steps of " + method + " against the linear solver";
+  }
+  static std::string error(const std::string& method) { return "error of " + method + " against its bound"; }
+  static std::string promise(const std::string& method) {
+    return "error of " + method + " against what is known beforehand";
+  }
+  static std::string iterations(const std::string& method) {
+    return "iterations of " + method + " against their prediction";
+  }
   static std::string mixed(const std::string& name) {
     return "mixed derivative of " + name + " against differences in it";
   }
@@ -147,6 +170,56 @@ TEST_F(Checks, PassForARightEnergy) {
                                   std::string(bound), mixed("alpha"), mixed("nu"), adjoint("alpha"),
                                   adjoint("nu"), hypergradient("alpha"), hypergradient("nu")})
     EXPECT_TRUE(names.contains(name)) << name;
+  for (const std::string& method : {"implicit, cg", "implicit, pcg", "implicit, gradient-descent",
+                                    "implicit, heavy-ball", "inexact, 10 steps of gradient-descent"})
+    EXPECT_TRUE(names.contains(error(method)) && names.contains(promise(method))) << method;
+  for (const std::string& method : {"implicit, cg", "implicit, gradient-descent", "implicit, heavy-ball",
+                                    "reconstruction by gradient-descent", "reconstruction by fista"})
+    EXPECT_TRUE(names.contains(iterations(method))) << method;
+  for (const char* method : unrolled)
+    for (const std::string& name : {differences(method), checkpoints(method), inexact(method)})
+      EXPECT_TRUE(names.contains(name)) << name;
+}
+
+/// Without a limit: what each method took and how far it is from the truth.
+TEST_F(Checks, TellsOfEveryMethod) {
+  const denoise::Findings found = all_with({}, parameters_, options_, batch_);
+  EXPECT_GT(found.size, 0);
+  ASSERT_EQ(found.estimates.size(), 10u);
+  std::map<std::string, denoise::Estimate> of;
+  for (const denoise::Estimate& e : found.estimates) of[e.what] = e;
+  for (const auto& [name, e] : of) {
+    EXPECT_EQ(e.error.has_value(), !name.starts_with("reconstruction")) << name;
+    if (e.bound) {
+      EXPECT_LT(*e.error, *e.bound) << name;
+    }
+    if (e.a_priori) {
+      EXPECT_LT(*e.bound, *e.a_priori) << name;
+    }
+    if (e.iterations) {
+      EXPECT_GT(*e.iterations, 0) << name;
+    }
+  }
+  EXPECT_LT(of["implicit, pcg"].iterations, of["implicit, gradient-descent"].iterations);
+  EXPECT_FALSE(of["implicit, pcg"].predicted);
+  EXPECT_LT(of["implicit, cg"].error, of["reverse, 10 steps of gradient-descent"].error);
+
+  // nothing is run that would take too long
+  const denoise::Findings sharp = all_with({}, sharp_tv(3.6e-6), options_, batch_);
+  const auto slow = std::find_if(sharp.estimates.begin(), sharp.estimates.end(),
+                                 [](const auto& e) { return e.what == "implicit, gradient-descent"; });
+  ASSERT_NE(slow, sharp.estimates.end());
+  EXPECT_TRUE(slow->predicted > 500 && !slow->iterations && !slow->error);
+}
+
+TEST_F(Checks, FailForConstantsThatPromiseTooMuch) {
+  const auto smooth = failed(with({.smoothness = 0.02}));
+  for (const char* method : {"reconstruction by gradient-descent", "implicit, gradient-descent"})
+    EXPECT_TRUE(smooth.contains(iterations(method))) << method;
+  const auto convex = failed(with({.convexity = 1e6}));
+  for (const char* method : {"implicit, cg", "implicit, pcg"}) EXPECT_TRUE(convex.contains(error(method)));
+  EXPECT_TRUE(convex.contains(promise("implicit, cg")));
+  EXPECT_TRUE(convex.contains(iterations("implicit, cg")));
 }
 
 TEST_F(Checks, FailForAWrongGradient) {
@@ -154,7 +227,9 @@ TEST_F(Checks, FailForAWrongGradient) {
 }
 
 TEST_F(Checks, FailForAWrongHessianProduct) {
-  EXPECT_TRUE(failed(with({.product = 1 + 1e-3})).contains(hessian));
+  const auto names = failed(with({.product = 1 + 1e-3}));
+  EXPECT_TRUE(names.contains(hessian));
+  for (const char* method : unrolled) EXPECT_TRUE(names.contains(differences(method))) << method;
 }
 
 TEST_F(Checks, FailForAWrongMixedDerivative) {
@@ -167,6 +242,7 @@ TEST_F(Checks, FailForAWrongHypergradient) {
   const auto names = failed(with({.adjoint = 1 + 1e-3}));
   EXPECT_TRUE(names.contains(adjoint("alpha")));
   EXPECT_TRUE(names.contains(hypergradient("alpha")) || names.contains(hypergradient("nu")));
+  for (const char* method : unrolled) EXPECT_TRUE(names.contains(differences(method))) << method;
 }
 
 TEST_F(Checks, FailForCertificatesThatPromiseTooMuch) {
@@ -204,7 +280,7 @@ TEST_F(Checks, PassWhereNothingDependsOnTheParameters) {
   const std::vector<Verdict> list = with({}, parameters_, options_, flat);
   EXPECT_EQ(failed(list), std::set<std::string>{});
   std::ostringstream out, err;
-  EXPECT_EQ(denoise::report_checks(list, flat, {}, out, err), exit_ok);
+  EXPECT_EQ(denoise::report_checks({list}, flat, {}, out, err), exit_ok);
   const bool coarse =
       std::any_of(list.begin(), list.end(), [](const auto& v) { return v.resolution > 0.01; });
   EXPECT_EQ(out.str().find("less exact than 1 %") != std::string::npos, coarse) << out.str();
@@ -258,15 +334,16 @@ TEST_F(Checks, ReportFailuresWithExitCodeFour) {
     CommonOptions options;
     options.json = json;
     std::ostringstream out, err;
-    EXPECT_EQ(denoise::report_checks(good, batch_, options, out, err), exit_ok);
+    EXPECT_EQ(denoise::report_checks({good}, batch_, options, out, err), exit_ok);
     EXPECT_EQ(err.str(), "");
     out.str("");
-    EXPECT_EQ(denoise::report_checks(bad, batch_, options, out, err), exit_numerical);
+    EXPECT_EQ(denoise::report_checks({bad}, batch_, options, out, err), exit_numerical);
     EXPECT_NE(err.str().find("1 of 2 checks failed"), std::string::npos) << err.str();
     if (json) {
       const Json report = Json::parse(out.str());
       EXPECT_EQ(report["failed"], 1);
       EXPECT_EQ(report["checks"][1]["passed"], false);
+      EXPECT_EQ(report["hypergradients"], Json::array());
       EXPECT_TRUE(report["checks"][1]["measured"].is_null());
     } else {
       EXPECT_NE(out.str().find("FAIL"), std::string::npos) << out.str();

@@ -118,6 +118,8 @@ TEST_F(Resume, EveryMethodGoesOnWithTheSameBits) {
         {"hoag"},
         {"hoag", "--compat", "hoag"},
         {"dfo"},
+        {"unrolled", "--unrolled-steps", "20"},
+        {"unrolled", "--hypergradient", "inexact-ad", "--update", "gradient", "--unrolled-steps", "20"},
         {"inexact-gradient", "--errors", "constant:50", "--step0", "0.1"}}) {
     std::vector<std::string> models;
     for (const char* limit : {"5", "2"}) {

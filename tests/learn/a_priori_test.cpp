@@ -145,12 +145,16 @@ TEST(APriori, CountsAreTheFirstThatSuffice) {
     check(gradient_descent_iterations(c, start, wanted), gradient_descent_factor);
     check(fista_iterations(c, start, wanted), fista_factor);
     check(conjugate_gradient_iterations(c, start, wanted), conjugate_gradient_factor);
+    check(heavy_ball_iterations(c, start, wanted), heavy_ball_factor);
   }
   const Curvature c{1, 4, 0, {}};
   EXPECT_EQ(gradient_descent_iterations(c, 1, 2), 0);
   EXPECT_EQ(gradient_descent_iterations(c, 0, 0), 0);
   EXPECT_EQ(gradient_descent_iterations({2, 2, 0, {}}, 1, 1e-9), 1);
   EXPECT_TRUE(std::isinf(fista_iterations(c, 1, 0)));
+  EXPECT_EQ(heavy_ball_iterations({2, 2, 0, {}}, 1, 1e-9), 1);
+  EXPECT_TRUE(std::isinf(heavy_ball_iterations(c, 1, 0)));
+  EXPECT_THROW(heavy_ball_iterations(c, NAN, 1), ConfigError);
   EXPECT_THROW(gradient_descent_iterations(c, -1, 1), ConfigError);
   EXPECT_THROW(conjugate_gradient_iterations(c, 1, NAN), ConfigError);
   StartInputs start;

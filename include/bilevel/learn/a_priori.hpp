@@ -33,6 +33,8 @@ BILEVEL_API double conjugate_gradient_factor(const Curvature& curvature, int k);
 
 BILEVEL_API double gradient_descent_iterations(const Curvature& curvature, double distance, double epsilon);
 BILEVEL_API double fista_iterations(const Curvature& curvature, double distance, double epsilon);
+/// The least that is enough, and every larger one is: the factor rises from 1 at first, then falls.
+BILEVEL_API double heavy_ball_iterations(const Curvature& curvature, double residual, double delta);
 BILEVEL_API double conjugate_gradient_iterations(const Curvature& curvature, double residual, double delta);
 
 /// What is known of one image at the start x_0 of its lower level.
