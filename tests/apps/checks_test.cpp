@@ -170,11 +170,11 @@ TEST_F(Checks, PassForARightEnergy) {
                                   std::string(bound), mixed("alpha"), mixed("nu"), adjoint("alpha"),
                                   adjoint("nu"), hypergradient("alpha"), hypergradient("nu")})
     EXPECT_TRUE(names.contains(name)) << name;
-  for (const std::string& method : {"implicit, cg", "implicit, pcg", "implicit, gradient-descent",
-                                    "implicit, heavy-ball", "inexact, 10 steps of gradient-descent"})
+  for (const std::string method : {"implicit, cg", "implicit, pcg", "implicit, gradient-descent",
+                                   "implicit, heavy-ball", "inexact, 10 steps of gradient-descent"})
     EXPECT_TRUE(names.contains(error(method)) && names.contains(promise(method))) << method;
-  for (const std::string& method : {"implicit, cg", "implicit, gradient-descent", "implicit, heavy-ball",
-                                    "reconstruction by gradient-descent", "reconstruction by fista"})
+  for (const std::string method : {"implicit, cg", "implicit, gradient-descent", "implicit, heavy-ball",
+                                   "reconstruction by gradient-descent", "reconstruction by fista"})
     EXPECT_TRUE(names.contains(iterations(method))) << method;
   for (const char* method : unrolled)
     for (const std::string& name : {differences(method), checkpoints(method), inexact(method)})

@@ -88,8 +88,7 @@ class BILEVEL_API ImplicitHypergradient {
   /// False without columns.
   bool predict(Context&, View<const T> x, std::span<const double> coefficients, View<T> x0) const;
 
-  /// Warm-start state, for checkpoints: q, then the columns of the unit vectors if there are any; empty before
-  /// the first computation.
+  /// For checkpoints: q, then the columns of the unit vectors if any; empty before the first computation.
   std::vector<T> save(Context&) const;
   void restore(Context&, std::span<const T> state, bool has_columns);
   bool has_columns() const;  ///< of the unit vectors
