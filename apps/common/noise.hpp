@@ -4,14 +4,12 @@
 #include <cstdint>
 #include <span>
 
+#include "bilevel/core/philox.hpp"
+
 namespace bilevel_app {
 
-/// Philox4x32-10: 128 random bits for a counter and a key.
-/// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
-                                        std::array<std::uint32_t, 2> key);
-
-/// What a stream of numbers is used for: different purposes never share numbers.
+/// What a stream of numbers is used for: different purposes never share numbers. The library draws the order
+/// of minibatches as purpose 4 (learn/stochastic.hpp).
 enum class Purpose : std::uint32_t { noise = 0, crops = 1, directions = 2, labels = 3 };
 
 /// A counter-based generator: the number at (seed, purpose, stream, index) depends on nothing else.

@@ -6,6 +6,7 @@
 #include "learn/lbfgs_memory.hpp"
 #include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
+#include "learn/trial.hpp"
 
 namespace bilevel {
 inline namespace v0 {
@@ -161,9 +162,7 @@ class Maid final : public UpperMethod<T> {
     const bool along = result_.along.has_value();
     const double part_epsilon = along ? result_.along->part_epsilon : result_.part_epsilon;
     const double part_delta = along ? result_.along->part_delta : result_.part_delta;
-    return (current_.status == SolveStatus::rounding_limited && part_epsilon >= part_delta) ||
-           (result_.status == SolveStatus::rounding_limited && part_delta >= part_epsilon) ||
-           result_.rounding > 0.5 * result_.omega;
+    return rounding_rules(current_.status, result_, part_epsilon, part_delta);
   }
 
   void refine_gradient(double stationarity) {
@@ -176,10 +175,8 @@ class Maid final : public UpperMethod<T> {
                        0);
       return;
     }
-    const double descent =
-        step_.slope > 0 && step_.error > 0 ? result_.omega * (1 - o.eta) * step_.slope / step_.error : 0;
     schedule_.refine(result_.omega, result_.part_epsilon, result_.part_delta,
-                     0.8 * std::max(descent, o.tolerance - stationarity), 0, 0);
+                     wanted_omega(o, result_, step_, stationarity), 0, 0);
   }
 
   /// Direction of the step, and the step at the schedule's length.
@@ -338,11 +335,7 @@ class Maid final : public UpperMethod<T> {
 
   /// The current point at the finer accuracy, which is to be finer than what the solver reached without it.
   void refine_values() {
-    double reached = 0;
-    for (const UpperPoint<T>* point : {&current_, &trial_})
-      for (const double e : point->epsilon) reached = std::max(reached, e);
-    const AccuracySchedule::State& s = schedule_.state();
-    if (s.epsilon > reached) schedule_.set_accuracies(schedule_.options().nu * reached, s.delta);
+    refine_beyond(schedule_, current_, trial_);
     oracle_.solve(current_, schedule_.state().epsilon);
   }
 
@@ -396,27 +389,13 @@ class Maid final : public UpperMethod<T> {
   /// Solves at theta + d from the predicted reconstructions, only as far as the decision needs.
   TrialVerdict evaluate_trial() {
     trial_.theta = step_.theta;
-    try {
-      oracle_.bind(trial_.theta);
-    } catch (const ConfigError&) {
-      return TrialVerdict::backtrack;  // outside the model's domain
-    }
     const std::vector<double> along{schedule_.state().step / full_length_};
     if (!options_.columns || !oracle_.hypergradient().predict(
                                  context_, current_.x.view(),
                                  few_ ? std::span<const double>(step_.direction) : along, trial_.x.view()))
       copy<T>(context_, current_.x.view(), trial_.x.view());
-    const double penalty = oracle_.penalty(trial_.theta);
-    TrialVerdict verdict = TrialVerdict::undecided;
-    const auto decide = [&](Context&, View<const T> x, std::span<const double> certificate) {
-      const LossEnclosure loss =
-          enclose_loss(oracle_.problem().loss(), oracle_.measure(x), certificate, penalty);
-      verdict = judge(loss);
-      return verdict != TrialVerdict::undecided;
-    };
-    oracle_.solve(trial_, schedule_.state().epsilon, decide);
-    if (trial_.status == SolveStatus::failed) return TrialVerdict::backtrack;
-    verdict = judge(trial_.loss);
+    TrialVerdict verdict = solve_trial<T>(oracle_, trial_, schedule_.state().epsilon,
+                                          [this](const LossEnclosure& loss) { return judge(loss); });
     if (verdict != TrialVerdict::undecided || trial_.status != SolveStatus::rounding_limited) return verdict;
     // What rounding leaves undecided no refinement decides.
     if (current_.status == SolveStatus::rounding_limited) verdict = judge_by_adjoints();

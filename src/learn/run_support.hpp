@@ -32,6 +32,10 @@ void tell_gradient(const HypergradientResult& gradient, IterationRecord& record)
 /// The accuracies and what else of a state must be positive. Throws ConfigError.
 void require_positive(const UpperState& state, std::initializer_list<const char*> names);
 
+/// Throws ConfigError unless the state is of the method, ShapeError unless a part has the size it wants.
+void require_method(const UpperState& state, const std::string& name);
+void require_saved(std::size_t has, std::size_t wants, const char* part);
+
 /// Raw bytes of values, and back.
 template <class V>
 std::vector<std::uint8_t> raw_bytes(const std::vector<V>& values) {

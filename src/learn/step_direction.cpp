@@ -62,6 +62,13 @@ Step gradient_step(const Parameters& parameters, std::span<const double> theta, 
   return step;
 }
 
+double wanted_omega(const ScheduleOptions& options, const HypergradientResult& r, const Step& step,
+                    double stationarity) {
+  const double descent =
+      step.slope > 0 && step.error > 0 ? r.omega * (1 - options.eta) * step.slope / step.error : 0;
+  return 0.8 * std::max(descent, options.tolerance - stationarity);
+}
+
 std::vector<double> factor_reach(const Parameters& parameters, double factor) {
   std::vector<double> reach;
   for (std::size_t j = 0; j < parameters.size(); ++j) {

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "bilevel/learn/accuracy_schedule.hpp"
 #include "bilevel/learn/hypergradient.hpp"
 #include "bilevel/model/parameters.hpp"
 #include "learn/lbfgs_memory.hpp"
@@ -30,6 +31,11 @@ double projected_gradient_norm(const Parameters& parameters, std::span<const dou
 /// d = P(theta - a z) - theta, s = |d|^2 / a.
 Step gradient_step(const Parameters& parameters, std::span<const double> theta,
                    const HypergradientResult& result, double a);
+
+/// What omega is to fall to so that the step certainly descends, or |z| + omega, |z| the `stationarity`, is
+/// below the tolerance: 0.8 of the larger that would just do.
+double wanted_omega(const ScheduleOptions& options, const HypergradientResult& result, const Step& step,
+                    double stationarity);
 
 /// Per entry of theta how far a change of its value by `factor` moves it on a logarithmic scale; infinite
 /// elsewhere.

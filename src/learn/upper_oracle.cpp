@@ -169,28 +169,30 @@ std::vector<double> UpperOracle<T>::inside(std::span<const double> theta0) const
 }
 
 template <class T>
-void UpperOracle<T>::require_state(const UpperState& s) const {
-  const std::size_t p = problem_.parameters().size(), bytes = problem_.energy().shape().count() * sizeof(T);
-  const auto require = [](std::size_t has, std::size_t wants, const char* what) {
-    if (has != wants)
-      throw ShapeError("the saved state is of another problem: its " + std::string(what) + " has " +
-                       std::to_string(has) + " instead of " + std::to_string(wants) + ".");
-  };
-  require(s.theta.size(), p, "theta");
-  require(s.x.size(), bytes, "reconstructions (in bytes)");
-  for (const double t : s.theta)
-    if (!std::isfinite(t)) throw ConfigError("the saved theta holds " + std::to_string(t) + ".");
-  if (s.iteration < 0)
-    throw ConfigError("the saved iteration " + std::to_string(s.iteration) + " is none that a run saves.");
-}
-
-template <class T>
-void UpperOracle<T>::save(const UpperPoint<T>& point, UpperState& s) const {
-  s.theta = point.theta;
+void UpperOracle<T>::save_progress(UpperState& s) const {
   s.iteration = iteration_;
   s.work = work_;
   s.seconds = seconds();
   s.losses = losses_;
+}
+
+template <class T>
+void UpperOracle<T>::restore_progress(const UpperState& s) {
+  require_saved(s.theta.size(), problem_.parameters().size(), "theta");
+  for (const double t : s.theta)
+    if (!std::isfinite(t)) throw ConfigError("the saved theta holds " + std::to_string(t) + ".");
+  if (s.iteration < 0)
+    throw ConfigError("the saved iteration " + std::to_string(s.iteration) + " is none that a run saves.");
+  iteration_ = s.iteration;
+  work_ = s.work;
+  previous_seconds_ = s.seconds;
+  losses_ = s.losses;
+}
+
+template <class T>
+void UpperOracle<T>::save(const UpperPoint<T>& point, UpperState& s) const {
+  save_progress(s);
+  s.theta = point.theta;
   s.has_columns = hypergradient_.has_columns();
   s.x = raw_bytes(download(context_, point.x));
   s.adjoints = raw_bytes(hypergradient_.save(context_));
@@ -198,15 +200,24 @@ void UpperOracle<T>::save(const UpperPoint<T>& point, UpperState& s) const {
 
 template <class T>
 void UpperOracle<T>::restore(const UpperState& s, UpperPoint<T>& point) {
-  require_state(s);
+  restore_progress(s);
+  require_saved(s.x.size(), problem_.energy().shape().count() * sizeof(T), "reconstructions (in bytes)");
   point.theta = s.theta;
   bind(s.theta);
   point.x.upload(context_, from_raw<T>(s.x));
   hypergradient_.restore(context_, from_raw<T>(s.adjoints), s.has_columns);
-  iteration_ = s.iteration;
-  work_ = s.work;
-  previous_seconds_ = s.seconds;
-  losses_ = s.losses;
+}
+
+template <class T>
+std::vector<T> UpperOracle<T>::adjoints() const {
+  std::vector<T> q = hypergradient_.save(context_);
+  q.resize(problem_.energy().shape().count());  // columns stand behind
+  return q;
+}
+
+template <class T>
+void UpperOracle<T>::warm_start(std::span<const T> adjoints) {
+  hypergradient_.restore(context_, adjoints, false);
 }
 
 template class BILEVEL_API UpperOracle<float>;

@@ -46,6 +46,17 @@ void require_positive(const UpperState& state, std::initializer_list<const char*
                         " is none that a run saves.");
 }
 
+void require_method(const UpperState& state, const std::string& name) {
+  if (state.method != name)
+    throw ConfigError("the saved state is of the method '" + state.method + "', not of '" + name + "'.");
+}
+
+void require_saved(std::size_t has, std::size_t wants, const char* part) {
+  if (has != wants)
+    throw ShapeError("the saved state is of another problem: its " + std::string(part) + " has " +
+                     std::to_string(has) + " instead of " + std::to_string(wants) + ".");
+}
+
 template <class T>
 UpperOptimiser<T>::~UpperOptimiser() = default;
 template class BILEVEL_API UpperOptimiser<float>;
@@ -101,8 +112,7 @@ class UpperRun {
   }
 
   void restore(const UpperState& state) {
-    if (state.method != name_)
-      throw ConfigError("the saved state is of the method '" + state.method + "', not of '" + name_ + "'.");
+    require_method(state, name_);
     oracle_.restore(state, method_.point());
     method_.restore(state);
   }

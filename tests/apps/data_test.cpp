@@ -16,6 +16,7 @@ namespace bilevel_test {
 namespace {
 
 using namespace bilevel_app;
+using bilevel::philox4x32;
 
 /// Known answers of the Random123 distribution (kat_vectors, philox4x32 10).
 TEST(Noise, PhiloxKnownAnswers) {

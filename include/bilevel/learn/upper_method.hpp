@@ -78,18 +78,23 @@ class BILEVEL_API UpperOracle {
   /// theta0 inside the bounds. Throws ShapeError for another length, ConfigError for what is no number.
   std::vector<double> inside(std::span<const double> theta0) const;
   void finish_step() { iteration_ += 1; }
-  /// From now on neither time nor budget ends the run.
+  /// From now on neither time nor budget ends the run, for what is to be known at its end.
   void lift_limits() { limited_ = false; }
   /// What the oracle and the point hold, and back. Throws ShapeError unless the sizes are those of this
   /// problem, ConfigError for numbers that no run saves.
   void save(const UpperPoint<T>& point, UpperState& state) const;
   void restore(const UpperState& state, UpperPoint<T>& point);
+  /// Of these what is neither the point's nor the hypergradient's: iteration, work, seconds and losses; the
+  /// way back checks the length of theta.
+  void save_progress(UpperState& state) const;
+  void restore_progress(const UpperState& state);
   /// The energy may have been bound by others.
   void forget_theta() { bound_.clear(); }
+  /// The adjoints q of the images, and back, as a warm start of other images than those of before.
+  std::vector<T> adjoints() const;
+  void warm_start(std::span<const T> adjoints);
 
  private:
-  void require_state(const UpperState& state) const;
-
   Context& context_;
   const BilevelProblem<T>& problem_;
   const UpperOptions& options_;
