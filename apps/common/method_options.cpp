@@ -1,6 +1,7 @@
 #include "apps/common/method_options.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
@@ -94,6 +95,46 @@ bilevel::UnrolledTrainingOptions unrolled_options(const MethodOptions& method) {
   return o;
 }
 
+/// A value of the methods of minibatches must not stand beside another one.
+void require_minibatches(const MethodOptions& method, const char* option, bool given) {
+  if (given && !method.stochastic())
+    throw ConfigError(std::string(option) + " is an option of --algorithm isgd and stochastic-maid, not of " +
+                      method.name + "; leave it out.");
+}
+
+constexpr int usual_epochs = 20;
+
+bilevel::StochasticOptions stochastic_options(const MethodOptions& method, std::uint64_t seed) {
+  bilevel::StochasticOptions o;
+  o.step = method.name == "isgd" ? bilevel::stochastic_step(method.step_rule.value_or("plain"))
+                                 : bilevel::StochasticStep::certified;
+  o.seed = seed;
+  o.step_decay = method.step_decay.value_or(method.name == "isgd" ? o.step_decay : 0);
+  o.accuracy_decay = method.accuracy_decay.value_or(o.accuracy_decay);
+  o.check_every = method.check_every.value_or(o.check_every);
+  o.check_gradient = method.check_gradient;
+  return o;
+}
+
+void validate_minibatches(const MethodOptions& method, const bilevel::UpperOptions& upper) {
+  require_minibatches(method, "--batch", method.batch.has_value());
+  require_minibatches(method, "--epochs", method.epochs.has_value());
+  require_minibatches(method, "--step-decay", method.step_decay.has_value());
+  require_minibatches(method, "--check-every", method.check_every.has_value());
+  require_minibatches(method, "--check-gradient", method.check_gradient);
+  require_only(method, "isgd", "--step-rule", method.step_rule);
+  require_only(method, "isgd", "--accuracy-decay", method.accuracy_decay);
+  if (!method.stochastic()) return;
+  if (method.step_rule) require_one_of(*method.step_rule, "--step-rule", {"plain", "adagrad", "adam"});
+  if (!method.batch)
+    throw ConfigError("--algorithm " + method.name + " needs --batch N, the images of a step.");
+  if (upper.min_progress > 0)
+    throw ConfigError(
+        "--min-progress is for methods that know the loss of all images at every step, not for " +
+        method.name + "; leave it out.");
+  stochastic_options(method, 0).validate();
+}
+
 void add_hoag(CLI::App& app, MethodOptions& method, const char* group) {
   add_value(app, "--schedule", method.schedule,
             "hoag: accuracies of iteration k, quadratic (epsilon0 / k^2), cubic (epsilon0 / k^3), geometric "
@@ -159,6 +200,35 @@ void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
   name("--update", method.update, "unrolled: gradient or adam, steps of --step0 [adam]");
 }
 
+void add_minibatches(CLI::App& app, MethodOptions& method, const char* group) {
+  add_value(app, "--batch", method.batch,
+            "isgd, stochastic-maid: images of a step, a divisor of --images; only these are on the device",
+            "N")
+      ->group(group);
+  add_value(app, "--epochs", method.epochs,
+            "isgd, stochastic-maid: passes over all images, instead of --max-iterations [" +
+                std::to_string(usual_epochs) + "]",
+            "N")
+      ->group(group);
+  add_value(app, "--step-rule", method.step_rule,
+            "isgd: plain (steps along z), adagrad or adam (scaled by the z of before) [plain]", "NAME")
+      ->group(group);
+  add_value(
+      app, "--step-decay", method.step_decay,
+      "isgd, stochastic-maid: a of the step length, at most step0 k^-a in step k [0.5; stochastic-maid: 0]")
+      ->group(group);
+  add_value(app, "--accuracy-decay", method.accuracy_decay,
+            "isgd: b of the accuracies epsilon0 k^-b and delta0 k^-b of step k [0.25]")
+      ->group(group);
+  add_value(app, "--check-every", method.check_every,
+            "isgd, stochastic-maid: epochs between two checks of all images, 0 being at the end alone [1]",
+            "M")
+      ->group(group);
+  app.add_flag("--check-gradient", method.check_gradient,
+               "isgd, stochastic-maid: checks also certify the gradient of all, and --tolerance ends the run")
+      ->group(group);
+}
+
 }  // namespace
 
 void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject) {
@@ -168,21 +238,30 @@ void add_method_options(CLI::App& app, MethodOptions& method, const std::string&
       subject +
           "maid (adaptive accuracies, certified decrease), fixed (the same with fixed accuracies), lbfgsb "
           "(L-BFGS-B, certified decrease), hoag (accuracies by a schedule), inexact-gradient (errors "
-          "prescribed and certified), dfo (without gradients, for few parameters), or unrolled (derivatives "
-          "of "
-          "K steps, nothing certified but the end) [" +
-          method.name + "]",
+          "prescribed and certified), dfo (without gradients, for few parameters)" +
+          (method.minibatches
+               ? ", isgd (steps on minibatches), stochastic-maid (steps that certainly decrease "
+                 "the loss of theirs)"
+               : "") +
+          ", or unrolled (derivatives of K steps, nothing certified but the end) [" + method.name + "]",
       "NAME")
       ->group(group);
   add_hoag(app, method, group);
   add_inexact_gradient(app, method, group);
   add_dfo(app, method, group);
   add_unrolled(app, method, group);
+  if (method.minibatches) add_minibatches(app, method, group);
 }
 
 void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
-  require_one_of(method.name, "--algorithm",
-                 {"maid", "fixed", "lbfgsb", "hoag", "inexact-gradient", "dfo", "unrolled"});
+  if (!method.minibatches)
+    require_one_of(method.name, "--algorithm",
+                   {"maid", "fixed", "lbfgsb", "hoag", "inexact-gradient", "dfo", "unrolled"});
+  else
+    require_one_of(method.name, "--algorithm",
+                   {"maid", "fixed", "lbfgsb", "hoag", "inexact-gradient", "dfo", "unrolled", "isgd",
+                    "stochastic-maid"});
+  validate_minibatches(method, upper);
   require_only(method, "hoag", "--schedule", method.schedule);
   require_only(method, "hoag", "--compat", method.compat);
   require_only(method, "inexact-gradient", "--errors", method.errors);
@@ -217,7 +296,22 @@ void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
   if (upper.schedule.non_monotone != 0 && method.name != "maid" && method.name != "fixed")
     throw ConfigError("--non-monotone is an option of --algorithm maid, not of " + method.name +
                       "; leave it out.");
-  static_cast<void>(make_optimiser<double>(method, upper));
+  if (method.stochastic())
+    static_cast<void>(make_stochastic_optimiser<double>(method, upper, 0));
+  else
+    static_cast<void>(make_optimiser<double>(method, upper));
+}
+
+int minibatch_steps(const MethodOptions& method, int images) {
+  const int batch = method.batch.value_or(images), epochs = method.epochs.value_or(usual_epochs);
+  if (batch < 1 || images % batch != 0)
+    throw ConfigError("--batch " + std::to_string(batch) + " does not divide --images " +
+                      std::to_string(images) + "; use a divisor of the number of images.");
+  if (epochs < 1 || epochs > std::numeric_limits<int>::max() / (images / batch))
+    throw ConfigError("--epochs " + std::to_string(epochs) +
+                      ": use at least 1, and not more steps than an "
+                      "integer counts.");
+  return epochs * (images / batch);
 }
 
 std::string limit_options(const MethodOptions& method, const std::string& usual) {
@@ -243,6 +337,16 @@ void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOption
                  {"unrolled-method", method.unrolled_method.value_or("gradient-descent")},
                  {"unrolled-memory", method.unrolled_memory.value_or("all")},
                  {"update", method.update.value_or("adam")}});
+  if (method.stochastic()) {
+    const bilevel::StochasticOptions o = stochastic_options(method, 0);
+    list.insert(list.end(), {{"batch", static_cast<std::int64_t>(*method.batch)},
+                             {"step-decay", o.step_decay},
+                             {"check-every", static_cast<std::int64_t>(o.check_every)},
+                             {"check-gradient", o.check_gradient}});
+    if (method.name == "isgd")
+      list.insert(list.end(), {{"step-rule", std::string(bilevel::name_of(o.step))},
+                               {"accuracy-decay", o.accuracy_decay}});
+  }
   if (method.name != "inexact-gradient") return;
   const bilevel::InexactGradientOptions o = inexact_gradient_options(method);
   list.insert(list.end(), {{"errors", method.errors.value_or(usual_errors)},
@@ -270,5 +374,16 @@ template std::unique_ptr<bilevel::UpperOptimiser<float>> make_optimiser(const Me
                                                                         const bilevel::UpperOptions&);
 template std::unique_ptr<bilevel::UpperOptimiser<double>> make_optimiser(const MethodOptions&,
                                                                          const bilevel::UpperOptions&);
+
+template <class T>
+std::unique_ptr<bilevel::StochasticOptimiser<T>> make_stochastic_optimiser(const MethodOptions& method,
+                                                                           const bilevel::UpperOptions& upper,
+                                                                           std::uint64_t seed) {
+  return bilevel::make_stochastic<T>(stochastic_options(method, seed), upper);
+}
+template std::unique_ptr<bilevel::StochasticOptimiser<float>> make_stochastic_optimiser(
+    const MethodOptions&, const bilevel::UpperOptions&, std::uint64_t);
+template std::unique_ptr<bilevel::StochasticOptimiser<double>> make_stochastic_optimiser(
+    const MethodOptions&, const bilevel::UpperOptions&, std::uint64_t);
 
 }  // namespace bilevel_app

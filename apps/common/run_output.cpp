@@ -32,10 +32,15 @@ struct Curves {
 
 Curves read_log(const std::filesystem::path& path, const std::vector<const char*>& names) {
   Curves curves{{}, std::vector<std::vector<double>>(names.size())};
+  bool checks = false;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     const Json record = Json::parse(line, nullptr, false);
     if (!record.is_object()) continue;
+    const auto told = record.find("status");
+    const std::string status = told != record.end() && told->is_string() ? told->get<std::string>() : "";
+    if (status == "minibatch" || status == "skipped") continue;  // not of the loss of all images
+    if (status == "whole") checks = true;
     const auto number = [&record](const char* name) {
       const auto found = record.find(name);
       return found != record.end() && found->is_number() ? found->get<double>() : std::nan("");
@@ -43,8 +48,8 @@ Curves read_log(const std::filesystem::path& path, const std::vector<const char*
     curves.work.push_back(number("lower_gradients") + number("hessian_products") + number("other_operators"));
     for (std::size_t k = 0; k < names.size(); ++k) curves.values[k].push_back(number(names[k]));
   }
-  // A record counts the work of its step, which leads to the theta of the next one.
-  if (!curves.work.empty()) {
+  // A record counts the work of its step, which leads to the theta of the next one; a check has no step.
+  if (!curves.work.empty() && !checks) {
     curves.work.insert(curves.work.begin(), 0);
     curves.work.pop_back();
   }

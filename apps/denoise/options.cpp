@@ -236,8 +236,24 @@ void choose(TrainOptions& o) {
                                                   : bilevel::StepScaling::lbfgs;
   o.upper.minimiser = in_precision(o.solver, o.common.precision);
   o.upper.linear_solver = in_precision(o.linear_solver, o.common.precision);
-  o.upper.max_iterations = o.run.max_iterations.value_or(usual_iterations(o.model));
+  const int usual =
+      o.method.stochastic() ? minibatch_steps(o.method, o.data.images) : usual_iterations(o.model);
+  o.upper.max_iterations = o.run.max_iterations.value_or(usual);
   o.upper.budget = static_cast<std::uint64_t>(o.run.budget);
+}
+
+/// What minibatches leave out.
+void require_fits_minibatches(const TrainOptions& o) {
+  if (!o.method.stochastic()) return;
+  if (o.run.max_iterations && o.method.epochs)
+    throw ConfigError("--epochs has no effect beside --max-iterations; leave one of them out.");
+  if (o.common.precision == "mixed")
+    throw ConfigError("--precision mixed keeps a copy of all images, which minibatches of --algorithm " +
+                      o.method.name + " do not; use double or float.");
+  if (is_directional(o.model.regularisers()))
+    throw ConfigError("--algorithm " + o.method.name +
+                      " does not know the models with a reference of each "
+                      "image; use another model, or a method of all images.");
 }
 
 void finish(TrainOptions& o) {
@@ -263,6 +279,7 @@ void finish(TrainOptions& o) {
   if (!o.test_data.empty() && !o.data.noisy.empty())
     throw ConfigError("--test-data adds noise of --sigma, which --noisy replaces; leave one of them out.");
   require_positive(o.upper.schedule.tolerance, "--tolerance");
+  require_fits_minibatches(o);
   choose(o);
   validate(o.method, o.upper);
 }

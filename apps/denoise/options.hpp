@@ -19,7 +19,7 @@ struct TrainOptions {
   ModelOptions model;
   RunOptions run;
   bool log10 = false;
-  MethodOptions method = {.name = "maid"};
+  MethodOptions method = {.name = "maid", .minibatches = true};
   /// auto: gauss-newton, newton and pcg for tv; lbfgs, lbfgs and cg for foe. parse() puts the choice here.
   std::string scaling = "auto", solver = "auto", linear_solver = "auto";
   double condition_penalty = 0;

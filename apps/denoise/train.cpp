@@ -34,32 +34,69 @@ std::vector<T> converted(const std::vector<double>& values) {
   return {values.begin(), values.end()};
 }
 
+/// The energy of noisy images on the device.
+template <class T>
+std::unique_ptr<Energy<T>> energy_of(const TrainOptions& o, const Parameters& parameters,
+                                     const ImageBatch& batch, Context& context, View<const T> noisy) {
+  const RegulariserSum regularisers = with_reference(o.model.regularisers(), batch.reference);
+  if (o.data.blur) return make_energy<T>(context, noisy, parameters, regularisers, *o.data.blur);
+  return make_energy<T>(context, noisy, parameters, regularisers, batch.mask, o.common.precision == "mixed");
+}
+
+Penalty penalty_of(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch) {
+  if (o.condition_penalty == 0) return {};
+  return tv_condition_penalty(parameters, *single_differences(o.model.regularisers()), batch.shape(),
+                              !batch.mask.empty(), o.condition_penalty);
+}
+
+/// Nothing where they are not finite.
+template <class T>
+std::vector<double> finite_images(std::span<const T> images) {
+  const auto finite = [](T v) { return std::isfinite(v); };
+  if (!std::all_of(images.begin(), images.end(), finite)) return {};
+  return {images.begin(), images.end()};
+}
+
 template <class T>
 Outcome optimise(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
                  Context& context, Observer& observer, const UpperState* state) {
   const Shape shape = batch.shape();
   const Tensor<T> truth(context, shape, converted<T>(batch.clean));
   const Tensor<T> noisy(context, shape, converted<T>(batch.noisy));
-  const RegulariserSum regularisers = with_reference(o.model.regularisers(), batch.reference);
-  auto energy = o.data.blur ? make_energy<T>(context, noisy.view(), parameters, regularisers, *o.data.blur)
-                            : make_energy<T>(context, noisy.view(), parameters, regularisers, batch.mask,
-                                             o.common.precision == "mixed");
-  Penalty penalty;
-  if (o.condition_penalty > 0)
-    penalty = tv_condition_penalty(parameters, std::get<TvOptions>(regularisers.parts.front()), shape,
-                                   !batch.mask.empty(), o.condition_penalty);
-  const BilevelProblem<T> problem(std::move(energy), truth.view(), parameters, std::move(penalty));
+  const BilevelProblem<T> problem(energy_of<T>(o, parameters, batch, context, noisy.view()), truth.view(),
+                                  parameters, penalty_of(o, parameters, batch));
   const auto optimiser = make_optimiser<T>(o.method, o.upper);
   const Tensor<T> start = start_from<T>(context, noisy.view(), problem.energy().shape());
   Outcome outcome{optimiser->run(context, problem, parameters.initial(), start.view(), observer, state), {}};
-  if (const View<const T> x = optimiser->reconstructions()) {
-    const std::vector<T> values = download<T>(context, first_channels<T>(context, x, shape.c));
-    outcome.reconstructions.assign(values.begin(), values.end());
-    const auto finite = [](double v) { return std::isfinite(v); };
-    if (!std::all_of(outcome.reconstructions.begin(), outcome.reconstructions.end(), finite))
-      outcome.reconstructions.clear();
-  }
+  if (const View<const T> x = optimiser->reconstructions())
+    outcome.reconstructions = finite_images<T>(download<T>(context, first_channels<T>(context, x, shape.c)));
   return outcome;
+}
+
+/// The same by minibatches: only their images are on the device.
+template <class T>
+Outcome optimise_minibatches(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
+                             Context& context, Observer& observer, const UpperState* state) {
+  const auto energy = [&](View<const T> noisy) { return energy_of<T>(o, parameters, batch, context, noisy); };
+  ImageBatches<T> source(context, batch.shape(), *o.method.batch, converted<T>(batch.noisy),
+                         converted<T>(batch.clean), energy, parameters, penalty_of(o, parameters, batch));
+  const auto optimiser = make_stochastic_optimiser<T>(o.method, o.upper, o.common.seed);
+  Outcome outcome{optimiser->run(context, source, parameters.initial(), observer, state), {}};
+  const std::span<const T> x = optimiser->reconstructions();
+  const std::size_t unknown = source.problem().energy().shape().image(), image = batch.shape().image();
+  std::vector<T> images;
+  for (std::size_t at = 0; at < x.size(); at += unknown)
+    images.insert(images.end(), x.begin() + static_cast<std::ptrdiff_t>(at),
+                  x.begin() + static_cast<std::ptrdiff_t>(at + image));
+  outcome.reconstructions = finite_images<T>(images);
+  return outcome;
+}
+
+template <class T>
+Outcome learn(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch, Context& context,
+              Observer& observer, const UpperState* state) {
+  const auto way = o.method.stochastic() ? optimise_minibatches<T> : optimise<T>;
+  return way(o, parameters, batch, context, observer, state);
 }
 
 DenoiseModel learned_model(const TrainOptions& o, const Parameters& parameters, const ImageBatch& batch,
@@ -151,8 +188,8 @@ int train(const TrainOptions& o, std::ostream& out, std::ostream& err) {
   if (held_out) test_psnr = [&](const IterationRecord& r, bool end) { return held_out->psnr(r, end); };
   RunObservers observers(folder, parameters, identity, state, o.common, o.upper, err, test_psnr);
   Outcome outcome = o.common.precision == "float"
-                        ? optimise<float>(o, parameters, batch, context, observers.all(), state)
-                        : optimise<double>(o, parameters, batch, context, observers.all(), state);
+                        ? learn<float>(o, parameters, batch, context, observers.all(), state)
+                        : learn<double>(o, parameters, batch, context, observers.all(), state);
   folder.keep();
   outcome.report.message = message_of(o, parameters, outcome.report);
   for (const std::string& text : bounds_of(parameters, outcome.report)) note(text);
