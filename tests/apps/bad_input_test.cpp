@@ -126,6 +126,30 @@ TEST_F(BadInput, OptionValues) {
   unrolled("--update", "sgd", {"--update sgd", "adam"});
   refused(train({"--algorithm", "hoag", "--schedule", "linear"}), 2, {"--schedule linear", "geometric"});
   refused(train({"--algorithm", "hoag", "--compat", "maid"}), 2, {"--compat maid", "hoag"});
+  const auto batches = [&](const std::vector<std::string>& more, const std::vector<std::string>& parts) {
+    std::vector<std::string> all{"--algorithm", "isgd", "--batch", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    refused(train(all), 2, parts);
+  };
+  refused(train({"--batch", "1"}), 2, {"--batch", "isgd and stochastic-maid", "maid"});
+  refused(train({"--check-gradient"}), 2, {"--check-gradient", "isgd and stochastic-maid", "maid"});
+  refused(train({"--step-rule", "adam"}), 2, {"--step-rule", "--algorithm isgd", "maid"});
+  refused(train({"--algorithm", "stochastic-maid"}), 2, {"stochastic-maid", "--batch N"});
+  refused(train({"--algorithm", "stochastic-maid", "--batch", "1", "--accuracy-decay", "1"}), 2,
+          {"--accuracy-decay", "isgd", "stochastic-maid"});
+  refused(train({"--algorithm", "isgd", "--batch", "2"}), 2, {"--batch 2", "--images 3", "divisor"});
+  refused(train({"--algorithm", "isgd", "--batch", "0"}), 2, {"--batch 0", "divisor"});
+  refused({"train", "--data", data_, "--out", file("run"), "--images", "2", "--algorithm", "isgd", "--batch",
+           "1", "--epochs", "0"},
+          2, {"--epochs 0", "at least 1"});
+  batches({"--epochs", "2"}, {"--epochs", "--max-iterations"});
+  batches({"--step-rule", "newton"}, {"--step-rule newton", "adagrad"});
+  batches({"--step-decay", "-1"}, {"step-decay"});
+  batches({"--accuracy-decay", "inf"}, {"accuracy-decay"});
+  batches({"--check-every", "-1"}, {"check-every"});
+  batches({"--min-progress", "0.1"}, {"--min-progress", "isgd"});
+  batches({"--precision", "mixed"}, {"--precision mixed", "isgd", "float"});
+  batches({"--model", "dtv", "--reference", file("reference.png")}, {"isgd", "reference"});
   refused(train({"--scaling", "newton"}), 2, {"--scaling newton"});
   refused(train({"--solver", "magic"}), 2, {"--solver magic", "fista"});
   refused(train({"--linear-solver", "magic"}), 2, {"--linear-solver magic", "pcg"});

@@ -1,6 +1,7 @@
 // The plot of a run: its abscissa counts every operator application that the log has.
 
 #include <array>
+#include <tuple>
 
 #include "apps/common/run_folder.hpp"
 #include "apps/common/run_output.hpp"
@@ -65,6 +66,34 @@ TEST(ConvergencePlot, LossesStandWhereTheyWereReached) {
   ASSERT_EQ(x.size(), 4u) << svg.substr(0, 2000);
   EXPECT_NEAR((x[1] - x[0]) / (x[3] - x[0]), 0.25, 1e-2);
   EXPECT_NEAR((x[2] - x[0]) / (x[3] - x[0]), 0.5, 1e-2);
+}
+
+/// Of a run by minibatches only the checks of all images are drawn, which have no step.
+TEST(ConvergencePlot, LeavesOutTheLossesOfMinibatches) {
+  const TemporaryFolder folder;
+  bilevel_app::RunFolder run(folder / "run", false);
+  run.keep();
+  std::string lines;
+  for (const auto& [status, loss, work] : {std::tuple{"whole", 4, 100},
+                                           {"minibatch", 90, 200},
+                                           {"skipped", 1, 250},
+                                           {"whole", 3, 300},
+                                           {"minibatch", 70, 400},
+                                           {"max_iterations", 2, 500}})
+    lines += Json{{"status", status},      {"loss", loss},         {"loss_lower", loss},
+                  {"loss_upper", loss},    {"epsilon", 0.1},       {"delta", 0.1},
+                  {"error_bound", 0.2},    {"gradient_norm", 1.0}, {"lower_gradients", work},
+                  {"hessian_products", 0}, {"other_operators", 0}}
+                 .dump() +
+             "\n";
+  put_file(run / "log.jsonl", lines);
+  bilevel_app::write_convergence_plot(run);
+  const std::string svg = get_file(run / "convergence.svg");
+  std::vector<double> x;
+  for (std::size_t at = 0; x.size() < 3 && (at = svg.find("<circle cx=\"", at)) != std::string::npos; ++at)
+    x.push_back(std::stod(svg.substr(at + 12)));
+  ASSERT_EQ(x.size(), 3u) << svg.substr(0, 2000);
+  EXPECT_NEAR((x[1] - x[0]) / (x[2] - x[0]), 0.5, 1e-2);
 }
 
 }  // namespace

@@ -329,6 +329,11 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
            {"--algorithm", "dfo", "--max-evaluations", "4", "--accuracies", "fixed"},
            {"--algorithm", "inexact-gradient", "--errors", "100,50", "--bound", "corrected", "--delta-up",
             "2"},
+           {"--algorithm", "isgd", "--batch", "1", "--step-rule", "adam", "--check-gradient"},
+           {"--algorithm", "isgd", "--batch", "3", "--model", "foe", "--filters", "2", "--filter-size", "3"},
+           {"--algorithm", "isgd", "--batch", "1", "--blur", "gaussian:1", "--step-rule", "adagrad"},
+           {"--algorithm", "stochastic-maid", "--batch", "1", "--model", "tgv", "--check-every", "0"},
+           {"--algorithm", "stochastic-maid", "--batch", "3", "--precision", "float", "--step0", "1"},
            {"--solver", "fista"},
            {"--solver", "pdhg"},
            {"--solver", "lbfgs", "--linear-solver", "cg"},
@@ -341,6 +346,40 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
       *std::next(std::find(arguments.begin(), arguments.end(), "--max-iterations")) = "1";
     const Outcome o = run(arguments);
     EXPECT_EQ(o.code, 0) << more[0] << " " << more[1] << ": " << o.err;
+  }
+}
+
+/// Two epochs of three steps: the last line and the summary are of all images, which the model fits better
+/// than the first.
+TEST_F(Trained, MinibatchesEndWithACheckOfAllImages) {
+  for (const std::string algorithm : {"isgd", "stochastic-maid"}) {
+    SCOPED_TRACE(algorithm);
+    const Outcome o = run(on_device_or_one_thread(
+        {"train",  "--data",     data_,   "--out",       file(algorithm), "--images",
+         "3",      "--crop",     "32",    "--algorithm", algorithm,       "--batch",
+         "1",      "--epochs",   "2",     "--step0",     "0.5",           "--check-gradient",
+         "--init", "alpha=0.02", "--json"}));
+    ASSERT_EQ(o.code, 0) << o.err;
+    const Json s = Json::parse(o.out);
+    EXPECT_EQ(s["status"], "max_iterations");
+    EXPECT_EQ(s["iterations"], 6);
+    EXPECT_GT(s["training"]["psnr"].get<double>(), s["training"]["psnr_noisy"].get<double>() + 3);
+    std::vector<std::string> statuses;
+    std::vector<double> whole;
+    for (const std::string& line : lines_of(get_file(file(algorithm + "/log.jsonl")))) {
+      const Json r = Json::parse(line);
+      statuses.push_back(r["status"]);
+      if (r["status"] != "minibatch") whole.push_back(r["loss"]);
+      EXPECT_LE(r["loss_lower"], r["loss"]);
+      EXPECT_LE(r["loss"], r["loss_upper"]);
+      EXPECT_TRUE(r["error_bound"].is_number());
+    }
+    EXPECT_EQ(statuses, (std::vector<std::string>{"whole", "minibatch", "minibatch", "minibatch", "whole",
+                                                  "minibatch", "minibatch", "minibatch", "max_iterations"}));
+    ASSERT_EQ(whole.size(), 3u);
+    EXPECT_LT(whole[2], whole[0]);
+    EXPECT_EQ(s["loss"], whole[2]);
+    EXPECT_TRUE(fs::exists(file(algorithm + "/convergence.svg")));
   }
 }
 

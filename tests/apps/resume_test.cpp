@@ -120,6 +120,8 @@ TEST_F(Resume, EveryMethodGoesOnWithTheSameBits) {
         {"dfo"},
         {"unrolled", "--unrolled-steps", "20"},
         {"unrolled", "--hypergradient", "inexact-ad", "--update", "gradient", "--unrolled-steps", "20"},
+        {"isgd", "--batch", "1", "--step-rule", "adam", "--step0", "0.1"},  // in the middle of an epoch
+        {"stochastic-maid", "--batch", "2", "--check-gradient"},
         {"inexact-gradient", "--errors", "constant:50", "--step0", "0.1"}}) {
     std::vector<std::string> models;
     for (const char* limit : {"5", "2"}) {
@@ -138,6 +140,34 @@ TEST_F(Resume, EveryMethodGoesOnWithTheSameBits) {
     }
     EXPECT_EQ(models[0], models[1]) << method[0];
   }
+}
+
+/// Killed once an epoch is saved, wherever it is then.
+TEST_F(Resume, AKilledRunOfMinibatchesGivesTheSameBits) {
+  const auto arguments_of = [](const std::string& out) {
+    return on_device_or_one_thread({"train", "--data", data_, "--out", file(out), "--images", "4", "--crop",
+                                    "64", "--algorithm", "isgd", "--batch", "2", "--epochs",
+                                    bilevel::testing_support::on_cuda() ? "6" : "30", "--check-every", "3"});
+  };
+  ASSERT_EQ(run(arguments_of("batches")).code, 0);
+  std::vector<std::string> all = arguments_of("batches-killed");
+  {
+    const auto saved = [] {
+      std::error_code none;
+      for (const fs::directory_entry& e : fs::directory_iterator(file("batches-killed/checkpoint"), none))
+        if (e.path().filename() >= "000004") return true;
+      return false;
+    };
+    Process process(all);
+    while (process.running() && !saved()) std::this_thread::sleep_for(std::chrono::microseconds(300));
+    process.signal(SIGKILL);
+    ASSERT_EQ(process.wait().code, 1000 + SIGKILL);
+  }
+  all.push_back("--resume");
+  const Outcome o = run(all);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(get_file(file("batches-killed/model.json")), get_file(file("batches/model.json")));
+  EXPECT_EQ(log("batches-killed"), log("batches"));
 }
 
 TEST_F(Resume, AFinishedRunStaysAsItIs) {
