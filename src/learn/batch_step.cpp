@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "learn/adam.hpp"
 #include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 #include "learn/trial.hpp"
@@ -15,12 +16,6 @@ namespace {
 /// (1 + k)^-power.
 double falling(int k, double power) { return std::pow(1.0 + k, -power); }
 
-std::vector<double> saved_list(const UpperState& state, const char* name) {
-  const std::vector<double>& list = state.list(name);
-  require_saved(list.size(), state.theta.size(), name);
-  return list;
-}
-
 /// Steps and accuracies by schedules, whatever z is.
 template <class T>
 class ScheduledStep final : public BatchStep<T> {
@@ -28,8 +23,7 @@ class ScheduledStep final : public BatchStep<T> {
   ScheduledStep(const StochasticOptions& options, UpperOracle<T>& oracle)
       : BatchStep<T>(oracle),
         options_(options),
-        mean_(oracle.problem().parameters().size(), 0),
-        square_(mean_.size(), 0) {}
+        moments_(oracle.problem().parameters().size(), options.first_moment, options.second_moment) {}
 
   Accuracies accuracies() const override {
     const double by = falling(this->oracle().iteration(), options_.accuracy_decay);
@@ -53,38 +47,28 @@ class ScheduledStep final : public BatchStep<T> {
   }
 
   void save(UpperState& s) const override {
-    s.numbers["mean"] = mean_;
-    s.numbers["square"] = square_;
+    s.numbers["mean"] = moments_.first;
+    s.numbers["square"] = moments_.second;
   }
   void restore(const UpperState& s) override {
-    mean_ = saved_list(s, "mean");
-    square_ = saved_list(s, "square");
+    moments_.first = list_like_theta(s, "mean");
+    moments_.second = list_like_theta(s, "square");
   }
 
  private:
-  /// z scaled; takes z into the means.
+  /// z scaled; takes z into the moments.
   std::vector<double> direction(std::vector<double> z) {
-    constexpr double least = 1e-8;
+    if (options_.step == StochasticStep::adam) return moments_.scaled(z, this->oracle().iteration() + 1);
     if (options_.step == StochasticStep::adagrad)
       for (std::size_t j = 0; j < z.size(); ++j) {
-        square_[j] += z[j] * z[j];
-        z[j] /= std::sqrt(square_[j]) + least;
+        moments_.second[j] += z[j] * z[j];
+        z[j] /= std::sqrt(moments_.second[j]) + Adam::least;
       }
-    if (options_.step == StochasticStep::adam) {
-      const double first = options_.first_moment, second = options_.second_moment;
-      const int t = this->oracle().iteration() + 1;
-      for (std::size_t j = 0; j < z.size(); ++j) {
-        mean_[j] = first * mean_[j] + (1 - first) * z[j];
-        square_[j] = second * square_[j] + (1 - second) * z[j] * z[j];
-        z[j] =
-            mean_[j] / (1 - std::pow(first, t)) / (std::sqrt(square_[j] / (1 - std::pow(second, t))) + least);
-      }
-    }
     return z;
   }
 
   StochasticOptions options_;
-  std::vector<double> mean_, square_;  // of z
+  Adam moments_;  // of z; adagrad's sum of squares as the second
 };
 
 /// A step of MAID on the loss of the minibatch.

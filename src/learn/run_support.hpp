@@ -35,6 +35,8 @@ void require_positive(const UpperState& state, std::initializer_list<const char*
 /// Throws ConfigError unless the state is of the method, ShapeError unless a part has the size it wants.
 void require_method(const UpperState& state, const std::string& name);
 void require_saved(std::size_t has, std::size_t wants, const char* part);
+/// A list of the state with one number for each entry of theta. Throws as the two above.
+const std::vector<double>& list_like_theta(const UpperState& state, const char* name);
 
 /// Raw bytes of values, and back.
 template <class V>

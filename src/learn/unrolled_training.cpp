@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "core/norm.hpp"
 #include "learn/adam.hpp"
 #include "learn/certified_value.hpp"
+#include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 
 namespace bilevel {
@@ -89,14 +89,11 @@ class UnrolledTraining final : public UpperMethod<T> {
     s.arrays["start"] = raw_bytes(download<T>(this->oracle().context(), start_));
   }
   void restore(const UpperState& s) override {
-    next_.point.theta = numbers_of(s, "next-theta");
-    adam_.first = numbers_of(s, "first-moment");
-    adam_.second = numbers_of(s, "second-moment");
+    next_.point.theta = list_like_theta(s, "next-theta");
+    adam_.first = list_like_theta(s, "first-moment");
+    adam_.second = list_like_theta(s, "second-moment");
     const std::vector<T> values = from_raw<T>(s.array("start"));
-    if (values.size() != start_.shape().count())
-      throw ShapeError("the saved state is of another problem: its start has " +
-                       std::to_string(values.size()) + " values instead of " +
-                       std::to_string(start_.shape().count()) + ".");
+    require_saved(values.size(), start_.shape().count(), "start");
     start_.upload(this->oracle().context(), values);
   }
 
@@ -118,26 +115,14 @@ class UnrolledTraining final : public UpperMethod<T> {
     oracle.solve(at.point, std::numeric_limits<double>::max());
   }
 
-  /// P(theta + a d), d = -z or Adam's.
+  /// P(theta - a d), d = z or Adam's.
   std::vector<double> moved() {
     const std::vector<double>& z = now_.gradient.z;
-    std::vector<double> target = now_.point.theta, d(z.size());
-    if (options_.update == UnrolledUpdate::adam)
-      d = adam_.direction(z, this->oracle().iteration() + 1);
-    else
-      std::transform(z.begin(), z.end(), d.begin(), std::negate<>());
-    for (std::size_t j = 0; j < target.size(); ++j) target[j] += schedule_.step0 * d[j];
+    std::vector<double> target = now_.point.theta;
+    const std::vector<double> d =
+        options_.update == UnrolledUpdate::adam ? adam_.scaled(z, this->oracle().iteration() + 1) : z;
+    for (std::size_t j = 0; j < target.size(); ++j) target[j] -= schedule_.step0 * d[j];
     return parameters_.project(target);
-  }
-
-  /// One for each entry of theta.
-  const std::vector<double>& numbers_of(const UpperState& s, const std::string& name) const {
-    const std::vector<double>& list = s.list(name);
-    if (list.size() != parameters_.size())
-      throw ShapeError("the saved state is of another problem: its " + name + " has " +
-                       std::to_string(list.size()) + " entries instead of " +
-                       std::to_string(parameters_.size()) + ".");
-    return list;
   }
 
   const Parameters& parameters_;

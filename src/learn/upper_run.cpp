@@ -57,6 +57,12 @@ void require_saved(std::size_t has, std::size_t wants, const char* part) {
                      std::to_string(has) + " instead of " + std::to_string(wants) + ".");
 }
 
+const std::vector<double>& list_like_theta(const UpperState& state, const char* name) {
+  const std::vector<double>& list = state.list(name);
+  require_saved(list.size(), state.theta.size(), name);
+  return list;
+}
+
 template <class T>
 UpperOptimiser<T>::~UpperOptimiser() = default;
 template class BILEVEL_API UpperOptimiser<float>;
