@@ -229,11 +229,12 @@ TEST(Stochastic, TheSameBitsForAnyNumberOfThreads) {
   }
 }
 
-/// With steps that vanish, minibatches end near where MAID on the whole set does.
+/// With steps that vanish, minibatches end near where MAID on the whole set does: alpha within 10 %, the loss
+/// within 0.2 % of the least.
 TEST(Stochastic, EndsNearTheOptimumOfTheWholeSet) {
-  const TvInstance set = training_set(seed(4207), 6, 12, 12);
-  RunOptions exact = limits(100, 1e-2, 1e-6);
-  const auto maid = train(set, exact);
+  TvInstance set = training_set(seed(4207), 6, 12, 12);
+  set.learned = {{"alpha"}};  // with nu the optimum is at a bound, and flat
+  const auto maid = train(set, limits(100, 1e-2, 1e-6));
   ASSERT_EQ(maid.report.status, UpperStatus::stationary) << maid.report.message;
   for (const StochasticStep step : all_steps) {
     SCOPED_TRACE(name_of(step));
@@ -242,11 +243,14 @@ TEST(Stochastic, EndsNearTheOptimumOfTheWholeSet) {
     const bool by_length = step == StochasticStep::adam || step == StochasticStep::adagrad;
     const auto run = train_batches(set, 2, own, limits(on_cuda() ? 30 : 150, by_length ? 0.2 : 3));
     const double away = distance(run.report.theta, maid.report.theta);
-    const double above = run.report.last.loss / maid.report.last.loss - 1;
+    const double least = run.exact(run.all_images(), maid.report.theta).f;
+    const double above = run.exact(run.all_images(), run.report.theta).f / least - 1;
     std::cout << name_of(step) << ": |theta - theta*| = " << away << ", loss above the least by "
               << 100 * above << " %, " << run.report.last.work.total() << " operators (maid "
               << maid.report.last.work.total() << ")" << std::endl;
-    EXPECT_LE(above, on_cuda() ? 0.05 : 0.01);
+    EXPECT_LE(away, on_cuda() ? 0.5 : std::log(1.1));
+    EXPECT_LE(above, on_cuda() ? 0.05 : 0.002);
+    EXPECT_GT(distance(run.report.theta, set.theta()), 3 * away) << "it began there";
   }
 }
 
