@@ -200,32 +200,28 @@ void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
   name("--update", method.update, "unrolled: gradient or adam, steps of --step0 [adam]");
 }
 
-void add_minibatches(CLI::App& app, MethodOptions& method, const char* group) {
+void add_minibatches(CLI::App& app, MethodOptions& method) {
+  const char* group = "Minibatches (isgd, stochastic-maid)";
   add_value(app, "--batch", method.batch,
-            "isgd, stochastic-maid: images of a step, a divisor of --images; only these are on the device",
-            "N")
+            "images of a step, a divisor of --images; only these are on the device", "N")
       ->group(group);
   add_value(app, "--epochs", method.epochs,
-            "isgd, stochastic-maid: passes over all images, instead of --max-iterations [" +
-                std::to_string(usual_epochs) + "]",
-            "N")
+            "passes over all images, instead of --max-iterations [" + std::to_string(usual_epochs) + "]", "N")
       ->group(group);
   add_value(app, "--step-rule", method.step_rule,
-            "isgd: plain (steps along z), adagrad or adam (scaled by the z of before) [plain]", "NAME")
+            "isgd: plain, adagrad or adam (z scaled by those before) [plain]", "NAME")
       ->group(group);
-  add_value(
-      app, "--step-decay", method.step_decay,
-      "isgd, stochastic-maid: a of the step length, at most step0 k^-a in step k [0.5; stochastic-maid: 0]")
+  add_value(app, "--step-decay", method.step_decay,
+            "a of the longest step, step0 k^-a in step k [isgd 0.5, stochastic-maid 0]")
       ->group(group);
   add_value(app, "--accuracy-decay", method.accuracy_decay,
-            "isgd: b of the accuracies epsilon0 k^-b and delta0 k^-b of step k [0.25]")
+            "isgd: b of the accuracies epsilon0 k^-b, delta0 k^-b [0.25]")
       ->group(group);
   add_value(app, "--check-every", method.check_every,
-            "isgd, stochastic-maid: epochs between two checks of all images, 0 being at the end alone [1]",
-            "M")
+            "epochs between checks of all images, 0: one at the end [1]", "M")
       ->group(group);
   app.add_flag("--check-gradient", method.check_gradient,
-               "isgd, stochastic-maid: checks also certify the gradient of all, and --tolerance ends the run")
+               "checks certify the gradient too, and --tolerance ends the run")
       ->group(group);
 }
 
@@ -239,10 +235,9 @@ void add_method_options(CLI::App& app, MethodOptions& method, const std::string&
           "maid (adaptive accuracies, certified decrease), fixed (the same with fixed accuracies), lbfgsb "
           "(L-BFGS-B, certified decrease), hoag (accuracies by a schedule), inexact-gradient (errors "
           "prescribed and certified), dfo (without gradients, for few parameters)" +
-          (method.minibatches
-               ? ", isgd (steps on minibatches), stochastic-maid (steps that certainly decrease "
-                 "the loss of theirs)"
-               : "") +
+          (method.minibatches ? ", isgd (minibatches), stochastic-maid (minibatches, certified decrease of "
+                                "theirs)"
+                              : "") +
           ", or unrolled (derivatives of K steps, nothing certified but the end) [" + method.name + "]",
       "NAME")
       ->group(group);
@@ -250,7 +245,7 @@ void add_method_options(CLI::App& app, MethodOptions& method, const std::string&
   add_inexact_gradient(app, method, group);
   add_dfo(app, method, group);
   add_unrolled(app, method, group);
-  if (method.minibatches) add_minibatches(app, method, group);
+  if (method.minibatches) add_minibatches(app, method);
 }
 
 void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
