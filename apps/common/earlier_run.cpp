@@ -85,6 +85,7 @@ OptionName option_name(const std::string& name) {
       {"experts", {"the model of --experts", false}},
       {"blur (fingerprint)", {"the kernel of --blur", false}},
       {"features (fingerprint)", {"the data of --train-data or of the other files", false}},
+      {"matrices (fingerprint)", {"the data of --upper-matrix or of the other files", false}},
       {data_entry, {"the data of --data and of the options on it", false}}};
   if (const auto found = special.find(name); found != special.end()) return found->second;
   const std::size_t part = name.find(".weight"), given = name.find(" given");

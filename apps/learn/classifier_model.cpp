@@ -6,9 +6,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "bilevel/core/atomic_file.hpp"
+#include "apps/learn/model_json.hpp"
 #include "bilevel/core/error.hpp"
-#include "bilevel/core/version.hpp"
 #include "bilevel/io/array_file.hpp"
 
 namespace bilevel_app::learn {
@@ -22,21 +21,6 @@ namespace {
 constexpr const char* format_name = "bilevel-classifier";
 constexpr int format_version = 1;
 constexpr const char* weights_file = "weights.npy";
-
-std::vector<std::size_t> extents(const std::vector<int>& shape) { return {shape.begin(), shape.end()}; }
-
-/// A number stands in model.json, an array in a file of its own.
-Json segment_json(const Segment& s) {
-  Json json{{"name", s.name}, {"transform", transform_name(s.transform)}};
-  if (s.shape.empty()) {
-    json["value"] = s.initial;
-  } else {
-    json["shape"] = s.shape;
-    json["file"] = s.name + ".npy";
-  }
-  json.update({{"lower", s.lower}, {"upper", s.upper}, {"learned", s.learned}});
-  return json;
-}
 
 [[noreturn]] void refuse(const fs::path& path, const std::string& key, const std::string& what) {
   throw IoError(path.string(), "key '" + key + "' " + what + ".");
@@ -80,6 +64,10 @@ void read_weights(const fs::path& path, const Json& json, ClassifierModel& m) {
 }
 
 ClassifierModel parse(const fs::path& path, const Json& json) {
+  if (json.value("learn", "") == "shift")
+    throw IoError(
+        path.string(),
+        "it is of --learn shift and classifies nothing; shift.npy and x.npy beside it are its result.");
   if (json.value("format", "") != format_name)
     throw IoError(path.string(), "it is no model of bilevel-learn.");
   if (json.at("format_version") != format_version)
@@ -108,21 +96,14 @@ Features ClassifierModel::read(const NamedFile& file) const {
 }
 
 void write_classifier(const fs::path& path, const ClassifierModel& m) {
-  Json json{
-      {"format", format_name},
-      {"format_version", format_version},
-      {"program", "bilevel-learn train"},
-      {"library_version", BILEVEL_VERSION},
-      {"learn", m.learn},
-      {"classes", m.classes.labels},
-      {"features",
-       {{"count", m.width}, {"height", m.height_of_image}, {"width", m.width_of_image}, {"bias", m.bias}}},
-      {"weights",
-       {{"file", weights_file},
-        {"shape", {m.classes.scores(), m.width}},
-        {"fingerprint", fingerprint_text(fingerprint(m.weights))}}},
-      {"theta", Json::array()}};
-  for (const Segment& s : m.parameters) json["theta"].push_back(segment_json(s));
+  Json json = model_head(format_name, format_version, m.learn);
+  json["classes"] = m.classes.labels;
+  json["features"] = {
+      {"count", m.width}, {"height", m.height_of_image}, {"width", m.width_of_image}, {"bias", m.bias}};
+  json["weights"] = {{"file", weights_file},
+                     {"shape", {m.classes.scores(), m.width}},
+                     {"fingerprint", fingerprint_text(fingerprint(m.weights))}};
+  json["theta"] = theta_json(m.parameters);
   json["conventions"] = {
       {"logarithm", "natural"},
       {"energy", m.energy},
@@ -131,20 +112,14 @@ void write_classifier(const fs::path& path, const ClassifierModel& m) {
       {"loss", "mean of l over the validation samples"},
       {"features",
        "pixels of idx files divided by 255, numbers of .npy as they are; with bias, 1 behind them"}};
-  json["training"] = Json::object();
-  for (const auto& [name, value] : m.training)
-    json["training"][name] = std::visit([](const auto& v) { return Json(v); }, value);
+  json["training"] = training_json(m.training);
   json["data"] = {{"files", m.files},
                   {"samples", m.samples},
                   {"validation_samples", m.validation_samples},
                   {"fingerprint", fingerprint_text(m.fingerprint)}};
-  const fs::path folder = path.parent_path();
-  write_npy(folder / weights_file, extents({m.classes.scores(), m.width}),
+  write_npy(path.parent_path() / weights_file, extents({m.classes.scores(), m.width}),
             std::span<const double>(m.weights));
-  for (const Segment& s : m.parameters)
-    if (!s.shape.empty())
-      write_npy(folder / (s.name + ".npy"), extents(s.shape), std::span<const double>(s.values));
-  write_file_atomically(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_model_json(path, json, m.parameters);
 }
 
 ClassifierModel read_classifier(const fs::path& path) {

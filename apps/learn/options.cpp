@@ -1,6 +1,7 @@
 #include "apps/learn/options.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "apps/common/add_option.hpp"
 #include "apps/common/option_support.hpp"
@@ -42,18 +43,31 @@ void add_data_options(CLI::App& app, TrainOptions& o) {
       ->group(group);
 }
 
+void add_shift_options(CLI::App& app, ShiftFiles& files) {
+  const char* group = "Data of --learn shift";
+  add_value(app, "--upper-matrix", files.upper_matrix, "A1: .npy [rows][columns]", "FILE")->group(group);
+  add_value(app, "--upper-vector", files.upper_vector, "b1: .npy [rows]", "FILE")->group(group);
+  add_value(app, "--lower-matrix", files.lower_matrix, "A2, of as many columns as A1", "FILE")->group(group);
+  add_value(app, "--shift-matrix", files.shift_matrix, "A3, of as many rows as A2", "FILE")->group(group);
+  add_value(app, "--lower-vector", files.lower_vector, "b2, as long", "FILE")->group(group);
+}
+
 void add_problem_options(CLI::App& app, TrainOptions& o) {
   const char* group = "Problem";
   add_value(app, "--learn", o.learn_name,
             "ridge: e^theta of e^theta/2 |W|^2, 1e-6 to 1000; ridges: one for each weight, sum_e e^theta_e/2 "
-            "W_e^2, 1e-5 to 1000; samples: sigma(theta_j) of each training sample (data hypercleaning)",
+            "W_e^2, 1e-5 to 1000; samples: sigma(theta_j) of each training sample (data hypercleaning); "
+            "shift: theta of 1/2 |A1 x - b1|^2, x = argmin 1/2 |A2 x + A3 theta - b2|^2, -1e6 to 1e6",
             "WHAT")
       ->group(group);
-  add_value(app, "--ridge", o.ridge, "samples: A of the fixed ridge A |W|^2, without a factor 1/2 [0.001]",
+  add_value(app, "--ridge", o.ridge,
+            "A of a fixed ridge, without a factor 1/2: A |W|^2 of samples [0.001], A |x|^2 of shift [none]",
             "A")
       ->group(group);
   add_value(app, "--init", o.init,
-            "first e^theta (ridge 0.01, ridges 0.05) or sigma(theta) (samples 0.5) of every entry", "X")
+            "first e^theta (ridge 0.01, ridges 0.05), sigma(theta) (samples 0.5) or theta (shift 0) of every "
+            "entry",
+            "X")
       ->group(group);
 }
 
@@ -62,8 +76,8 @@ void add_algorithm_options(CLI::App& app, TrainOptions& o) {
   add_method_options(app, o.method, "");
   add_schedule_options(app, o.upper.schedule, "--nu");
   add_value(app, "--scaling", o.scaling,
-            "maid: steps none (plain gradient), gauss-newton, lbfgs, or auto (gauss-newton for ridge, lbfgs "
-            "for others) [auto]",
+            "maid: steps none (plain gradient), gauss-newton, lbfgs, or auto (gauss-newton for ridge and "
+            "shift, lbfgs for others) [auto]",
             "NAME")
       ->group(group);
   add_value(app, "--solver", o.solver,
@@ -79,10 +93,11 @@ void add_train(CLI::App& app, TrainOptions& o) {
   o.upper.schedule.tolerance = 3e-4;
   o.upper.min_progress = 1e-3;
   add_data_options(app, o);
+  add_shift_options(app, o.shift);
   add_problem_options(app, o);
   add_run_folder_options(app, o.run,
-                         "model.json, weights.npy, log.jsonl, summary.json, images/, convergence.svg, "
-                         "checkpoint/");
+                         "model.json, weights.npy (of shift: shift.npy, x.npy), log.jsonl, summary.json, "
+                         "images/, convergence.svg, checkpoint/");
   add_limit_options(app, o.run, o.upper, "200");
   add_algorithm_options(app, o);
   add_common_options(app, o.common, true, false);
@@ -95,6 +110,8 @@ void add_train(CLI::App& app, TrainOptions& o) {
       "Example:\n  bilevel-learn train --train-data train-images-idx3-ubyte --train-labels "
       "train-labels-idx1-ubyte \\\n    --train 2000 --validation 2000 --corrupt 0.1 --learn samples --out "
       "run\n"
+      "  bilevel-learn train --learn shift --upper-matrix a1.npy --upper-vector b1.npy --lower-matrix a2.npy "
+      "\\\n    --shift-matrix a3.npy --lower-vector b2.npy --out run\n"
       "Stopping: Ctrl-C keeps the last finished iteration (exit code 130); go on with the same command and "
       "--resume.");
 }
@@ -145,6 +162,43 @@ void validate_common(const CommonOptions& o) {
   validate(o);
 }
 
+Learn learn_from(const std::string& name) {
+  require_one_of(name, "--learn", {"ridge", "ridges", "samples", "shift"});
+  return name == "ridge"    ? Learn::ridge
+         : name == "ridges" ? Learn::ridges
+         : name == "shift"  ? Learn::shift
+                            : Learn::samples;
+}
+
+/// Options of data of the other kind, each with whether it is given.
+using GivenOptions = std::vector<std::pair<const char*, bool>>;
+
+GivenOptions of_shift(const ShiftFiles& f) {
+  return {{"--upper-matrix", !f.upper_matrix.empty()},
+          {"--upper-vector", !f.upper_vector.empty()},
+          {"--lower-matrix", !f.lower_matrix.empty()},
+          {"--shift-matrix", !f.shift_matrix.empty()},
+          {"--lower-vector", !f.lower_vector.empty()}};
+}
+GivenOptions of_classifiers(const TrainOptions& o) {
+  return {{"--train-data", !o.train_data.empty()},
+          {"--train-labels", !o.train_labels.empty()},
+          {"--validation-data", !o.validation_data.empty()},
+          {"--validation-labels", !o.validation_labels.empty()},
+          {"--validation", o.validation.has_value()},
+          {"--train", o.train.has_value()},
+          {"--classes", o.classes.has_value()},
+          {"--bias", o.bias},
+          {"--corrupt", o.corrupt != 0}};
+}
+
+void refuse(const GivenOptions& options, const std::string& use, const std::string& learn) {
+  for (const auto& [name, given] : options)
+    if (given)
+      throw ConfigError(std::string(name) + " is for " + use + ", not for --learn " + learn +
+                        "; leave it out.");
+}
+
 void validate_validation(const TrainOptions& o) {
   const bool data = !o.validation_data.empty(), labels = !o.validation_labels.empty();
   if (data != labels)
@@ -159,17 +213,28 @@ void validate_validation(const TrainOptions& o) {
   require_count(o.validation, "--validation", 1);
 }
 
-Learn learn_from(const std::string& name) {
-  require_one_of(name, "--learn", {"ridge", "ridges", "samples"});
-  return name == "ridge" ? Learn::ridge : name == "ridges" ? Learn::ridges : Learn::samples;
+void validate_shift(const TrainOptions& o) {
+  refuse(of_classifiers(o), "classifiers", o.learn_name);
+  for (const auto& [name, given] : of_shift(o.shift))
+    require(given, "train --learn shift", (std::string(name) + " FILE").c_str());
 }
 
-void validate_problem(TrainOptions& o) {
-  o.learn = learn_from(o.learn_name);
-  if (o.ridge && o.learn != Learn::samples)
-    throw ConfigError("--ridge is for --learn samples, as " + o.learn_name +
+void validate_classifier(const TrainOptions& o) {
+  refuse(of_shift(o.shift), "--learn shift", o.learn_name);
+  require(!o.train_data.empty(), "train", "--train-data FILE");
+  require(!o.train_labels.empty(), "train", "--train-labels FILE");
+  validate_validation(o);
+  require_count(o.train, "--train", 1);
+  require_count(o.classes, "--classes", 2);
+  if (!(o.corrupt >= 0 && o.corrupt < 1))
+    throw ConfigError("--corrupt " + option_text(o.corrupt) + ": use a fraction from 0 to below 1.");
+}
+
+void validate_problem(const TrainOptions& o) {
+  if (o.ridge && (o.learn == Learn::ridge || o.learn == Learn::ridges))
+    throw ConfigError("--ridge is for --learn samples and shift, as " + o.learn_name +
                       " is learned itself; leave it out, or use --init.");
-  require_positive(o.fixed_ridge(), "--ridge");
+  if (o.ridge) require_positive(*o.ridge, "--ridge");
   const double first = o.first_value();
   const auto [lower, upper] = bounds_of(o.learn);
   if (o.learn == Learn::samples && !(first > lower && first < upper))
@@ -177,27 +242,23 @@ void validate_problem(TrainOptions& o) {
   if (!(first >= lower && first <= upper))
     throw ConfigError("--init " + option_text(first) + ": use a number from " + option_text(lower) + " to " +
                       option_text(upper) + ".");
-  if (!(o.corrupt >= 0 && o.corrupt < 1))
-    throw ConfigError("--corrupt " + option_text(o.corrupt) + ": use a fraction from 0 to below 1.");
 }
 
 void finish(TrainOptions& o) {
-  require(!o.train_data.empty(), "train", "--train-data FILE");
-  require(!o.train_labels.empty(), "train", "--train-labels FILE");
-  require(!o.learn_name.empty(), "train", "--learn ridge|ridges|samples");
+  require(!o.learn_name.empty(), "train", "--learn ridge|ridges|samples|shift");
+  o.learn = learn_from(o.learn_name);
+  o.learn == Learn::shift ? validate_shift(o) : validate_classifier(o);
+  validate_problem(o);
   require(!o.run.out.empty(), "train", "--out RUN_DIR");
   validate_common(o.common);
-  validate_validation(o);
-  require_count(o.train, "--train", 1);
-  require_count(o.classes, "--classes", 2);
-  validate_problem(o);
   require_one_of(o.scaling, "--scaling", {"auto", "none", "gauss-newton", "lbfgs"});
   require_one_of(o.solver, "--solver",
                  {"newton", "fista", "fista-restart", "heavy-ball", "gradient-descent", "lbfgs"});
   require_one_of(o.linear_solver, "--linear-solver", {"pcg", "cg", "gradient-descent", "heavy-ball"});
   validate(o.run, o.upper);
   require_positive(o.upper.schedule.tolerance, "--tolerance");
-  if (o.scaling == "auto") o.scaling = o.learn == Learn::ridge ? "gauss-newton" : "lbfgs";
+  if (o.scaling == "auto")
+    o.scaling = o.learn == Learn::ridge || o.learn == Learn::shift ? "gauss-newton" : "lbfgs";
   o.upper.scaling = o.scaling == "none"           ? bilevel::StepScaling::none
                     : o.scaling == "gauss-newton" ? bilevel::StepScaling::gauss_newton
                                                   : bilevel::StepScaling::lbfgs;
@@ -227,18 +288,19 @@ void finish(ApplyOptions& o) {
 }  // namespace
 
 const char* name_of(Learn learn) {
-  return learn == Learn::ridge ? "ridge" : learn == Learn::ridges ? "ridges" : "samples";
+  constexpr const char* names[] = {"ridge", "ridges", "samples", "shift"};
+  return names[static_cast<int>(learn)];
 }
 
-// Below, certificates say nothing: their accuracy is divided by the strong convexity.
+// With smaller ridges certificates say nothing: their accuracy is divided by the strong convexity.
 Bounds bounds_of(Learn learn) {
-  return learn == Learn::samples  ? Bounds{0, 1}
-         : learn == Learn::ridges ? Bounds{1e-5, 1e3}
-                                  : Bounds{1e-6, 1e3};
+  constexpr Bounds bounds[] = {{1e-6, 1e3}, {1e-5, 1e3}, {0, 1}, {-1e6, 1e6}};
+  return bounds[static_cast<int>(learn)];
 }
 
 double TrainOptions::first_value() const {
-  return init.value_or(learn == Learn::ridge ? 0.01 : learn == Learn::ridges ? 0.05 : 0.5);
+  constexpr double usual[] = {0.01, 0.05, 0.5, 0};
+  return init.value_or(usual[static_cast<int>(learn)]);
 }
 
 Options parse(int argc, const char* const* argv) {
@@ -246,8 +308,8 @@ Options parse(int argc, const char* const* argv) {
   EvaluateOptions evaluate_options;
   ApplyOptions apply_options;
   CLI::App app(
-      "Learns ridges or the weights of training samples of a linear classifier from labelled samples, with "
-      "certified accuracies.",
+      "Learns ridges or the weights of training samples of a linear classifier from labelled samples, or a "
+      "shift of the data of least squares, with certified accuracies.",
       "bilevel-learn");
   CLI::App* train = app.add_subcommand("train", "learn from training and validation samples");
   CLI::App* evaluate = app.add_subcommand("evaluate", "error rate and cross entropy of a learned classifier");

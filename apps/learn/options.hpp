@@ -11,16 +11,21 @@
 
 namespace bilevel_app::learn {
 
-/// What theta is: one ridge of a classifier, one for each of its weights, or a weight for each training
-/// sample.
-enum class Learn { ridge, ridges, samples };
+/// What theta is: one ridge of a classifier, one for each of its weights, a weight for each training sample;
+/// or what shifts the data of a least-squares problem.
+enum class Learn { ridge, ridges, samples, shift };
 const char* name_of(Learn learn);
 
-/// Values that learned numbers keep to: e^theta of a ridge, sigma(theta) of samples.
+/// Values that learned numbers keep to: e^theta of a ridge, sigma(theta) of samples, theta of a shift.
 struct Bounds {
   double lower, upper;
 };
 Bounds bounds_of(Learn learn);
+
+/// Those of shift: A1, b1, A2, A3 and b2 of 1/2 |A1 x - b1|^2 over 1/2 |A2 x + A3 theta - b2|^2.
+struct ShiftFiles {
+  std::string upper_matrix, upper_vector, lower_matrix, shift_matrix, lower_vector;
+};
 
 struct TrainOptions {
   CommonOptions common;
@@ -29,17 +34,18 @@ struct TrainOptions {
   std::optional<int> classes;            ///< empty: as the labels say
   bool bias = false;
   double corrupt = 0;
+  ShiftFiles shift;
   std::string learn_name;
   Learn learn = Learn::ridge;   ///< what parse() makes of it
-  std::optional<double> ridge;  ///< of samples: a of a |W|^2
-  std::optional<double> init;   ///< first e^theta, or sigma(theta)
+  std::optional<double> ridge;  ///< a of a |W|^2 (samples) or a |x|^2 (shift)
+  std::optional<double> init;   ///< first e^theta, sigma(theta), or theta
   RunOptions run;
   MethodOptions method{"lbfgsb", {}, {}};
   /// auto: the usual choice for what is learned, which parse() puts here.
   std::string scaling = "auto", solver = "newton", linear_solver = "pcg";
   bilevel::UpperOptions upper;
 
-  double fixed_ridge() const { return ridge.value_or(1e-3); }
+  double fixed_ridge() const { return ridge.value_or(learn == Learn::shift ? 0 : 1e-3); }
   double first_value() const;
 };
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "apps/learn/matrix_file.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/cross_entropy_term.hpp"
 #include "bilevel/model/weighted_ridge.hpp"
@@ -74,17 +75,6 @@ void read_validation(const TrainOptions& o, TrainingData& d) {
   d.validation_labels = d.classes.numbers(labels, read_labels(labels, d.validation.count, features));
 }
 
-/// Numbers that have no squares in double are those of the file.
-template <class T>
-std::shared_ptr<const DenseOperator<T>> operator_of(Context& context, int scores, const Features& f,
-                                                    const NamedFile& file) {
-  try {
-    return std::make_shared<const DenseOperator<T>>(context, 1, scores, f.count, f.width, f.values);
-  } catch (const ConfigError& error) {
-    throw IoError(file.text(), error.what());
-  }
-}
-
 }  // namespace
 
 TrainingData load_training_data(const TrainOptions& o) {
@@ -123,36 +113,19 @@ Parameters parameters_of(const TrainOptions& o, const TrainingData& d) {
   const auto [lower, upper] = bounds_of(o.learn);
   const int scores = d.classes.scores(), features = d.train.width, samples = d.train.count;
   const auto all = [first](int count) { return std::vector<double>(static_cast<std::size_t>(count), first); };
-  switch (o.learn) {
-    case Learn::ridge:
-      return Parameters({{"xi", Transform::exp, first, lower, upper}});
-    case Learn::ridges:
-      return Parameters({{"ridge_weight",
-                          Transform::exp,
-                          1,
-                          lower,
-                          upper,
-                          true,
-                          {scores, features},
-                          all(scores * features)},
-                         {"xi", Transform::identity, 0, 0, 1, false}});
-    case Learn::samples:
-      break;
-  }
+  if (o.learn == Learn::ridge) return Parameters({{"xi", Transform::exp, first, lower, upper}});
+  if (o.learn == Learn::ridges)
+    return Parameters(
+        {{"ridge_weight", Transform::exp, 1, lower, upper, true, {scores, features}, all(scores * features)},
+         {"xi", Transform::identity, 0, 0, 1, false}});
   return Parameters({{"sample_weight", Transform::sigmoid, 1, lower, upper, true, {samples}, all(samples)},
                      {"xi", Transform::identity, 2 * o.fixed_ridge(), 0, 2 * o.fixed_ridge(), false}});
 }
 
 std::string energy_text(Learn learn) {
   const std::string data = "l(W x_j, y_j)", mean = "1/N sum_j ";
-  switch (learn) {
-    case Learn::ridge:
-      return mean + data + " + xi/2 |W|^2";
-    case Learn::ridges:
-      return mean + data + " + 1/2 sum_e ridge_weight_e W_e^2";
-    case Learn::samples:
-      break;
-  }
+  if (learn == Learn::ridge) return mean + data + " + xi/2 |W|^2";
+  if (learn == Learn::ridges) return mean + data + " + 1/2 sum_e ridge_weight_e W_e^2";
   return mean + "sample_weight_j " + data + " + xi/2 |W|^2";
 }
 
@@ -189,7 +162,7 @@ Classifier<T>::Classifier(Context& context, const TrainOptions& o, const Paramet
     : context_(context), data_(data) {
   const int scores = data.classes.scores();
   const auto upload_once = [&](Features& f, const NamedFile& file) {
-    auto a = operator_of<T>(context, scores, f, file);
+    auto a = operator_of<T>(context, scores, f.count, f.width, f.values, file);
     f.values = std::vector<double>();  // gives the memory back, which {} would not
     return a;
   };

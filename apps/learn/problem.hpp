@@ -29,7 +29,7 @@ struct TrainingData {
 /// that the files do not hold.
 TrainingData load_training_data(const TrainOptions& options);
 
-/// theta of the problem: xi (ridge), ridge_weight [classes][features] or sample_weight [samples].
+/// theta of a classifier: xi (ridge), ridge_weight [classes][features] or sample_weight [samples].
 bilevel::Parameters parameters_of(const TrainOptions& options, const TrainingData& data);
 
 /// The energy of the classifier W in words.

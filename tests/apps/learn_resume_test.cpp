@@ -15,26 +15,8 @@ class LearnResume : public testing::Test {
                              "--tolerance", "1e-9"});
     return learn_here(learn_files(folder_, out, more));
   }
-  /// Files of a run, without the times and where it was taken up.
   std::map<std::string, std::string> contents(const std::string& out) const {
-    std::map<std::string, std::string> all;
-    for (const std::string& name : tree(file(out))) {
-      const fs::path path = fs::path(file(out)) / name;
-      if (fs::is_directory(path) || name.starts_with("checkpoint/")) continue;
-      std::string text = get_file(path);
-      if (name == "log.jsonl" || name == "summary.json") {
-        std::string kept;
-        for (const std::string& line :
-             name == "log.jsonl" ? lines_of(text) : std::vector<std::string>{text}) {
-          Json json = Json::parse(line);
-          for (const char* key : {"seconds", "peak_memory_bytes", "resumed_from"}) json.erase(key);
-          kept += json.dump() + "\n";
-        }
-        text = kept;
-      }
-      all[name] = text;
-    }
-    return all;
+    return contents_of_run(file(out));
   }
 
   TemporaryFolder folder_;

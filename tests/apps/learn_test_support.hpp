@@ -1,5 +1,7 @@
 #pragma once
 
+#include <map>
+
 #include "apps/learn/options.hpp"
 #include "bilevel/io/array_file.hpp"
 #include "tests/apps/in_process.hpp"
@@ -79,6 +81,35 @@ inline std::vector<std::string> learn_files(const TemporaryFolder& folder, const
 
 inline Json summary_of(const TemporaryFolder& folder, const std::string& out) {
   return Json::parse(get_file(folder / (out + "/summary.json")));
+}
+
+/// Files of a run, without the times and where it was taken up.
+inline std::map<std::string, std::string> contents_of_run(const fs::path& run) {
+  std::map<std::string, std::string> all;
+  for (const std::string& name : tree(run)) {
+    if (fs::is_directory(run / name) || name.starts_with("checkpoint/")) continue;
+    std::string text = get_file(run / name);
+    if (name == "log.jsonl" || name == "summary.json") {
+      std::string kept;
+      for (const std::string& line : name == "log.jsonl" ? lines_of(text) : std::vector<std::string>{text}) {
+        Json json = Json::parse(line);
+        for (const char* key : {"seconds", "peak_memory_bytes", "resumed_from"}) json.erase(key);
+        kept += json.dump() + "\n";
+      }
+      text = kept;
+    }
+    all[name] = text;
+  }
+  return all;
+}
+
+/// A bad command ends with `code` and one sentence that has all `parts`.
+inline void expect_learn_sentence(const Outcome& o, int code, const std::vector<std::string>& parts) {
+  EXPECT_EQ(o.code, code) << o.err << o.out;
+  EXPECT_EQ(o.out, "");
+  expect_one_sentence(o, "bilevel-learn");
+  for (const std::string& part : parts)
+    EXPECT_NE(o.err.find(part), std::string::npos) << part << ": " << o.err;
 }
 
 }  // namespace bilevel_test
