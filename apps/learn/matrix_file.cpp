@@ -35,6 +35,16 @@ Array read_numbers(const NamedFile& file, const char* expected, bool (*fits)(con
   return array;
 }
 
+/// What `make` makes; what it says of its numbers it says of the file they are from.
+template <class T, class Make>
+std::shared_ptr<const DenseOperator<T>> named(const NamedFile& file, const Make& make) {
+  try {
+    return make();
+  } catch (const ConfigError& error) {
+    throw IoError(file.text(), error.what());
+  }
+}
+
 }  // namespace
 
 Matrix read_matrix(const NamedFile& file) {
@@ -52,15 +62,29 @@ std::vector<double> read_vector(const NamedFile& file) {
 template <class T>
 std::shared_ptr<const DenseOperator<T>> operator_of(Context& context, int vectors, int rows, int columns,
                                                     std::span<const double> values, const NamedFile& file) {
-  try {
+  return named<T>(file, [&] {
     return std::make_shared<const DenseOperator<T>>(context, 1, vectors, rows, columns, values);
-  } catch (const ConfigError& error) {
-    throw IoError(file.text(), error.what());
-  }
+  });
 }
-template std::shared_ptr<const DenseOperator<float>> operator_of(Context&, int, int, int,
-                                                                 std::span<const double>, const NamedFile&);
-template std::shared_ptr<const DenseOperator<double>> operator_of(Context&, int, int, int,
-                                                                  std::span<const double>, const NamedFile&);
+
+template <class T>
+std::shared_ptr<const DenseOperator<T>> streamed_operator_of(Context& context, int vectors,
+                                                             const Features& samples, int block_rows,
+                                                             const NamedFile& file) {
+  const RowReader<T> read = [&samples](int first, int, std::span<T> out) { samples.copy_to(out, first); };
+  return named<T>(file, [&] {
+    return std::make_shared<const DenseOperator<T>>(context, 1, vectors, samples.count, samples.width, read,
+                                                    block_rows);
+  });
+}
+
+#define BILEVEL_INSTANTIATE(T)                                                                               \
+  template std::shared_ptr<const DenseOperator<T>> operator_of(Context&, int, int, int,                      \
+                                                               std::span<const double>, const NamedFile&);   \
+  template std::shared_ptr<const DenseOperator<T>> streamed_operator_of(Context&, int, const Features&, int, \
+                                                                        const NamedFile&);
+BILEVEL_INSTANTIATE(float)
+BILEVEL_INSTANTIATE(double)
+#undef BILEVEL_INSTANTIATE
 
 }  // namespace bilevel_app::learn

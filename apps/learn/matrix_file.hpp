@@ -26,5 +26,10 @@ template <class T>
 std::shared_ptr<const bilevel::DenseOperator<T>> operator_of(bilevel::Context& context, int vectors, int rows,
                                                              int columns, std::span<const double> values,
                                                              const NamedFile& file);
+/// The same of samples, which it reads `block_rows` at a time as long as it lives.
+template <class T>
+std::shared_ptr<const bilevel::DenseOperator<T>> streamed_operator_of(bilevel::Context& context, int vectors,
+                                                                      const Features& samples, int block_rows,
+                                                                      const NamedFile& file);
 
 }  // namespace bilevel_app::learn

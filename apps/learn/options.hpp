@@ -32,6 +32,7 @@ struct TrainOptions {
   std::string train_data, train_labels, validation_data, validation_labels;
   std::optional<int> train, validation;  ///< the first, and without files of their own the last samples
   std::optional<int> classes;            ///< empty: as the labels say
+  std::optional<int> block_rows;         ///< samples on the device at a time; empty: all
   bool bias = false;
   double corrupt = 0;
   ShiftFiles shift;

@@ -55,6 +55,8 @@ std::vector<int> part(const std::vector<int>& labels, int first, int count) {
 std::uint64_t fingerprint_of(const TrainingData& d) {
   std::uint64_t f = fingerprint(d.train.values);
   f = fingerprint(d.validation.values, f);
+  for (const Features* features : {&d.train, &d.validation})
+    if (!features->pixels.empty()) f = fingerprint(std::as_bytes(std::span(features->pixels)), f);
   f = fingerprint(std::as_bytes(std::span(d.labels)), f);
   return fingerprint(std::as_bytes(std::span(d.validation_labels)), f);
 }
@@ -67,7 +69,7 @@ std::string of_samples(int count, const NamedFile& file) {
 void read_validation(const TrainOptions& o, TrainingData& d) {
   const NamedFile features{"--validation-data", o.validation_data},
       labels{"--validation-labels", o.validation_labels};
-  d.validation = read_features(features, o.bias);
+  d.validation = read_features(features, o.bias, o.block_rows.has_value());
   if (d.validation.width != d.train.width)
     throw IoError(features.text(), "its samples have " + std::to_string(d.validation.width - o.bias) +
                                        " features, those of --train-data " +
@@ -80,7 +82,7 @@ void read_validation(const TrainOptions& o, TrainingData& d) {
 TrainingData load_training_data(const TrainOptions& o) {
   const NamedFile features{"--train-data", o.train_data}, labels{"--train-labels", o.train_labels};
   TrainingData d;
-  Features all = read_features(features, o.bias);
+  Features all = read_features(features, o.bias, o.block_rows.has_value());
   const std::vector<int> given = read_labels(labels, all.count, features);
   const int held_out = o.validation.value_or(0), count = o.train.value_or(all.count - held_out);
   if (held_out >= all.count || (held_out > 0 && count > all.count - held_out))
@@ -161,15 +163,16 @@ Classifier<T>::Classifier(Context& context, const TrainOptions& o, const Paramet
                           TrainingData& data)
     : context_(context), data_(data) {
   const int scores = data.classes.scores();
-  const auto upload_once = [&](Features& f, const NamedFile& file) {
+  const auto make_scores = [&](Features& f, const NamedFile& file) {
+    if (o.block_rows) return streamed_operator_of<T>(context, scores, f, *o.block_rows, file);
     auto a = operator_of<T>(context, scores, f.count, f.width, f.values, file);
     f.values = std::vector<double>();  // gives the memory back, which {} would not
     return a;
   };
   const NamedFile training{"--train-data", o.train_data};
-  train_ = upload_once(data.train, training);
+  train_ = make_scores(data.train, training);
   validation_ =
-      upload_once(data.validation,
+      make_scores(data.validation,
                   o.validation_data.empty() ? training : NamedFile{"--validation-data", o.validation_data});
   std::vector<std::shared_ptr<OwnPart>> parts;
   if (o.learn == Learn::ridges) parts.push_back(std::make_shared<WeightedRidge<T>>());

@@ -50,11 +50,11 @@ Verdict judge(const Classes& classes, std::span<const double> scores, const std:
 /// The most likely class of each sample, the first of several.
 std::vector<int> most_likely(const Classes& classes, std::span<const double> scores);
 
-/// The samples on a device, once, with the problem they make.
+/// The samples on a device, or streamed to it, with the problem they make.
 template <class T>
 class Classifier {
  public:
-  /// Gives up the features of `data`.
+  /// Gives up the features of `data`, but with --block-rows reads them as long as it lives.
   Classifier(bilevel::Context& context, const TrainOptions& options, const bilevel::Parameters& parameters,
              TrainingData& data);
 

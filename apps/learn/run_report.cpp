@@ -21,6 +21,7 @@ void append_samples(std::vector<NamedOption>& list, const TrainOptions& o) {
   add_given("train", o.train);
   add_given("validation", o.validation);
   add_given("classes", o.classes);
+  if (o.block_rows) list.emplace_back("block-rows given", true);  // their number changes no bit
   list.insert(list.end(), {{"bias", o.bias}, {"corrupt", o.corrupt}});
 }
 

@@ -6,6 +6,8 @@
 #include <limits>
 #include <numeric>
 #include <set>
+#include <type_traits>
+#include <utility>
 
 #include "apps/common/noise.hpp"
 #include "apps/common/option_support.hpp"
@@ -16,23 +18,33 @@
 
 namespace bilevel_app::learn {
 
-using bilevel::Array;
 using bilevel::IoError;
 
 namespace {
 
-/// An array of either format, told by how the file begins; idx values as they are.
-Array read_array(const NamedFile& file, bool& idx) {
-  return read_for(file.option, [&] {
+/// An array of either format: `bytes` of an idx file, `values` of the other.
+struct Numbers {
+  std::vector<std::size_t> shape;
+  std::vector<double> values;
+  std::vector<std::uint8_t> bytes;
+
+  std::size_t count() const { return values.size() + bytes.size(); }
+};
+
+/// The format is told by how the file begins.
+Numbers read_numbers(const NamedFile& file) {
+  return read_for(file.option, [&file]() -> Numbers {
     char start[2] = {'\x93', 'N'};
     std::ifstream(file.path, std::ios::binary).read(start, 2);
-    const bool gzip = start[0] == '\x1f' && start[1] == '\x8b';
-    idx = bilevel::is_idx(file.path) || gzip;
+    const bool gzip = start[0] == '\x1f' && start[1] == '\x8b', idx = bilevel::is_idx(file.path) || gzip;
     if (!idx && start[0] != '\x93')
       throw IoError(file.path, "is neither an idx file of unsigned bytes nor a .npy array.");
-    if (!idx) return bilevel::read_npy(file.path);
-    const bilevel::ByteArray bytes = bilevel::read_idx(file.path);
-    return Array{bytes.shape, {bytes.values.begin(), bytes.values.end()}, "u1"};
+    if (!idx) {
+      bilevel::Array array = bilevel::read_npy(file.path);
+      return {std::move(array.shape), std::move(array.values), {}};
+    }
+    bilevel::ByteArray array = bilevel::read_idx(file.path);
+    return {std::move(array.shape), {}, std::move(array.values)};
   });
 }
 
@@ -44,17 +56,19 @@ int as_int(const NamedFile& file, std::size_t value, const char* what) {
 
 std::string text_of(double value) { return bilevel::option_text(value); }
 
-/// Behind each row the constant 1.
-void append_ones(Features& f) {
-  std::vector<double> wider;
-  wider.reserve(f.values.size() + static_cast<std::size_t>(f.count));
-  for (auto row = f.values.begin(); row != f.values.end(); row += f.width) {
-    wider.insert(wider.end(), row, row + f.width);
-    wider.push_back(1);
+/// Behind each row a constant.
+template <class Number>
+void append_constant(std::vector<Number>& rows, int width, Number constant) {
+  std::vector<Number> wider;
+  wider.reserve(rows.size() + rows.size() / static_cast<std::size_t>(width));
+  for (auto row = rows.begin(); row != rows.end(); row += width) {
+    wider.insert(wider.end(), row, row + width);
+    wider.push_back(constant);
   }
-  f.values = std::move(wider);
-  f.width += 1;
+  rows = std::move(wider);
 }
+
+constexpr std::uint8_t white = 255;  // the pixel that is 1
 
 /// "0, 1 and 2", or of many "0 to 9".
 std::string list_text(const std::vector<int>& labels) {
@@ -65,17 +79,32 @@ std::string list_text(const std::vector<int>& labels) {
 }  // namespace
 
 Features Features::rows(int first, int number) const {
-  const auto begin = values.begin() + static_cast<std::ptrdiff_t>(first) * width;
-  return {number,
-          width,
-          height_of_image,
-          width_of_image,
-          {begin, begin + static_cast<std::ptrdiff_t>(number) * width}};
+  const auto cut = [&](const auto& all) -> std::remove_cvref_t<decltype(all)> {
+    if (all.empty()) return {};
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first) * width;
+    return {begin, begin + static_cast<std::ptrdiff_t>(number) * width};
+  };
+  return {number, width, height_of_image, width_of_image, cut(values), cut(pixels)};
 }
 
-Features read_features(const NamedFile& file, bool bias) {
-  bool idx = false;
-  Array array = read_array(file, idx);
+template <class T>
+void Features::copy_to(std::span<T> out, int first) const {
+  const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(first) * width, end = at + std::ssize(out);
+  const auto as = [](double v) { return static_cast<T>(v); };
+  if (pixels.empty()) {
+    std::transform(values.begin() + at, values.begin() + end, out.begin(), as);
+    return;
+  }
+  T shades[white + 1];
+  for (int v = 0; v <= white; ++v) shades[v] = as(v / 255.0);
+  std::transform(pixels.begin() + at, pixels.begin() + end, out.begin(),
+                 [&shades](std::uint8_t v) { return shades[v]; });
+}
+template void Features::copy_to(std::span<float>, int) const;
+template void Features::copy_to(std::span<double>, int) const;
+
+Features read_features(const NamedFile& file, bool bias, bool keep_pixels) {
+  Numbers array = read_numbers(file);
   if (array.shape.size() < 2)
     throw IoError(file.text(),
                   "features are an array [samples][features] or [samples][height][width], but "
@@ -85,7 +114,7 @@ Features read_features(const NamedFile& file, bool bias) {
   Features f;
   f.count = as_int(file, array.shape[0], "samples");
   if (f.count == 0) throw IoError(file.text(), "it holds no sample.");
-  f.width = as_int(file, array.values.size() / array.shape[0], "features");
+  f.width = as_int(file, array.count() / array.shape[0], "features");
   if (f.width == 0) throw IoError(file.text(), "its samples have no feature.");
   if (array.shape.size() == 3) {
     f.height_of_image = static_cast<int>(array.shape[1]);
@@ -97,15 +126,23 @@ Features read_features(const NamedFile& file, bool bias) {
     throw IoError(file.text(), "sample " + std::to_string((bad - array.values.begin()) / f.width) +
                                    " (counted from 0) holds " + text_of(*bad) + ", which is not finite.");
   f.values = std::move(array.values);
-  if (idx)
-    for (double& v : f.values) v /= 255;
-  if (bias) append_ones(f);
+  f.pixels = std::move(array.bytes);
+  if (bias) {
+    append_constant(f.values, f.width, 1.0);
+    append_constant(f.pixels, f.width, white);
+    f.width += 1;
+  }
+  if (!keep_pixels && !f.pixels.empty()) {
+    f.values.resize(f.pixels.size());
+    f.copy_to(std::span(f.values), 0);
+    f.pixels = std::vector<std::uint8_t>();
+  }
   return f;
 }
 
 std::vector<int> read_labels(const NamedFile& file, int samples, const NamedFile& of) {
-  bool idx = false;
-  const Array array = read_array(file, idx);
+  Numbers array = read_numbers(file);
+  if (array.values.empty()) array.values.assign(array.bytes.begin(), array.bytes.end());
   if (array.shape.empty() || array.shape.size() > 2 || (array.shape.size() == 2 && array.shape[1] != 1))
     throw IoError(file.text(), "labels are an array [samples], a number for each.");
   if (array.values.size() != static_cast<std::size_t>(samples))

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,16 +19,21 @@ struct Features {
   int count = 0, width = 0;
   int height_of_image = 0, width_of_image = 0;  ///< of features that are an image (and perhaps a constant)
   std::vector<double> values;                   ///< [count][width]
+  std::vector<std::uint8_t> pixels;             ///< in their place: 255 times them
 
   bool are_images() const { return height_of_image > 0; }
   /// Rows [first, first + count).
   Features rows(int first, int count) const;
+  /// Rows from `first` on to all of `out`.
+  template <class T>
+  void copy_to(std::span<T> out, int first) const;
 };
 
 /// Reads an idx3-ubyte file (pixels divided by 255) or a `.npy` array [N][...] of real numbers, taken as they
-/// are; [N][H][W] are images. `bias` appends the feature 1. Throws IoError whose sentence begins with the
-/// option: what the readers refuse, no sample or feature, numbers that are not finite.
-Features read_features(const NamedFile& file, bool bias);
+/// are; [N][H][W] are images. `bias` appends the feature 1, `keep_pixels` leaves those of idx files bytes.
+/// Throws IoError whose sentence begins with the option: what the readers refuse, no sample or feature,
+/// numbers that are not finite.
+Features read_features(const NamedFile& file, bool bias, bool keep_pixels = false);
 
 /// Reads an idx1-ubyte file or a `.npy` array [N] or [N][1]. Throws IoError as above, for labels that are not
 /// whole, and unless there are as many as `samples` of `of`.

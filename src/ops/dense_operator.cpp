@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "device/blas.hpp"
@@ -19,7 +20,8 @@ namespace {
 constexpr const char* what = "a dense operator";
 constexpr double u = std::numeric_limits<double>::epsilon() / 2;
 
-constexpr int part_rows = 4096;  // of a tall matrix in single precision, converted to double at once
+constexpr int part_rows = 4096;      // of a tall matrix in single precision, converted to double at once
+constexpr int streamed_rows = 1024;  // in one product of a matrix that stays with the host
 
 /// How many matrices gram() adds up.
 template <class T>
@@ -124,6 +126,31 @@ double least_eigenvalue(const std::vector<double>& g, int n, double error) {
   return low;
 }
 
+/// Squares of rows, summed up.
+struct RowSquares {
+  double longest = 0, sum = 0;
+  bool zero = true;
+
+  template <class T>
+  void add(std::span<const T> rows, int columns) {
+    for (std::size_t e = 0; e < rows.size();) {
+      double length = 0;
+      for (int c = 0; c < columns; ++c, ++e) {
+        length += static_cast<double>(rows[e]) * static_cast<double>(rows[e]);
+        zero = zero && rows[e] == 0;
+      }
+      longest = std::max(longest, length);
+      sum += length;
+    }
+  }
+  void require_range() const {
+    if (!std::isfinite(sum * sum) || (!zero && !(sum > 1e-120)))
+      throw ConfigError(
+          "the matrix of a dense operator must have finite numbers, neither so large nor so small that their "
+          "squares leave the range of double precision; scale it.");
+  }
+};
+
 }  // namespace
 
 template <class T>
@@ -131,11 +158,82 @@ struct DenseOperator<T>::Impl {
   Shape domain, range;
   int rows, columns;
   std::unique_ptr<Blas<T>> blas;
-  Tensor<T> a;
+  std::unique_ptr<Blas<double>> wide;  // of the constructor
+  Tensor<T> a;                         // all rows, or a block of those that `read` has
+  RowReader<T> read;
+  std::vector<T> block;  // the same block on the host
   double norm2 = 0, pixel_norm2 = 0, frobenius = 0, error = 0;
+  double inner = 0;          // of rounding(): additions in a sum over rows
   std::vector<double> gram;  // of columns; empty where rows are fewer
-  mutable std::once_flag measured;
-  mutable double least2 = 0;
+  std::once_flag measured;
+  double least2 = 0;
+
+  Impl(Context& context, int images, int vectors, int m, int d)
+      : domain{images, 1, vectors, d}, range{images, vectors, 1, m}, rows(m), columns(d) {
+    if (images < 1 || vectors < 1 || rows < 1 || columns < 1)
+      throw ShapeError("sizes of a dense operator must be positive, not " + std::to_string(rows) +
+                       " rows and " + std::to_string(columns) + " columns, for " + std::to_string(images) +
+                       " images of " + std::to_string(vectors) + " vectors.");
+    blas = make_blas<T>(context);
+    wide = make_blas<double>(context);
+  }
+
+  void keep_norms(const RowSquares& squares) {
+    squares.require_range();
+    const double slack = 1 + 4 * (static_cast<double>(columns) + rows) * u;
+    pixel_norm2 = squares.longest * slack;
+    frobenius = std::sqrt(squares.sum) * slack;
+  }
+  /// From the smaller of A^T A and A A^T, or the former; its entries are sums of `additions`.
+  void keep_gram(Context& context, std::vector<double> g, double additions) {
+    const int n = static_cast<int>(std::sqrt(static_cast<double>(g.size())) + 0.5);
+    error = additions * u * frobenius * frobenius;
+    norm2 = std::min(largest_eigenvalue(context, *wide, g, n, error), frobenius * frobenius);
+    if (rows >= columns) gram = std::move(g);
+    wide.reset();
+  }
+
+  /// f(rows on the device, first, count) for all rows in order: at once, or in parts of those of the host.
+  template <class F>
+  void for_each_part(Context& context, F f) {
+    if (!read) return f(std::as_const(a).view().device_data(), 0, rows);
+    for (int first = 0; first < rows; first += a.shape().h) {
+      const View<T> some = next_block(first);
+      upload<T>(context, block_of(some), some);
+      parts_of(View<const T>(some), [&](const T* part, int at, int count) { f(part, first + at, count); });
+    }
+  }
+  /// Reads rows from `first` on, as many as a block has, into `block`; where they go on the device.
+  View<T> next_block(int first) {
+    const View<T> some(a.view().device_data(), {1, 1, std::min(a.shape().h, rows - first), columns});
+    read(first, some.shape().h, std::span(block).first(some.shape().count()));
+    return some;
+  }
+  std::span<const T> block_of(View<T> some) const { return std::span(block).first(some.shape().count()); }
+  template <class Number, class F>
+  void parts_of(View<const Number> some, F f) const {
+    for (int at = 0; at < some.shape().h; at += streamed_rows)
+      f(some.device_data() + static_cast<std::ptrdiff_t>(at) * columns, at,
+        std::min(streamed_rows, some.shape().h - at));
+  }
+  /// A^T A of the rows of the host, and their squares.
+  std::vector<double> read_gram(Context& context, RowSquares& squares) {
+    Tensor<double> g(context, {1, 1, columns, columns},
+                     std::vector<double>(static_cast<std::size_t>(columns) * columns, 0)),
+        some(context, a.shape());
+    for (int first = 0; first < rows; first += a.shape().h) {
+      const std::span<const T> numbers = block_of(next_block(first));
+      squares.add(numbers, columns);
+      const View<double> target(some.view().device_data(),
+                                {1, 1, static_cast<int>(numbers.size() / columns), columns});
+      upload<double>(context, std::vector<double>(numbers.begin(), numbers.end()), target);
+      parts_of(View<const double>(target), [&](const double* part, int, int count) {
+        wide->gemm(context, Transpose::yes, Transpose::no, columns, columns, count, 1, part, columns, part,
+                   columns, 1, g.view().device_data(), columns);
+      });
+    }
+    return download(context, g);
+  }
 
   /// A product of all images, through scratch, so that those that are not active keep what they have.
   template <class Product>
@@ -154,14 +252,11 @@ struct DenseOperator<T>::Impl {
 template <class T>
 DenseOperator<T>::DenseOperator(Context& context, int images, int vectors, int rows, int columns,
                                 std::span<const double> a)
-    : impl_(new Impl{}) {
+    : impl_(new Impl(context, images, vectors, rows, columns)) {
   Impl& m = *impl_;
-  if (images < 1 || vectors < 1 || rows < 1 || columns < 1 ||
-      a.size() != static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns))
-    throw ShapeError("sizes of a dense operator must be positive and fit its numbers: one of " +
-                     std::to_string(rows) + " rows and " + std::to_string(columns) + " columns, for " +
-                     std::to_string(images) + " images of " + std::to_string(vectors) +
-                     " vectors, was given " + std::to_string(a.size()) + " numbers.");
+  if (a.size() != static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns))
+    throw ShapeError("a dense operator of " + std::to_string(rows) + " rows and " + std::to_string(columns) +
+                     " columns was given " + std::to_string(a.size()) + " numbers.");
   std::vector<float> rounded;  // what is kept of a, where that is not a itself
   if constexpr (std::is_same_v<T, float>) rounded.assign(a.begin(), a.end());
   const auto kept = [&] {
@@ -170,34 +265,34 @@ DenseOperator<T>::DenseOperator(Context& context, int images, int vectors, int r
     else
       return a;
   }();
-  double longest = 0, sum = 0;
-  for (std::size_t e = 0, row = 0; row < static_cast<std::size_t>(rows); ++row) {
-    double length = 0;
-    for (int c = 0; c < columns; ++c, ++e)
-      length += static_cast<double>(kept[e]) * static_cast<double>(kept[e]);
-    longest = std::max(longest, length);
-    sum += length;
-  }
-  const double slack = 1 + 4 * (static_cast<double>(columns) + rows) * u;
-  const bool zero = std::all_of(kept.begin(), kept.end(), [](T e) { return e == 0; });
-  if (!std::isfinite(sum * sum) || (!zero && !(sum > 1e-120)))
-    throw ConfigError(
-        "the matrix of a dense operator must have finite numbers, neither so large nor so small that their "
-        "squares leave the range of double precision; scale it.");
-  m.domain = {images, 1, vectors, columns};
-  m.range = {images, vectors, 1, rows};
-  m.rows = rows;
-  m.columns = columns;
-  m.pixel_norm2 = longest * slack;
-  m.frobenius = std::sqrt(sum) * slack;
-  m.blas = make_blas<T>(context);
+  RowSquares squares;
+  squares.add(kept, columns);
+  m.keep_norms(squares);
+  m.inner = rows;
   m.a = Tensor<T>(context, {1, 1, rows, columns}, kept);
-  const std::unique_ptr<Blas<double>> blas = make_blas<double>(context);
-  const int n = std::min(rows, columns);
-  m.error = (std::max(rows, columns) + 4 * gram_parts<T>(rows, columns)) * u * m.frobenius * m.frobenius;
-  std::vector<double> g = gram<T>(context, *blas, m.a, kept);
-  m.norm2 = std::min(largest_eigenvalue(context, *blas, g, n, m.error), m.frobenius * m.frobenius);
-  if (rows >= columns) m.gram = std::move(g);
+  m.keep_gram(context, gram<T>(context, *m.wide, m.a, kept),
+              std::max(rows, columns) + 4 * gram_parts<T>(rows, columns));
+}
+
+/// A sum in P parts errs by at most (K + 3) u of its own terms, K the most in a part, and by as much, of that
+/// part, of what was summed up before: K + 3 + M + 3 P in all.
+template <class T>
+DenseOperator<T>::DenseOperator(Context& context, int images, int vectors, int rows, int columns,
+                                RowReader<T> read, int block_rows)
+    : impl_(new Impl(context, images, vectors, rows, columns)) {
+  Impl& m = *impl_;
+  if (!read || block_rows < 1)
+    throw ConfigError("a dense operator of rows of the host needs a reader and blocks of at least one row.");
+  const int parts = (rows - 1) / streamed_rows + 1,
+            in_block = std::min((block_rows - 1) / streamed_rows + 1, parts);
+  m.read = std::move(read);
+  m.a = Tensor<T>(context, {1, 1, std::min(in_block * streamed_rows, rows), columns});
+  m.block.resize(m.a.shape().count());
+  m.inner = rows + 3.0 * parts + streamed_rows;
+  RowSquares squares;
+  std::vector<double> g = m.read_gram(context, squares);
+  m.keep_norms(squares);
+  m.keep_gram(context, std::move(g), m.inner + 3);
 }
 
 template <class T>
@@ -220,7 +315,7 @@ double DenseOperator<T>::pixel_norm2() const {
 }
 template <class T>
 double DenseOperator<T>::rounding() const {
-  return (std::max(impl_->rows, impl_->columns) + 3) * impl_->frobenius;
+  return (std::max(impl_->inner, static_cast<double>(impl_->columns)) + 3) * impl_->frobenius;
 }
 template <class T>
 double DenseOperator<T>::apply_rounding() const {
@@ -228,8 +323,8 @@ double DenseOperator<T>::apply_rounding() const {
 }
 template <class T>
 double DenseOperator<T>::least2() const {
-  const Impl& m = *impl_;
-  std::call_once(m.measured, [&] {
+  Impl& m = *impl_;
+  std::call_once(m.measured, [&m] {
     if (!m.gram.empty()) m.least2 = least_eigenvalue(m.gram, m.columns, m.error);
   });
   return m.least2;
@@ -238,23 +333,28 @@ double DenseOperator<T>::least2() const {
 /// Z = X A^T of all vectors of all images.
 template <class T>
 void DenseOperator<T>::apply(Context& context, const Active& active, View<const T> x, View<T> z) const {
-  const Impl& m = *impl_;
+  Impl& m = *impl_;
   require_operand(context, m.domain, x, what);
   require_operand(context, m.range, z, what);
   m.run(context, active, z, [&](T* out) {
-    m.blas->gemm(context, Transpose::no, Transpose::yes, m.domain.n * m.domain.h, m.rows, m.columns, T(1),
-                 x.device_data(), m.columns, m.a.view().device_data(), m.columns, T(0), out, m.rows);
+    m.for_each_part(context, [&](const T* part, int first, int count) {
+      m.blas->gemm(context, Transpose::no, Transpose::yes, m.domain.n * m.domain.h, count, m.columns, T(1),
+                   x.device_data(), m.columns, part, m.columns, T(0), out + first, m.rows);
+    });
   });
 }
 /// X = Z A.
 template <class T>
 void DenseOperator<T>::adjoint(Context& context, const Active& active, View<const T> z, View<T> x) const {
-  const Impl& m = *impl_;
+  Impl& m = *impl_;
   require_operand(context, m.range, z, what);
   require_operand(context, m.domain, x, what);
   m.run(context, active, x, [&](T* out) {
-    m.blas->gemm(context, Transpose::no, Transpose::no, m.domain.n * m.domain.h, m.columns, m.rows, T(1),
-                 z.device_data(), m.rows, m.a.view().device_data(), m.columns, T(0), out, m.columns);
+    m.for_each_part(context, [&](const T* part, int first, int count) {
+      m.blas->gemm(context, Transpose::no, Transpose::no, m.domain.n * m.domain.h, m.columns, count, T(1),
+                   z.device_data() + first, m.rows, part, m.columns, first == 0 ? T(0) : T(1), out,
+                   m.columns);
+    });
   });
 }
 

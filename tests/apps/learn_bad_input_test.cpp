@@ -58,6 +58,7 @@ TEST_F(LearnBadInput, OptionsAreNamed) {
   for (const char* rate : {"-0.1", "1.0", "nan"})
     expect_refused(2, {std::string("--corrupt ") + rate + ": use a fraction"}, {{"--corrupt", rate}});
   expect_refused(2, {"--train 0: use at least 1"}, {{"--train", "0"}});
+  expect_refused(2, {"--block-rows 0: use at least 1"}, {{"--block-rows", "0"}});
   expect_refused(2, {"--classes 1: use at least 2"}, {{"--classes", "1"}});
   expect_refused(2, {"--precision mixed"}, {{"--precision", "mixed"}});
   expect_refused(2, {"--algorithm newton: unknown"}, {{"--algorithm", "newton"}});

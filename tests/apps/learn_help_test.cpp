@@ -31,6 +31,7 @@ TEST(LearnHelp, ListsTheContract) {
                            "--classes",
                            "--bias",
                            "--corrupt",
+                           "--block-rows",
                            "--upper-matrix",
                            "--upper-vector",
                            "--lower-matrix",

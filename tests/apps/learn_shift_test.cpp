@@ -254,7 +254,7 @@ TEST(LearnShift, BadInputIsNamed) {
   for (const char* option : {"--train-data", "--train-labels", "--validation-data", "--validation-labels"})
     refuse(2, {std::string(option) + " is for classifiers, not for --learn shift; leave it out"},
            {{option, "x"}});
-  for (const char* option : {"--validation", "--train", "--classes"})
+  for (const char* option : {"--validation", "--train", "--classes", "--block-rows"})
     refuse(2, {std::string(option) + " is for classifiers"}, {{option, "2"}});
   refuse(2, {"--bias is for classifiers"}, {}, {"--bias"});
   refuse(2, {"--corrupt is for classifiers"}, {{"--corrupt", "0.1"}});

@@ -216,6 +216,37 @@ TEST(LearnPictures, AreTrainedOnEvaluatedAndClassified) {
   EXPECT_EQ(std::vector<int>(labels.values.begin(), labels.values.end()), predicted);
 }
 
+/// Samples that stay with the host: the size of the blocks changes no bit, whatever the format of the files.
+TEST(LearnBlocks, ChangeNothingButRounding) {
+  const TemporaryFolder folder;
+  Pictures pictures;
+  pictures.put(folder, "train", 1100, 1);
+  pictures.put(folder, "validation", 45, 2);
+  const std::vector<std::string> usual{"--learn", "samples", "--ridge",          "0.01", "--corrupt",
+                                       "0.1",     "--bias",  "--max-iterations", "3"};
+  const auto run = [&](const std::string& out, std::vector<std::string> more) {
+    more.insert(more.end(), usual.begin(), usual.end());
+    const Outcome o = learn_here(learn_files(folder, out, more));
+    EXPECT_EQ(o.code, 0) << o.err;
+    return read_npy(folder / (out + "/weights.npy")).values;
+  };
+  const std::vector<double> whole = run("whole", {}), one = run("one", {"--block-rows", "1"});
+  EXPECT_LE(distance(one, whole), 2 * summary_of(folder, "whole")["epsilon"].get<double>());
+  EXPECT_NE(norm(one), 0);
+  EXPECT_EQ(run("many", {"--block-rows", "100000"}), one);
+  EXPECT_EQ(contents_of_run(folder / "many"), contents_of_run(folder / "one"));
+  std::vector<double> values;
+  for (const char c : get_file(folder / "train-images").substr(16))
+    values.push_back(static_cast<unsigned char>(c) / 255.0);
+  put_npy(folder / "train-images", {1100, 20}, values);
+  EXPECT_EQ(run("numbers", {"--block-rows", "7"}), one);
+  std::vector<std::string> more{"--resume"};
+  more.insert(more.end(), usual.begin(), usual.end());
+  const Outcome o = learn_here(learn_files(folder, "one", more));
+  EXPECT_EQ(o.code, 2);
+  EXPECT_NE(o.err.find("--block-rows was given, and is not now"), std::string::npos) << o.err;
+}
+
 /// Labels -1 and 1 stay what they are in predictions; --validation takes the last samples.
 TEST(LearnPictures, TwoClassesKeepTheirLabels) {
   const TemporaryFolder folder;

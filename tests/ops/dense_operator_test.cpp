@@ -45,6 +45,19 @@ typename OperatorLab<T>::Make dense(int images, int vectors, int rows, int colum
   return [=](Context& c) { return std::make_unique<DenseOperator<T>>(c, images, vectors, rows, columns, a); };
 }
 
+/// The same matrix, read from the host in blocks.
+template <class T>
+typename OperatorLab<T>::Make streamed(int images, int vectors, int rows, int columns,
+                                       const std::vector<double>& a, int block_rows) {
+  return [=](Context& c) {
+    const RowReader<T> read = [a, columns](int first, int count, std::span<T> out) {
+      ASSERT_EQ(out.size(), static_cast<std::size_t>(count * columns));
+      std::copy_n(a.begin() + static_cast<std::ptrdiff_t>(first) * columns, out.size(), out.begin());
+    };
+    return std::make_unique<DenseOperator<T>>(c, images, vectors, rows, columns, read, block_rows);
+  };
+}
+
 template <class T>
 class DenseOperators : public ::testing::Test {};
 using Precisions = ::testing::Types<float, double>;
@@ -103,6 +116,70 @@ TYPED_TEST(DenseOperators, OfManyRowsAreUploadedOnce) {
   EXPECT_LE(op.norm2(), trace / columns * 1.2);
   EXPECT_LE(op.least2(), least);
   EXPECT_GE(op.least2(), 0.8 * trace / columns);
+}
+
+/// Rows of the host: the size of the blocks changes nothing, and results are those of rows on the device but
+/// for rounding.
+TYPED_TEST(DenseOperators, OfTheHostHaveTheSameBitsWhateverTheBlocks) {
+  using T = TypeParam;
+  Random random(seed(3817));
+  const int rows = 2500, columns = 7, vectors = 3;
+  const std::vector<double> a =
+      representable<T>(random.normal_vector(static_cast<std::size_t>(rows * columns)));
+  OperatorLab<T> whole(dense<T>(2, vectors, rows, columns, a)),
+      first(streamed<T>(2, vectors, rows, columns, a, 1));
+  const Image x = whole.noise(whole.op().domain(), random), z = whole.noise(whole.op().range(), random);
+  const Image ax = first.apply(x), atz = first.adjoint(z);
+  EXPECT_LE(distance(ax, whole.apply(x)),
+            unit_roundoff<T> * (first.op().apply_rounding() + whole.op().apply_rounding()) * norm(x));
+  EXPECT_LE(distance(atz, whole.adjoint(z)),
+            unit_roundoff<T> * (first.op().rounding() + whole.op().rounding()) * norm(z));
+  EXPECT_NEAR(first.op().norm2(), whole.op().norm2(), 1e-11 * whole.op().norm2());
+  EXPECT_NEAR(first.op().least2(), whole.op().least2(), 0.02 * whole.op().least2());
+  EXPECT_EQ(first.op().pixel_norm2(), whole.op().pixel_norm2());
+  EXPECT_EQ(check_operator(first.context(), first.op()).fault, "");
+  for (const int block_rows : {1500, 2048, 3000000}) {
+    OperatorLab<T> other(streamed<T>(2, vectors, rows, columns, a, block_rows));
+    EXPECT_EQ(other.apply(x), ax) << block_rows;
+    EXPECT_EQ(other.adjoint(z), atz) << block_rows;
+    EXPECT_EQ(other.op().norm2(), first.op().norm2()) << block_rows;
+    EXPECT_EQ(other.op().least2(), first.op().least2()) << block_rows;
+  }
+  first.enqueue();
+  const Counters before = first.context().counters();
+  first.enqueue();
+  const Counters after = first.context().counters();
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.host_syncs, before.host_syncs);
+  EXPECT_EQ(after.bytes_uploaded - before.bytes_uploaded, 4 * a.size() * sizeof(T));
+  expect_same_bits<T>(streamed<T>(2, vectors, rows, columns, a, 1), random);
+}
+
+/// What is certified holds for them too, on the device is a block alone, and more columns than rows are
+/// allowed.
+TYPED_TEST(DenseOperators, OfTheHostAreBounded) {
+  using T = TypeParam;
+  Random random(seed(3818));
+  for (const auto& [rows, columns] : {std::array{40, 12}, {12, 40}}) {
+    const int n = std::min(rows, columns);
+    std::vector<double> values;
+    for (int k = 0; k < n; ++k) values.push_back(random.uniform(0.5, 1));
+    const std::vector<double> a = representable<T>(with_singular_values(rows, columns, values, random));
+    const double top = *std::max_element(values.begin(), values.end()),
+                 bottom = *std::min_element(values.begin(), values.end()), off = 100 * unit_roundoff<T>;
+    OperatorLab<T> lab(streamed<T>(1, 1, rows, columns, a, 5));
+    EXPECT_GE(lab.op().norm2(), (top - off) * (top - off));
+    EXPECT_LE(lab.op().norm2(), (top + off) * (top + off) * std::pow(columns, 1.0 / 32));
+    EXPECT_LE(lab.op().least2(), rows < columns ? 0 : (bottom + off) * (bottom + off));
+    EXPECT_GE(lab.op().least2(), rows < columns ? 0 : 0.97 * (bottom - off) * (bottom - off));
+  }
+  const int rows = 20000, columns = 4;
+  const std::vector<double> a = random.normal_vector(static_cast<std::size_t>(rows * columns));
+  Context context(Device::open(test_device("cpu:2")));
+  const auto op = streamed<T>(1, 1, rows, columns, a, 100)(context);
+  EXPECT_LE(context.counters().bytes_allocated, 1024 * columns * sizeof(T) + (1 << 20));
+  OperatorLab<T> three(streamed<T>(3, 2, 1500, 4, random.normal_vector(6000), 1));
+  expect_frozen_images_alone(three, random);
 }
 
 TYPED_TEST(DenseOperators, LeaveFrozenImagesAlone) {
@@ -173,6 +250,14 @@ TEST(DenseOperatorMisuse, IsRefused) {
   EXPECT_THROW(Op(context, 1, 1, 1, 2, infinite), ConfigError);
   EXPECT_THROW(Op(context, 1, 1, 1, 2, huge), ConfigError);
   EXPECT_THROW(Op(context, 1, 1, 1, 2, tiny), ConfigError);
+  const RowReader<double> read = [](int, int, std::span<double> out) {
+    std::fill(out.begin(), out.end(), HUGE_VAL);
+  };
+  EXPECT_THAT(message_of<ConfigError>([&] { Op(context, 1, 1, 2, 3, nullptr, 1); }), HasSubstr("a reader"));
+  EXPECT_THROW(Op(context, 1, 1, 2, 3, read, 0), ConfigError);
+  EXPECT_THROW(Op(context, 1, 1, 0, 3, read, 1), ShapeError);
+  EXPECT_THAT(message_of<ConfigError>([&] { Op(context, 1, 1, 2, 3, read, 1); }),
+              HasSubstr("finite numbers"));
   const Op op(context, 1, 1, 2, 3, six);
   Frame frame(context);
   ActiveSet all(context, frame, 1);
