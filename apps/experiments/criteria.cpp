@@ -78,6 +78,10 @@ Row at_least(Quantity q, double limit, const std::string& criterion) {
   const bool met = q.ours >= limit;
   return judged(std::move(q), or_else(criterion, "at least", limit), met, format("less than %.6g", limit));
 }
+Row between(Quantity q, double low, double high) {
+  const bool met = low <= q.ours && q.ours <= high;
+  return judged(std::move(q), format("from %.6g to %.6g", low, high), met, "outside");
+}
 Row below(Quantity q, double limit, const std::string& criterion) {
   const bool met = q.ours < limit;
   return judged(std::move(q), criterion, met, format("not below %.6g", limit));

@@ -41,6 +41,8 @@ Row relative_to(Quantity q, double target, double tolerance, const std::string& 
 Row distance_to(Quantity q, double target, double distance, const std::string& name);
 Row at_most(Quantity q, double limit, const std::string& criterion = {});
 Row at_least(Quantity q, double limit, const std::string& criterion = {});
+/// low <= ours <= high.
+Row between(Quantity q, double low, double high);
 Row below(Quantity q, double limit, const std::string& criterion);
 /// Lower and upper end enclose the exact number, and `q.ours` is between them: corrects the published one
 /// when it is further than `tolerance` (relative) from the exact one. Not reproduced when the enclosure is

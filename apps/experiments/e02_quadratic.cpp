@@ -6,11 +6,9 @@
 #include <cmath>
 
 #include "apps/common/text.hpp"
-#include "apps/experiments/legacy_random.hpp"
 #include "apps/experiments/measured_run.hpp"
+#include "apps/experiments/quadratic_draws.hpp"
 #include "apps/experiments/registry.hpp"
-#include "apps/experiments/small_matrix.hpp"
-#include "bilevel/ops/dense_operator.hpp"
 
 namespace bilevel_app::experiments {
 
@@ -22,96 +20,6 @@ constexpr double kStarts[] = {1e-1, 1e-3, 1e-5};       ///< epsilon_0 = delta_0
 constexpr double kFixed[] = {1e-1, 1e-3, 1e-5, 1e-7};  ///< the last one is finer than the published ones
 constexpr double kWanted = 1e-6;                       ///< gap to reach, of the first one
 constexpr int kSettled = 200;                          ///< iterations after which the start should not matter
-
-/// b = A x + noise 0.01 of the draws.
-std::vector<double> observed(const RowMatrix& a, const std::vector<double>& x, LegacyRandom& random) {
-  std::vector<double> b = a.times(x);
-  for (double& v : b) v += 0.01 * random.normal();
-  return b;
-}
-
-/// min f(theta) = 1/2 |A1 xhat - b1|^2, xhat = argmin 1/2 |A2 x + A3 theta - b2|^2.
-struct Draws {
-  Draws(std::uint32_t seed, int rows, int columns)
-      : random(seed), a1(draw(rows, columns)), a2(draw(rows, columns)), a3(draw(rows, columns)) {
-    const auto count = static_cast<std::size_t>(columns);
-    const std::vector<double> x1 = random.uniform_vector(count), x2 = random.uniform_vector(count),
-                              theta = random.uniform_vector(count);
-    b1 = observed(a1, x1, random);
-    b2 = observed(a2, x2, random);
-    const std::vector<double> moved = a3.times(theta);
-    for (std::size_t j = 0; j < b2.size(); ++j) b2[j] += moved[j];
-  }
-  RowMatrix draw(int rows, int columns) {
-    return {rows, columns,
-            random.uniform_vector(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns))};
-  }
-
-  LegacyRandom random;
-  RowMatrix a1, a2, a3;
-  std::vector<double> b1, b2;
-};
-
-/// f(theta) - f* = 1/2 <theta - theta*, H (theta - theta*)>: xhat = x0 - X theta with X = (A2^T A2)^-1 A2^T
-/// A3, H = X^T A1^T A1 X.
-struct Exact {
-  explicit Exact(const Draws& d) {
-    const RowMatrix normal = d.a2.transposed_times(d.a2);
-    const RowMatrix x = solved(normal, d.a2.transposed_times(d.a3));
-    const std::vector<double> x0 = solved(normal, d.a2.transposed_times(d.b2));
-    const RowMatrix a1x = d.a1.times(x);
-    h = a1x.transposed_times(a1x);
-    std::vector<double> residual = d.a1.times(x0);
-    for (std::size_t j = 0; j < residual.size(); ++j) residual[j] -= d.b1[j];
-    best = solved(h, a1x.transposed_times(residual));
-  }
-  std::vector<double> gradient(std::span<const double> theta) const {
-    std::vector<double> d(theta.begin(), theta.end());
-    for (std::size_t j = 0; j < d.size(); ++j) d[j] -= best[j];
-    return h.times(d);
-  }
-  double gap(std::span<const double> theta) const {
-    const std::vector<double> z = gradient(theta);
-    double sum = 0;
-    for (std::size_t j = 0; j < z.size(); ++j) sum += z[j] * (theta[j] - best[j]) / 2;
-    return sum;
-  }
-
-  RowMatrix h;
-  std::vector<double> best;
-};
-
-struct Problem {
-  Problem(const Settings& s, const Draws& d)
-      : context(s.device),
-        b1(context, {1, 1, 1, d.a1.rows}, d.b1),
-        b2(context, {1, 1, 1, d.a2.rows}, d.b2),
-        layout({{"shift",
-                 Transform::identity,
-                 0,
-                 -1e6,
-                 1e6,
-                 true,
-                 {d.a3.columns},
-                 std::vector<double>(static_cast<std::size_t>(d.a3.columns), 1)},
-                {"xi", Transform::identity, 0, 0, 1, false}}),
-        start(context, {1, 1, 1, d.a2.columns},
-              std::vector<double>(static_cast<std::size_t>(d.a2.columns), 0)) {
-    const auto matrix = [this](const RowMatrix& a) {
-      return std::make_shared<DenseOperator<double>>(context, 1, 1, a.rows, a.columns, a.entries);
-    };
-    problem = std::make_unique<BilevelProblem<double>>(
-        std::make_unique<ComposedEnergy<double>>(context, matrix(d.a2), matrix(d.a3),
-                                                 std::as_const(b2).view(), layout),
-        observed_least_squares<double>(context, matrix(d.a1), std::as_const(b1).view()), layout);
-  }
-
-  Context context;
-  Tensor<double> b1, b2;
-  Parameters layout;
-  Tensor<double> start;
-  std::unique_ptr<BilevelProblem<double>> problem;
-};
 
 /// MAID as published, FISTA and conjugate gradients below; gradient steps with backtracking, or Gauss-Newton.
 UpperOptions published_options(double accuracy, int iterations, StepScaling scaling) {
@@ -132,7 +40,7 @@ UpperOptions published_options(double accuracy, int iterations, StepScaling scal
 }
 
 /// Runs of one kind, one for each accuracy.
-std::vector<MeasuredRun> run_each(const Settings& s, Problem& p, std::span<const double> accuracies,
+std::vector<MeasuredRun> run_each(const Settings& s, QuadraticProblem& p, std::span<const double> accuracies,
                                   bool fixed, StepScaling scaling) {
   std::vector<MeasuredRun> runs;
   for (const double accuracy : accuracies) {
@@ -162,7 +70,7 @@ double spread(const std::vector<MeasuredRun>& runs, double IterationRecord::*whi
 }
 
 /// omega / |z - grad f| at every iteration, sorted.
-std::vector<double> certificate_ratios(const std::vector<MeasuredRun>& runs, const Exact& exact) {
+std::vector<double> certificate_ratios(const std::vector<MeasuredRun>& runs, const QuadraticSolution& exact) {
   std::vector<double> ratios;
   for (const MeasuredRun& run : runs)
     for (const IterationRecord& r : run.records) {
@@ -228,9 +136,9 @@ void add_curves(const std::vector<MeasuredRun>& plain, const std::vector<Measure
 
 Result run(const Settings& s) {
   const int size = s.quick ? 40 : 1000, columns = s.quick ? 8 : 10;
-  const Draws draws(static_cast<std::uint32_t>(s.seed), size, columns);
-  const Exact exact(draws);
-  Problem p(s, draws);
+  const QuadraticDraws draws(static_cast<std::uint32_t>(s.seed), size, columns);
+  const QuadraticSolution exact(draws);
+  QuadraticProblem p(s.device, draws);
   const std::vector<MeasuredRun> plain = run_each(s, p, kStarts, false, StepScaling::none),
                                  dynamic = run_each(s, p, kStarts, false, StepScaling::gauss_newton),
                                  fixed = run_each(s, p, kFixed, true, StepScaling::gauss_newton);
@@ -283,7 +191,7 @@ Experiment quadratic_problem() {
           "accuracies are better than fixed ones.",
           "Salehi, Mukherjee, Roberts and Ehrhardt 2024; Ehrhardt and Roberts 2023",
           true,
-          false,
+          DataKind::none,
           run};
 }
 

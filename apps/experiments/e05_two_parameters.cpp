@@ -168,7 +168,7 @@ Experiment two_parameters() {
           "no tuning.",
           "Salehi, Mukherjee, Roberts and Ehrhardt 2024",
           true,
-          true,
+          DataKind::photographs,
           run};
 }
 

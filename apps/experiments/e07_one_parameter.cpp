@@ -17,6 +17,7 @@ namespace {
 
 using namespace bilevel;
 
+constexpr int kSignals = 10, kLength = 256;
 constexpr double kScale = 2 * kSignals;  ///< published f = sum |xhat - x|^2 is this times ours
 constexpr double kAlphaRange = 7;        ///< theta = log10 alpha in [-7, 7]
 
@@ -53,10 +54,10 @@ struct Denoising {
                  std::pow(10, kAlphaRange), true},
                 {"nu", Transform::identity, 1e-3, 0, 1, false},
                 {"xi", Transform::identity, 1e-3, 0, 1, false}}) {
-    const StepSignals signals = step_signals(0);
-    const Shape shape{kSignals, 1, 1, kSignalLength};
+    StepSignals signals(0, kSignals, kLength);
+    const Shape shape{kSignals, 1, 1, kLength};
     truth = Tensor<double>(context, shape, signals.clean);
-    data = Tensor<double>(context, shape, signals.noisy);
+    data = Tensor<double>(context, shape, signals.noisy(0.1));
     problem = std::make_unique<BilevelProblem<double>>(
         std::make_unique<ComposedEnergy<double>>(context, std::as_const(data).view(), layout,
                                                  signal_regulariser(border, shape)),
@@ -261,7 +262,7 @@ Experiment one_parameter() {
           "iterations.",
           "Ehrhardt and Roberts 2021, raw results of their repository",
           false,
-          false,
+          DataKind::none,
           run};
 }
 

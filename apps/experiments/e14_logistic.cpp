@@ -105,11 +105,6 @@ Draw run_draw(Logistic& data) {
   return out;
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void add_rows(const std::vector<Draw>& draws, std::vector<Row>& rows) {
   const double all = static_cast<double>(draws.size());
   const auto count = [&draws](const auto& holds) {
@@ -190,7 +185,7 @@ Experiment logistic_regression() {
           "reaches the best regularisation weight.",
           "Pedregosa 2016",
           true,
-          false,
+          DataKind::none,
           run};
 }
 

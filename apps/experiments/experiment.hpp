@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/experiments/criteria.hpp"
+#include "apps/experiments/data_kind.hpp"
 #include "bilevel/core/device.hpp"
 #include "bilevel/io/svg_plot.hpp"
 
@@ -16,7 +17,7 @@ struct Settings {
   bilevel::Device device;
   std::uint64_t seed = 0;
   bool quick = false;                            ///< smaller and fewer problems, seconds
-  std::vector<std::string> data;                 ///< folders and files of photographs
+  std::vector<std::string> data;                 ///< folders and files of the kind that is needed
   std::function<void(const std::string&)> tell;  ///< what is being done, for people
 };
 
@@ -30,10 +31,15 @@ struct Result {
 /// One published experiment. `claim` and `source` are what is stated, and by whom (authors, year).
 struct Experiment {
   std::string id, title, claim, source;
-  bool own_draws = false;    ///< the data are draws of --seed; else they are the published ones
-  bool photographs = false;  ///< needs --data
+  bool own_draws = false;  ///< the data are draws of --seed; else they are the published ones
+  DataKind data = DataKind::none;
   Result (*run)(const Settings&) = nullptr;
 };
+
+/// Whether none of the paths of --data is of the kind that the experiment needs.
+inline bool lacks_data(const Experiment& e, const std::vector<std::string>& data) {
+  return e.data != DataKind::none && of_kind(e.data, data).empty();
+}
 
 /// Thrown when a signal asks to stop.
 struct Interrupted {};

@@ -129,6 +129,12 @@ Series accuracy_curve(const MeasuredRun& run, double IterationRecord::*which) {
   return series;
 }
 
+double median(std::vector<double> values) {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 bilevel::Panel gap_panel(const std::string& title) {
   return {title, {"operator applications, each to one image", false}, {"f \xE2\x88\x92 f*", true}, {}};
 }

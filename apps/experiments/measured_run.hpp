@@ -70,6 +70,9 @@ bilevel::Series gap_curve(const MeasuredRun& run, const Gap& gap);
 /// epsilon or delta against the iteration.
 bilevel::Series accuracy_curve(const MeasuredRun& run, double bilevel::IterationRecord::*which);
 
+/// The middle one of the sorted values, the upper of two; NaN of none.
+double median(std::vector<double> values);
+
 /// Axes that curves of several experiments share.
 bilevel::Panel gap_panel(const std::string& title);
 bilevel::Panel accuracy_panel(const std::string& title, const std::string& which);

@@ -23,12 +23,15 @@ void add_run(CLI::App& app, RunOptions& o) {
   add_value(app, "--out", o.out,
             "folder of results, made when missing; those of other experiments there stay [experiments-out]",
             "DIR");
-  add_value(app, "--data", o.data, "E5: photographs, files or folders (PNG, JPEG, PGM, PPM, TIFF, .npy)",
+  add_value(app, "--data", o.data,
+            "E5: photographs, files or folders (PNG, JPEG, PGM, PPM, TIFF, .npy); E4: the folder of MNIST's "
+            "four files, unpacked",
             "PATH");
-  add_value(app, "--seed", o.common.seed,
-            "seed of the data and noise that are drawn here, below 2^32; not of E7, whose data are the "
-            "published ones [0]",
-            "N");
+  add_value(
+      app, "--seed", o.common.seed,
+      "seed of the data and noise that are drawn here, below 2^32; not of E7, E8 and E10, whose data are the "
+      "published ones [0]",
+      "N");
   add_value(app, "--device", o.common.device, "auto, cpu, cuda or cuda:N [auto]", "NAME");
   add_value(app, "--threads", o.common.threads, "threads of the CPU [all]", "N");
   app.add_flag("--quiet", o.common.quiet, "no progress on the error stream");
@@ -38,7 +41,7 @@ void add_run(CLI::App& app, RunOptions& o) {
              kCodes +
              "Examples:\n  bilevel-experiments run E7 --out results\n"
              "  bilevel-experiments run E2 E14 --quick --threads 2\n"
-             "  bilevel-experiments run all --data photographs --out results");
+             "  bilevel-experiments run all --data photographs --data digits --out results");
 }
 
 void add_report(CLI::App& app, ReportOptions& o) {
@@ -54,17 +57,14 @@ void finish(const RunOptions& o, const CLI::App& app) {
   const std::vector<Experiment> all = chosen(o.names);
   validate(o.common);
   if (o.common.seed >> 32 != 0) throw ConfigError("--seed: use a number below 2^32.");
-  const auto any = [&all](bool Experiment::*what) {
-    return std::any_of(all.begin(), all.end(), [what](const Experiment& e) { return e.*what; });
-  };
-  if (app.get_option("--seed")->count() > 0 && !any(&Experiment::own_draws))
+  const auto none = [&all](const auto& holds) { return std::none_of(all.begin(), all.end(), holds); };
+  if (app.get_option("--seed")->count() > 0 && none([](const Experiment& e) { return e.own_draws; }))
     throw ConfigError("--seed: the data of " + all.front().id + " are the published ones; leave it out.");
-  if (!o.data.empty() && !any(&Experiment::photographs))
+  if (!o.data.empty() && none([](const Experiment& e) { return e.data != DataKind::none; }))
     throw ConfigError("--data: " + all.front().id + " makes its data itself; leave it out.");
   const bool everything = std::find(o.names.begin(), o.names.end(), "all") != o.names.end();
   for (const Experiment& e : all)
-    if (e.photographs && o.data.empty() && !everything)
-      throw ConfigError(e.id + " needs photographs; give --data PATH.");
+    if (lacks_data(e, o.data) && !everything) throw ConfigError(e.id + " needs " + remedy(e.data) + ".");
 }
 
 /// Without the double empty lines that CLI11 leaves between groups.

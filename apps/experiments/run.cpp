@@ -25,7 +25,7 @@ int list(std::ostream& out) {
   out << "bilevel-experiments run NAME:\n";
   for (const Experiment& e : experiments())
     out << format("  %-6s %s (%s)%s\n", e.id.c_str(), e.title.c_str(), e.source.c_str(),
-                  e.photographs ? "; needs --data PATH" : "");
+                  e.data == DataKind::none ? "" : ("; needs " + remedy(e.data)).c_str());
   out << "Made by scripts:\n";
   for (const Script& s : scripts())
     out << format("  %-6s %s: %s\n", s.id.c_str(), s.title.c_str(), s.command.c_str());
@@ -83,8 +83,7 @@ std::string command_of(const RunOptions& o, const Experiment& e) {
   std::string text = std::string(kProgram) + " run " + e.id;
   if (o.quick) text += " --quick";
   if (e.own_draws && o.common.seed != 0) text += " --seed " + std::to_string(o.common.seed);
-  if (e.photographs)
-    for (const std::string& path : o.data) text += " --data " + word(path);
+  for (const std::string& path : of_kind(e.data, o.data)) text += " --data " + word(path);
   return text + " --device " + o.common.device + " --out " + word(o.out);
 }
 
@@ -108,11 +107,11 @@ int run_all(const RunOptions& o, std::ostream& out, std::ostream& err) {
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   fs::path page;
   for (const Experiment& e : wanted) {
-    if (e.photographs && o.data.empty()) {
-      err << kProgram << ": " << e.id << " is left out, as it needs --data PATH.\n";
+    if (lacks_data(e, o.data)) {
+      err << kProgram << ": " << e.id << " is left out, as it needs " << remedy(e.data) << ".\n";
       continue;
     }
-    const Settings settings{device, e.own_draws ? o.common.seed : 0, o.quick, o.data,
+    const Settings settings{device, e.own_draws ? o.common.seed : 0, o.quick, of_kind(e.data, o.data),
                             [&](const std::string& what) {
                               if (!o.common.quiet) err << e.id << ": " << what << std::endl;
                             }};

@@ -3,7 +3,6 @@
 #include <memory>
 #include <span>
 
-#include "apps/experiments/legacy_random.hpp"
 #include "bilevel/model/term.hpp"
 #include "bilevel/ops/host_operator.hpp"
 
@@ -13,39 +12,42 @@ namespace {
 
 using bilevel::Shape;
 
-/// (K x)_i = x_i - x_{i-1}, x_{-1} = 0. |K|^2 <= 4, a row has norm sqrt 2; one subtraction rounds an entry,
-/// |fl(a - b) - (a - b)| <= u (|a| + |b|).
+/// (K x)_i = x_i - x_{i-1}, x_{-1} = 0, of every channel. |K|^2 <= 4, a row has norm sqrt 2; one subtraction
+/// rounds an entry, |fl(a - b) - (a - b)| <= u (|a| + |b|).
 class ZeroLeftDifferences final : public bilevel::HostOperator<double> {
  public:
   explicit ZeroLeftDifferences(const Shape& shape)
-      : HostOperator(shape, shape, forward, backward, Constants{4, 2}) {}
+      : HostOperator(shape, shape, forward(shape), backward(shape), Constants{4, 2}) {}
   double pixel_norm2() const override { return 2; }
 
  private:
-  static void forward(std::span<const double> x, std::span<double> z) {
-    z[0] = x[0];
-    for (std::size_t i = 1; i < x.size(); ++i) z[i] = x[i] - x[i - 1];
+  static Map forward(const Shape& shape) {
+    return [w = static_cast<std::size_t>(shape.w)](std::span<const double> x, std::span<double> z) {
+      for (std::size_t i = 0; i < x.size(); ++i) z[i] = i % w == 0 ? x[i] : x[i] - x[i - 1];
+    };
   }
-  static void backward(std::span<const double> z, std::span<double> x) {
-    const std::size_t last = z.size() - 1;
-    for (std::size_t i = 0; i < last; ++i) x[i] = z[i] - z[i + 1];
-    x[last] = z[last];
+  static Map backward(const Shape& shape) {
+    return [w = static_cast<std::size_t>(shape.w)](std::span<const double> z, std::span<double> x) {
+      for (std::size_t i = 0; i < z.size(); ++i) x[i] = i % w + 1 == w ? z[i] : z[i] - z[i + 1];
+    };
   }
 };
 
 }  // namespace
 
-StepSignals step_signals(std::uint32_t seed) {
-  LegacyRandom random(seed);
-  StepSignals out;
-  for (int k = 0; k < kSignals; ++k) {
+StepSignals::StepSignals(std::uint32_t seed, int count, int length) : random(seed) {
+  for (int k = 0; k < count; ++k) {
     const double centre = random.uniform(-1, 1), radius = random.uniform(-0.5, -1);
-    for (int i = 0; i < kSignalLength; ++i) {
-      const double t = i + 1 == kSignalLength ? 2 : i * (4.0 / (kSignalLength - 1)) - 2;
-      out.clean.push_back((t - centre) * (t - centre) < radius * radius ? 1 : 0);
+    for (int i = 0; i < length; ++i) {
+      const double t = i + 1 == length ? 2 : i * (4.0 / (length - 1)) - 2;
+      clean.push_back((t - centre) * (t - centre) < radius * radius ? 1 : 0);
     }
   }
-  for (const double x : out.clean) out.noisy.push_back(x + 0.1 * random.normal());
+}
+
+std::vector<double> StepSignals::noisy(double sigma) {
+  std::vector<double> out;
+  for (const double x : clean) out.push_back(x + sigma * random.normal());
   return out;
 }
 

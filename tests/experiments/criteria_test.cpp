@@ -34,6 +34,8 @@ TEST(Criteria, CanBeMetAndMissed) {
   expect_verdict(at_most({"n", {}, 16}, 15), bad);
   expect_verdict(at_least({"n", {}, 3}, 3), ok);
   expect_verdict(at_least({"n", {}, 2.9}, 3), bad);
+  for (const double inside : {1.0, 2.0, 3.0}) expect_verdict(between({"n", {}, inside}, 1, 3), ok);
+  for (const double outside : {0.9, 3.1}) expect_verdict(between({"n", {}, outside}, 1, 3), bad);
   expect_verdict(below({"n", {}, 2.9}, 3, "below that"), ok);
   expect_verdict(below({"n", {}, 3}, 3, "below that"), bad);
   expect_verdict(reported({"n", {}, 3}), Verdict::reported);
@@ -42,9 +44,9 @@ TEST(Criteria, CanBeMetAndMissed) {
 TEST(Criteria, NumbersThatAreNotThereMeetNone) {
   for (const double none : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     const Quantity q{"q", {}, none};
-    for (const Row& row :
-         {relative_to(q, 1, 1, "one"), distance_to(q, 1, 1, "one"), at_most(q, 1), at_least(q, 1),
-          below(q, 1, "below"), against_exact(q, 0, 1, 1, "reason"), at_most(q, HUGE_VAL)})
+    for (const Row& row : {relative_to(q, 1, 1, "one"), distance_to(q, 1, 1, "one"), at_most(q, 1),
+                           at_least(q, 1), below(q, 1, "below"), against_exact(q, 0, 1, 1, "reason"),
+                           at_most(q, HUGE_VAL), between(q, -HUGE_VAL, HUGE_VAL)})
       expect_verdict(row, Verdict::not_reproduced);
   }
   // a target that was never reached

@@ -6,16 +6,17 @@
 
 #include <cmath>
 
+#include "apps/experiments/capped_solver.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/ops/dense_operator.hpp"
 #include "tests/learn/bound_lab.hpp"
-#include "tests/learn/capped_solver.hpp"
 #include "tests/oracle/linear_algebra.hpp"
 
 namespace bilevel {
 namespace {
 
 using namespace testing_support;
+using bilevel_app::experiments::CappedSolver;
 
 TvInstance random_problem(Random& random) {
   oracle::TvModel model;

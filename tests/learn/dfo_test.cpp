@@ -118,9 +118,8 @@ TEST(DfoSignals, AreThoseOfThePaper) {
   model.alpha = 1;
   model.nu = model.xi = 1e-3;
   SignalProblem problem(10, Border::neumann, {0});
-  const Signals signals(10, 256);
-  const oracle::UpperResult r =
-      oracle::exact_hypergradient(model, {{"alpha"}}, problem.y_images, signals.truth);
+  const std::vector<Image> truth = unflatten(StepSignals(0, 10, 256).clean, 10);
+  const oracle::UpperResult r = oracle::exact_hypergradient(model, {{"alpha"}}, problem.y_images, truth);
   EXPECT_NEAR(20 * r.f, 1.9106489, 1e-7);
   EXPECT_NEAR(SignalProblem(Border::zero_left).exact(Vector(64, 0.5)), 4.1610939, 1e-6);
   EXPECT_NEAR(SignalProblem(20, Border::zero_left, {0, 0, 0}, 1e-6).exact({-.41090, -7, -2.51207}), 2.8268742,

@@ -7,9 +7,9 @@
 
 #include <cmath>
 
+#include "apps/experiments/capped_solver.hpp"
 #include "bilevel/core/error.hpp"
 #include "tests/learn/bound_lab.hpp"
-#include "tests/learn/capped_solver.hpp"
 #include "tests/learn/maid_lab.hpp"
 #include "tests/learn/signal_lab.hpp"
 
@@ -17,6 +17,7 @@ namespace bilevel {
 namespace {
 
 using namespace testing_support;
+using bilevel_app::experiments::CappedSolver;
 
 RunOptions limits(int iterations, double step, double tolerance = 0) {
   RunOptions how;

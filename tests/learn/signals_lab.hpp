@@ -1,71 +1,27 @@
 #pragma once
 
-// The one-dimensional problems of Ehrhardt and Roberts 2021: their signals, their border (differences x_i -
-// x_{i-1} with x_{-1} = 0) beside that of the library, and runs of any method on them.
+// The one-dimensional problems of Ehrhardt and Roberts 2021: their signals, their border beside that of the
+// library, and runs of any method on them.
 
 #include <complex>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "apps/experiments/legacy_random.hpp"
+#include "apps/experiments/step_signals.hpp"
 #include "bilevel/learn/upper_method.hpp"
 #include "bilevel/model/composed_energy.hpp"
-#include "bilevel/model/term.hpp"
-#include "bilevel/ops/host_operator.hpp"
 #include "tests/learn/maid_lab.hpp"
 #include "tests/support/mri_setup.hpp"
 
 namespace bilevel::testing_support {
 
 using bilevel_app::experiments::LegacyRandom;
+using bilevel_app::experiments::signal_regulariser;
+using bilevel_app::experiments::StepSignals;
+using Border = bilevel_app::experiments::SignalBorder;
 
-/// Indicators of intervals on [-2, 2], and the stream after them, from which noise is drawn.
-struct Signals {
-  std::vector<Image> truth;
-  LegacyRandom random{0};
-
-  Signals(int images, int size) {
-    const double step = 4.0 / (size - 1);
-    for (int i = 0; i < images; ++i) {
-      const double centre = random.uniform(-1, 1), half = random.uniform(-0.5, -1);
-      Image x;
-      for (int k = 0; k < size; ++k) {
-        const double t = (k + 1 == size ? 2 : -2 + step * k) - centre;
-        x.push_back(t * t < half * half ? 1 : 0);
-      }
-      truth.push_back(x);
-    }
-  }
-  std::vector<Image> noisy(double sigma) {
-    std::vector<Image> y = truth;
-    for (Image& image : y)
-      for (double& v : image) v += sigma * random.normal();
-    return y;
-  }
-};
-
-enum class Border { neumann, zero_left };
 inline const char* name_of(Border border) { return border == Border::neumann ? "neumann" : "zero_left"; }
-
-/// x_i - x_{i-1} with x_{-1} = 0, of each channel.
-template <class T>
-std::shared_ptr<const LinearOperator<T>> zero_left_differences(const Shape& images) {
-  const auto w = static_cast<std::size_t>(images.w);
-  const auto apply = [w](std::span<const T> x, std::span<T> z) {
-    for (std::size_t k = 0; k < x.size(); ++k) z[k] = k % w == 0 ? x[k] : x[k] - x[k - 1];
-  };
-  const auto adjoint = [w](std::span<const T> z, std::span<T> x) {
-    for (std::size_t k = 0; k < z.size(); ++k) x[k] = k % w + 1 == w ? z[k] : z[k] - z[k + 1];
-  };
-  return std::make_shared<HostOperator<T>>(images, images, apply, adjoint,
-                                           typename HostOperator<T>::Constants{4, 2});
-}
-
-inline RegulariserSum differences_of(Border border, const Shape& images) {
-  if (border == Border::neumann) return TvOptions{};
-  return RegulariserSum({}, {std::make_shared<OperatorTerm<double>>(zero_left_differences<double>(images))});
-}
 
 inline std::vector<Segment> log10_segments(const std::vector<double>& theta) {
   const auto value = [](double t) { return std::pow(10, t); };
@@ -102,15 +58,16 @@ class SignalProblem {
   SignalProblem(int images, Border border, const std::vector<double>& theta, double beta = 0,
                 const std::string& device = "cpu:1")
       : context(Device::open(device)), images_(images), start_(theta), parameters_(log10_segments(theta)) {
-    Signals signals(images, 256);
+    StepSignals signals(0, images, 256);
     const Shape shape{images, 1, 1, 256};
-    truth_ = Tensor<double>(context, shape, flat<double>(signals.truth));
-    y_images = signals.noisy(0.1);
-    y_ = Tensor<double>(context, shape, flat<double>(y_images));
+    truth_ = Tensor<double>(context, shape, signals.clean);
+    const std::vector<double> noisy = signals.noisy(0.1);
+    y_images = unflatten(noisy, static_cast<std::size_t>(images));
+    y_ = Tensor<double>(context, shape, noisy);
     if (beta > 0) penalty_ = tv_condition_penalty(parameters_, {}, shape, false, beta / (2 * images));
     energy_ = [this, border, shape] {
       return std::make_unique<ComposedEnergy<double>>(context, y_.view(), parameters_,
-                                                      differences_of(border, shape));
+                                                      signal_regulariser(border, shape));
     };
   }
   /// Sampling of a 1-D k-space, rational map, 64 parameters between .001 and .99; .1 |theta|_1 in the scale
@@ -118,10 +75,10 @@ class SignalProblem {
   explicit SignalProblem(Border border, const std::string& device = "cpu:1")
       : context(Device::open(device)), images_(10), start_(64, 0.5), parameters_(sampling_segments()) {
     const Shape shape{images_, 2, 1, 64};
-    Signals signals(images_, 64);
+    StepSignals signals(0, images_, 64);
     std::vector<double> truth, zero(64, 0);
     std::vector<std::complex<double>> kspace;
-    for (const Image& x : signals.truth) {
+    for (const Image& x : unflatten(signals.clean, static_cast<std::size_t>(images_))) {
       truth.insert(truth.end(), x.begin(), x.end());
       truth.insert(truth.end(), zero.begin(), zero.end());
       add_kspace(x, signals.random, kspace);
@@ -132,7 +89,7 @@ class SignalProblem {
     energy_ = [this, border, shape, kspace] {
       return std::make_unique<ComposedEnergy<double>>(
           context, shape, kspace, SamplingPattern(PatternKind::free, 1, 64, SamplingMap::rational),
-          parameters_, differences_of(border, shape));
+          parameters_, signal_regulariser(border, shape));
     };
   }
 

@@ -7,15 +7,16 @@
 
 #include <cmath>
 
+#include "apps/experiments/capped_solver.hpp"
 #include "bilevel/core/error.hpp"
 #include "tests/learn/bound_lab.hpp"
-#include "tests/learn/capped_solver.hpp"
 #include "tests/learn/experts_lab.hpp"
 
 namespace bilevel {
 namespace {
 
 using namespace testing_support;
+using bilevel_app::experiments::CappedSolver;
 
 /// Well conditioned, so that few steps tell much.
 TvInstance tame_instance(Random& random) {

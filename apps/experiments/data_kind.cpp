@@ -1,0 +1,50 @@
+#include "apps/experiments/data_kind.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace bilevel_app::experiments {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool exists(const std::string& file) {
+  std::error_code error;
+  return fs::exists(file, error);
+}
+
+bool holds_digits(const std::string& path) { return exists(digit_files(path).images); }
+
+}  // namespace
+
+std::string remedy(DataKind kind) {
+  switch (kind) {
+    case DataKind::photographs:
+      return "photographs; give --data PATH";
+    case DataKind::digits:
+      return "digits; give --data FOLDER, a folder of the unpacked files train-images-idx3-ubyte, "
+             "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or val-* for "
+             "t10k-*)";
+    case DataKind::none:
+      break;
+  }
+  return "no data";
+}
+
+std::vector<std::string> of_kind(DataKind kind, const std::vector<std::string>& data) {
+  std::vector<std::string> out;
+  if (kind == DataKind::none) return out;
+  std::copy_if(data.begin(), data.end(), std::back_inserter(out),
+               [kind](const std::string& path) { return holds_digits(path) == (kind == DataKind::digits); });
+  return out;
+}
+
+DigitFiles digit_files(const fs::path& folder) {
+  const auto file = [&folder](const std::string& name) { return (folder / name).string(); };
+  const std::string test = exists(file("t10k-images-idx3-ubyte")) ? "t10k" : "val";
+  return {file("train-images-idx3-ubyte"), file("train-labels-idx1-ubyte"), file(test + "-images-idx3-ubyte"),
+          file(test + "-labels-idx1-ubyte")};
+}
+
+}  // namespace bilevel_app::experiments
