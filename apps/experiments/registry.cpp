@@ -9,7 +9,7 @@ namespace bilevel_app::experiments {
 
 namespace {
 
-/// "E2, E7, E14 or all".
+/// "E1, E2, ..., E14 or all".
 std::string known() {
   std::string text;
   for (const Experiment& e : experiments()) text += (text.empty() ? "" : ", ") + e.id;
@@ -30,8 +30,8 @@ const Experiment& named(const std::string& name) {
 }  // namespace
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{quadratic_problem(), two_parameters(), one_parameter(),
-                                           logistic_regression()};
+  static const std::vector<Experiment> all{error_sequences(), quadratic_problem(), two_parameters(),
+                                           one_parameter(), logistic_regression()};
   return all;
 }
 

@@ -8,6 +8,7 @@
 namespace bilevel_app::experiments {
 
 // One file each.
+Experiment error_sequences();      // e01_error_sequences.cpp
 Experiment quadratic_problem();    // e02_quadratic.cpp
 Experiment two_parameters();       // e05_two_parameters.cpp
 Experiment one_parameter();        // e07_one_parameter.cpp
