@@ -30,9 +30,9 @@ const Experiment& named(const std::string& name) {
 }  // namespace
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{error_sequences(),  quadratic_problem(),  least_squares_bounds(),
-                                           two_parameters(),   one_parameter(),      three_parameters(),
-                                           sampling_weights(), logistic_regression()};
+  static const std::vector<Experiment> all{error_sequences(),  quadratic_problem(), least_squares_bounds(),
+                                           hypercleaning(),    two_parameters(),    one_parameter(),
+                                           three_parameters(), sampling_weights(),  logistic_regression()};
   return all;
 }
 

@@ -11,6 +11,7 @@ namespace bilevel_app::experiments {
 Experiment error_sequences();       // e01_error_sequences.cpp
 Experiment quadratic_problem();     // e02_quadratic.cpp
 Experiment least_squares_bounds();  // e03_least_squares.cpp
+Experiment hypercleaning();         // e04_hypercleaning.cpp
 Experiment two_parameters();        // e05_two_parameters.cpp
 Experiment one_parameter();         // e07_one_parameter.cpp
 Experiment three_parameters();      // e08_three_parameters.cpp
