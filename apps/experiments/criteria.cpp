@@ -58,6 +58,14 @@ std::optional<double> Row::ratio() const {
 
 Row reported(Quantity q) { return row_of(std::move(q), {}); }
 
+Row without_criterion(const Row& row) {
+  Row out;
+  out.quantity = row.quantity;
+  out.published = row.published;
+  out.ours = row.ours;
+  return out;
+}
+
 Row relative_to(Quantity q, double target, double tolerance, const std::string& name) {
   const double off = std::abs(q.ours / target - 1);
   return judged(std::move(q), format("to %.2g of %s", tolerance, name.c_str()), off <= tolerance,

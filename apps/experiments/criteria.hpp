@@ -35,6 +35,8 @@ struct Quantity {
 // The criteria. A number of ours that is not finite meets none of them.
 
 Row reported(Quantity q);
+/// The number alone of a row whose criterion does not hold for what was run (a quick form).
+Row without_criterion(const Row& row);
 /// |ours / target - 1| <= tolerance; `name` is what the target is called.
 Row relative_to(Quantity q, double target, double tolerance, const std::string& name);
 /// |ours - target| <= distance.

@@ -8,6 +8,7 @@
 #include "apps/experiments/criteria.hpp"
 #include "apps/experiments/data_kind.hpp"
 #include "bilevel/core/device.hpp"
+#include "bilevel/io/image_file.hpp"
 #include "bilevel/io/svg_plot.hpp"
 
 namespace bilevel_app::experiments {
@@ -21,11 +22,18 @@ struct Settings {
   std::function<void(const std::string&)> tell;  ///< what is being done, for people
 };
 
+/// An image of a result, NAME.png beside it; `image` is there until it is written.
+struct Picture {
+  std::string name, caption;
+  bilevel::HostImage image;
+};
+
 /// What an experiment found.
 struct Result {
   std::vector<Row> rows;
   std::vector<bilevel::Panel> curves;
   std::vector<std::string> notes;  ///< sentences: data, scaling, what differs from the published set-up
+  std::vector<Picture> pictures = {};
 };
 
 /// One published experiment. `claim` and `source` are what is stated, and by whom (authors, year).
@@ -40,6 +48,14 @@ struct Experiment {
 inline bool lacks_data(const Experiment& e, const std::vector<std::string>& data) {
   return e.data != DataKind::none && of_kind(e.data, data).empty();
 }
+
+/// A row whose criterion is for the full size; of the quick form, its numbers alone.
+inline Row at_full_size(const Settings& settings, const Row& row) {
+  return settings.quick ? without_criterion(row) : row;
+}
+/// The note that belongs to it.
+constexpr const char* kQuickNote =
+    "The quick form is too small for some criteria of the full one; their rows are numbers only.";
 
 /// Thrown when a signal asks to stop.
 struct Interrupted {};

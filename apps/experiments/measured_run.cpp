@@ -29,10 +29,10 @@ class Watch final : public bilevel::Observer {
 }  // namespace
 
 ExactLoss::ExactLoss(bilevel::Context& context, const bilevel::BilevelProblem<double>& problem,
-                     View<const double> first, double tolerance)
+                     View<const double> first, double tolerance, const std::string& minimiser)
     : context_(context),
       problem_(problem),
-      minimiser_(bilevel::make_minimiser<double>()),
+      minimiser_(bilevel::make_minimiser<double>(minimiser)),
       x_(context, first.shape()),
       tolerance_(tolerance) {
   bilevel::copy<double>(context, first, x_.view());

@@ -16,9 +16,10 @@ namespace bilevel_app::experiments {
 /// f(theta) from solves to `tolerance`, enclosed; each starts from the minimisers before.
 class ExactLoss {
  public:
-  /// Keeps references to context and problem. `first`: minimisers to begin with.
+  /// Keeps references to context and problem. `first`: minimisers to begin with; `minimiser`: a solver.
   ExactLoss(bilevel::Context& context, const bilevel::BilevelProblem<double>& problem,
-            bilevel::View<const double> first, double tolerance = 1e-9);
+            bilevel::View<const double> first, double tolerance = 1e-9,
+            const std::string& minimiser = "newton");
   bilevel::LossEnclosure operator()(std::span<const double> theta);
 
  private:

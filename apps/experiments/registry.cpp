@@ -30,9 +30,10 @@ const Experiment& named(const std::string& name) {
 }  // namespace
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{error_sequences(),  quadratic_problem(), least_squares_bounds(),
-                                           hypercleaning(),    two_parameters(),    one_parameter(),
-                                           three_parameters(), sampling_weights(),  logistic_regression()};
+  static const std::vector<Experiment> all{error_sequences(),    quadratic_problem(), least_squares_bounds(),
+                                           hypercleaning(),      two_parameters(),    one_parameter(),
+                                           three_parameters(),   sampling_weights(),  generalised_variation(),
+                                           logistic_regression()};
   return all;
 }
 
@@ -40,7 +41,6 @@ const std::vector<Script>& scripts() {
   static const std::vector<Script> all{
       {"E11.5", "Sampling patterns for each of several regularisers",
        "bash apps/experiments/patterns.sh VOLUME OUT"},
-      {"E12", "Total generalised variation, two weights", "bash apps/experiments/tgv.sh OUT [PHOTOGRAPH...]"},
       {"E13", "Regularisers side by side", "bash apps/experiments/regularisers.sh TRAIN TEST OUT"}};
   return all;
 }

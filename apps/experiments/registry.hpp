@@ -8,15 +8,16 @@
 namespace bilevel_app::experiments {
 
 // One file each.
-Experiment error_sequences();       // e01_error_sequences.cpp
-Experiment quadratic_problem();     // e02_quadratic.cpp
-Experiment least_squares_bounds();  // e03_least_squares.cpp
-Experiment hypercleaning();         // e04_hypercleaning.cpp
-Experiment two_parameters();        // e05_two_parameters.cpp
-Experiment one_parameter();         // e07_one_parameter.cpp
-Experiment three_parameters();      // e08_three_parameters.cpp
-Experiment sampling_weights();      // e10_sampling.cpp
-Experiment logistic_regression();   // e14_logistic.cpp
+Experiment error_sequences();        // e01_error_sequences.cpp
+Experiment quadratic_problem();      // e02_quadratic.cpp
+Experiment least_squares_bounds();   // e03_least_squares.cpp
+Experiment hypercleaning();          // e04_hypercleaning.cpp
+Experiment two_parameters();         // e05_two_parameters.cpp
+Experiment one_parameter();          // e07_one_parameter.cpp
+Experiment three_parameters();       // e08_three_parameters.cpp
+Experiment sampling_weights();       // e10_sampling.cpp
+Experiment generalised_variation();  // e12_generalised_variation.cpp
+Experiment logistic_regression();    // e14_logistic.cpp
 
 /// All that this program runs, by number.
 const std::vector<Experiment>& experiments();

@@ -1,6 +1,10 @@
 #include "apps/experiments/report.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
 
 #include "apps/common/text.hpp"
 #include "bilevel/core/atomic_file.hpp"
@@ -26,7 +30,8 @@ td.c { min-width: 9em; }
 .reproduced, .corrected, .not-reproduced { white-space: nowrap; }
 .no-criterion, .small { color: #66707f; } .small { font-size: .9em; }
 code { background: #f3f5f8; padding: .1em .35em; border-radius: 3px; }
-ul { padding-left: 1.2em; } svg { max-width: 100%; height: auto; }
+ul { padding-left: 1.2em; } svg, img { max-width: 100%; height: auto; }
+figure { margin: 1em 0; }
 )";
 
 std::string escaped(const std::string& text) {
@@ -89,7 +94,31 @@ std::string duration(double seconds) {
   return seconds < 120 ? format("%.1f s", seconds) : format("%.1f min", seconds / 60);
 }
 
-std::string section(const SavedResult& s) {
+/// RFC 4648.
+std::string base64(const std::string& bytes) {
+  constexpr char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t at = 0; at < bytes.size(); at += 3) {
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - at);
+    std::uint32_t bits = 0;
+    for (std::size_t k = 0; k < 3; ++k)
+      bits = bits << 8 | (k < count ? static_cast<unsigned char>(bytes[at + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? letters[bits >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
+std::string figure(const fs::path& file, const std::string& caption) {
+  std::ifstream stream(file, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  if (!stream || bytes.empty())
+    throw bilevel::IoError(file.string(),
+                           "the picture of a result cannot be read; run its experiment again.");
+  return "<figure><img alt=\"\" src=\"data:image/png;base64," + base64(bytes) +
+         "\"><figcaption class=\"small\">" + escaped(caption) + "</figcaption></figure>\n";
+}
+
+std::string section(const fs::path& folder, const SavedResult& s) {
   std::string out = "<h2 id=\"" + escaped(s.id) + "\">" + escaped(s.id) + ". " + escaped(s.title) + "</h2>\n";
   out += "<p>" + escaped(s.claim) + " <span class=\"small\">(" + escaped(s.source) + ")</span></p>\n";
   out += "<p>Verdict: " + coloured(verdict_of(s.result.rows)) + " (rows: " + tally(s.result.rows) + ")" +
@@ -100,6 +129,7 @@ std::string section(const SavedResult& s) {
   out += "</table></div>\n";
   if (!s.result.curves.empty())
     out += "<div class=\"wide\">" + bilevel::svg_plot(s.result.curves) + "</div>\n";
+  for (const Picture& p : s.result.pictures) out += figure(picture_file(folder, s.id, p), p.caption);
   if (!s.result.notes.empty()) {
     out += "<ul class=\"small\">\n";
     for (const std::string& note : s.result.notes) out += "<li>" + escaped(note) + "</li>\n";
@@ -134,7 +164,7 @@ std::string text_report(const SavedResult& s) {
   return out + table(cells);
 }
 
-std::string html_report(const std::vector<SavedResult>& results) {
+std::string html_report(const fs::path& folder, const std::vector<SavedResult>& results) {
   std::string out =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -147,7 +177,7 @@ std::string html_report(const std::vector<SavedResult>& results) {
       "Work is in operator applications: gradients, Hessian products and other passes, each over one "
       "image.</p>\n" +
       overview(results);
-  for (const SavedResult& s : results) out += section(s);
+  for (const SavedResult& s : results) out += section(folder, s);
   return out + "</body>\n</html>\n";
 }
 
@@ -157,7 +187,7 @@ fs::path write_report(const fs::path& folder) {
     throw bilevel::IoError(folder.string(),
                            "the folder holds no results; make some with bilevel-experiments run.");
   const fs::path page = folder / "index.html";
-  bilevel::write_file_atomically(page, html_report(results));
+  bilevel::write_file_atomically(page, html_report(folder, results));
   return page;
 }
 

@@ -72,6 +72,14 @@ bilevel::Panel panel_from(const Json& json) {
   return panel;
 }
 
+/// Throws ConfigError for a name that is no plain one.
+Picture picture_from(const Json& json) {
+  Picture picture{json.at("name"), json.at("caption"), {}};
+  if (picture.name.empty() || picture.name.find_first_of("/\\") != std::string::npos)
+    throw bilevel::ConfigError("'" + picture.name + "' is no name of a picture");
+  return picture;
+}
+
 SavedResult result_from(const Json& json) {
   if (json.at("format") != format_version)
     throw bilevel::ConfigError("it has format " + json.at("format").dump() + " instead of " +
@@ -89,6 +97,8 @@ SavedResult result_from(const Json& json) {
   for (const Json& row : json.at("rows")) saved.result.rows.push_back(row_from(row));
   for (const Json& panel : json.at("curves")) saved.result.curves.push_back(panel_from(panel));
   for (const Json& note : json.at("notes")) saved.result.notes.push_back(note);
+  if (json.contains("pictures"))
+    for (const Json& picture : json.at("pictures")) saved.result.pictures.push_back(picture_from(picture));
   static_cast<void>(bilevel::svg_plot(saved.result.curves));  // x and y of equal lengths
   return saved;
 }
@@ -103,16 +113,23 @@ double number_of(const std::string& id) {
 }  // namespace
 
 Json to_json(const SavedResult& saved) {
-  Json rows = Json::array(), curves = Json::array();
+  Json rows = Json::array(), curves = Json::array(), pictures = Json::array();
   for (const Row& row : saved.result.rows) rows.push_back(to_json(row));
   for (const bilevel::Panel& panel : saved.result.curves) curves.push_back(to_json(panel));
-  return {{"format", format_version},    {"id", saved.id},
-          {"title", saved.title},        {"claim", saved.claim},
-          {"source", saved.source},      {"verdict", name_of(verdict_of(saved.result.rows))},
-          {"command", saved.command},    {"quick", saved.quick},
-          {"device", saved.device},      {"library_version", saved.version},
-          {"seconds", saved.seconds},    {"rows", std::move(rows)},
-          {"notes", saved.result.notes}, {"curves", std::move(curves)}};
+  for (const Picture& p : saved.result.pictures)
+    pictures.push_back({{"name", p.name}, {"caption", p.caption}});
+  return {{"format", format_version},       {"id", saved.id},
+          {"title", saved.title},           {"claim", saved.claim},
+          {"source", saved.source},         {"verdict", name_of(verdict_of(saved.result.rows))},
+          {"command", saved.command},       {"quick", saved.quick},
+          {"device", saved.device},         {"library_version", saved.version},
+          {"seconds", saved.seconds},       {"rows", std::move(rows)},
+          {"notes", saved.result.notes},    {"curves", std::move(curves)},
+          {"pictures", std::move(pictures)}};
+}
+
+fs::path picture_file(const fs::path& folder, const std::string& id, const Picture& picture) {
+  return folder / id / (picture.name + ".png");
 }
 
 void write_result(const fs::path& folder, const SavedResult& saved) {
@@ -123,6 +140,8 @@ void write_result(const fs::path& folder, const SavedResult& saved) {
   bilevel::remove_temporaries(own, true);
   if (!saved.result.curves.empty())
     bilevel::write_file_atomically(own / "curves.svg", bilevel::svg_plot(saved.result.curves));
+  for (const Picture& picture : saved.result.pictures)
+    bilevel::write_image(picture_file(folder, saved.id, picture), picture.image);
   bilevel::write_file_atomically(own / "result.json", to_json(saved).dump(1) + "\n");
 }
 

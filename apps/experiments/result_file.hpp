@@ -21,11 +21,15 @@ struct SavedResult {
 
 nlohmann::ordered_json to_json(const SavedResult& saved);
 
-/// DIR/ID/result.json, and curves.svg where there are curves; each is replaced at once or stays as it was.
-/// Throws IoError.
+/// DIR/ID/NAME.png.
+std::filesystem::path picture_file(const std::filesystem::path& folder, const std::string& id,
+                                   const Picture& picture);
+
+/// DIR/ID/result.json, curves.svg where there are curves, and the pictures; each is replaced at once or stays
+/// as it was. Throws IoError.
 void write_result(const std::filesystem::path& folder, const SavedResult& saved);
 
-/// Throws IoError for a file that cannot be read or is no result.
+/// Without the images of pictures. Throws IoError for a file that cannot be read or is no result.
 SavedResult read_result(const std::filesystem::path& file);
 
 /// All DIR/*/result.json by the numbers of the experiments, but for those of `except`. Throws IoError, also

@@ -83,6 +83,8 @@ TEST(Criteria, ReasonsStandWithWhatWasMissed) {
   EXPECT_EQ(because(at_most({"n", {}, 2}, 3), "of this").why, "");
   EXPECT_EQ(because(at_most({"n", {}, 4}, 3), "of this").why, "more than 3: of this");
   EXPECT_EQ(because(at_most({"n", {}, HUGE_VAL}, 3), "of this").why, "there is no such number: of this");
+  expect_verdict(without_criterion(at_most({"n", 1, 4}, 3)), Verdict::reported);
+  EXPECT_EQ(without_criterion(at_most({"n", 1, 4}, 3)).ratio(), 4);
   const std::vector<Row> rows{at_most({"n", {}, 2}, 3), at_most({"n", {}, 4}, 3), at_most({"n", {}, 5}, 3),
                               reported({"n", {}, 1})};
   EXPECT_EQ(tally(rows), "1 reproduced, 2 not reproduced");
@@ -146,8 +148,40 @@ TEST(ResultFiles, KeepEverything) {
   EXPECT_EQ(read.result.rows.at(0).verdict, Verdict::not_reproduced);
   EXPECT_EQ(read.result.rows.at(0).why, saved.result.rows.at(0).why);
   EXPECT_TRUE(read.quick);
-  EXPECT_EQ(html_report({read}), html_report({read}));
+  EXPECT_EQ(html_report(folder.path(), {read}), html_report(folder.path(), {read}));
   EXPECT_EQ(get_file(folder.path() / "E7" / "curves.svg"), bilevel::svg_plot(saved.result.curves));
+}
+
+/// Base64, RFC 4648.
+std::string decoded(const std::string& text) {
+  const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  unsigned bits = 0, count = 0;
+  for (const char c : text) {
+    if (c == '=') break;
+    bits = bits << 6 | static_cast<unsigned>(letters.find(c));
+    if ((count += 6) >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 255);
+  }
+  return bytes;
+}
+
+TEST(ResultFiles, KeepPictures) {
+  const TemporaryFolder folder;
+  SavedResult saved = some_result();
+  saved.result.pictures = {{"strip", "Left & right", {1, 2, 3, {0, 0.5, 1, 1, 0.5, 0}}}};
+  write_result(folder.path(), saved);
+  const std::filesystem::path file = folder.path() / "E7/strip.png";
+  EXPECT_EQ(bilevel::read_image(file).pixels.at(2), 1);
+  EXPECT_EQ(to_json(read_result(folder.path() / "E7/result.json")).dump(), to_json(saved).dump());
+  const std::string page = get_file(write_report(folder.path())), before = "src=\"data:image/png;base64,";
+  EXPECT_NE(page.find("Left &amp; right"), std::string::npos);
+  const std::size_t begin = page.find(before) + before.size();
+  EXPECT_EQ(decoded(page.substr(begin, page.find('"', begin) - begin)), get_file(file));
+  std::filesystem::remove(file);
+  EXPECT_THROW(static_cast<void>(write_report(folder.path())), bilevel::IoError);
+  saved.result.pictures.front().name = "../strip";
+  put_file(folder.path() / "E7/result.json", to_json(saved).dump());
+  EXPECT_THROW(static_cast<void>(read_results(folder.path())), bilevel::IoError);
 }
 
 TEST(ResultFiles, DamagedOnesAreRefusedInOneSentence) {

@@ -61,7 +61,6 @@ TEST(ExperimentOptions, BadOnesAreRefused) {
   expect_refused({"run"}, "needs the name");
   expect_refused({"run", "E99"}, "'E99' is unknown; use " + known + " or all");
   expect_refused({"run", ""}, "'' is unknown");
-  expect_refused({"run", "E12"}, "bash apps/experiments/tgv.sh");
   expect_refused({"run", "e11.5"}, "bash apps/experiments/patterns.sh");
   expect_refused({"run", "E13"}, "bash apps/experiments/regularisers.sh");
   expect_refused({"run", "E5"}, "--data PATH");
@@ -156,6 +155,36 @@ TEST(Experiments, PhotographsAreTakenFromAFolder) {
       plain({"run", "E5", "--quick", "--device", "cpu", "--data", folder / "none", "--out", folder / "out"})
           .code,
       3);
+}
+
+/// Rows of a result by the quantity.
+Json row_of(const Json& result, const std::string& quantity) {
+  for (const Json& row : result.at("rows"))
+    if (row.at("quantity") == quantity) return row;
+  ADD_FAILURE() << quantity;
+  return {{"ours", 0}, {"verdict", ""}};
+}
+Json quick_result(const std::string& id, const std::string& out, const std::string& data = {}) {
+  std::vector<std::string> arguments{"run", id, "--quick", "--json", "--quiet", "--out", out};
+  if (!data.empty()) arguments.insert(arguments.end(), {"--data", data});
+  const Outcome o = on_the_device(arguments);
+  EXPECT_EQ(o.code, 0) << o.err;
+  return o.code == 0 ? Json::parse(o.out).at(0) : Json{{"rows", Json::array()}};
+}
+
+TEST(Experiments, GeneralisedVariationLiesBetweenItsLimits) {
+  const TemporaryFolder folder;
+  const Json result = quick_result("E12", folder / "out", photographs(folder, "photos", 1, 64, 70));
+  for (const char* image : {"piecewise affine", "photo1.png"})
+    for (const char* factor : {"0.1", "10"}) {
+      const Json row = row_of(result, std::string(image) + ": loss with alpha0 x " + factor +
+                                          ", alpha1 learned anew, over the least one");
+      EXPECT_EQ(row.at("verdict"), "reproduced") << row;
+    }
+  EXPECT_GT(row_of(result, "piecewise affine: tgv2 over tv, dB").at("ours"), 0.0);
+  EXPECT_EQ(tree(folder / "out"),
+            (std::vector<std::string>{"E12", "E12/curves.svg", "E12/image-1.png", "E12/image-2.png",
+                                      "E12/result.json", "index.html"}));
 }
 
 TEST(Experiments, DamagedResultsStopARunBeforeItBegins) {

@@ -28,12 +28,6 @@ case $3 in
     awk '/^reconstructed/ { n += ($4 > 20) + ($5 > 20); lines++ } END { exit !(lines == 4 && n == 8) }' \
       "$work/out/table.txt"
     grep -qE '^\|k\| / k_max of the pattern +0\.[0-9]+ +0\.[0-9]+$' "$work/out/table.txt" ;;
-  tgv)
-    FACTORS='10' bash "$source/apps/experiments/tgv.sh" "$work/out" "$shared/kodak/kodim15.png"
-    awk '/^affine +tv / { tv = $3 } /^affine +tgv2 / { tgv2 = $3; loss = $5 } /^affine +alpha0 x 10 / { other = $7 }
-      END { exit !(tgv2 > tv + 0.5 && other >= loss) }' "$work/out/table.txt"
-    [[ $(grep -c '^kodim15 ' "$work/out/table.txt") == 3 ]]
-    ls "$work"/out/affine-10/images/*.png >/dev/null ;;
 esac
 
 ! bash "$source/apps/experiments/$3.sh" 2>/dev/null || { echo "without arguments it runs."; exit 1; }
