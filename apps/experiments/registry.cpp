@@ -30,18 +30,16 @@ const Experiment& named(const std::string& name) {
 }  // namespace
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{error_sequences(),    quadratic_problem(), least_squares_bounds(),
-                                           hypercleaning(),      two_parameters(),    one_parameter(),
-                                           three_parameters(),   sampling_weights(),  generalised_variation(),
-                                           logistic_regression()};
+  static const std::vector<Experiment> all{error_sequences(),  quadratic_problem(),  least_squares_bounds(),
+                                           hypercleaning(),    two_parameters(),     one_parameter(),
+                                           three_parameters(), sampling_weights(),   generalised_variation(),
+                                           regularisers(),     logistic_regression()};
   return all;
 }
 
 const std::vector<Script>& scripts() {
-  static const std::vector<Script> all{
-      {"E11.5", "Sampling patterns for each of several regularisers",
-       "bash apps/experiments/patterns.sh VOLUME OUT"},
-      {"E13", "Regularisers side by side", "bash apps/experiments/regularisers.sh TRAIN TEST OUT"}};
+  static const std::vector<Script> all{{"E11.5", "Sampling patterns for each of several regularisers",
+                                        "bash apps/experiments/patterns.sh VOLUME OUT"}};
   return all;
 }
 

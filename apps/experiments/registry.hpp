@@ -17,6 +17,7 @@ Experiment one_parameter();          // e07_one_parameter.cpp
 Experiment three_parameters();       // e08_three_parameters.cpp
 Experiment sampling_weights();       // e10_sampling.cpp
 Experiment generalised_variation();  // e12_generalised_variation.cpp
+Experiment regularisers();           // e13_regularisers.cpp
 Experiment logistic_regression();    // e14_logistic.cpp
 
 /// All that this program runs, by number.

@@ -62,7 +62,6 @@ TEST(ExperimentOptions, BadOnesAreRefused) {
   expect_refused({"run", "E99"}, "'E99' is unknown; use " + known + " or all");
   expect_refused({"run", ""}, "'' is unknown");
   expect_refused({"run", "e11.5"}, "bash apps/experiments/patterns.sh");
-  expect_refused({"run", "E13"}, "bash apps/experiments/regularisers.sh");
   expect_refused({"run", "E5"}, "--data PATH");
   expect_refused({"run", "E7", "--seed", "3"}, "--seed");
   expect_refused({"run", "E2", "--seed", "4294967296"}, "below 2^32");
