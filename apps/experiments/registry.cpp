@@ -21,8 +21,6 @@ const Experiment& named(const std::string& name) {
   std::transform(id.begin(), id.end(), id.begin(), [](unsigned char c) { return std::toupper(c); });
   for (const Experiment& e : experiments())
     if (e.id == id) return e;
-  for (const Script& s : scripts())
-    if (s.id == id) throw bilevel::ConfigError(id + " is made by a script: " + s.command + ".");
   throw bilevel::ConfigError("the experiment '" + name + "' is unknown; use " + known() +
                              " (see bilevel-experiments list).");
 }
@@ -30,16 +28,10 @@ const Experiment& named(const std::string& name) {
 }  // namespace
 
 const std::vector<Experiment>& experiments() {
-  static const std::vector<Experiment> all{error_sequences(),  quadratic_problem(),  least_squares_bounds(),
-                                           hypercleaning(),    two_parameters(),     one_parameter(),
-                                           three_parameters(), sampling_weights(),   generalised_variation(),
-                                           regularisers(),     logistic_regression()};
-  return all;
-}
-
-const std::vector<Script>& scripts() {
-  static const std::vector<Script> all{{"E11.5", "Sampling patterns for each of several regularisers",
-                                        "bash apps/experiments/patterns.sh VOLUME OUT"}};
+  static const std::vector<Experiment> all{
+      error_sequences(),   quadratic_problem(),     least_squares_bounds(), hypercleaning(),
+      two_parameters(),    one_parameter(),         three_parameters(),     sampling_weights(),
+      sampling_patterns(), generalised_variation(), regularisers(),         logistic_regression()};
   return all;
 }
 

@@ -16,6 +16,7 @@ Experiment two_parameters();         // e05_two_parameters.cpp
 Experiment one_parameter();          // e07_one_parameter.cpp
 Experiment three_parameters();       // e08_three_parameters.cpp
 Experiment sampling_weights();       // e10_sampling.cpp
+Experiment sampling_patterns();      // e11_sampling_patterns.cpp
 Experiment generalised_variation();  // e12_generalised_variation.cpp
 Experiment regularisers();           // e13_regularisers.cpp
 Experiment logistic_regression();    // e14_logistic.cpp
@@ -23,14 +24,8 @@ Experiment logistic_regression();    // e14_logistic.cpp
 /// All that this program runs, by number.
 const std::vector<Experiment>& experiments();
 
-/// An experiment that a script makes from the programs.
-struct Script {
-  std::string id, title, command;
-};
-const std::vector<Script>& scripts();
-
 /// The experiments of these names ("E7", also "e7", or "all") in the order given, each once. Throws
-/// ConfigError for others, naming those there are, or the script that makes it.
+/// ConfigError for others, naming those there are.
 std::vector<Experiment> chosen(const std::vector<std::string>& names);
 
 }  // namespace bilevel_app::experiments

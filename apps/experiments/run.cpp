@@ -26,9 +26,6 @@ int list(std::ostream& out) {
   for (const Experiment& e : experiments())
     out << format("  %-6s %s (%s)%s\n", e.id.c_str(), e.title.c_str(), e.source.c_str(),
                   e.data == DataKind::none ? "" : ("; needs " + remedy(e.data)).c_str());
-  out << "Made by scripts:\n";
-  for (const Script& s : scripts())
-    out << format("  %-6s %s: %s\n", s.id.c_str(), s.title.c_str(), s.command.c_str());
   return exit_ok;
 }
 

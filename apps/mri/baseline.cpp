@@ -6,7 +6,7 @@
 
 #include "apps/mri/greedy.hpp"
 #include "apps/mri/options.hpp"
-#include "apps/mri/resample.hpp"
+#include "apps/mri/pattern_choice.hpp"
 #include "apps/mri/training_run.hpp"
 #include "bilevel/core/error.hpp"
 #include "bilevel/learn/baseline_patterns.hpp"
@@ -37,29 +37,6 @@ std::vector<NamedOption> deciding_options(const BaselineOptions& o, const std::o
                              {"power", o.power},
                              {"radius", o.radius < 0 ? -1.0 : o.radius}});
   return list;
-}
-
-/// Mean over the images of |y_j|^2 summed over the group and the coils.
-std::vector<double> group_energies(const MriData& data, const SamplingPattern& pattern) {
-  std::vector<double> energy(pattern.frequencies(), 0.0), groups;
-  for (std::size_t i = 0; i < data.kspace.size(); ++i)
-    energy[i % energy.size()] += std::norm(data.kspace[i]) / data.images;
-  for (std::size_t k = 0; k < pattern.groups(); ++k) {
-    groups.push_back(0);
-    for (const int j : pattern.group(k)) groups.back() += energy[static_cast<std::size_t>(j)];
-  }
-  return groups;
-}
-
-/// The largest magnitude of the point spread function of values per group, apart from its peak.
-double side_lobe(const SamplingPattern& pattern, std::span<const double> values) {
-  Complexes frequencies(pattern.frequencies());
-  for (std::size_t k = 0; k < pattern.groups(); ++k)
-    for (const int j : pattern.group(k)) frequencies[static_cast<std::size_t>(j)] = values[k];
-  const Complexes spread = inverse_fourier(frequencies, 1, pattern.height(), pattern.width());
-  double largest = 0;
-  for (std::size_t i = 1; i < spread.size(); ++i) largest = std::max(largest, std::abs(spread[i]));
-  return largest / std::abs(spread[0]);
 }
 
 /// The model of the run that --from names, whose pattern is taken.

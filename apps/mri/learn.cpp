@@ -6,6 +6,7 @@
 
 #include "apps/common/text.hpp"
 #include "apps/mri/options.hpp"
+#include "apps/mri/pattern_choice.hpp"
 #include "apps/mri/rate_search.hpp"
 #include "apps/mri/training_run.hpp"
 #include "bilevel/core/error.hpp"
@@ -37,26 +38,6 @@ std::vector<NamedOption> deciding_options(const LearnOptions& o) {
     list.emplace_back("penalty " + std::to_string(k + 1), o.penalty[k]);
   if (o.rate) list.emplace_back("rate", *o.rate);
   return list;
-}
-
-/// A penalty from which a search for the rate starts: a quarter of what the loss of the weakest group that
-/// the largest coefficients would keep costs, half its mean energy.
-double first_penalty(const MriData& data, const SamplingPattern& pattern, double rate) {
-  std::vector<double> energy(pattern.frequencies(), 0.0);
-  for (std::size_t i = 0; i < data.kspace.size(); ++i)
-    energy[i % energy.size()] += std::norm(data.kspace[i]) / (2.0 * data.images);
-  std::vector<int> owners(pattern.frequencies(), 0);  // groups that share a frequency share its energy
-  for (std::size_t k = 0; k < pattern.groups(); ++k)
-    for (const int j : pattern.group(k)) ++owners[static_cast<std::size_t>(j)];
-  std::vector<double> groups;
-  for (std::size_t k = 0; k < pattern.groups(); ++k) {
-    groups.push_back(0);
-    for (const int j : pattern.group(k))
-      groups.back() += energy[static_cast<std::size_t>(j)] / owners[static_cast<std::size_t>(j)];
-  }
-  std::sort(groups.rbegin(), groups.rend());
-  const auto kept = static_cast<std::size_t>(rate * static_cast<double>(groups.size()));
-  return std::max(0.25 * groups[std::min(kept, groups.size() - 1)], 1e-12);
 }
 
 /// Limits are those of the whole run; what is spent is at least that a stage ends at its first check.
@@ -135,18 +116,6 @@ StageResult exchange_samples(const LearnOptions& o, TrainingRun& run, MriModel& 
     }
   }
   return *best;
-}
-
-/// Of the relaxed pattern: weights stay at least what they start from. All s and the root of alpha can shrink
-/// together without much change of the reconstructions, so that the penalty would drive alpha to zero, and
-/// the pattern to one that samples everything a little.
-Parameters relaxed_parameters(const SamplingPattern& pattern, const MriModel& model, bool learn_weights) {
-  const std::vector<std::string> weights = weight_names(model.regulariser);
-  std::vector<Segment> segments = model.parameters(pattern, {}, true, learn_weights).segments();
-  for (Segment& s : segments)
-    if (std::find(weights.begin(), weights.end(), s.name) != weights.end())
-      s.lower = std::max(s.lower, s.initial);
-  return Parameters(std::move(segments));
 }
 
 /// The relaxed pattern that a run of stages came to.

@@ -61,7 +61,6 @@ TEST(ExperimentOptions, BadOnesAreRefused) {
   expect_refused({"run"}, "needs the name");
   expect_refused({"run", "E99"}, "'E99' is unknown; use " + known + " or all");
   expect_refused({"run", ""}, "'' is unknown");
-  expect_refused({"run", "e11.5"}, "bash apps/experiments/patterns.sh");
   expect_refused({"run", "E5"}, "--data PATH");
   expect_refused({"run", "E7", "--seed", "3"}, "--seed");
   expect_refused({"run", "E2", "--seed", "4294967296"}, "below 2^32");
@@ -86,16 +85,10 @@ TEST(ExperimentOptions, FoldersThatCannotBeWrittenAreRefused) {
   EXPECT_EQ(tree(folder.path()), std::vector<std::string>{"file"});
 }
 
-TEST(Experiments, AreListedWithTheirScripts) {
+TEST(Experiments, AreListed) {
   const Outcome o = plain({"list"});
   EXPECT_EQ(o.code, 0);
   for (const Experiment& e : experiments()) EXPECT_NE(o.out.find(e.id + " "), std::string::npos) << e.id;
-  const fs::path source = BILEVEL_SOURCE_DIR;
-  for (const Script& s : scripts()) {
-    EXPECT_NE(o.out.find(s.command), std::string::npos) << s.id;
-    const std::string file = s.command.substr(5, s.command.find(' ', 5) - 5);
-    EXPECT_TRUE(fs::exists(source / file)) << file;
-  }
 }
 
 TEST(Experiments, AQuickRunEndsInAPage) {
