@@ -29,9 +29,10 @@ const Experiment& named(const std::string& name) {
 
 const std::vector<Experiment>& experiments() {
   static const std::vector<Experiment> all{
-      error_sequences(),   quadratic_problem(),     least_squares_bounds(), hypercleaning(),
-      two_parameters(),    one_parameter(),         three_parameters(),     sampling_weights(),
-      sampling_patterns(), generalised_variation(), regularisers(),         logistic_regression()};
+      error_sequences(),    quadratic_problem(), least_squares_bounds(),  hypercleaning(),
+      two_parameters(),     field_of_experts(),  one_parameter(),         three_parameters(),
+      sampling_weights(),   sampling_patterns(), generalised_variation(), regularisers(),
+      logistic_regression()};
   return all;
 }
 

@@ -13,6 +13,7 @@ Experiment quadratic_problem();      // e02_quadratic.cpp
 Experiment least_squares_bounds();   // e03_least_squares.cpp
 Experiment hypercleaning();          // e04_hypercleaning.cpp
 Experiment two_parameters();         // e05_two_parameters.cpp
+Experiment field_of_experts();       // e06_field_of_experts.cpp
 Experiment one_parameter();          // e07_one_parameter.cpp
 Experiment three_parameters();       // e08_three_parameters.cpp
 Experiment sampling_weights();       // e10_sampling.cpp
