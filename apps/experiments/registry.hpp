@@ -16,6 +16,7 @@ Experiment two_parameters();         // e05_two_parameters.cpp
 Experiment field_of_experts();       // e06_field_of_experts.cpp
 Experiment one_parameter();          // e07_one_parameter.cpp
 Experiment three_parameters();       // e08_three_parameters.cpp
+Experiment three_parameters_2d();    // e09_three_parameters.cpp
 Experiment sampling_weights();       // e10_sampling.cpp
 Experiment sampling_patterns();      // e11_sampling_patterns.cpp
 Experiment generalised_variation();  // e12_generalised_variation.cpp
