@@ -202,14 +202,11 @@ void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
 
 void add_minibatches(CLI::App& app, MethodOptions& method) {
   const char* group = "Minibatches (isgd, stochastic-maid)";
-  add_value(app, "--batch", method.batch,
-            "images of a step, a divisor of --images; only these are on the device", "N")
+  add_value(app, "--batch", method.batch, "images of a step, a divisor of --images", "N")->group(group);
+  add_value(app, "--epochs", method.epochs, "passes over all images [" + std::to_string(usual_epochs) + "]",
+            "N")
       ->group(group);
-  add_value(app, "--epochs", method.epochs,
-            "passes over all images, instead of --max-iterations [" + std::to_string(usual_epochs) + "]", "N")
-      ->group(group);
-  add_value(app, "--step-rule", method.step_rule,
-            "isgd: plain, adagrad or adam (z scaled by those before) [plain]", "NAME")
+  add_value(app, "--step-rule", method.step_rule, "isgd: plain, adagrad or adam [plain]", "NAME")
       ->group(group);
   add_value(app, "--step-decay", method.step_decay,
             "a of the longest step, step0 k^-a in step k [isgd 0.5, stochastic-maid 0]")
