@@ -90,6 +90,7 @@ bilevel::UnrolledTrainingOptions unrolled_options(const MethodOptions& method) {
   if (method.hypergradient == "inexact-ad") o.unrolled.derivative = bilevel::UnrolledDerivative::inexact;
   if (method.unrolled_method == "heavy-ball") o.unrolled.method = bilevel::UnrolledMethod::heavy_ball;
   o.unrolled.steps = method.unrolled_steps.value_or(o.unrolled.steps);
+  o.unrolled.step = method.unrolled_step;
   o.unrolled.checkpoints = method.unrolled_memory == "checkpoints";
   if (method.update) o.update = bilevel::unrolled_update(*method.update);
   return o;
@@ -193,6 +194,9 @@ void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
        "unrolled: of K steps of the lower level, reverse or inexact-ad (second derivatives after the last "
        "one) [reverse]");
   add_value(app, "--unrolled-steps", method.unrolled_steps, "unrolled: K [100]", "K")->group(group);
+  add_value(app, "--unrolled-step", method.unrolled_step,
+            "unrolled: their length [by L and mu at each theta]")
+      ->group(group);
   name("--unrolled-method", method.unrolled_method,
        "unrolled: steps of gradient-descent or heavy-ball [gradient-descent]");
   name("--unrolled-memory", method.unrolled_memory,
@@ -268,6 +272,7 @@ void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
   require_only(method, "dfo", "--max-evaluations", method.max_evaluations);
   require_only(method, "unrolled", "--hypergradient", method.hypergradient);
   require_only(method, "unrolled", "--unrolled-steps", method.unrolled_steps);
+  require_only(method, "unrolled", "--unrolled-step", method.unrolled_step);
   require_only(method, "unrolled", "--unrolled-method", method.unrolled_method);
   require_only(method, "unrolled", "--unrolled-memory", method.unrolled_memory);
   require_only(method, "unrolled", "--update", method.update);
@@ -284,6 +289,7 @@ void validate(const MethodOptions& method, const bilevel::UpperOptions& upper) {
   if (method.update) require_one_of(*method.update, "--update", {"gradient", "adam"});
   if (method.unrolled_steps.value_or(1) < 1)
     throw ConfigError("--unrolled-steps " + std::to_string(*method.unrolled_steps) + ": use at least 1.");
+  if (method.unrolled_step) require_positive(*method.unrolled_step, "--unrolled-step");
   if (method.bound) require_one_of(*method.bound, "--bound", {"corrected", "best"});
   if (upper.schedule.non_monotone != 0 && method.name != "maid" && method.name != "fixed")
     throw ConfigError("--non-monotone is an option of --algorithm maid, not of " + method.name +
@@ -322,13 +328,15 @@ void append_deciding(std::vector<bilevel::NamedOption>& list, const MethodOption
                              {"radius0", o.radius0},
                              {"radius-end", o.radius_end}});
   }
-  if (method.name == "unrolled")
-    list.insert(list.end(),
-                {{"hypergradient", method.hypergradient.value_or("reverse")},
-                 {"unrolled-steps", static_cast<std::int64_t>(unrolled_options(method).unrolled.steps)},
-                 {"unrolled-method", method.unrolled_method.value_or("gradient-descent")},
-                 {"unrolled-memory", method.unrolled_memory.value_or("all")},
-                 {"update", method.update.value_or("adam")}});
+  if (method.name == "unrolled") {
+    const bilevel::UnrolledTrainingOptions o = unrolled_options(method);
+    list.insert(list.end(), {{"hypergradient", method.hypergradient.value_or("reverse")},
+                             {"unrolled-steps", static_cast<std::int64_t>(o.unrolled.steps)},
+                             {"unrolled-method", method.unrolled_method.value_or("gradient-descent")},
+                             {"unrolled-memory", method.unrolled_memory.value_or("all")},
+                             {"update", std::string(bilevel::name_of(o.update))}});
+    if (o.unrolled.step) list.emplace_back("unrolled-step", *o.unrolled.step);
+  }
   if (method.stochastic()) {
     const bilevel::StochasticOptions o = stochastic_options(method, 0);
     list.insert(list.end(), {{"batch", static_cast<std::int64_t>(*method.batch)},

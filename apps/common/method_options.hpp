@@ -33,6 +33,7 @@ struct MethodOptions {
   std::optional<std::string> hypergradient = {}, update = {};                                // unrolled
   std::optional<std::string> unrolled_method = {}, unrolled_memory = {};                     // the same
   std::optional<int> unrolled_steps = {};                                                    // the same
+  std::optional<double> unrolled_step = {};                                                  // the same
   std::optional<int> batch = {}, epochs = {}, check_every = {};                              // of minibatches
   std::optional<double> step_decay = {}, accuracy_decay = {};                                // the same; isgd
   std::optional<std::string> step_rule = {};                                                 // isgd

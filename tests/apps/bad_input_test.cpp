@@ -121,6 +121,7 @@ TEST_F(BadInput, OptionValues) {
   };
   unrolled("--hypergradient", "ift", {"--hypergradient ift", "reverse", "inexact-ad"});
   unrolled("--unrolled-steps", "0", {"--unrolled-steps 0", "at least 1"});
+  unrolled("--unrolled-step", "0", {"--unrolled-step 0", "positive"});
   unrolled("--unrolled-method", "fista", {"--unrolled-method fista", "heavy-ball"});
   unrolled("--unrolled-memory", "none", {"--unrolled-memory none", "checkpoints"});
   unrolled("--update", "sgd", {"--update sgd", "adam"});

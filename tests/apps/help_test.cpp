@@ -68,6 +68,7 @@ TEST(Help, ListsTheContract) {
                            "--check-gradient",
                            "--hypergradient",
                            "--unrolled-steps",
+                           "--unrolled-step",
                            "--unrolled-method",
                            "--unrolled-memory",
                            "--update",
