@@ -195,7 +195,7 @@ void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
        "one) [reverse]");
   add_value(app, "--unrolled-steps", method.unrolled_steps, "unrolled: K [100]", "K")->group(group);
   add_value(app, "--unrolled-step", method.unrolled_step,
-            "unrolled: their length [by L and mu at each theta]")
+            "unrolled: their length [by L, mu of the first theta]")
       ->group(group);
   name("--unrolled-method", method.unrolled_method,
        "unrolled: steps of gradient-descent or heavy-ball [gradient-descent]");

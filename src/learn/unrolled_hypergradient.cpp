@@ -10,6 +10,15 @@
 namespace bilevel {
 inline namespace v0 {
 
+UnrolledOptions UnrolledOptions::fixed_at(const Curvature& c) const {
+  const bool ball = method == UnrolledMethod::heavy_ball;
+  const HeavyBallStep polyak(c);
+  UnrolledOptions fixed = *this;
+  fixed.step = step.value_or(ball ? polyak.step : gradient_step(c));
+  if (ball) fixed.momentum = momentum.value_or(polyak.momentum);
+  return fixed;
+}
+
 void UnrolledOptions::validate() const {
   const auto require = [](bool good, const char* what) {
     if (!good) throw ConfigError(what);
@@ -70,11 +79,9 @@ class Unrolling {
             frame.view<double>({energy_.mixed_sums() + kept.problem.loss().measures(), kept.shape.n, 1, 1})),
         total_{told_.device_data(), sums_.shape()},
         scalars_(frame.view<double>({3, kept.shape.n, 1, 1})) {
-    const Curvature c = energy_.curvature();
-    const bool ball = kept.options.method == UnrolledMethod::heavy_ball;
-    const HeavyBallStep polyak(c);
-    step = kept.options.step.value_or(ball ? polyak.step : gradient_step(c));
-    momentum = ball ? kept.options.momentum.value_or(polyak.momentum) : 0;
+    const UnrolledOptions fixed = kept.options.fixed_at(energy_.curvature());
+    step = *fixed.step;
+    momentum = fixed.momentum.value_or(0);
     copy<T>(context, x0, x0_);
     if (x0.device_data() != x.device_data()) copy<T>(context, x0, x);
     copy<T>(context, x0, previous_);

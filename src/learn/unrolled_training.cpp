@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "bilevel/core/error.hpp"
@@ -30,7 +31,6 @@ class UnrolledTraining final : public UpperMethod<T> {
         parameters_(oracle.problem().parameters()),
         schedule_(oracle.options().schedule),
         options_(options),
-        unrolled_(oracle.context(), oracle.problem(), options.unrolled),
         value_(oracle),
         now_(value_.point()),
         next_(value_.point()),
@@ -41,6 +41,8 @@ class UnrolledTraining final : public UpperMethod<T> {
   void start() override {
     copy<T>(this->oracle().context(), std::as_const(now_.point.x).view(), start_.view());
     next_.point.theta = now_.point.theta;
+    this->oracle().bind(now_.point.theta);
+    unroll(options_.unrolled.fixed_at(this->oracle().problem().energy().curvature()));
   }
 
   void prepare() override {
@@ -86,6 +88,8 @@ class UnrolledTraining final : public UpperMethod<T> {
     s.numbers["next-theta"] = next_.point.theta;
     s.numbers["first-moment"] = adam_.first;
     s.numbers["second-moment"] = adam_.second;
+    s.numbers["lower-step"] = {*options_.unrolled.step};
+    s.numbers["lower-momentum"] = {options_.unrolled.momentum.value_or(0)};
     s.arrays["start"] = raw_bytes(download<T>(this->oracle().context(), start_));
   }
   void restore(const UpperState& s) override {
@@ -95,23 +99,33 @@ class UnrolledTraining final : public UpperMethod<T> {
     const std::vector<T> values = from_raw<T>(s.array("start"));
     require_saved(values.size(), start_.shape().count(), "start");
     start_.upload(this->oracle().context(), values);
+    require_positive(s, {"lower-step"});
+    UnrolledOptions fixed = options_.unrolled;
+    fixed.step = s.number("lower-step");
+    if (fixed.method == UnrolledMethod::heavy_ball) fixed.momentum = s.number("lower-momentum");
+    unroll(fixed);
   }
 
  private:
+  void unroll(const UnrolledOptions& fixed) {
+    options_.unrolled = fixed;
+    unrolled_.emplace(this->oracle().context(), this->oracle().problem(), fixed);
+  }
+
   /// x^K, f_K and its derivative at the theta of the point, with what the distance measured there tells of f.
   void differentiate(Evaluated<T>& at) {
     UpperOracle<T>& oracle = this->oracle();
     oracle.check_limits();
     oracle.bind(at.point.theta);
     UnrolledResult r =
-        unrolled_.compute(oracle.context(), at.point.theta, std::as_const(start_).view(), at.point.x.view());
+        unrolled_->compute(oracle.context(), at.point.theta, std::as_const(start_).view(), at.point.x.view());
     oracle.count(r.work);
     at.gradient = unknown_gradient();
     at.gradient.z = std::move(r.z);
     if (!std::isfinite(r.loss + norm_of(at.gradient.z)))
       throw UpperStop{UpperStatus::failed,
                       "The loss after " + std::to_string(options_.unrolled.steps) +
-                          " unrolled steps is not finite; unroll gradient descent, or fewer steps."};
+                          " unrolled steps is not finite; use shorter steps of the lower level, or fewer."};
     oracle.solve(at.point, std::numeric_limits<double>::max());
   }
 
@@ -128,7 +142,7 @@ class UnrolledTraining final : public UpperMethod<T> {
   const Parameters& parameters_;
   const ScheduleOptions& schedule_;
   UnrolledTrainingOptions options_;
-  UnrolledHypergradient<T> unrolled_;
+  std::optional<UnrolledHypergradient<T>> unrolled_;  // from start() or restore() on
   CertifiedValue<T> value_;
   Evaluated<T> now_, next_;
   Tensor<T> start_;

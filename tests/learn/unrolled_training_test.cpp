@@ -81,12 +81,14 @@ TEST(UnrolledTraining, StepsAreThoseOfTheFormulas) {
       const auto r = run(instance, own, limits(6, step));
       ASSERT_EQ(r.seen.records.size(), 6u);
       const auto adam = adam_moves(r.seen.records, step);
+      TvSetup<double> first(instance);
+      const UnrolledOptions fixed = own.unrolled.fixed_at(first.energy->curvature());
       for (std::size_t k = 0; k < 6; ++k) {
         const IterationRecord& record = r.seen.records[k];
-        // z and f_K of K steps from the data
+        // z and f_K of K steps from the data, of the length that fits the first theta
         TvSetup<double> setup(instance.at(record.theta));
         const BilevelProblem<double> problem = setup.problem();
-        UnrolledHypergradient<double> unrolling(setup.context, problem, own.unrolled);
+        UnrolledHypergradient<double> unrolling(setup.context, problem, fixed);
         Tensor<double> x(setup.context, instance.shape());
         const UnrolledResult expected =
             unrolling.compute(setup.context, record.theta, std::as_const(setup.y).view(), x.view());
@@ -180,6 +182,10 @@ TEST(UnrolledTraining, GoesOnWithTheSameBits) {
       how.resume = &bad;
       EXPECT_THROW(run(instance, own, how), ShapeError) << name;
     }
+    UpperState still = whole.seen.states[0];
+    still.numbers["lower-step"] = {0};
+    how.resume = &still;
+    EXPECT_THROW(run(instance, own, how), ConfigError);
     UpperState bad = whole.seen.states[0];
     bad.arrays["start"].pop_back();
     how.resume = &bad;

@@ -30,6 +30,8 @@ struct BILEVEL_API UnrolledOptions {
   /// theta as far as derivatives go.
   std::optional<double> step = {}, momentum = {};
 
+  /// The same with a and m as they are by default at this curvature, unless they are set.
+  UnrolledOptions fixed_at(const Curvature& curvature) const;
   /// Throws ConfigError naming the option that is outside its range.
   void validate() const;
 };

@@ -22,17 +22,17 @@ struct BILEVEL_API UnrolledTrainingOptions {
   void validate() const;  ///< as UnrolledOptions::validate()
 };
 
-/// Training as of unrolled networks, to compare with: K steps of a lower-level method from the same start for
-/// every theta, their derivative, and a step of length a = schedule.step0 whatever comes of it. It is meant
-/// to descend on f_K, whose minimisers are not those of f; where lower-level steps have no length of their
-/// own it follows theta, which z leaves out. No step is certified: records have an infinite omega, the status
-/// "uncertified", the loss f_K, and the enclosure of f that the distance measured at x^K gives (one gradient
-/// more). Of the end everything is certified, whatever the limits: f is enclosed to a relative 1e-4, as far
-/// as rounding and schedule.max_rounds let it be, and omega bounds the error of z, there that of f. Where
-/// |P(theta - z) - theta| <= schedule.tolerance of f_K the run ends, as stationary if that is so of f with
-/// omega added, otherwise with the status accuracy_limit. Of the options, schedule.epsilon0, delta0 and nu
-/// (of the end), step0, max_rounds and tolerance, the solvers (of the end) and the limits count. Throws
-/// ConfigError for options outside their range.
+/// Training as of unrolled networks, to compare with: K steps of a lower-level method from the same start and
+/// of the same length for every theta (that of the first theta unless it is set), their derivative, and a
+/// step of length a = schedule.step0 whatever comes of it. It descends on f_K, whose minimisers are not those
+/// of f, as long as a is short and L does not outgrow the lower level's step. No step is certified: records
+/// have an infinite omega, the status "uncertified", the loss f_K, and the enclosure of f that the distance
+/// measured at x^K gives (one gradient more). Of the end everything is certified, whatever the limits: f is
+/// enclosed to a relative 1e-4, as far as rounding and schedule.max_rounds let it be, and omega bounds the
+/// error of z, there that of f. Where |P(theta - z) - theta| <= schedule.tolerance of f_K the run ends, as
+/// stationary if that is so of f with omega added, otherwise with the status accuracy_limit. Of the options,
+/// schedule.epsilon0, delta0 and nu (of the end), step0, max_rounds and tolerance, the solvers (of the end)
+/// and the limits count. Throws ConfigError for options outside their range.
 template <class T>
 BILEVEL_API std::unique_ptr<UpperOptimiser<T>> make_unrolled(const UnrolledTrainingOptions& own,
                                                              const UpperOptions& options,
