@@ -136,116 +136,101 @@ void validate_minibatches(const MethodOptions& method, const bilevel::UpperOptio
   stochastic_options(method, 0).validate();
 }
 
-void add_hoag(CLI::App& app, MethodOptions& method, const char* group) {
-  add_value(app, "--schedule", method.schedule,
-            "hoag: accuracies of iteration k, quadratic (epsilon0 / k^2), cubic (epsilon0 / k^3), geometric "
-            "(epsilon0 0.9^k) or exact [quadratic]",
-            "NAME")
-      ->group(group);
-  add_value(
-      app, "--compat", method.compat,
-      "hoag: as the code published with the paper does it, steps taken twice and relative accuracies, to "
-      "compare with its numbers [not]",
-      "hoag")
-      ->group(group);
+/// Adds options under the name of their method.
+class MethodGroup {
+ public:
+  MethodGroup(CLI::App& app, const char* method) : app_(app), method_(method) {}
+
+  template <class V>
+  void operator()(const char* option, std::optional<V>& value, const std::string& text,
+                  const char* type = "X") const {
+    add_value(app_, option, value, text, type)->group(method_);
+  }
+
+ private:
+  CLI::App& app_;
+  const char* method_;
+};
+
+void add_hoag(CLI::App& app, MethodOptions& method) {
+  const MethodGroup add(app, "hoag");
+  add("--schedule", method.schedule,
+      "accuracies of iteration k: quadratic (epsilon0 / k^2), cubic, geometric (epsilon0 0.9^k) or exact "
+      "[quadratic]",
+      "NAME");
+  add("--compat", method.compat, "as the published code: steps taken twice, relative accuracies [not]",
+      "hoag");
 }
 
-void add_inexact_gradient(CLI::App& app, MethodOptions& method, const char* group) {
-  add_value(
-      app, "--errors", method.errors,
-      std::string("inexact-gradient: error allowed of the hypergradient, constant:E, harmonic:E (E / k), "
-                  "exponential:E:RATE (E 10^(-RATE (k-1))) or a list E1,E2,... whose last stays [") +
+void add_inexact_gradient(CLI::App& app, MethodOptions& method) {
+  const MethodGroup add(app, "inexact-gradient");
+  add("--errors", method.errors,
+      std::string("error allowed of iteration k: constant:E, harmonic:E (E / k), exponential:E:RATE (E "
+                  "10^(-RATE (k-1))) or a list E1,E2,... whose last stays [") +
           usual_errors + "]",
-      "SEQUENCE")
-      ->group(group);
-  add_value(
-      app, "--bound", method.bound,
-      "inexact-gradient: what is compared with it, corrected (one form) or best (the least of all) [best]",
-      "NAME")
-      ->group(group);
-  const auto factor = [&](const char* name, std::optional<double>& value, const char* text) {
-    add_value(app, name, value, text)->group(group);
-  };
-  factor("--epsilon-down", method.epsilon_down, "inexact-gradient: factor of epsilon in a refinement [0.9]");
-  factor("--epsilon-up", method.epsilon_up, "inexact-gradient: factor of epsilon after a step [10]");
-  factor("--delta-down", method.delta_down, "inexact-gradient: factor of delta in a refinement [0.9]");
-  factor("--delta-up", method.delta_up, "inexact-gradient: factor of delta after a step [10]");
+      "SEQUENCE");
+  add("--bound", method.bound, "what is compared with it: corrected (one form) or best [best]", "NAME");
+  add("--epsilon-down", method.epsilon_down, "factor of epsilon in a refinement [0.9]");
+  add("--epsilon-up", method.epsilon_up, "factor of epsilon after a step [10]");
+  add("--delta-down", method.delta_down, "factor of delta in a refinement [0.9]");
+  add("--delta-up", method.delta_up, "factor of delta after a step [10]");
 }
 
-void add_dfo(CLI::App& app, MethodOptions& method, const char* group) {
-  add_value(app, "--accuracies", method.accuracies,
-            "dfo: dynamic (what the steps need) or fixed (all to epsilon0) [dynamic]", "NAME")
-      ->group(group);
-  add_value(
-      app, "--radius0", method.radius0,
-      "dfo: first radius of the trust region, in the box of the bounds of theta scaled to sides 1 [0.1]")
-      ->group(group);
-  add_value(app, "--radius-end", method.radius_end, "dfo: radius that ends the run [1e-06]")->group(group);
-  add_value(app, "--max-evaluations", method.max_evaluations,
-            "dfo: evaluations of theta at most, 0 being no limit [0]", "N")
-      ->group(group);
+void add_dfo(CLI::App& app, MethodOptions& method) {
+  const MethodGroup add(app, "dfo");
+  add("--accuracies", method.accuracies, "dynamic (what the steps need) or fixed (epsilon0) [dynamic]",
+      "NAME");
+  add("--radius0", method.radius0, "first radius, in the box of theta scaled to sides 1 [0.1]");
+  add("--radius-end", method.radius_end, "radius that ends the run [1e-06]");
+  add("--max-evaluations", method.max_evaluations, "evaluations of theta at most, 0: no limit [0]", "N");
 }
 
-void add_unrolled(CLI::App& app, MethodOptions& method, const char* group) {
-  const auto name = [&](const char* option, std::optional<std::string>& value, const char* text) {
-    add_value(app, option, value, text, "NAME")->group(group);
-  };
-  name("--hypergradient", method.hypergradient,
-       "unrolled: of K steps of the lower level, reverse or inexact-ad (second derivatives after the last "
-       "one) [reverse]");
-  add_value(app, "--unrolled-steps", method.unrolled_steps, "unrolled: K [100]", "K")->group(group);
-  add_value(app, "--unrolled-step", method.unrolled_step,
-            "unrolled: their length [by L, mu of the first theta]")
-      ->group(group);
-  name("--unrolled-method", method.unrolled_method,
-       "unrolled: steps of gradient-descent or heavy-ball [gradient-descent]");
-  name("--unrolled-memory", method.unrolled_memory,
-       "unrolled: states that reverse keeps, all or checkpoints (2 sqrt K, the others computed again) [all]");
-  name("--update", method.update, "unrolled: gradient or adam, steps of --step0 [adam]");
+void add_unrolled(CLI::App& app, MethodOptions& method) {
+  const MethodGroup add(app, "unrolled");
+  add("--hypergradient", method.hypergradient,
+      "reverse or inexact-ad (second derivatives after the last step) [reverse]", "NAME");
+  add("--unrolled-steps", method.unrolled_steps, "steps of the lower level [100]", "K");
+  add("--unrolled-step", method.unrolled_step, "their length [by L, mu of the first theta]");
+  add("--unrolled-method", method.unrolled_method, "gradient-descent or heavy-ball [gradient-descent]",
+      "NAME");
+  add("--unrolled-memory", method.unrolled_memory,
+      "states that reverse keeps: all or checkpoints (2 sqrt K) [all]", "NAME");
+  add("--update", method.update, "gradient or adam, steps of --step0 [adam]", "NAME");
 }
 
 void add_minibatches(CLI::App& app, MethodOptions& method) {
-  const char* group = "Minibatches (isgd, stochastic-maid)";
-  add_value(app, "--batch", method.batch, "images of a step, a divisor of --images", "N")->group(group);
-  add_value(app, "--epochs", method.epochs, "passes over all images [" + std::to_string(usual_epochs) + "]",
-            "N")
-      ->group(group);
-  add_value(app, "--step-rule", method.step_rule, "isgd: plain, adagrad or adam [plain]", "NAME")
-      ->group(group);
-  add_value(app, "--step-decay", method.step_decay,
-            "a of the longest step, step0 k^-a in step k [isgd 0.5, stochastic-maid 0]")
-      ->group(group);
-  add_value(app, "--accuracy-decay", method.accuracy_decay,
-            "isgd: b of the accuracies epsilon0 k^-b, delta0 k^-b [0.25]")
-      ->group(group);
-  add_value(app, "--check-every", method.check_every,
-            "epochs between checks of all images, 0: one at the end [1]", "M")
-      ->group(group);
+  const char* both = "isgd, stochastic-maid";
+  const MethodGroup add(app, both);
+  add("--batch", method.batch, "images of a step, a divisor of --images", "N");
+  add("--epochs", method.epochs, "passes over all images [" + std::to_string(usual_epochs) + "]", "N");
+  add("--step-rule", method.step_rule, "isgd: plain, adagrad or adam [plain]", "NAME");
+  add("--step-decay", method.step_decay,
+      "a of the longest step, step0 k^-a in step k [isgd 0.5, stochastic-maid 0]");
+  add("--accuracy-decay", method.accuracy_decay,
+      "isgd: b of the accuracies epsilon0 k^-b, delta0 k^-b [0.25]");
+  add("--check-every", method.check_every, "epochs between checks of all images, 0: one at the end [1]", "M");
   app.add_flag("--check-gradient", method.check_gradient,
                "checks certify the gradient too, and --tolerance ends the run")
-      ->group(group);
+      ->group(both);
 }
 
 }  // namespace
 
 void add_method_options(CLI::App& app, MethodOptions& method, const std::string& subject) {
-  const char* group = "Algorithm";
-  add_value(
-      app, "--algorithm", method.name,
-      subject +
-          "maid (adaptive accuracies, certified decrease), fixed (the same with fixed accuracies), lbfgsb "
-          "(L-BFGS-B, certified decrease), hoag (accuracies by a schedule), inexact-gradient (errors "
-          "prescribed and certified), dfo (without gradients, for few parameters)" +
-          (method.minibatches ? ", isgd (minibatches), stochastic-maid (minibatches, certified decrease of "
-                                "theirs)"
-                              : "") +
-          ", or unrolled (derivatives of K steps, nothing certified but the end) [" + method.name + "]",
-      "NAME")
-      ->group(group);
-  add_hoag(app, method, group);
-  add_inexact_gradient(app, method, group);
-  add_dfo(app, method, group);
-  add_unrolled(app, method, group);
+  add_value(app, "--algorithm", method.name,
+            subject +
+                "maid (adaptive accuracies, certified decrease), fixed (maid, fixed accuracies), "
+                "lbfgsb (certified decrease), hoag (accuracies by a schedule), inexact-gradient "
+                "(certified errors)," +
+                (method.minibatches ? " isgd, stochastic-maid (minibatches)," : "") +
+                " dfo (no gradients, few parameters) or unrolled (not certified but at its end) [" +
+                method.name + "]",
+            "NAME")
+      ->group("Algorithm");
+  add_hoag(app, method);
+  add_inexact_gradient(app, method);
+  add_dfo(app, method);
+  add_unrolled(app, method);
   if (method.minibatches) add_minibatches(app, method);
 }
 

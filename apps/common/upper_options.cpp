@@ -26,10 +26,10 @@ void add_limit_options(CLI::App& app, RunOptions& run, bilevel::UpperOptions& up
             "stop when the loss falls by less than this fraction in 20 iterations [" +
                 (upper.min_progress > 0 ? option_text(upper.min_progress) : std::string("never")) + "]")
       ->group(group);
-  add_value(app, "--time-limit", upper.time_limit, "stop after this time, 0 being no limit [0]", "SECONDS")
+  add_value(app, "--time-limit", upper.time_limit, "stop after this time, 0: no limit [0]", "SECONDS")
       ->group(group);
   add_value(app, "--budget", run.budget,
-            "stop after this work, in operator applications to one image, 0 being no limit [0]", "N")
+            "stop after so many operator applications to one image, 0: no limit [0]", "N")
       ->group(group);
 }
 
@@ -48,10 +48,8 @@ void add_schedule_options(CLI::App& app, bilevel::ScheduleOptions& s, const char
   number("--nu-up", s.nu_up, "factor of the accuracies after an accepted step");
   number("--eta", s.eta, "descent: error of the gradient at most (1 - eta) of its norm");
   number("--lambda", s.lambda, "sufficient decrease, below eta");
-  add_value(
-      app, "--non-monotone", s.non_monotone,
-      "maid: weight of earlier losses in the decrease that is asked for (Zhang and Hager), 0 being none "
-      "[0]")
+  add_value(app, "--non-monotone", s.non_monotone,
+            "maid: weight of earlier losses in the decrease asked for (Zhang and Hager), 0: none [0]")
       ->group(group);
   add_value(app, "--max-backtracks", s.max_backtracks, "trials before the accuracies are refined [10]", "N")
       ->group(group);
