@@ -333,7 +333,7 @@ TEST_F(Trained, EveryAlgorithmOptionRuns) {
            {"--algorithm", "isgd", "--batch", "1", "--step-rule", "adam", "--check-gradient"},
            {"--algorithm", "isgd", "--batch", "3", "--model", "foe", "--filters", "2", "--filter-size", "3"},
            {"--algorithm", "isgd", "--batch", "1", "--blur", "gaussian:1", "--step-rule", "adagrad"},
-           {"--algorithm", "stochastic-maid", "--batch", "1", "--model", "tgv", "--check-every", "0"},
+           {"--algorithm", "stochastic-maid", "--batch", "1", "--model", "tgv2", "--check-every", "0"},
            {"--algorithm", "stochastic-maid", "--batch", "3", "--precision", "float", "--step0", "1"},
            {"--solver", "fista"},
            {"--solver", "pdhg"},
