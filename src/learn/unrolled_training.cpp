@@ -48,11 +48,10 @@ class UnrolledTraining final : public UpperMethod<T> {
   void prepare() override {
     differentiate(next_);
     std::swap(now_, next_);
-    const double size = projected_gradient_norm(parameters_, now_.point.theta, now_.gradient.z);
-    if (size <= schedule_.tolerance)
-      throw UpperStop{
-          UpperStatus::accuracy_limit,
-          "The gradient of the unrolled loss, not that of the loss, is at most " + short_number(size) + "."};
+    if (size() <= schedule_.tolerance)
+      throw UpperStop{UpperStatus::accuracy_limit,
+                      "The gradient of the unrolled loss, not that of the loss, is at most " +
+                          short_number(size()) + "."};
   }
 
   IterationRecord step() override {
@@ -64,11 +63,16 @@ class UnrolledTraining final : public UpperMethod<T> {
     return done;
   }
 
-  /// The enclosure of f, z and omega at the end.
+  /// The enclosure of f, z and omega at the end. Where f_K is stationary these are refined until it is
+  /// certain whether f is.
   void conclude(UpperStop& end) override {
     value_.evaluate(now_, now_.point.theta, end_width * std::abs(now_.point.loss.value));
-    const double certified =
-        projected_gradient_norm(parameters_, now_.point.theta, now_.gradient.z) + now_.gradient.omega;
+    const bool judge = end.status == UpperStatus::accuracy_limit;
+    for (int round = 0; judge && undecided() && round < schedule_.max_rounds; ++round) {
+      value_.refine(schedule_.tolerance / now_.gradient.omega);
+      value_.measure(now_);
+    }
+    const double certified = size() + now_.gradient.omega;
     if (certified <= schedule_.tolerance)
       end = {UpperStatus::stationary,
              "Stationary: the gradient is certified to be at most " + short_number(certified) + "."};
@@ -107,6 +111,13 @@ class UnrolledTraining final : public UpperMethod<T> {
   }
 
  private:
+  double size() const { return projected_gradient_norm(parameters_, now_.point.theta, now_.gradient.z); }
+  bool undecided() const {
+    const double omega = now_.gradient.omega;
+    return size() + omega > schedule_.tolerance && size() - omega <= schedule_.tolerance &&
+           !CertifiedValue<T>::limited(now_);
+  }
+
   void unroll(const UnrolledOptions& fixed) {
     options_.unrolled = fixed;
     unrolled_.emplace(this->oracle().context(), this->oracle().problem(), fixed);

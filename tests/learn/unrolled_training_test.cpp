@@ -135,13 +135,15 @@ TEST(UnrolledTraining, WhatIsSaidOfTheLossIsTrue) {
 /// Many steps lead to the optimum of f, which is certified; few to that of another function.
 TEST(UnrolledTraining, FewStepsEndElsewhere) {
   Random random(seed(4403));
-  const TvInstance instance = tame_instance(random);
+  TvInstance instance = tame_instance(random);
+  instance.learned = {{"alpha"}};
+  instance.model.alpha = 0.3;  // so that L falls
   RunOptions maid = limits(100, 1e-2, 1e-7);
   const auto best = train(instance, maid);
   ASSERT_EQ(best.report.status, UpperStatus::stationary) << best.report.message;
   const double f = best.exact(best.report.theta).f;
-  RunOptions how = limits(4000, 20, 1e-6);
-  const auto many = run(instance, unrolled(300, UnrolledUpdate::gradient), how);
+  RunOptions how = limits(500, 2, 1e-6);
+  const auto many = run(instance, unrolled(200, UnrolledUpdate::gradient), how);
   const auto few = run(instance, unrolled(3, UnrolledUpdate::gradient), how);
   for (const auto* r : {&many, &few})
     std::cout << r->report.last.iteration << " iterations, " << r->report.message << " Loss "
