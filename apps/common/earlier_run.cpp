@@ -17,8 +17,9 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-const char data_entry[] = "data (fingerprint)";
-const char program_key[] = "program";  // of bilevel-learn alone: the command
+const char data_entry[] = "data (fingerprint)", features_entry[] = "features (fingerprint)",
+           matrices_entry[] = "matrices (fingerprint)";  // of bilevel-learn
+const char program_key[] = "program";                    // of bilevel-learn alone: the command
 const std::string denoise = "bilevel-denoise train", mri = "bilevel-mri";
 
 /// The object in a file; an empty one where there is none.
@@ -84,8 +85,8 @@ OptionName option_name(const std::string& name) {
       {"kept", {"the pattern of --from", false}},
       {"experts", {"the model of --experts", false}},
       {"blur (fingerprint)", {"the kernel of --blur", false}},
-      {"features (fingerprint)", {"the data of --train-data or of the other files", false}},
-      {"matrices (fingerprint)", {"the data of --upper-matrix or of the other files", false}},
+      {features_entry, {"the data of --train-data or of the other files", false}},
+      {matrices_entry, {"the data of --upper-matrix or of the other files", false}},
       {data_entry, {"the data of --data and of the options on it", false}}};
   if (const auto found = special.find(name); found != special.end()) return found->second;
   const std::size_t part = name.find(".weight"), given = name.find(" given");
@@ -155,7 +156,9 @@ void require_same_options(const fs::path& run, const fs::path& saved,
     before.erase("start");  // of a stage of bilevel-mri, which no option gives
     // Data last, as options change them; before them what is not given now.
     std::vector<bilevel::NamedOption> entries = identity;
-    const auto is_data = [](const auto& entry) { return entry.first == data_entry; };
+    const auto is_data = [](const auto& entry) {
+      return entry.first == data_entry || entry.first == features_entry || entry.first == matrices_entry;
+    };
     std::stable_partition(entries.begin(), entries.end(), std::not_fn(is_data));
     for (const auto& [name, value] : before.items())
       if (std::none_of(identity.begin(), identity.end(), [&](const auto& e) { return e.first == name; }))

@@ -65,13 +65,10 @@ void add_problem_options(CLI::App& app, TrainOptions& o) {
             "WHAT")
       ->group(group);
   add_value(app, "--ridge", o.ridge,
-            "A of a fixed ridge, without a factor 1/2: A |W|^2 of samples [0.001], A |x|^2 of shift [none]",
-            "A")
+            "A of a fixed ridge, no factor 1/2: A |W|^2 of samples [0.001], A |x|^2 of shift [none]", "A")
       ->group(group);
   add_value(app, "--init", o.init,
-            "first e^theta (ridge 0.01, ridges 0.05), sigma(theta) (samples 0.5) or theta (shift 0) of every "
-            "entry",
-            "X")
+            "first e^theta (ridge 0.01, ridges 0.05), sigma(theta) (samples 0.5) or theta (shift 0)", "X")
       ->group(group);
 }
 
