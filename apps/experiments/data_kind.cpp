@@ -14,7 +14,12 @@ bool exists(const std::string& file) {
   return fs::exists(file, error);
 }
 
-bool holds_digits(const std::string& path) { return exists(digit_files(path).images); }
+DataKind kind_of(const std::string& path) {
+  if (exists(digit_files(path).images)) return DataKind::digits;
+  const auto ends = [&path](const char* ending) { return path.ends_with(ending); };
+  const bool volume = ends(".nii") || ends(".nii.gz") || ends(".hdr") || ends(".img") || ends(".img.gz");
+  return volume ? DataKind::volume : DataKind::photographs;
+}
 
 }  // namespace
 
@@ -26,6 +31,8 @@ std::string remedy(DataKind kind) {
       return "digits; give --data FOLDER, a folder of the unpacked files train-images-idx3-ubyte, "
              "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or val-* for "
              "t10k-*)";
+    case DataKind::volume:
+      return "a volume; give --data FILE (NIfTI or ANALYZE)";
     case DataKind::none:
       break;
   }
@@ -36,7 +43,7 @@ std::vector<std::string> of_kind(DataKind kind, const std::vector<std::string>& 
   std::vector<std::string> out;
   if (kind == DataKind::none) return out;
   std::copy_if(data.begin(), data.end(), std::back_inserter(out),
-               [kind](const std::string& path) { return holds_digits(path) == (kind == DataKind::digits); });
+               [kind](const std::string& path) { return kind_of(path) == kind; });
   return out;
 }
 

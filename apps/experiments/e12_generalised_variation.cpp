@@ -203,8 +203,9 @@ Experiment generalised_variation() {
       "total variation, when it is too large.",
       "Ehrhardt, talk; Bredies, Kunisch and Pock 2010 for the regulariser",
       true,
-      true,
-      run};
+      DataKind::photographs,
+      run,
+      true};
 }
 
 }  // namespace bilevel_app::experiments

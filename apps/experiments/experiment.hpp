@@ -42,11 +42,12 @@ struct Experiment {
   bool own_draws = false;  ///< the data are draws of --seed; else they are the published ones
   DataKind data = DataKind::none;
   Result (*run)(const Settings&) = nullptr;
+  bool without_data = false;  ///< runs also where there are none, and does less
 };
 
-/// Whether none of the paths of --data is of the kind that the experiment needs.
+/// Whether none of the paths of --data is of the kind that the experiment cannot do without.
 inline bool lacks_data(const Experiment& e, const std::vector<std::string>& data) {
-  return e.data != DataKind::none && of_kind(e.data, data).empty();
+  return e.data != DataKind::none && !e.without_data && of_kind(e.data, data).empty();
 }
 
 /// A row whose criterion is for the full size; of the quick form, its numbers alone.

@@ -24,8 +24,8 @@ void add_run(CLI::App& app, RunOptions& o) {
             "folder of results, made when missing; those of other experiments there stay [experiments-out]",
             "DIR");
   add_value(app, "--data", o.data,
-            "E5: photographs, files or folders (PNG, JPEG, PGM, PPM, TIFF, .npy); E4: the folder of MNIST's "
-            "four files, unpacked",
+            "E5, E6, E9, E12, E13: photographs, files or folders (PNG, JPEG, PGM, PPM, TIFF, .npy); E4: the "
+            "folder of MNIST's four files, unpacked; E11: a volume (NIfTI)",
             "PATH");
   add_value(
       app, "--seed", o.common.seed,
@@ -36,12 +36,14 @@ void add_run(CLI::App& app, RunOptions& o) {
   add_value(app, "--threads", o.common.threads, "threads of the CPU [all]", "N");
   app.add_flag("--quiet", o.common.quiet, "no progress on the error stream");
   app.add_flag("--json", o.common.json, "the results as JSON on the standard output");
-  app.footer(std::string("Writes DIR/NAME/result.json and curves.svg of each experiment, and DIR/index.html "
-                         "of all results in DIR.\n") +
-             kCodes +
-             "Examples:\n  bilevel-experiments run E7 --out results\n"
-             "  bilevel-experiments run E2 E14 --quick --threads 2\n"
-             "  bilevel-experiments run all --data photographs --data digits --out results");
+  app.footer(
+      std::string(
+          "Writes DIR/NAME/result.json, curves.svg and pictures of each experiment, and DIR/index.html "
+          "of all results in DIR.\n") +
+      kCodes +
+      "Examples:\n  bilevel-experiments run E7 --out results\n"
+      "  bilevel-experiments run E2 E14 --quick --threads 2\n"
+      "  bilevel-experiments run all --data photographs --data digits --out results");
 }
 
 void add_report(CLI::App& app, ReportOptions& o) {
@@ -65,6 +67,8 @@ void finish(const RunOptions& o, const CLI::App& app) {
   const bool everything = std::find(o.names.begin(), o.names.end(), "all") != o.names.end();
   for (const Experiment& e : all)
     if (lacks_data(e, o.data) && !everything) throw ConfigError(e.id + " needs " + remedy(e.data) + ".");
+  if (!o.data.empty() && none([&o](const Experiment& e) { return !of_kind(e.data, o.data).empty(); }))
+    throw ConfigError("--data: " + all.front().id + " takes " + remedy(all.front().data) + ".");
 }
 
 /// Without the double empty lines that CLI11 leaves between groups.

@@ -25,7 +25,9 @@ int list(std::ostream& out) {
   out << "bilevel-experiments run NAME:\n";
   for (const Experiment& e : experiments())
     out << format("  %-6s %s (%s)%s\n", e.id.c_str(), e.title.c_str(), e.source.c_str(),
-                  e.data == DataKind::none ? "" : ("; needs " + remedy(e.data)).c_str());
+                  e.data == DataKind::none
+                      ? ""
+                      : ((e.without_data ? "; takes " : "; needs ") + remedy(e.data)).c_str());
   return exit_ok;
 }
 
