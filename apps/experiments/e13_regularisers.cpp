@@ -213,7 +213,7 @@ Experiment regularisers() {
       "than squares of differences, and squares of intensities are the worst.",
       "Ehrhardt, talks",
       true,
-      true,
+      DataKind::photographs,
       run};
 }
 
