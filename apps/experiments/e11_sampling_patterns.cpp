@@ -24,11 +24,6 @@ using namespace bilevel;
 using mri::MriData;
 using mri::MriModel;
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 // --- Parts .1 and .4: one real square, 32 x 32, whose complex k-space is noisy.
 
 constexpr int kSide = 32;
@@ -392,8 +387,9 @@ Experiment sampling_patterns() {
       "largest coefficients, of variable density and of equal probability, and depend on the regulariser.",
       "Sherry, Benning, De los Reyes, Graves, Maierhofer, Williams, Schoenlieb and Ehrhardt 2020",
       true,
-      true,
-      run};
+      DataKind::volume,
+      run,
+      true};
 }
 
 }  // namespace bilevel_app::experiments
