@@ -228,7 +228,7 @@ Experiment field_of_experts() {
       "and these denoise other photographs better.",
       "Salehi, Mukherjee, Roberts and Ehrhardt 2024, and their talks",
       true,
-      true,
+      DataKind::photographs,
       run};
 }
 
