@@ -247,7 +247,7 @@ Experiment three_parameters_2d() {
       "vanishes with the noise.",
       "Ehrhardt and Roberts 2021",
       true,
-      true,
+      DataKind::photographs,
       run};
 }
 
