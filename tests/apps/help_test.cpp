@@ -19,7 +19,7 @@ void expect_options(const char* command, std::vector<std::string> options) {
     EXPECT_TRUE(after == ' ' || after == '\n') << command << " " << option;
   }
   EXPECT_NE(o.out.find("Example:"), std::string::npos) << command;
-  EXPECT_LT(o.out.size(), 9100u) << command;
+  EXPECT_LT(o.out.size(), 9200u) << command;
 }
 
 TEST(Help, ListsTheContract) {
