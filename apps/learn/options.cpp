@@ -107,7 +107,7 @@ void add_train(CLI::App& app, TrainOptions& o) {
       "(for\ntwo classes labelled 0 and 1, or -1 and 1, one row, logistic regression). theta minimises the "
       "mean of l\nover the validation samples.\n"
       "Memory: 60,000 samples of 784 features take 376 MB on the device (--precision float: 188 MB), and 0.9 "
-      "GB on the\nhost while they are read; with --block-rows 1024, 6 MB and 150 MB.\n"
+      "GB on the\nhost while they are read; with --block-rows 1024, 13 MB.\n"
       "Example:\n  bilevel-learn train --train-data train-images-idx3-ubyte --train-labels "
       "train-labels-idx1-ubyte \\\n    --train 2000 --validation 2000 --corrupt 0.1 --learn samples --out "
       "run\n"

@@ -9,13 +9,14 @@ products of autograd, warm started; theta by L-BFGS too. Its accuracies are fixe
 that both loops know the reconstruction and the adjoint equally well at the end.
 
 Times are until the loss is within 1 %, 0.1 % and 0.01 % of the better one of both ends, losses being those of solves to
-1e-10 by PyTorch. Of bilevel-learn all else that its process does counts too (start, files, norms of the samples); of
-PyTorch only its loop. Ends with 77 where PyTorch is not there, with 1 where a certificate is broken.
+1e-7 by PyTorch. Of bilevel-learn all else that its process does counts too (start, files, norms of the samples); of
+PyTorch only its loop. Processor seconds of both are told beside, for busy machines. Ends with 77 where PyTorch is not there, with 1 where a certificate is broken.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -96,8 +97,8 @@ class Implicit:
 
     def solve_lower(self, theta):
         """|grad| <= mu epsilon suffices."""
-        wanted = self.problem.convexity(theta) * self.epsilon
-        for _ in range(100):
+        wanted, reached = self.problem.convexity(theta) * self.epsilon, float("inf")
+        while True:
             optimiser = torch.optim.LBFGS([self.w], max_iter=500, history_size=20, tolerance_grad=0,
                                           tolerance_change=0, line_search_fn="strong_wolfe")
             norms = []
@@ -115,7 +116,10 @@ class Implicit:
                 optimiser.step(closure)
             except Reached:
                 return
-        print("       L-BFGS stopped at a gradient of %.1e, %.1e was wanted" % (norms[-1], wanted))
+            if norms[-1] > reached / 2:
+                print("       L-BFGS stopped at a gradient of %.1e, %.1e was wanted" % (norms[-1], wanted))
+                return
+            reached = norms[-1]
 
     def __call__(self, theta):
         theta = theta.detach().requires_grad_()
@@ -164,14 +168,19 @@ def with_pytorch(problem, epsilon, delta, outer):
     return trace
 
 
+def processor_of_children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def with_bilevel(program, problem, files, folder, threads):
-    """Log, summary, theta at the end, and the seconds that are not in the log."""
+    """Log, summary, theta at the end, the seconds that are not in the log, and those of the processor."""
     command = [program, "train", "--train-data", files[0], "--train-labels", files[1], "--validation-data", files[2],
                "--validation-labels", files[3], "--learn", problem.learn, "--out", folder, "--device", "cpu", "--threads",
                str(threads), "--quiet", *problem.options]
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), processor_of_children()
     done = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.perf_counter() - begin
+    seconds, processor = time.perf_counter() - begin, processor_of_children() - before
     if done.returncode:
         sys.exit("%s ended with %d:\n%s" % (" ".join(command), done.returncode, done.stderr))
     with open(os.path.join(folder, "log.jsonl")) as file:
@@ -185,7 +194,7 @@ def with_bilevel(program, problem, files, folder, threads):
     else:
         sigma = np.clip(np.load(os.path.join(folder, "sample_weight.npy")), 1e-300, 1 - 2.0 ** -53)
         theta = np.log(sigma / (1 - sigma))
-    return log, summary, torch.from_numpy(theta), seconds - summary["seconds"]
+    return log, summary, torch.from_numpy(theta), seconds - summary["seconds"], processor
 
 
 def check(what, good, numbers):
@@ -198,10 +207,10 @@ def check_certificates(tight, theta, record, where):
     """What is certified at theta, against a tight solve: losses, and the norm of the hypergradient."""
     loss, z = tight(theta)
     low, high = record["loss_lower"], record["loss_upper"]
-    check("loss at %s, certainly in between" % where, low * (1 - 1e-9) <= loss <= high * (1 + 1e-9),
+    check("loss at %s, certainly in between" % where, low * (1 - 1e-7) <= loss <= high * (1 + 1e-7),
           "%.8f <= %.8f <= %.8f" % (low, loss, high))
     off = abs(float(z.norm()) - record["gradient_norm"])
-    check("|gradient| at %s, off at most" % where, off <= record["error_bound"] + 1e-9,
+    check("|gradient| at %s, off at most" % where, off <= record["error_bound"] + 1e-6,
           "%.1e <= %.1e" % (off, record["error_bound"]))
     return loss
 
@@ -215,10 +224,12 @@ def compare(name, problem, program, threads, outer):
         name, problem.train.count, problem.validation.count, problem.shape[0] * problem.shape[1], len(problem.start)))
     with tempfile.TemporaryDirectory() as folder:
         files = problem.train.put(folder, "train") + problem.validation.put(folder, "validation")
-        log, summary, theta, beside = with_bilevel(program, problem, files, os.path.join(folder, "run"), threads)
+        log, summary, theta, beside, processor = with_bilevel(program, problem, files, os.path.join(folder, "run"), threads)
     epsilon, delta = summary["epsilon"], log[-1]["delta"]
+    before = time.process_time()
     trace = with_pytorch(problem, epsilon, delta, outer)
-    tight = Implicit(problem, 1e-10, 1e-11)
+    their_processor = time.process_time() - before
+    tight = Implicit(problem, 1e-7, 1e-9)
     check_certificates(tight, problem.start, log[0], "the start")
     ours = check_certificates(tight, theta, summary, "the end")
     last = min(trace, key=lambda t: t[1])
@@ -236,6 +247,7 @@ def compare(name, problem, program, threads, outer):
             100 * part, show(a), show(b), "-" if a is None or b is None else "%.3f" % (a / b)))
     print("       all: bilevel-learn %.2f s (%d iterations, of which %.2f s beside the loop), PyTorch %.2f s (%d "
           "evaluations)" % (beside + summary["seconds"], summary["iterations"], beside, trace[-1][0], len(trace)))
+    print("       processor: bilevel-learn %.2f s, PyTorch %.2f s" % (processor, their_processor))
 
 
 parser = argparse.ArgumentParser()
