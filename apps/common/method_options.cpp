@@ -189,8 +189,8 @@ void add_unrolled(CLI::App& app, MethodOptions& method) {
   const MethodGroup add(app, "unrolled");
   add("--hypergradient", method.hypergradient,
       "reverse or inexact-ad (second derivatives after the last step) [reverse]", "NAME");
-  add("--unrolled-steps", method.unrolled_steps, "steps of the lower level [100]", "K");
-  add("--unrolled-step", method.unrolled_step, "their length [by L, mu of the first theta]");
+  add("--unrolled-step", method.unrolled_step, "length of the lower steps [by L, mu of the first theta]");
+  add("--unrolled-steps", method.unrolled_steps, "their number [100]", "K");
   add("--unrolled-method", method.unrolled_method, "gradient-descent or heavy-ball [gradient-descent]",
       "NAME");
   add("--unrolled-memory", method.unrolled_memory,
