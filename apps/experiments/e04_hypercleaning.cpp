@@ -173,7 +173,7 @@ Series loss_curve(const MeasuredRun& run) {
 
 void add_methods(const Settings& s, const Digits& digits, Result& result) {
   Cleaning p(s, digits, kRidges[0]);
-  const double step = step_of(p), budget = s.quick ? 4000 : 12000;
+  const double step = step_of(p), budget = s.quick ? 4000 : 10000;
   ExactLoss exact(p.context, *p.problem, p.first(), 1e-4);
   for (const auto& pair : kPairs) {
     const std::string name = format("epsilon %g, delta %g: ", pair[0], pair[1]);
@@ -290,7 +290,7 @@ void add_weights(const Settings& s, const Digits& digits, double ridge, Result& 
 }
 
 Result run(const Settings& s) {
-  const int count = s.quick ? 200 : 2000, compared = s.quick ? 100 : 500;
+  const int count = s.quick ? 200 : 2000, compared = s.quick ? 100 : 200;
   const Digits digits = read_digits(s, count);
   Result result;
   add_methods(s, read_digits(s, compared), result);

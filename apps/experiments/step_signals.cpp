@@ -23,12 +23,18 @@ class ZeroLeftDifferences final : public bilevel::HostOperator<double> {
  private:
   static Map forward(const Shape& shape) {
     return [w = static_cast<std::size_t>(shape.w)](std::span<const double> x, std::span<double> z) {
-      for (std::size_t i = 0; i < x.size(); ++i) z[i] = i % w == 0 ? x[i] : x[i] - x[i - 1];
+      for (std::size_t first = 0; first < x.size(); first += w) {
+        z[first] = x[first];
+        for (std::size_t i = first + 1; i < first + w; ++i) z[i] = x[i] - x[i - 1];
+      }
     };
   }
   static Map backward(const Shape& shape) {
     return [w = static_cast<std::size_t>(shape.w)](std::span<const double> z, std::span<double> x) {
-      for (std::size_t i = 0; i < z.size(); ++i) x[i] = i % w + 1 == w ? z[i] : z[i] - z[i + 1];
+      for (std::size_t last = w - 1; last < z.size(); last += w) {
+        for (std::size_t i = last + 1 - w; i < last; ++i) x[i] = z[i] - z[i + 1];
+        x[last] = z[last];
+      }
     };
   }
 };
