@@ -62,7 +62,9 @@ TEST(ExperimentOptions, BadOnesAreRefused) {
   expect_refused({"run", "E99"}, "'E99' is unknown; use " + known + " or all");
   expect_refused({"run", ""}, "'' is unknown");
   expect_refused({"run", "E5"}, "--data PATH");
-  expect_refused({"run", "E7", "--seed", "3"}, "--seed");
+  expect_refused({"run", "E4"}, "--data FOLDER");
+  for (const char* published : {"E7", "E8", "E10"})
+    expect_refused({"run", published, "--seed", "3"}, "--seed");
   expect_refused({"run", "E2", "--seed", "4294967296"}, "below 2^32");
   expect_refused({"run", "E2", "--seed", "-1"}, "--seed");
   expect_refused({"run", "E2", "--data", "photos"}, "--data");
@@ -262,24 +264,130 @@ TEST(Experiments, QuickOnesDoNotReplaceFullResults) {
                  "full result of E14");
 }
 
-/// The data of the published raw results, to the digits of an independent computation.
+/// The quick form on one thread of the CPU, or on the device of the tests.
+Result quick_result(const std::string& id, const std::vector<std::string>& data = {}) {
+  const Settings settings{bilevel::Device::open(bilevel::testing_support::test_device("cpu:1")), 0, true,
+                          data, [](const std::string&) {}};
+  return chosen({id}).front().run(settings);
+}
+const Row& row_of(const Result& result, const std::string& quantity) {
+  for (const Row& row : result.rows)
+    if (row.quantity == quantity) return row;
+  throw std::runtime_error("there is no row '" + quantity + "'");
+}
+double ours(const Result& result, const std::string& quantity) {
+  return row_of(result, quantity).ours.value();
+}
+/// What was not reproduced, for messages.
+std::string missed(const Result& result) {
+  std::string text;
+  for (const Row& row : result.rows)
+    if (row.verdict == Verdict::not_reproduced) text += row.quantity + ": " + row.why + "\n";
+  return text;
+}
+
+TEST(Experiments, ErrorsPrescribedInAdvanceAreKept) {
+  const Result result = quick_result("E1");
+  EXPECT_EQ(missed(result), "");
+  EXPECT_EQ(result.curves.size(), 5u);
+}
+
+TEST(Experiments, BoundsBeforeAndAfterHold) {
+  const Result result = quick_result("E3");
+  EXPECT_EQ(missed(result), "");
+  EXPECT_EQ(result.rows.size(), 12u);
+}
+
+// The data of the published raw results, to the digits of an independent computation.
+
 TEST(Experiments, OneParameterHasThePublishedOptimum) {
-  const Settings settings{bilevel::Device::open(bilevel::testing_support::test_device("cpu:1")),
-                          0,
-                          true,
-                          {},
-                          [](const std::string&) {}};
-  const Result result = chosen({"E7"}).front().run(settings);
-  const auto ours = [&result](const std::string& quantity) {
-    for (const Row& row : result.rows)
-      if (row.quantity == quantity) return row.ours.value();
-    ADD_FAILURE() << quantity;
-    return 0.0;
-  };
-  EXPECT_NEAR(ours("exact least f"), 1.37148883335, 2e-9);
-  EXPECT_NEAR(ours("its log10 alpha"), -0.3149213, 1e-5);
-  EXPECT_NEAR(ours("zero differences over the border, maid from 0: f"), 1.43226270188, 2e-8);
-  EXPECT_NEAR(ours("zero differences over the border, maid from 0: log10 alpha"), -0.3280525, 1e-4);
+  const Result result = quick_result("E7");
+  EXPECT_NEAR(ours(result, "exact least f"), 1.37148883335, 2e-9);
+  EXPECT_NEAR(ours(result, "its log10 alpha"), -0.3149213, 1e-5);
+  EXPECT_NEAR(ours(result, "zero differences over the border, maid from 0: f"), 1.43226270188, 2e-8);
+  EXPECT_NEAR(ours(result, "zero differences over the border, maid from 0: log10 alpha"), -0.3280525, 1e-4);
+}
+
+TEST(Experiments, ThreeParametersHaveTheOptimumAtTheBound) {
+  const Result result = quick_result("E8");
+  for (const auto& [beta, f, alpha, nu] : {std::tuple{"beta 1e-06: ", 2.8268742, -.41090, -2.51207},
+                                           std::tuple{"beta 1e-04: ", 4.9796784, -.55268, -1.88479}}) {
+    const std::string name = beta;
+    EXPECT_NEAR(ours(result, name + "exact least f"), f, 1e-6 * f);
+    EXPECT_NEAR(ours(result, name + "its log10 alpha"), alpha, 1e-3);
+    EXPECT_EQ(ours(result, name + "its log10 xi, at its bound -7"), -7);
+    EXPECT_NEAR(ours(result, name + "its log10 nu"), nu, 1e-3);
+    for (const char* method : {"maid: f", "lbfgsb: f"})
+      EXPECT_EQ(row_of(result, name + method).verdict, Verdict::reproduced) << name << method;
+  }
+  // of the stored theta itself, which here has three decimals
+  for (const auto& [row, f] :
+       {std::pair{"beta 1e-06: f at the stored theta (FISTA, dynamic accuracy)", 2.880614},
+        std::pair{"beta 1e-06: f at the stored theta (GD, dynamic accuracy)", 2.852537},
+        std::pair{"beta 1e-04: f at the stored theta (GD, 10000 iterations)", 5.004061}})
+    EXPECT_NEAR(ours(result, row), f, 3e-4) << row;
+}
+
+TEST(Experiments, SamplingWeightsHaveThePublishedPattern) {
+  const Result result = quick_result("E10");
+  EXPECT_EQ(missed(result), "");
+  EXPECT_NEAR(ours(result, "f at the start, theta = 0.5"), 4.1610939, 1e-6);
+  EXPECT_NEAR(ours(result, "lbfgsb: f"), .4782751223, 1e-7);
+}
+
+std::string big_endian(int value) {
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
+          static_cast<char>(value)};
+}
+
+/// Images 5 x 4 of three classes that differ in which pixels are bright, as idx files.
+void put_digits(const TemporaryFolder& folder, const std::string& name, int count, unsigned seed) {
+  std::mt19937 shared(17), own(seed);
+  std::vector<unsigned> bright(3 * 20);
+  for (unsigned& b : bright) b = static_cast<unsigned>(shared() % 2);
+  std::string pixels, labels;
+  for (int j = 0; j < count; ++j) {
+    const int label = j % 3;
+    labels += static_cast<char>(label);
+    for (int p = 0; p < 20; ++p)
+      pixels += static_cast<char>(40 + 60 * bright[static_cast<std::size_t>(20 * label + p)] + own() % 110);
+  }
+  const std::string head(2, '\0'), number = big_endian(count);
+  put_file(folder / (name + "-images-idx3-ubyte"),
+           head + "\x08\x03" + number + big_endian(5) + big_endian(4) + pixels);
+  put_file(folder / (name + "-labels-idx1-ubyte"), head + "\x08\x01" + number + labels);
+}
+
+TEST(Experiments, DigitsAreTakenFromAFolder) {
+  const TemporaryFolder folder;
+  put_digits(folder, "train", 400, 1);
+  put_digits(folder, "val", 90, 2);
+  const Result result = quick_result("E4", {folder.path().string()});
+  EXPECT_EQ(missed(result), "");
+  EXPECT_NE(result.notes.at(0).find("90 for the test"), std::string::npos) << result.notes.at(0);
+
+  put_digits(folder, "train", 399, 1);
+  expect_refused(
+      {"run", "E4", "--quick", "--device", "cpu", "--data", folder.path().string(), "--out", folder / "out"},
+      "it holds 399 samples, but E4 takes 400", 3);
+  fs::remove(folder / "val-labels-idx1-ubyte");
+  expect_refused(
+      {"run", "E4", "--quick", "--device", "cpu", "--data", folder.path().string(), "--out", folder / "out"},
+      "val-labels-idx1-ubyte", 3);
+}
+
+TEST(Experiments, DataGoToThoseThatNeedThem) {
+  const TemporaryFolder folder;
+  put_digits(folder, "train", 3, 1);
+  const std::string digits = folder.path().string();
+  EXPECT_EQ(of_kind(DataKind::digits, {"photos", digits}), std::vector<std::string>{digits});
+  EXPECT_EQ(of_kind(DataKind::photographs, {"photos", digits}), std::vector<std::string>{"photos"});
+  EXPECT_TRUE(of_kind(DataKind::none, {"photos", digits}).empty());
+  EXPECT_TRUE(digit_files(digits).test_labels.ends_with("/val-labels-idx1-ubyte"));
+  put_digits(folder, "t10k", 3, 1);
+  EXPECT_TRUE(digit_files(digits).test_labels.ends_with("/t10k-labels-idx1-ubyte"));
+  expect_refused({"run", "E4", "--data", "photos"}, "E4 needs digits; give --data FOLDER");
+  expect_refused({"run", "E5", "--data", digits}, "E5 needs photographs; give --data PATH");
 }
 
 }  // namespace
