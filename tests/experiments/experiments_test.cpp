@@ -5,6 +5,7 @@
 #include "apps/experiments/result_file.hpp"
 #include "bilevel/core/version.hpp"
 #include "tests/apps/in_process.hpp"
+#include "tests/support/reference_case.hpp"
 
 namespace bilevel_test {
 namespace {
@@ -158,7 +159,7 @@ Json row_of(const Json& result, const std::string& quantity) {
   ADD_FAILURE() << quantity;
   return {{"ours", 0}, {"verdict", ""}};
 }
-Json quick_result(const std::string& id, const std::string& out, const std::string& data = {}) {
+Json quick_run(const std::string& id, const std::string& out, const std::string& data = {}) {
   std::vector<std::string> arguments{"run", id, "--quick", "--json", "--quiet", "--out", out};
   if (!data.empty()) arguments.insert(arguments.end(), {"--data", data});
   const Outcome o = on_the_device(arguments);
@@ -168,7 +169,7 @@ Json quick_result(const std::string& id, const std::string& out, const std::stri
 
 TEST(Experiments, GeneralisedVariationLiesBetweenItsLimits) {
   const TemporaryFolder folder;
-  const Json result = quick_result("E12", folder / "out", photographs(folder, "photos", 1, 64, 70));
+  const Json result = quick_run("E12", folder / "out", photographs(folder, "photos", 1, 64, 70));
   for (const char* image : {"piecewise affine", "photo1.png"})
     for (const char* factor : {"0.1", "10"}) {
       const Json row = row_of(result, std::string(image) + ": loss with alpha0 x " + factor +
@@ -183,7 +184,7 @@ TEST(Experiments, GeneralisedVariationLiesBetweenItsLimits) {
 
 TEST(Experiments, RegularisersHaveTheirOrder) {
   const TemporaryFolder folder;
-  const Json result = quick_result("E13", folder / "out", photographs(folder, "photos", 4, 64, 70));
+  const Json result = quick_run("E13", folder / "out", photographs(folder, "photos", 4, 64, 70));
   for (const char* quantity :
        {"tv over h1, dB", "tikhonov, the next worst being 0, dB",
         "alpha = 0.001: relative distance to the data", "nu = 10: relative distance to h1 with alpha / nu",
@@ -201,7 +202,7 @@ TEST(Experiments, SamplingPatternsAreBetterThanOthers) {
   const auto shared = bilevel::testing_support::shared_folder();
   const std::string volume =
       shared ? (*shared / "data/mri/nifti/colin27_slab_z058-099.nii.gz").string() : std::string();
-  const Json result = quick_result("E11", folder / "out", volume);
+  const Json result = quick_run("E11", folder / "out", volume);
   EXPECT_GT(row_of(result, ".1: weight at full sampling, median of the draws").at("ours"), 0.02);
   EXPECT_EQ(
       row_of(result, ".4: largest rise of the rate from one penalty to the next larger one").at("verdict"),
@@ -214,7 +215,7 @@ TEST(Experiments, SamplingPatternsAreBetterThanOthers) {
 
 TEST(Experiments, ExpertsOfMaidNeverGetWorse) {
   const TemporaryFolder folder;
-  const Json result = quick_result("E6", folder / "out", photographs(folder, "photos", 4, 64, 70));
+  const Json result = quick_run("E6", folder / "out", photographs(folder, "photos", 4, 64, 70));
   EXPECT_EQ(
       row_of(result, "MAID: iterations with a loss certainly above that of the one before, exact to 1e-6")
           .at("verdict"),
@@ -223,7 +224,7 @@ TEST(Experiments, ExpertsOfMaidNeverGetWorse) {
 
 TEST(Experiments, WeightsVanishWithTheNoise) {
   const TemporaryFolder folder;
-  const Json result = quick_result("E9", folder / "out", photographs(folder, "photos", 2, 64, 70));
+  const Json result = quick_run("E9", folder / "out", photographs(folder, "photos", 2, 64, 70));
   for (const char* quantity : {"alpha at a level over that at ten times the noise, the largest down to 1e-4",
                                "PSNR gained by a tenth of the noise, the least down to 1e-4, dB"})
     EXPECT_EQ(row_of(result, quantity).at("verdict"), "reproduced") << row_of(result, quantity);
