@@ -11,8 +11,8 @@ Usage: bash tests/run.sh [--quick | --all] [--no-install]
   undefined-behaviour sanitizers; with nvcc and a CUDA emulator or a GPU runs the tests with device code executed; checks
   the format of the sources.
   --all         also: the kernels of every instruction set and for sm_90, the benchmarks, every test with sanitizers
-                (build-sanitize/), races between blocks of a launch, work on the device as late as allowed and threads
-                in reverse order, the installed examples on a device
+                (build-sanitize/), the dearer experiments, races between blocks of a launch, work on the device as late as
+                allowed and threads in reverse order, the installed examples on a device
   --quick       only build/ and its tests on the CPU
   --no-install  install nothing
 The tests on reference problems and measured data need the folder that BILEVEL_SHARED names; without it they are skipped.
@@ -244,13 +244,16 @@ if [[ $depth != quick ]] && command -v nvcc >/dev/null && { has_gpu || [[ -x $(e
   cuda=(-DBILEVEL_CUDA=ON -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DCMAKE_CUDA_ARCHITECTURES=)
   has_gpu && cuda[-1]+=native || cuda[-1]+=80-virtual
 fi
+# Of the experiments the usual run takes the cheaper ones; every method of E7 and E8 has tests of its own.
+without_dear=()
+[[ $depth == all ]] || without_dear=(-E '^Experiments\.(OneParameter|ThreeParameters|Regularisers)')
 [[ $depth == all ]] && variants=all || variants='baseline;native'
 [[ $depth == all ]] && export BILEVEL_EACH_PTX=1
 built=0
 build_tree build -DCMAKE_BUILD_TYPE=Release -DBILEVEL_WERROR=ON -DBILEVEL_TESTS=ON -DBILEVEL_APPS=ON "${cuda[@]}" \
   "-DBILEVEL_BENCHMARKS=$deeper" "-DBILEVEL_CUDA_CHECKING=$deeper" "-DBILEVEL_CPU_VARIANTS=$variants" \
   "-DBILEVEL_SANITIZED_FILES=$files" "-DBILEVEL_LIGHT_BASELINE=$files" &&
-  built=1 && test_tree build "cpu"
+  built=1 && test_tree build "cpu" "${without_dear[@]}"
 if [[ $depth == quick ]]; then
   lines+=("sanitizers, cuda: left out (--quick)")
 else
