@@ -151,7 +151,7 @@ apps_on_device+=':LearnBadInput.*:LearnHelp.*:LearnDigits.*:LearnRidge.*:LearnSa
 long_apps_on_device='*.CheckPasses*:Checks.*:Sums.EveryKind*:Sums.AResumed*:Sums.LearnsBelow*:Sums.CheckTakes*:MriSums.*'
 long_apps_on_device+=':Mri*.AResumed*:*BetterThan*:Sums.Generalised*:Sums.Directional*:MriGivenPattern.*:*Baseline*'
 long_apps_on_device+=':*.IsTotalVariation*:MriExperts.TheFirst*:MriGeneralised.Reconstructs*:MriDirectional.Reconstructs*'
-long_apps_on_device+=':Deblurring.EveryKind*:Colour.AResumed*:Resume.EveryMethod*'
+long_apps_on_device+=':Deblurring.EveryKind*:Colour.AResumed*:Resume.EveryMethod*:Trained.EveryAlgorithm*'
 late_on_device="$apps_on_device:Mri.*:MriPdhg*:MriParity*:$long_on_device:Trained.EveryAlgorithm*:*.CheckPasses*:Sums*:MriSums*:Faults*"
 test_in_emulator() {
   emulator=$1

@@ -129,8 +129,8 @@ HypergradientResult Laboratory::hypergradient(const Vector& theta, const Solved&
   request.column_tolerance = delta;
   if (!direction.empty())
     request.direction = [&](const HypergradientResult&, const auto&) { return direction; };
-  HypergradientResult result =
-      hypergradient(theta, at, request, make_linear_solver<double>(linear_solver("auto", options_)));
+  ImplicitHypergradient<double> gradient(context_, problem_, linear_solver("auto", options_));
+  HypergradientResult result = computed(gradient, theta, at, request);
   if (result.status == SolveStatus::failed) throw Error(result.message);
   return result;
 }
@@ -138,9 +138,14 @@ HypergradientResult Laboratory::hypergradient(const Vector& theta, const Solved&
 HypergradientResult Laboratory::hypergradient(const Vector& theta, const Solved& at,
                                               const HypergradientRequest& request,
                                               std::shared_ptr<const LinearSolver<double>> solver) {
+  ImplicitHypergradient<double> gradient(context_, problem_, std::move(solver));
+  return computed(gradient, theta, at, request);
+}
+
+HypergradientResult Laboratory::computed(ImplicitHypergradient<double>& gradient, const Vector& theta,
+                                         const Solved& at, const HypergradientRequest& request) {
   energy().bind(theta);
   x_.upload(context_, at.x);
-  ImplicitHypergradient<double> gradient(context_, problem_, std::move(solver));
   return gradient.compute(context_, theta, x_.view(), at.certificate, request);
 }
 

@@ -73,6 +73,8 @@ class Laboratory {
   Unrolled unroll(const Vector& theta, const bilevel::UnrolledOptions& options);
 
  private:
+  bilevel::HypergradientResult computed(bilevel::ImplicitHypergradient<double>& gradient, const Vector& theta,
+                                        const Solved& at, const bilevel::HypergradientRequest& request);
   struct Scratch;
   bilevel::Energy<double>& energy() const { return problem_.energy(); }
   bilevel::Scalars scalars(bilevel::Frame& frame) const;
