@@ -138,7 +138,8 @@ long_on_device+=':*Certificate.Holds*:Certificate.*Reference*:ExpertsMaid.Statio
 long_on_device+=':Claims.WhatEnds*:Maid.DoesNotDependOnThreads:MriHypergradient.MatchesDifferences*'
 long_on_device+=':SumsRounding.CoversThatOfChainedPasses:SumsDirectional.*:*Ball*.DirectionalBoundsHold*:ProductRounding.*:MeanStiffness.*'
 long_on_device+=':InexactGradient.NoAccepted*:InexactGradient.TakesBack*:APriori.LeastSquares*:Hoag.EverySchedule*'
-long_on_device+=':InexactGradient.ThePublished*:Dfo.GoesOn*:UnrolledTraining.FewSteps*:Stochastic.FieldsOf*:Stochastic.GoesOn*:Stochastic.EndsNear*'
+long_on_device+=':InexactGradient.ThePublished*:Dfo.GoesOn*:UnrolledTraining.FewSteps*:Stochastic.FieldsOf*:Stochastic.GoesOn*:Stochastic.EndsNear*:Stochastic.RecordsAre*'
+long_on_device+=':APriori.*Promised:Unrolled.TheReverseDerivativeKnows*'
 long_on_device+=':Maid.CertifiesEveryIterationAgainst*:EveryKernel*.SameBits*:EveryKernel*.ReversedList*:EveryKernel*.ImagesDoNotSee*'
 # Of bilevel-mri and bilevel-learn some whole runs: what else their tests look at is host code, and has run on the CPU.
 # `check` with --all.
