@@ -66,6 +66,7 @@ class UnrolledTraining final : public UpperMethod<T> {
   /// The enclosure of f, z and omega at the end. Where f_K is stationary these are refined until it is
   /// certain whether f is.
   void conclude(UpperStop& end) override {
+    if (!std::isfinite(now_.point.loss.upper)) value_.measure(now_);  // a limit came before the first loss
     value_.evaluate(now_, now_.point.theta, end_width * std::abs(now_.point.loss.value));
     const bool judge = end.status == UpperStatus::accuracy_limit;
     for (int round = 0; judge && undecided() && round < schedule_.max_rounds; ++round) {

@@ -199,6 +199,11 @@ TEST(UnrolledTraining, LimitsDoNotKeepTheEndFromBeingCertified) {
   Random random(seed(4405));
   const TvInstance instance = tame_instance(random);
   RunOptions how = limits(1000, 0.1);
+  how.options.time_limit = 1e-9;  // before the first loss
+  const auto none = run(instance, unrolled(10, UnrolledUpdate::adam), how).report;
+  EXPECT_EQ(none.status, UpperStatus::time_limit) << none.message;
+  EXPECT_LE(none.last.loss_upper - none.last.loss_lower, 1e-4 * none.last.loss);
+  how.options.time_limit = 0;
   how.options.budget = 300;
   const auto spent = run(instance, unrolled(10, UnrolledUpdate::adam), how);
   EXPECT_EQ(spent.report.status, UpperStatus::budget) << spent.report.message;
