@@ -7,6 +7,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "core/norm.hpp"
+#include "learn/names.hpp"
 #include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 
@@ -278,16 +279,8 @@ class PublishedHoag final : public HoagBase<T> {
 
 }  // namespace
 
-const char* name_of(HoagSchedule schedule) {
-  for (const auto& [value, name] : schedules)
-    if (value == schedule) return name;
-  return "";
-}
-HoagSchedule hoag_schedule(const std::string& name) {
-  for (const auto& [value, own] : schedules)
-    if (name == own) return value;
-  throw ConfigError("the schedule '" + name + "' is unknown; use quadratic, cubic, geometric or exact.");
-}
+const char* name_of(HoagSchedule schedule) { return name_in(schedules, schedule); }
+HoagSchedule hoag_schedule(const std::string& name) { return value_in(schedules, name, "schedule"); }
 
 void HoagOptions::validate() const {
   if (!(epsilon0 > 0) || !std::isfinite(epsilon0)) throw ConfigError("epsilon0 must be positive and finite.");

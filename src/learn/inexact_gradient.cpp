@@ -8,6 +8,7 @@
 #include "bilevel/core/error.hpp"
 #include "core/norm.hpp"
 #include "learn/certified_value.hpp"
+#include "learn/names.hpp"
 #include "learn/step_direction.hpp"
 
 namespace bilevel {
@@ -178,28 +179,14 @@ class InexactGradientMethod final : public UpperMethod<T> {
   double step_;
 };
 
-template <class Names>
-const char* name_in(const Names& names, auto wanted) {
-  for (const auto& [value, name] : names)
-    if (value == wanted) return name;
-  return "";
-}
-
 }  // namespace
 
 const char* name_of(ErrorSequence sequence) { return name_in(sequences, sequence); }
 ErrorSequence error_sequence(const std::string& name) {
-  for (const auto& [value, own] : sequences)
-    if (name == own) return value;
-  throw ConfigError("the sequence of errors '" + name +
-                    "' is unknown; use constant, harmonic, exponential or list.");
+  return value_in(sequences, name, "sequence of errors");
 }
 const char* name_of(GradientBound bound) { return name_in(bounds, bound); }
-GradientBound gradient_bound(const std::string& name) {
-  for (const auto& [value, own] : bounds)
-    if (name == own) return value;
-  throw ConfigError("the error bound '" + name + "' is unknown; use printed, corrected or best.");
-}
+GradientBound gradient_bound(const std::string& name) { return value_in(bounds, name, "error bound"); }
 
 double InexactGradientOptions::error(int k) const {
   double wanted = error0;

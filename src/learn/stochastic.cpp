@@ -10,6 +10,7 @@
 #include "bilevel/core/error.hpp"
 #include "bilevel/core/philox.hpp"
 #include "learn/batch_step.hpp"
+#include "learn/names.hpp"
 #include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 
@@ -317,16 +318,9 @@ class Stochastic final : public StochasticOptimiser<T> {
 
 }  // namespace
 
-const char* name_of(StochasticStep step) {
-  for (const auto& [value, name] : steps)
-    if (value == step) return name;
-  return "";
-}
+const char* name_of(StochasticStep step) { return name_in(steps, step); }
 StochasticStep stochastic_step(const std::string& name) {
-  for (const auto& [value, own] : steps)
-    if (name == own) return value;
-  throw ConfigError("the step '" + name +
-                    "' of minibatches is unknown; use plain, adagrad, adam or certified.");
+  return value_in(steps, name, "step of minibatches");
 }
 
 void StochasticOptions::validate() const {

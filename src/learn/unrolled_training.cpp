@@ -10,6 +10,7 @@
 #include "core/norm.hpp"
 #include "learn/adam.hpp"
 #include "learn/certified_value.hpp"
+#include "learn/names.hpp"
 #include "learn/run_support.hpp"
 #include "learn/step_direction.hpp"
 
@@ -163,16 +164,8 @@ class UnrolledTraining final : public UpperMethod<T> {
 
 }  // namespace
 
-const char* name_of(UnrolledUpdate update) {
-  for (const auto& [value, name] : updates)
-    if (value == update) return name;
-  return "";
-}
-UnrolledUpdate unrolled_update(const std::string& name) {
-  for (const auto& [value, own] : updates)
-    if (name == own) return value;
-  throw ConfigError("the update '" + name + "' is unknown; use gradient or adam.");
-}
+const char* name_of(UnrolledUpdate update) { return name_in(updates, update); }
+UnrolledUpdate unrolled_update(const std::string& name) { return value_in(updates, name, "update"); }
 
 void UnrolledTrainingOptions::validate() const { unrolled.validate(); }
 
