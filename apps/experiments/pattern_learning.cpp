@@ -9,6 +9,7 @@
 #include "apps/mri/pattern_choice.hpp"
 #include "apps/mri/rate_search.hpp"
 #include "bilevel/core/error.hpp"
+#include "bilevel/learn/baseline_patterns.hpp"
 #include "bilevel/learn/pattern_exchange.hpp"
 #include "bilevel/model/unknown.hpp"
 
@@ -48,17 +49,21 @@ UpperOptions learning_options(const RelaxOptions& o) {
   return options;
 }
 
+std::uint64_t solves_of(const MeasuredRun& run) { return run.report.last.work.solves; }
+
 /// The samples of a binary pattern exchanged at its rate, the weight following.
-void exchange_samples(const Device& device, const MriData& data, const RelaxOptions& o, MriModel& model) {
+MeasuredRun exchange_samples(const Device& device, const MriData& data, const RelaxOptions& o,
+                             MriModel& model) {
   const SamplingPattern pattern(model.kind, model.height, model.width, SamplingMap::linear);
   const Parameters parameters = model.parameters(pattern, model.s, true, true);
   RelaxOptions all = o;
   all.min_progress = 0;
   const auto optimiser = make_pattern_exchange<double>(learning_options(all));
-  const MeasuredRun run = run_on("exchange", device, data, model.regulariser, pattern, parameters,
-                                 parameters.initial(), {}, *optimiser);
+  MeasuredRun run = run_on("exchange", device, data, model.regulariser, pattern, parameters,
+                           parameters.initial(), {}, *optimiser);
   model.s = parameters.values("s", run.report.theta);
   model.take_weights(parameters, run.report.theta);
+  return run;
 }
 
 /// Throws Error unless the reconstruction is as it should be.
@@ -73,11 +78,12 @@ constexpr double kAccuracy = 1e-4;
 
 }  // namespace
 
-MriModel full_sampling(const MriData& data, const std::string& regulariser) {
+MriModel full_sampling(const MriData& data, const std::string& regulariser, PatternKind kind) {
   mri::ModelOptions options;
   options.regulariser = regulariser;
   options.potential = "huber_c2";
   MriModel model;
+  model.kind = kind;
   model.height = data.height;
   model.width = data.width;
   model.complex = data.complex;
@@ -109,11 +115,12 @@ Relaxed relax(const Device& device, const MriData& data, const MriModel& model, 
   return {pattern, parameters, std::move(run)};
 }
 
-MriModel learn_at_rate(const Settings& settings, const MriData& data, const std::string& regulariser,
-                       const RateOptions& o) {
-  MriModel model = full_sampling(data, regulariser);
+LearnedPattern learn_at_rate(const Settings& settings, const MriData& data, const std::string& regulariser,
+                             const RateOptions& o) {
+  LearnedPattern learned{full_sampling(data, regulariser, o.kind)};
+  MriModel& model = learned.model;
   settings.tell(regulariser + ": the weight at full sampling");
-  tune_weight(settings.device, data, model);
+  learned.certified_solves += solves_of(tune_weight(settings.device, data, model));
   const SamplingPattern pattern = model.pattern();
   mri::RateSearch search(o.rate, kRateTolerance, mri::first_penalty(data, pattern, o.rate), o.runs);
   std::vector<Relaxed> tried;
@@ -123,6 +130,7 @@ MriModel learn_at_rate(const Settings& settings, const MriData& data, const std:
     settings.tell(format("%s: pattern with penalty %.3g", regulariser.c_str(), penalty));
     tried.push_back(relax(settings.device, data, model, {penalty, 0}, o.relax,
                           start < 0 ? nullptr : &tried[static_cast<std::size_t>(start)]));
+    learned.other_solves += solves_of(tried.back().run);
     search.add(pattern.rate(pattern.threshold(tried.back().s())));
   }
   const Relaxed& best = tried[static_cast<std::size_t>(search.best())];
@@ -130,10 +138,28 @@ MriModel learn_at_rate(const Settings& settings, const MriData& data, const std:
   model.take_weights(best.parameters, best.run.report.theta);
   if (o.exchange) {
     settings.tell(regulariser + ": samples exchanged");
-    exchange_samples(settings.device, data, o.relax, model);
+    learned.certified_solves += solves_of(exchange_samples(settings.device, data, o.relax, model));
   }
-  tune_weight(settings.device, data, model);
+  learned.certified_solves += solves_of(tune_weight(settings.device, data, model));
+  return learned;
+}
+
+MriModel with_pattern(const Device& device, const MriData& data, MriModel model, std::vector<double> s) {
+  model.s = std::move(s);
+  tune_weight(device, data, model);
   return model;
+}
+
+std::vector<double> variable_density(const SamplingPattern& pattern, std::size_t count, std::uint64_t seed) {
+  VariableDensityOptions options;
+  options.seed = seed;
+  return variable_density_groups(group_distances(pattern), count, options,
+                                 [&](std::span<const double> v) { return mri::side_lobe(pattern, v); })
+      .s;
+}
+
+std::size_t chosen_groups(const MriModel& model) {
+  return static_cast<std::size_t>(std::count(model.s.begin(), model.s.end(), 1.0));
 }
 
 std::vector<double> reconstructed(const Device& device, const MriData& data, const MriModel& model) {

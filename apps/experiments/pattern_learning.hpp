@@ -12,7 +12,8 @@
 namespace bilevel_app::experiments {
 
 /// Every frequency measured: where learning starts. Huber potential with nu = xi = 0.01, weight 0.01.
-mri::MriModel full_sampling(const mri::MriData& data, const std::string& regulariser);
+mri::MriModel full_sampling(const mri::MriData& data, const std::string& regulariser,
+                            bilevel::PatternKind kind = bilevel::PatternKind::free);
 
 /// The weight of a model learned under its pattern, which stays, by MAID.
 MeasuredRun tune_weight(const bilevel::Device& device, const mri::MriData& data, mri::MriModel& model);
@@ -43,13 +44,31 @@ Relaxed relax(const bilevel::Device& device, const mri::MriData& data, const mri
 /// As bilevel-mri learn does it at a rate: the weight at full sampling, penalties searched for, the largest s
 /// kept, samples exchanged, the weight tuned.
 struct RateOptions {
+  bilevel::PatternKind kind = bilevel::PatternKind::free;
   double rate = 0.3;
   int runs = 3;  ///< penalties at most
   RelaxOptions relax = {};
   bool exchange = true;
 };
-mri::MriModel learn_at_rate(const Settings& settings, const mri::MriData& data,
-                            const std::string& regulariser, const RateOptions& options);
+struct LearnedPattern {
+  mri::MriModel model;
+  /// Lower-level solves of all images: by methods that certify every decrease (MAID, the exchange), and by
+  /// L-BFGS-B, which does not.
+  std::uint64_t certified_solves = 0, other_solves = 0;
+
+  std::uint64_t solves() const { return certified_solves + other_solves; }
+};
+LearnedPattern learn_at_rate(const Settings& settings, const mri::MriData& data,
+                             const std::string& regulariser, const RateOptions& options);
+
+/// The model with `s` in place of its pattern, its weight tuned.
+mri::MriModel with_pattern(const bilevel::Device& device, const mri::MriData& data, mri::MriModel model,
+                           std::vector<double> s);
+/// `count` groups of variable density with the usual options.
+std::vector<double> variable_density(const bilevel::SamplingPattern& pattern, std::size_t count,
+                                     std::uint64_t seed);
+/// Groups that are 1.
+std::size_t chosen_groups(const mri::MriModel& model);
 
 /// Images by a model, certified to a root-mean-square distance of 1e-4 per pixel. Throws Error when that
 /// fails, Interrupted after a signal.

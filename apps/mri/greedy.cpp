@@ -20,60 +20,10 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-/// Reconstructs the training images under sets of groups.
-class CandidateReconstruction {
- public:
-  CandidateReconstruction(const TrainingRun& run, const MriModel& model)
-      : data_(run.data()),
-        context_(run.device()),
-        groups_(model.pattern().groups()),
-        energy_(make_energy<double>(context_, data_, model.pattern(), learned_pattern(model),
-                                    model.regulariser, run.solver().precision == "mixed")),
-        minimiser_(make_minimiser<double>(minimiser_name(run.solver()))),
-        current_(context_, energy_->shape()),
-        trial_(context_, energy_->shape()) {
-    request_.tolerance = run.solver().tolerance * std::sqrt(static_cast<double>(data_.pixels()));
-    request_.decided = [](Context&, View<const double>, std::span<const double>) { return interrupted(); };
-    fill<double>(context_, current_.view(), 0.0);
-  }
-
-  /// Mean squared error of `chosen` and one candidate, from the current reconstruction.
-  double loss(std::span<const int> chosen, int candidate, Work& work) {
-    std::vector<int> set(chosen.begin(), chosen.end());
-    if (candidate >= 0) set.push_back(candidate);
-    energy_->bind(groups_listed(groups_, set));
-    copy<double>(context_, std::as_const(current_).view(), trial_.view());
-    const SolveReport report = minimiser_->minimise(context_, *energy_, request_, trial_.view());
-    if (report.status == SolveStatus::failed) throw Error("a reconstruction failed: " + report.message);
-    work += report.work;
-    work.solves += 1;
-    const std::vector<double> u = download<double>(context_, trial_);  // the images in its first channels
-    const std::size_t each = data_.shape().image(), unknown = energy_->shape().image();
-    double sum = 0;
-    for (std::size_t i = 0; i < data_.truth.size(); ++i)
-      sum += std::pow(u[i / each * unknown + i % each] - data_.truth[i], 2);
-    return sum / (static_cast<double>(data_.pixels()) * data_.images);
-  }
-  /// Later candidates start from the reconstruction under `chosen`.
-  void advance(std::span<const int> chosen, Work& work) {
-    static_cast<void>(loss(chosen, -1, work));
-    std::swap(current_, trial_);
-  }
-
- private:
-  static Parameters learned_pattern(const MriModel& m) { return m.parameters(m.pattern(), {}, true, false); }
-  static std::string minimiser_name(const Solver& s) {
-    return in_precision(s.minimiser, s.precision == "float" ? "double" : s.precision);
-  }
-
-  const MriData& data_;
-  Context context_;
-  std::size_t groups_;
-  std::unique_ptr<ComposedEnergy<double>> energy_;
-  std::unique_ptr<Minimiser<double>> minimiser_;
-  Tensor<double> current_, trial_;
-  SolveRequest<double> request_;
-};
+Parameters learned_pattern(const MriModel& m) { return m.parameters(m.pattern(), {}, true, false); }
+std::string minimiser_name(const Solver& s) {
+  return in_precision(s.minimiser, s.precision == "float" ? "double" : s.precision);
+}
 
 Json identity_json(const TrainingRun& run) {
   Json json = Json::object();
@@ -103,6 +53,54 @@ GreedySelection load(const std::filesystem::path& path, const Json& identity, st
 
 }  // namespace
 
+CandidateReconstruction::CandidateReconstruction(const Device& device, const MriData& data,
+                                                 const MriModel& model, const Solver& solver)
+    : data_(data),
+      context_(device),
+      groups_(model.pattern().groups()),
+      energy_(make_energy<double>(context_, data_, model.pattern(), learned_pattern(model), model.regulariser,
+                                  solver.precision == "mixed")),
+      minimiser_(make_minimiser<double>(minimiser_name(solver))),
+      current_(context_, energy_->shape()),
+      trial_(context_, energy_->shape()) {
+  request_.tolerance = solver.tolerance * std::sqrt(static_cast<double>(data_.pixels()));
+  request_.decided = [](Context&, View<const double>, std::span<const double>) { return interrupted(); };
+  fill<double>(context_, current_.view(), 0.0);
+}
+
+double CandidateReconstruction::loss(std::span<const int> set, Work& work) {
+  energy_->bind(groups_listed(groups_, set));
+  copy<double>(context_, std::as_const(current_).view(), trial_.view());
+  const SolveReport report = minimiser_->minimise(context_, *energy_, request_, trial_.view());
+  if (report.status == SolveStatus::failed) throw Error("a reconstruction failed: " + report.message);
+  work += report.work;
+  work.solves += 1;
+  const std::vector<double> u = download<double>(context_, trial_);  // the images in its first channels
+  const std::size_t each = data_.shape().image(), unknown = energy_->shape().image();
+  double sum = 0;
+  for (std::size_t i = 0; i < data_.truth.size(); ++i)
+    sum += std::pow(u[i / each * unknown + i % each] - data_.truth[i], 2);
+  return sum / (static_cast<double>(data_.pixels()) * data_.images);
+}
+
+std::vector<double> CandidateReconstruction::losses(std::span<const int> chosen,
+                                                    std::span<const int> candidates, Work& work) {
+  std::vector<int> set(chosen.begin(), chosen.end());
+  std::vector<double> out;
+  for (const int candidate : candidates) {
+    set.push_back(candidate);
+    out.push_back(loss(set, work));
+    set.pop_back();
+    if (interrupted()) return {};
+  }
+  return out;
+}
+
+void CandidateReconstruction::advance(std::span<const int> chosen, Work& work) {
+  static_cast<void>(loss(chosen, work));
+  std::swap(current_, trial_);
+}
+
 GreedySelection select_greedily(TrainingRun& run, const MriModel& model, std::size_t count, bool resume,
                                 const std::function<void(const std::string&)>& progress) {
   const std::filesystem::path file = run.folder() / "checkpoint" / "selection.json";
@@ -112,18 +110,13 @@ GreedySelection select_greedily(TrainingRun& run, const MriModel& model, std::si
   if (resume) s = load(file, identity, groups);
   const auto start = std::chrono::steady_clock::now();
   const double seconds = s.seconds;
-  CandidateReconstruction reconstruction(run, model);
+  CandidateReconstruction reconstruction(run.device(), run.data(), model, run.solver());
   // A set's reconstruction comes from that of the set before, also in a resumed run.
   Work repeated;
   for (std::size_t t = 1; t <= s.order.size(); ++t)
     reconstruction.advance(std::span(s.order).first(t), repeated);
   const auto losses = [&](std::span<const int> chosen, std::span<const int> candidates) {
-    std::vector<double> out;
-    for (const int candidate : candidates) {
-      out.push_back(reconstruction.loss(chosen, candidate, s.work));
-      if (interrupted()) return std::vector<double>{};
-    }
-    return out;
+    return reconstruction.losses(chosen, candidates, s.work);
   };
   const auto added = [&](std::span<const int> order) {
     reconstruction.advance(order, s.work);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Public headers include standard headers (<name>, without folder or extension) and "bilevel/..." and nothing else,
-# and do not name the types of CUDA, cuFFT, cuBLAS, FFTW, JSON, HDF5, ISMRMRD or NIfTI libraries.
+# have a guard, and do not name the types of CUDA, cuFFT, cuBLAS, FFTW, JSON, HDF5, ISMRMRD or NIfTI libraries.
 # Usage: includes.sh INCLUDE_FOLDER...
 set -euo pipefail
 
@@ -12,6 +12,11 @@ failed=0
 if grep -nHE '^[[:space:]]*#[[:space:]]*include' "${headers[@]}" |
   grep -vE 'include[[:space:]]*(<[a-z_]+>|"bilevel/[a-z0-9_/]+\.hpp")'; then
   echo "FAILED: the includes above are neither standard headers nor \"bilevel/...\"."
+  failed=1
+fi
+unguarded=$(grep -LE '^#(pragma once|ifndef [A-Z_]+_H)' "${headers[@]}" || true)
+if [[ -n $unguarded ]]; then
+  echo "FAILED: without a guard: $unguarded"
   failed=1
 fi
 if grep -nHE '__global__|__device__|\b(cuda[A-Z]|cufft|cublas|fftwf?_|cblas_|thrust::|cub::|nlohmann|CLI::|png_|TIFF[A-Z]|hid_t|H5[A-Z]|ISMRMRD::|nifti_|znz)' \
