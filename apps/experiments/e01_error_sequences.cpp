@@ -343,6 +343,19 @@ std::vector<std::string> notes_of(const Settings& s, const Draws& draws) {
           "Errors of hypergradients are distances to those of solves as fine as double precision has them."};
 }
 
+/// Where MAID ended elsewhere than the scan: certainly a local minimum, when f is larger on both sides of it.
+std::string elsewhere(const Settings& s, const Draw& d, const MeasuredRun& maid) {
+  SignalDenoising p(s.device, d.signal, kSmoothing, Transform::identity);
+  ExactLoss exact(p.context, p.problem, p.first());
+  const double alpha = maid.report.theta[0];
+  const auto at = [&](double factor) { return exact(std::vector<double>{factor * alpha}); };
+  const bool local = at(0.99).lower > at(1).upper && at(1.01).lower > at(1).upper;
+  return format("At alpha %.3g, where f = %.4g%s, while the scan has %.3g and %.4g, ", alpha, at(1).value,
+                local ? " is less than 1 % on either side (a minimum between two points of the scan)" : "",
+                d.alpha(), d.scanned.least.value) +
+         ending(maid);
+}
+
 Result run(const Settings& s) {
   s.tell("scans");
   const Draws draws = scanned_draws(s);
@@ -362,9 +375,8 @@ Result run(const Settings& s) {
     result.notes.push_back("Certified, first draw, " + ending(r));
   for (std::size_t j = 0; j < all.size(); ++j) {
     const MeasuredRun& maid = all[j].certified[kAll];
-    const double alpha = maid.report.theta[0], best = draws.learned[j].alpha();
-    if (std::abs(alpha / best - 1) > 0.01)
-      result.notes.push_back(format("At alpha %.3g, while the scan has %.3g, ", alpha, best) + ending(maid));
+    if (std::abs(maid.report.theta[0] / draws.learned[j].alpha() - 1) > 0.01)
+      result.notes.push_back(elsewhere(s, draws.learned[j], maid));
   }
   return result;
 }
