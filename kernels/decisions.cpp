@@ -11,6 +11,7 @@ namespace bilevel::kernels::BILEVEL_BACKEND {
 void narrow(const Stream&, const NarrowArgs&);
 void widen(const Stream&, const WidenArgs&);
 void distance(const Stream&, const DistanceArgs&);
+void sort(const Stream&, const SortArgs&);
 
 namespace {
 
@@ -288,6 +289,7 @@ const ScalarTable& table_scalar() {
                                      lbfgs_start,
                                      batch<Compact, CompactArgs>,
                                      reset,
+                                     sort,
                                      narrow,
                                      widen,
                                      distance};

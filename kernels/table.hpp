@@ -9,6 +9,7 @@
 
 #include "kernels/analysis_model.hpp"
 #include "kernels/args.hpp"
+#include "kernels/sort_args.hpp"
 #include "kernels/stream.hpp"
 
 namespace bilevel::kernels {
@@ -24,6 +25,7 @@ struct ScalarTable {
   void (*lbfgs_start)(const Stream&, const LbfgsStartArgs&);
   void (*compact)(const Stream&, const CompactArgs&);
   void (*reset)(const Stream&, std::uint8_t* mask, std::int32_t* index, int n);
+  void (*sort)(const Stream&, const SortArgs&);
 
   // Between precisions; words of 8 and of 4 bytes per pixel.
   void (*narrow)(const Stream&, const NarrowArgs&);      // 1r double, 1w float

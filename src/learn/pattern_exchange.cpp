@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.hpp"
 #include "bilevel/model/composed_energy.hpp"
+#include "learn/ascending.hpp"
 #include "learn/certified_value.hpp"
 #include "learn/step_direction.hpp"
 
@@ -191,11 +192,11 @@ class PatternExchange final : public UpperMethod<T> {
       const bool sampled = current_.point.theta[first_ + g] == 1;
       out.change[g] = sampled ? -z * (1 + kappa) / kappa + 0.5 * power / (kappa * kappa * images)
                               : z / (1 + h) + 0.5 * power * std::pow(h / (1 + h), 2) / images;
-      (sampled ? out.drop : out.add).push_back(g);
     }
-    const auto better = [&](std::size_t a, std::size_t b) { return out.change[a] < out.change[b]; };
-    std::stable_sort(out.add.begin(), out.add.end(), better);
-    std::stable_sort(out.drop.begin(), out.drop.end(), better);
+    for (const std::int32_t best : ascending(context_, out.change)) {
+      const auto g = static_cast<std::size_t>(best);
+      (current_.point.theta[first_ + g] == 1 ? out.drop : out.add).push_back(g);
+    }
     return out;
   }
 

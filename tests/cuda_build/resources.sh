@@ -69,6 +69,7 @@ for arch in "${architectures[@]/#/sm_}"; do
     while IFS='|' read -r readable stack spills registers shared; do
       kernels=$((kernels + 1))
       case $readable in
+        *thrust::* | *cub::*) continue ;;  # Thrust's own
         grid_kernel*) resident=${readable##*, } resident=${resident%>} ;;
         image_kernel* | range_kernel*) resident=4 ;;
         batch_kernel*) resident=2 ;;

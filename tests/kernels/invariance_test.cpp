@@ -32,8 +32,8 @@ bool available(const char* isa) {
 
 /// Kernels that address the whole batch, frozen or not.
 bool takes_frozen_images(const std::string& name) {
-  const char* const names[] = {"fill", "lbfgs_start", "reset",         "compact",
-                               "pack", "coil_expand", "scale_spectra", "torus_extend"};
+  const char* const names[] = {"fill",        "lbfgs_start",   "reset",        "compact", "pack",
+                               "coil_expand", "scale_spectra", "torus_extend", "sort"};
   return std::any_of(std::begin(names), std::end(names),
                      [&](const char* start) { return name.starts_with(start); });
 }

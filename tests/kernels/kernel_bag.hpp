@@ -252,6 +252,9 @@ struct DeviceBag {
   double* shared(int k) { return reinterpret_cast<double*>(raw("shared")) + k; }
   std::uint8_t* flag(int row) { return raw("flags") + row * n; }
   kernels::LbfgsState* states() { return reinterpret_cast<kernels::LbfgsState*>(raw("states")); }
+  static void* scratch(void* impl, std::size_t bytes) {
+    return static_cast<Context::Impl*>(impl)->scratch(bytes);
+  }
   const kernels::Stream& stream() { return stream_of(context); }
   const kernels::Table<T>& table() { return kernel_table<T>(context); }
   const kernels::ScalarTable& decisions() { return context.impl().scalar_table(); }

@@ -239,6 +239,11 @@ void add_decision_cases(std::vector<KernelCase<T>>& cases) {
                      b.decisions().reset(b.stream(), b.mask.view().device_data(),
                                          b.index.view().device_data(), b.n);
                    }});
+  cases.push_back({"sort", true, [=](B& b) {
+                     auto* index = b.template as<std::int32_t>("dual");
+                     const auto count = static_cast<std::int32_t>(b.size) * b.n;
+                     b.decisions().sort(b.stream(), {b.wide(), index, count, B::scratch, &b.context.impl()});
+                   }});
 }
 
 template <class T>
@@ -262,7 +267,7 @@ void add_precision_cases(std::vector<KernelCase<T>>& cases) {
 template <class T>
 std::vector<KernelCase<T>> kernel_cases(int height, int width) {
   static_assert(sizeof(kernels::Table<T>) - sizeof(kernels::HostPasses<T>) == 92 * sizeof(void (*)()));
-  static_assert(sizeof(kernels::ScalarTable) == 12 * sizeof(void (*)()));
+  static_assert(sizeof(kernels::ScalarTable) == 13 * sizeof(void (*)()));
   std::vector<KernelCase<T>> cases;
   add_analysis_cases(cases, height, width);
   add_generalised_cases(cases, height, width);
