@@ -65,13 +65,13 @@ Spread spread(std::vector<double> values) {
   return {values.front(), values[values.size() / 2], values.back()};
 }
 
+}  // namespace
+
 std::uint64_t peak_memory() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
-
-}  // namespace
 
 std::filesystem::path images_folder(const RunFolder& folder) {
   std::filesystem::path images = folder / "images";

@@ -16,6 +16,9 @@
 
 namespace bilevel_app {
 
+/// Most bytes that this process has had in memory so far.
+std::uint64_t peak_memory();
+
 /// images/ of a run, made when missing. Throws IoError.
 std::filesystem::path images_folder(const RunFolder& folder);
 

@@ -2,14 +2,13 @@
 // published warm-up problem, .4, the same for growing penalties, and .8, high resolution; the others are in
 // e11_slices.cpp.
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numbers>
 
 #include "apps/common/noise.hpp"
+#include "apps/common/run_output.hpp"
 #include "apps/common/text.hpp"
 #include "apps/experiments/e11_slices.hpp"
 #include "apps/experiments/pattern_learning.hpp"
@@ -213,14 +212,8 @@ MriData phantom(int side, std::uint64_t seed) {
   return measured_image("phantom", side, image, kPhantomNoise, seed);
 }
 
-double peak_megabytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
-}
-
 void add_high_resolution(const Settings& s, Result& result) {
-  const int large = s.device.kind() == DeviceKind::cuda ? 1024 : 256;  // a processor would take hours
+  const int large = s.device.kind() == DeviceKind::cuda ? 1024 : 256;  // 16 times the work
   const int side = s.quick ? 64 : large;
   const MriData data = phantom(side, s.seed);
   std::vector<HostImage> images;
@@ -248,7 +241,8 @@ void add_high_resolution(const Settings& s, Result& result) {
     images.push_back(pattern_image(learned.model, learned.model.s));
     images.push_back(pattern_image(other, other.s));
   }
-  result.rows.push_back(reported({".8: most memory of the process, MB", {}, peak_megabytes()}));
+  result.rows.push_back(
+      reported({".8: most memory of the process, MB", {}, static_cast<double>(peak_memory()) / (1 << 20)}));
   result.pictures.push_back(
       {"high-resolution",
        format(
