@@ -214,7 +214,7 @@ TEST(Experiments, SamplingPatternsAreBetterThanOthers) {
   EXPECT_LT(row_of(result, ".3: solves of learned lines over those of greedy ones").at("ours"), 1.0);
   EXPECT_GT(row_of(result, ".8: lines of 64 x 64: learned over variable density, dB").at("ours"), 0.0);
   for (const char* quantity :
-       {".9: alpha = 1e-08: distance of 1 + xi times the images from zero filling, root mean square",
+       {".9: largest difference of 1 + xi times a pixel from zero filling, alpha extrapolated to 0",
         ".9: least loss inside over the lesser one of the ends"})
     EXPECT_EQ(row_of(result, quantity).at("verdict"), "reproduced") << row_of(result, quantity);
 }
