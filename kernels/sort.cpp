@@ -16,9 +16,9 @@
 
 namespace bilevel::kernels::BILEVEL_BACKEND {
 
-#ifdef __CUDACC__
 namespace {
 
+#ifdef __CUDACC__
 /// Gives Thrust the storage of the caller.
 struct Storage {
   using value_type = char;
@@ -28,11 +28,7 @@ struct Storage {
   }
   void deallocate(char*, std::size_t) const {}
 };
-
-}  // namespace
 #else
-namespace {
-
 struct Entry {
   double key;
   std::int32_t index;
@@ -40,9 +36,9 @@ struct Entry {
     return key < other.key || (key == other.key && index < other.index);
   }
 };
+#endif
 
 }  // namespace
-#endif
 
 void sort(const Stream& stream, const SortArgs& a) {
 #ifdef __CUDACC__

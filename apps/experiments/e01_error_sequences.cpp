@@ -349,8 +349,9 @@ std::string elsewhere(const Settings& s, const Draw& d, const MeasuredRun& maid)
   ExactLoss exact(p.context, p.problem, p.first());
   const double alpha = maid.report.theta[0];
   const auto at = [&](double factor) { return exact(std::vector<double>{factor * alpha}); };
-  const bool local = at(0.99).lower > at(1).upper && at(1.01).lower > at(1).upper;
-  return format("At alpha %.3g, where f = %.4g%s, while the scan has %.3g and %.4g, ", alpha, at(1).value,
+  const LossEnclosure end = at(1);
+  const bool local = at(0.99).lower > end.upper && at(1.01).lower > end.upper;
+  return format("At alpha %.3g, where f = %.4g%s, while the scan has %.3g and %.4g, ", alpha, end.value,
                 local ? " is less than 1 % on either side (a minimum between two points of the scan)" : "",
                 d.alpha(), d.scanned.least.value) +
          ending(maid);
